@@ -1,0 +1,163 @@
+/**
+ * Every error that Tidings raises, in one table. `code` is the stable name that programs test for; the CLI takes its
+ * exit code from here and the HTTP server its status.
+ */
+
+/** What is the same for every error of one code. */
+interface ErrorRow {
+  /** What the user can do about it; shown after the message. */
+  readonly hint: string
+  /** Whether the same call may succeed later without any change. */
+  readonly retryable: boolean
+  readonly httpStatus: number
+  /** 1: it failed; 2: it was asked for wrongly. */
+  readonly exitCode: 1 | 2
+}
+
+const usage = (hint: string, httpStatus = 400): ErrorRow => ({ hint, retryable: false, httpStatus, exitCode: 2 })
+const failure = (hint: string, httpStatus: number, retryable = false): ErrorRow => ({
+  hint,
+  retryable,
+  httpStatus,
+  exitCode: 1,
+})
+
+export const errorTable = {
+  // What was asked for is malformed.
+  TYPE: usage('Check the type of this value against the reference.'),
+  OPTION_UNKNOWN: usage('Remove the option or correct its name.'),
+  OPTION_CONFLICT: usage('Use only one of the two.'),
+  RANGE: usage('Use a value inside the range.'),
+  DURATION: usage("Write a duration as '250ms', '5s', '2m', '1h', '7d', or as a number of milliseconds."),
+  URL_INVALID: usage(
+    "Use 'postgres://user@host/database', 'memory:', 'local:./directory', or leave it out for the local PostgreSQL.",
+  ),
+  CONFIG_INVALID: usage('Correct the configuration and try again.'),
+  USAGE: usage('Run the command with --help to see how it is used.'),
+  QUEUE_NAME_INVALID: usage(
+    "Use 1 to 47 bytes of a-z, 0-9, '_', '-' and '.', starting with a letter, a digit or '_', without '--'.",
+  ),
+  BODY_NOT_JSON: usage('Send plain JSON: strings, finite numbers, booleans, null, arrays and plain objects.'),
+  BODY_UNSUPPORTED_CHAR: usage('Remove the character, or encode the text (base64, for example).'),
+  BODY_TOO_DEEP: usage('Flatten the value, or send it as a string.'),
+  BODY_TOO_LARGE: usage('Store the large part elsewhere and send a reference to it.', 413),
+  BODY_INVALID: usage('Send data that the schema of the queue accepts.', 422),
+  HEADERS_INVALID: usage('Pass headers as a plain object with JSON values.'),
+  BATCH_SIZE: usage('Split the batch.'),
+  MESSAGE_ID_INVALID: usage('Pass the id as it was returned by send or read.'),
+  DEDUP_ID_INVALID: usage('Use a non-empty string of at most 255 bytes.'),
+  DELAY_RANGE: usage('Use a delay or a time between now and ten years from now.'),
+  DEAD_LETTER_INVALID: usage('Name another queue as the dead-letter queue, or false for none.'),
+  UNSUPPORTED: usage('Use an engine that supports it.', 501),
+  HANDLERS_INVALID: usage(
+    'Put one module a queue into the folder, named like the queue, that exports handle(message, context).',
+  ),
+
+  // What was asked for does not fit what is there.
+  QUEUE_NOT_FOUND: failure('Create the queue first, or correct its name.', 404),
+  QUEUE_EXISTS_DIFFERENT: failure('Drop the queue first, or create it with the same options.', 409),
+  MESSAGE_NOT_FOUND: failure('It was settled, or never existed.', 404),
+  DUPLICATE: failure('The first message stands; nothing was stored for this one.', 409),
+  LEASE_LOST: failure('Another reader may have the message now: stop working on it. A longer lease avoids this.', 409),
+  CLOSED: failure('Connect again.', 409),
+
+  // Storage and surroundings.
+  CONNECTION_FAILED: failure('Check that the server runs, and the host, port, user and password.', 503, true),
+  CONNECTION_LOST: failure('Try again; work resumes when the server is back.', 503, true),
+  OUTCOME_UNKNOWN: failure(
+    'The connection broke before the answer came, so it may have been stored or not. Send with a dedup id to make repeating safe.',
+    503,
+    true,
+  ),
+  STORAGE_FULL: failure('Free space on the server. Reading and settling still work.', 507, true),
+  PERMISSION_DENIED: failure('Grant the role what `tidings doctor` lists.', 403),
+  SCHEMA_NEWER: failure('Update this program: the database was migrated by a newer version of Tidings.', 500),
+  SCHEMA_MISSING: failure('Run once as a role that may create schemas; it installs what is needed.', 500),
+  STORAGE_FAILED: failure('See the cause.', 500),
+  LOCAL_UNAVAILABLE: failure('Use a PostgreSQL server of your own: set DATABASE_URL or pass --url.', 503),
+  HANDLER_FAILED: failure('See the cause in the handler.', 500),
+  TIMEOUT: failure('Try again, or allow more time.', 504, true),
+} as const satisfies Record<string, ErrorRow>
+
+export type ErrorCode = keyof typeof errorTable
+
+/** Facts about an error for programs; never a secret. */
+export type ErrorDetails = Readonly<Record<string, unknown>>
+
+/** The one error class of Tidings. `message` names the field, the value and the rule; `hint` the way out. */
+export class TidingsError extends Error {
+  override readonly name = 'TidingsError'
+  readonly code: ErrorCode
+  readonly hint: string
+  readonly retryable: boolean
+  readonly httpStatus: number
+  readonly exitCode: 1 | 2
+  readonly details: ErrorDetails
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; details?: ErrorDetails; hint?: string } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    const row = errorTable[code]
+    this.code = code
+    this.hint = options.hint ?? row.hint
+    this.retryable = row.retryable
+    this.httpStatus = row.httpStatus
+    this.exitCode = row.exitCode
+    this.details = options.details ?? {}
+  }
+
+  toJSON(): { code: ErrorCode; message: string; hint: string; details: ErrorDetails } {
+    return { code: this.code, message: this.message, hint: this.hint, details: this.details }
+  }
+}
+
+/** True for an error of Tidings, of the given code where one is given. */
+export function isTidingsError(error: unknown, code?: ErrorCode): error is TidingsError {
+  return error instanceof TidingsError && (code === undefined || error.code === code)
+}
+
+/** A value for an error message: at most 60 characters, strings quoted. */
+export function show(value: unknown): string {
+  const text = typeof value === 'string' ? JSON.stringify(value) : describe(value)
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text
+}
+
+function describe(value: unknown): string {
+  if (typeof value === 'function') return 'a function'
+  if (typeof value === 'bigint') return `${value}n`
+  if (typeof value !== 'object' || value === null) return String(value)
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  const name = Object.getPrototypeOf(value)?.constructor?.name
+  return name && name !== 'Object' ? `an instance of ${String(name)}` : 'an object'
+}
+
+/** The candidate nearest to `word` by edit distance, if it is near enough to be a slip of the hand. */
+export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+  let best: string | undefined
+  let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1
+  for (const candidate of candidates) {
+    const distance = editDistance(word.slice(0, 64), candidate.slice(0, 64))
+    if (distance < bestDistance) {
+      best = candidate
+      bestDistance = distance
+    }
+  }
+  return best
+}
+
+/** Levenshtein's distance, one row at a time. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const replace = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(replace, row[j]! + 1, next[j - 1]! + 1))
+    }
+    row = next
+  }
+  return row[b.length]!
+}
