@@ -1,0 +1,42 @@
+/** Where the time comes from. Tests put in a clock of their own; everything else uses `systemClock`. */
+export interface Clock {
+  /** Milliseconds since 1970. */
+  now(): number
+  /** Calls `callback` once after `milliseconds`. Never keeps the process alive by itself. */
+  after(milliseconds: number, callback: () => void): Timer
+}
+
+export interface Timer {
+  cancel(): void
+}
+
+/** setTimeout takes at most this; a longer wait is cut into pieces. */
+const longestTimeout = 2 ** 31 - 1
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  after(milliseconds, callback) {
+    let handle: NodeJS.Timeout
+    const arm = (left: number) => {
+      const piece = Math.min(left, longestTimeout)
+      handle = setTimeout(() => (left > piece ? arm(left - piece) : callback()), piece)
+      handle.unref()
+    }
+    arm(Math.max(0, milliseconds))
+    return { cancel: () => clearTimeout(handle) }
+  },
+}
+
+/** Resolves after the time, or at once when the signal is aborted; never rejects. */
+export function sleep(clock: Clock, milliseconds: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve()
+    const done = () => {
+      timer.cancel()
+      signal?.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = clock.after(milliseconds, done)
+    signal?.addEventListener('abort', done, { once: true })
+  })
+}

@@ -1,0 +1,31 @@
+import { show, TidingsError } from './errors.ts'
+
+const millisecondsPer = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+
+type Unit = keyof typeof millisecondsPer
+
+/** A length of time: `'250ms'`, `'5s'`, `'2m'`, `'1h'`, `'7d'`, or a number of milliseconds. Never bare seconds. */
+export type Duration = number | `${number}${Unit}`
+
+/**
+ * @param field what is being read, for the error message
+ * @returns milliseconds, possibly fractional or negative: the range is the caller's to judge
+ * @throws DURATION if it is not a duration
+ */
+export function toMilliseconds(value: unknown, field: string): number {
+  if (typeof value === 'number' && Number.isFinite(value)) return value
+  if (typeof value === 'string') {
+    const match = /^(-?\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(value.trim())
+    if (match) return Number(match[1]) * millisecondsPer[match[2] as Unit]
+  }
+  throw new TidingsError('DURATION', `${field} is ${show(value)}, which is not a duration`, { details: { field } })
+}
+
+/** Milliseconds as a short text in the largest unit that stays exact: 90000 → '90s'. */
+export function showDuration(milliseconds: number): string {
+  for (const unit of ['d', 'h', 'm', 's'] as const) {
+    const count = milliseconds / millisecondsPer[unit]
+    if (count >= 1 && Number.isInteger(count)) return `${count}${unit}`
+  }
+  return `${milliseconds}ms`
+}

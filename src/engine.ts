@@ -1,0 +1,228 @@
+import type { JsonObject } from './json.ts'
+
+/**
+ * The port: what a storage must do so that everything above it works. It is the whole of what an engine has to
+ * implement; validation, defaults, encoding and errors of use live once, above it.
+ *
+ * Rules that hold for every member:
+ * - Names, ids, limits and durations arrive checked. Durations are whole milliseconds, times milliseconds since 1970
+ *   by the clock of the storage, ids strings.
+ * - Work comes in batches; a single message is a batch of one. Answers have the order of the requests.
+ * - A promise resolves after the storage has committed. If the answer was lost, it rejects with OUTCOME_UNKNOWN.
+ * - A queue that does not exist is QUEUE_NOT_FOUND.
+ *
+ * How the members map to the engines is in docs/engines/port.md; the conformance suite in `testkit/` is the contract
+ * as executable cases.
+ */
+export interface Engine {
+  /** For messages to people: 'memory', 'postgres'. */
+  readonly name: string
+  readonly supports: ReadonlySet<Feature>
+
+  /** Connects and installs or checks the schema. Called once, before anything else. */
+  open(): Promise<void>
+  /** Gives everything back. Calls after it reject with CLOSED. */
+  close(): Promise<void>
+
+  /** Creates what is missing. @returns true if it was created now */
+  createQueue(queue: string): Promise<boolean>
+  /** Removes the queue with all its messages and its archive. @returns false if there was none */
+  dropQueue(queue: string): Promise<boolean>
+  /** All queues, by name. */
+  listQueues(): Promise<QueueInfo[]>
+  /** Removes all messages that are not archived, leased ones too. @returns how many */
+  purgeQueue(queue: string): Promise<number>
+  stats(queue: string): Promise<QueueStats>
+
+  /**
+   * Stores messages in their order. A duplicate is not stored; its result carries the id of the first.
+   * @param transaction the application's own; null for one of the engine's. Only with 'transactions'.
+   */
+  send(queue: string, messages: readonly NewMessage[], transaction: Transaction | null): Promise<SendResult[]>
+
+  /** Leases messages that are ready, by priority, then oldest first. */
+  claim(queue: string, request: ClaimRequest): Promise<Claim>
+  /** Removes and returns messages that are ready, in the same order, in one atomic step. */
+  pop(queue: string, limit: number): Promise<StoredMessage[]>
+  /** Looks at messages, by id, without changing anything. Receipts are null. */
+  peek(queue: string, request: PeekRequest): Promise<StoredMessage[]>
+  /**
+   * Ends leases. Each settlement stands for itself: one whose receipt is stale changes nothing and says so, while the
+   * others are carried out.
+   */
+  settle(queue: string, settlements: readonly Settlement[]): Promise<SettleResult[]>
+  /** Makes leases last `leaseMs` from now. @returns the new receipts; null where the lease was lost or has run out */
+  extend(queue: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]>
+  /** Removes messages that are not leased, without a lease. @returns which were removed */
+  cancel(queue: string, ids: readonly string[]): Promise<boolean[]>
+
+  /**
+   * Calls `wake` soon after messages may have become ready in the queue: after a send, and after an interruption
+   * that may have hidden one. It may call too often, and after a failure it may miss one: poll slowly underneath.
+   * `dueAt` is given where a message was stored that becomes ready later.
+   * @returns once the watch is in force: what was committed before then is for the caller to look for
+   */
+  watch(queue: string, wake: (dueAt: number | null) => void): Promise<Watch>
+
+  /** What time asks for in storage: removes expired dedup ids, moves due messages into their queues. */
+  maintain(): Promise<void>
+  /** Looks for what could hurt: versions, permissions, durability, surroundings. */
+  diagnose(): Promise<Finding[]>
+}
+
+/**
+ * What not every storage can do; asking for what is missing is UNSUPPORTED.
+ * - transactions: `send` joins the application's own transaction
+ * - durable: what was sent survives a crash of any process
+ */
+export type Feature = 'transactions' | 'durable'
+
+/** The application's open transaction, cut down to what Tidings needs. Parameters are scalars, `$1` is the first. */
+export interface Transaction {
+  query(text: string, values: readonly unknown[]): Promise<{ rows: readonly Record<string, unknown>[] }>
+}
+
+export interface QueueInfo {
+  readonly queue: string
+  readonly createdAt: number
+}
+
+export interface QueueStats {
+  readonly queue: string
+  /** Messages that can be read now. */
+  readonly ready: number
+  /** Messages that wait for their time. */
+  readonly delayed: number
+  /** Messages in the hands of a reader. */
+  readonly leased: number
+  /** Archived messages; exact up to 100,000, then the storage's estimate. */
+  readonly archived: number
+  /** Messages ever sent to the queue; gaps in the ids count too. */
+  readonly totalSent: number
+  /** Age of the oldest message that can be read now, counted from when it became ready; null if there is none. */
+  readonly oldestReadyMs: number | null
+  /** Age since sending of the newest and the oldest message that is not archived; null if there is none. */
+  readonly newestMs: number | null
+  readonly oldestMs: number | null
+  readonly createdAt: number
+}
+
+export interface NewMessage {
+  /** JSON text. */
+  readonly data: string
+  /** In the names of the wire format (snake_case). */
+  readonly meta: JsonObject
+  readonly headers: JsonObject
+  /** Becomes ready this long after it is stored… */
+  readonly delayMs: number
+  /** …or at this time, if not null. */
+  readonly notBefore: number | null
+  /** Higher is read first; 0 for most. */
+  readonly priority: number
+  /** Messages of one key are read one after the other, in the order in which they were sent. */
+  readonly orderingKey: string | null
+  /** Refuses a second message of this id within the window. */
+  readonly dedup: { readonly id: string; readonly windowMs: number } | null
+  /** Refuses a second message for this target while the first is neither settled nor dead-lettered. */
+  readonly uniqueTarget: string | null
+}
+
+export interface SendResult {
+  /** The id of the message, or of the first one if this is a duplicate. */
+  readonly id: string
+  readonly duplicate: boolean
+}
+
+export interface StoredMessage {
+  readonly id: string
+  /** JSON text. */
+  readonly data: string
+  readonly meta: JsonObject
+  readonly headers: JsonObject
+  readonly priority: number
+  readonly orderingKey: string | null
+  readonly sentAt: number
+  /** When the message can be read, or read again. */
+  readonly visibleAt: number
+  /** How often it was read, this time included. */
+  readonly readCount: number
+  readonly firstReadAt: number | null
+  readonly lastReadAt: number | null
+  readonly archivedAt: number | null
+  /** Proves the lease; null for a message that was only looked at or popped. */
+  readonly receipt: string | null
+}
+
+export interface ClaimRequest {
+  readonly limit: number
+  readonly leaseMs: number
+  /** Only these messages, if they are ready; null for any. */
+  readonly ids: readonly string[] | null
+}
+
+export interface Claim {
+  readonly messages: StoredMessage[]
+  /**
+   * When to look again even if nothing wakes the reader: the next message becomes due, or a lease runs out.
+   * Null if nothing is known to come.
+   */
+  readonly nextDueAt: number | null
+}
+
+/** Where a message is. `archived` is past; the others together are the queue. */
+export type Place = 'ready' | 'delayed' | 'leased' | 'archived'
+
+export interface PeekRequest {
+  /** Null for all but the archive. */
+  readonly place: Place | null
+  readonly limit: number
+  /** Only ids after this one. */
+  readonly afterId: string | null
+  readonly ids: readonly string[] | null
+}
+
+export interface Lease {
+  readonly id: string
+  readonly receipt: string
+}
+
+/** How a lease ends. `meta` is merged into the meta of the message; a null takes the field away. */
+export type Settlement = Lease &
+  (
+    | { readonly kind: 'delete' }
+    | { readonly kind: 'archive'; readonly meta: JsonObject }
+    | {
+        readonly kind: 'release'
+        readonly delayMs: number
+        readonly meta: JsonObject
+        /** Takes the read back, so that it does not count as an attempt. */
+        readonly uncount: boolean
+      }
+    | {
+        /** In one step: a copy into another queue, which keeps headers and sentAt and starts with readCount 0. */
+        readonly kind: 'move'
+        readonly to: string
+        readonly delayMs: number
+        readonly meta: JsonObject
+      }
+  )
+
+export interface SettleResult {
+  /** False if the receipt was stale; nothing was changed then. */
+  readonly settled: boolean
+  /** The id in the other queue, after a move. */
+  readonly newId: string | null
+}
+
+export interface Watch {
+  close(): void
+}
+
+export interface Finding {
+  readonly level: 'ok' | 'warning' | 'problem'
+  /** What was looked at: 'durability'. */
+  readonly check: string
+  readonly message: string
+  /** What to do; empty if nothing. */
+  readonly remedy: string
+}

@@ -1,0 +1,41 @@
+import { show, TidingsError } from './errors.ts'
+import { typeError } from './options.ts'
+
+/** PGMQ's limit (47 characters) taken in bytes, which is what PostgreSQL's identifiers count. */
+export const maxQueueNameBytes = 47
+
+/**
+ * The one rule for names of queues, used for tables, keys, channels, files and URLs alike. Lower case only, since
+ * PGMQ folds the names of its tables: `Orders` and `orders` would share one.
+ * @returns the name
+ * @throws TYPE, QUEUE_NAME_INVALID
+ */
+export function checkQueueName(name: unknown, field = 'queue name'): string {
+  if (typeof name !== 'string') throw typeError(field, name, 'a string')
+  const reason = whyInvalid(name)
+  if (reason) throw new TidingsError('QUEUE_NAME_INVALID', `${field} ${reason}`, { details: { field } })
+  return name
+}
+
+function whyInvalid(name: string): string | undefined {
+  if (name === '') return 'is empty'
+  const bytes = Buffer.byteLength(name)
+  if (bytes > maxQueueNameBytes) return `${show(name)} is ${bytes} bytes; at most ${maxQueueNameBytes}`
+  if (/[A-Z]/.test(name)) return `${show(name)} has upper-case letters; write ${show(name.toLowerCase())}`
+  const bad = /[^a-z0-9_.-]/u.exec(name)
+  if (bad) return `${show(name)} contains ${show(bad[0])}`
+  if (!/^[a-z0-9_]/.test(name)) return `${show(name)} starts with ${show(name[0])}`
+  if (name.includes('--')) return `${show(name)} contains '--'`
+  return undefined
+}
+
+/**
+ * Where the messages of a queue go that failed too often, unless the user names another queue: `<queue>_dlq`.
+ * A dead-letter queue has none of its own.
+ * @returns null if the queue is one itself, or the name would be too long
+ */
+export function defaultDeadLetterQueue(queue: string): string | null {
+  if (queue.endsWith('_dlq')) return null
+  const name = `${queue}_dlq`
+  return Buffer.byteLength(name) <= maxQueueNameBytes ? name : null
+}

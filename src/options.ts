@@ -1,0 +1,186 @@
+import { type Duration, showDuration, toMilliseconds } from './duration.ts'
+import { type ErrorCode, nearest, show, TidingsError } from './errors.ts'
+
+/**
+ * One option, declared once: validation, `--help` and the reference are derived from it.
+ * `Input` is what the user may write, `Output` what the code gets after parsing.
+ */
+export interface Option<Input, Output> {
+  readonly kind: 'duration' | 'integer' | 'boolean' | 'text' | 'choice' | 'value'
+  readonly doc: string
+  readonly defaultValue: Output
+  /** The default in words, where the value itself would not tell. */
+  readonly defaultText: string
+  /** The type and bounds in words, for help and reference. */
+  readonly typeText: string
+  parse(value: unknown, path: string): Output
+  /** Carries the input type; never set. */
+  readonly input?: Input
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the variance of a schema's members is of no interest here
+export type OptionSchema = Readonly<Record<string, Option<any, any>>>
+export type OptionsInput<S extends OptionSchema> = {
+  readonly [K in keyof S]?: S[K] extends Option<infer Input, unknown> ? Input | undefined : never
+}
+export type OptionsOutput<S extends OptionSchema> = {
+  readonly [K in keyof S]: S[K] extends Option<infer _, infer Output> ? Output : never
+}
+
+interface Bounds {
+  readonly min: number
+  readonly max: number
+  /** Error code for a value outside; default RANGE. */
+  readonly rangeCode?: ErrorCode
+}
+
+function checkRange(value: number, bounds: Bounds, path: string, unit: (value: number) => string): number {
+  if (value >= bounds.min && value <= bounds.max) return value
+  throw new TidingsError(
+    bounds.rangeCode ?? 'RANGE',
+    `${path} is ${unit(value)}; it must be between ${unit(bounds.min)} and ${unit(bounds.max)}`,
+    { details: { field: path, value, min: bounds.min, max: bounds.max } },
+  )
+}
+
+export function typeError(path: string, value: unknown, expected: string): TidingsError {
+  return new TidingsError('TYPE', `${path} is ${show(value)}; it must be ${expected}`, { details: { field: path } })
+}
+
+/** A duration; parsed to milliseconds, rounded to whole ones. */
+export function duration<D extends number | null>(
+  doc: string,
+  spec: Bounds & { default: D; defaultText?: string },
+): Option<Duration, number | D> {
+  return {
+    kind: 'duration',
+    doc,
+    defaultValue: spec.default,
+    defaultText: spec.defaultText ?? (spec.default === null ? 'none' : showDuration(spec.default)),
+    typeText: `duration, ${showDuration(spec.min)} to ${showDuration(spec.max)}`,
+    parse: (value, path) => checkRange(Math.round(toMilliseconds(value, path)), spec, path, showDuration),
+  }
+}
+
+export function integer<D extends number | null>(
+  doc: string,
+  spec: Bounds & { default: D; defaultText?: string },
+): Option<number, number | D> {
+  return {
+    kind: 'integer',
+    doc,
+    defaultValue: spec.default,
+    defaultText: spec.defaultText ?? (spec.default === null ? 'none' : String(spec.default)),
+    typeText: `whole number, ${spec.min} to ${spec.max}`,
+    parse(value, path) {
+      if (typeof value !== 'number') throw typeError(path, value, 'a whole number')
+      if (!Number.isInteger(value))
+        throw new TidingsError(spec.rangeCode ?? 'RANGE', `${path} is ${value}; it must be a whole number`, {
+          details: { field: path },
+        })
+      return checkRange(value, spec, path, String)
+    },
+  }
+}
+
+export function boolean(doc: string, spec: { default: boolean }): Option<boolean, boolean> {
+  return {
+    kind: 'boolean',
+    doc,
+    defaultValue: spec.default,
+    defaultText: String(spec.default),
+    typeText: 'true or false',
+    parse(value, path) {
+      if (typeof value !== 'boolean') throw typeError(path, value, 'true or false')
+      return value
+    },
+  }
+}
+
+export function text<D extends string | null>(
+  doc: string,
+  spec: { default: D; check?: (value: string, path: string) => void },
+): Option<string, string | D> {
+  return {
+    kind: 'text',
+    doc,
+    defaultValue: spec.default,
+    defaultText: spec.default === null ? 'none' : spec.default,
+    typeText: 'text',
+    parse(value, path) {
+      if (typeof value !== 'string') throw typeError(path, value, 'a string')
+      spec.check?.(value, path)
+      return value
+    },
+  }
+}
+
+export function choice<const C extends readonly string[], D extends C[number]>(
+  doc: string,
+  choices: C,
+  spec: { default: D },
+): Option<C[number], C[number]> {
+  const list = choices.map((one) => `'${one}'`).join(' or ')
+  return {
+    kind: 'choice',
+    doc,
+    defaultValue: spec.default,
+    defaultText: spec.default,
+    typeText: list,
+    parse(value, path) {
+      if (typeof value !== 'string' || !choices.includes(value)) throw typeError(path, value, list)
+      return value
+    },
+  }
+}
+
+/** Anything else: a function, an object, several types. `parse` checks it and throws a typed error. */
+export function value<Input, Output>(
+  doc: string,
+  spec: {
+    default: Output
+    defaultText: string
+    typeText: string
+    parse: (value: unknown, path: string) => Output
+  },
+): Option<Input, Output> {
+  return {
+    kind: 'value',
+    doc,
+    defaultValue: spec.default,
+    defaultText: spec.defaultText,
+    typeText: spec.typeText,
+    parse: spec.parse,
+  }
+}
+
+/** The `parse` of an option that takes a function. */
+export function parseFunction<F>(input: unknown, path: string): F {
+  if (typeof input !== 'function') throw typeError(path, input, 'a function')
+  return input as F
+}
+
+/**
+ * Checks what the user passed and fills in the defaults. An option that is `undefined` counts as left out.
+ * @param where the call, for error messages: 'send', 'work'
+ * @throws TYPE, RANGE and the like, OPTION_UNKNOWN with the nearest name
+ */
+export function parseOptions<S extends OptionSchema>(schema: S, input: unknown, where: string): OptionsOutput<S> {
+  if (input !== undefined && (typeof input !== 'object' || input === null || Array.isArray(input)))
+    throw typeError(`the options of ${where}`, input, 'an object')
+  const given = (input ?? {}) as Record<string, unknown>
+  for (const name of Object.keys(given)) {
+    if (Object.hasOwn(schema, name)) continue
+    const meant = nearest(name, Object.keys(schema))
+    throw new TidingsError('OPTION_UNKNOWN', `${where} has no option ${show(name)}`, {
+      details: { option: name },
+      hint: meant ? `Did you mean '${meant}'?` : `Its options are ${Object.keys(schema).join(', ') || 'none'}.`,
+    })
+  }
+  const output: Record<string, unknown> = {}
+  for (const [name, option] of Object.entries(schema)) {
+    const raw = Object.hasOwn(given, name) ? given[name] : undefined
+    output[name] = raw === undefined ? option.defaultValue : option.parse(raw, name)
+  }
+  return output as OptionsOutput<S>
+}
