@@ -59,10 +59,10 @@ export interface Engine {
   /**
    * Calls `wake` soon after messages may have become ready in the queue: after a send, and after an interruption
    * that may have hidden one. It may call too often, and after a failure it may miss one: poll slowly underneath.
-   * `dueAt` is given where a message was stored that becomes ready later.
+   * `dueMs` is above 0 where a message was stored that becomes ready only after that time.
    * @returns once the watch is in force: what was committed before then is for the caller to look for
    */
-  watch(queue: string, wake: (dueAt: number | null) => void): Promise<Watch>
+  watch(queue: string, wake: (dueMs: number) => void): Promise<Watch>
 
   /** What time asks for in storage: removes expired dedup ids, moves due messages into their queues. */
   maintain(): Promise<void>
@@ -125,6 +125,11 @@ export interface NewMessage {
   readonly dedup: { readonly id: string; readonly windowMs: number } | null
   /** Refuses a second message for this target while the first is neither settled nor dead-lettered. */
   readonly uniqueTarget: string | null
+  /**
+   * Keeps `data` alone as the stored body and meta beside it, for readers that know no envelope. Makes no difference
+   * where the storage has no body format that others read.
+   */
+  readonly bare: boolean
 }
 
 export interface SendResult {
@@ -163,10 +168,10 @@ export interface ClaimRequest {
 export interface Claim {
   readonly messages: StoredMessage[]
   /**
-   * When to look again even if nothing wakes the reader: the next message becomes due, or a lease runs out.
-   * Null if nothing is known to come.
+   * In how many milliseconds to look again even if nothing wakes the reader: the next message becomes due, or a lease
+   * runs out. Null if nothing is known to come. Relative, since the clock of the storage is not that of the reader.
    */
-  readonly nextDueAt: number | null
+  readonly nextDueMs: number | null
 }
 
 /** Where a message is. `archived` is past; the others together are the queue. */
@@ -199,7 +204,10 @@ export type Settlement = Lease &
         readonly uncount: boolean
       }
     | {
-        /** In one step: a copy into another queue, which keeps headers and sentAt and starts with readCount 0. */
+        /**
+         * In one step: a copy into another queue, which keeps headers and sentAt and starts with readCount 0.
+         * The other queue is created if it is missing.
+         */
         readonly kind: 'move'
         readonly to: string
         readonly delayMs: number
