@@ -1,0 +1,357 @@
+import { type Clock, systemClock } from '../../clock.ts'
+import type {
+  Claim,
+  ClaimRequest,
+  Engine,
+  Feature,
+  Finding,
+  Lease,
+  NewMessage,
+  PeekRequest,
+  Place,
+  QueueInfo,
+  QueueStats,
+  SendResult,
+  Settlement,
+  SettleResult,
+  StoredMessage,
+  Transaction,
+  Watch,
+} from '../../engine.ts'
+import { TidingsError } from '../../errors.ts'
+import type { JsonObject } from '../../json.ts'
+
+/** Maps keep the order of insertion, and ids only grow: to walk a map is to walk it by id. */
+interface MemoryQueue {
+  readonly createdAt: number
+  lastId: number
+  /** Everything that is not archived. `receipt` is that of the newest reader, also when its lease has run out. */
+  readonly live: Map<string, StoredMessage>
+  readonly archive: Map<string, StoredMessage>
+  readonly dedup: Map<string, { readonly firstId: string; readonly until: number }>
+  /** The message last sent for a target; it holds the target for as long as it is live. */
+  readonly targets: Map<string, string>
+  readonly watchers: Set<{ wake(dueMs: number): void }>
+}
+
+/**
+ * The port in memory: the executable specification of every other engine, and the engine for unit tests. Nothing
+ * survives the process. Where a message is follows from its times and its receipt alone (`placeOf`), so time needs
+ * no timers here.
+ */
+export class MemoryEngine implements Engine {
+  readonly name: string = 'memory'
+  readonly supports: ReadonlySet<Feature> = new Set()
+  readonly #clock: Clock
+  readonly #queues = new Map<string, MemoryQueue>()
+  /** One count for all queues, so that no receipt outlives its queue into one of the same name. */
+  #receipts = 0
+  #closed = false
+
+  constructor(options: { clock?: Clock } = {}) {
+    this.#clock = options.clock ?? systemClock
+  }
+
+  async open(): Promise<void> {
+    this.#checkOpen()
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    for (const queue of this.#queues.values()) queue.watchers.clear()
+    this.#queues.clear()
+  }
+
+  async createQueue(name: string): Promise<boolean> {
+    this.#checkOpen()
+    return this.#create(name)
+  }
+
+  #create(name: string): boolean {
+    if (this.#queues.has(name)) return false
+    this.#queues.set(name, {
+      createdAt: this.#clock.now(),
+      lastId: 0,
+      live: new Map(),
+      archive: new Map(),
+      dedup: new Map(),
+      targets: new Map(),
+      watchers: new Set(),
+    })
+    return true
+  }
+
+  async dropQueue(name: string): Promise<boolean> {
+    this.#checkOpen()
+    return this.#queues.delete(name)
+  }
+
+  async listQueues(): Promise<QueueInfo[]> {
+    this.#checkOpen()
+    const names = [...this.#queues.keys()].sort()
+    return names.map((queue) => ({ queue, createdAt: this.#find(queue).createdAt }))
+  }
+
+  async purgeQueue(name: string): Promise<number> {
+    const { live } = this.#find(name)
+    const count = live.size
+    live.clear()
+    return count
+  }
+
+  async stats(name: string): Promise<QueueStats> {
+    const queue = this.#find(name)
+    const now = this.#clock.now()
+    const live = [...queue.live.values()]
+    const inPlace = (place: Place) => live.filter((message) => placeOf(message, now) === place)
+    const ready = inPlace('ready')
+    const ages = live.map((message) => now - message.sentAt)
+    return {
+      queue: name,
+      ready: ready.length,
+      delayed: inPlace('delayed').length,
+      leased: inPlace('leased').length,
+      archived: queue.archive.size,
+      totalSent: queue.lastId,
+      oldestReadyMs: greatest(ready.map((message) => now - message.visibleAt)),
+      newestMs: least(ages),
+      oldestMs: greatest(ages),
+      createdAt: queue.createdAt,
+    }
+  }
+
+  async send(name: string, messages: readonly NewMessage[], transaction: Transaction | null): Promise<SendResult[]> {
+    const queue = this.#find(name)
+    if (transaction !== null)
+      throw new TidingsError('UNSUPPORTED', 'the memory engine cannot join a transaction', {
+        details: { feature: 'transactions' },
+      })
+    return messages.map((message) => this.#sendOne(queue, message))
+  }
+
+  #sendOne(queue: MemoryQueue, { dedup, uniqueTarget, ...message }: NewMessage): SendResult {
+    const now = this.#clock.now()
+    const first = dedup === null ? undefined : queue.dedup.get(dedup.id)
+    if (first !== undefined && now < first.until) return { id: first.firstId, duplicate: true }
+    const holder = uniqueTarget === null ? undefined : queue.targets.get(uniqueTarget)
+    if (holder !== undefined && queue.live.has(holder)) return { id: holder, duplicate: true }
+
+    const id = this.#store(queue, {
+      data: message.data,
+      meta: message.meta,
+      headers: message.headers,
+      priority: message.priority,
+      orderingKey: message.orderingKey,
+      sentAt: now,
+      visibleAt: Math.max(now, message.notBefore ?? now + message.delayMs),
+    })
+    if (dedup !== null) queue.dedup.set(dedup.id, { firstId: id, until: now + dedup.windowMs })
+    if (uniqueTarget !== null) queue.targets.set(uniqueTarget, id)
+    return { id, duplicate: false }
+  }
+
+  #store(
+    queue: MemoryQueue,
+    message: Omit<StoredMessage, 'id' | 'readCount' | 'firstReadAt' | 'lastReadAt' | 'archivedAt' | 'receipt'>,
+  ): string {
+    const id = String(++queue.lastId)
+    const unread = { readCount: 0, firstReadAt: null, lastReadAt: null, archivedAt: null, receipt: null }
+    queue.live.set(id, structuredClone({ ...message, ...unread, id }))
+    this.#wake(queue, message.visibleAt)
+    return id
+  }
+
+  async claim(name: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
+    const queue = this.#find(name)
+    const now = this.#clock.now()
+    const messages = this.#claimable(queue, ids, limit).map((message) => {
+      const leased = { ...asRead(message, now), visibleAt: now + leaseMs, receipt: this.#newReceipt() }
+      queue.live.set(message.id, leased)
+      return structuredClone(leased)
+    })
+    const waits = [...queue.live.values()].map((message) => message.visibleAt - now)
+    return { messages, nextDueMs: least(waits.filter((wait) => wait > 0)) }
+  }
+
+  async pop(name: string, limit: number): Promise<StoredMessage[]> {
+    const queue = this.#find(name)
+    return this.#claimable(queue, null, limit).map((message) => {
+      this.#remove(queue, message)
+      return structuredClone({ ...asRead(message, this.#clock.now()), receipt: null })
+    })
+  }
+
+  /** What is ready and does not wait behind an earlier message of its key, by priority, then by id. */
+  #claimable(queue: MemoryQueue, ids: readonly string[] | null, limit: number): StoredMessage[] {
+    const now = this.#clock.now()
+    const keys = new Set<string>()
+    const ready: StoredMessage[] = []
+    for (const message of queue.live.values()) {
+      const waits = message.orderingKey !== null && keys.has(message.orderingKey)
+      if (message.orderingKey !== null) keys.add(message.orderingKey)
+      if (!waits && placeOf(message, now) === 'ready' && (ids?.includes(message.id) ?? true)) ready.push(message)
+    }
+    return ready.sort((a, b) => b.priority - a.priority).slice(0, limit)
+  }
+
+  async peek(name: string, { place, limit, afterId, ids }: PeekRequest): Promise<StoredMessage[]> {
+    const queue = this.#find(name)
+    const now = this.#clock.now()
+    const candidates = place === 'archived' ? byId(queue.archive) : [...queue.live.values()]
+    return candidates
+      .filter((message) => place === null || placeOf(message, now) === place)
+      .filter((message) => afterId === null || Number(message.id) > Number(afterId))
+      .filter((message) => ids?.includes(message.id) ?? true)
+      .slice(0, limit)
+      .map((message) => structuredClone({ ...message, receipt: null }))
+  }
+
+  async settle(name: string, settlements: readonly Settlement[]): Promise<SettleResult[]> {
+    const queue = this.#find(name)
+    return settlements.map((settlement) => this.#settleOne(queue, settlement))
+  }
+
+  #settleOne(queue: MemoryQueue, settlement: Settlement): SettleResult {
+    const now = this.#clock.now()
+    const message = queue.live.get(settlement.id)
+    if (message?.receipt !== settlement.receipt) return { settled: false, newId: null }
+    switch (settlement.kind) {
+      case 'delete':
+        this.#remove(queue, message)
+        break
+      case 'archive': {
+        this.#remove(queue, message)
+        const meta = mergeMeta(message.meta, settlement.meta)
+        queue.archive.set(message.id, { ...message, meta, archivedAt: now, receipt: null })
+        break
+      }
+      case 'release': {
+        const visibleAt = now + settlement.delayMs
+        const meta = mergeMeta(message.meta, settlement.meta)
+        const readCount = message.readCount - (settlement.uncount ? 1 : 0)
+        queue.live.set(message.id, { ...message, meta, readCount, visibleAt, receipt: null })
+        this.#wake(queue, visibleAt)
+        break
+      }
+      case 'move': {
+        this.#remove(queue, message)
+        const meta = mergeMeta(message.meta, settlement.meta)
+        const copy = { ...message, meta, visibleAt: now + settlement.delayMs }
+        this.#create(settlement.to)
+        return { settled: true, newId: this.#store(this.#find(settlement.to), copy) }
+      }
+    }
+    return { settled: true, newId: null }
+  }
+
+  async extend(name: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]> {
+    const queue = this.#find(name)
+    const now = this.#clock.now()
+    return leases.map(({ id, receipt }) => {
+      const message = queue.live.get(id)
+      if (message?.receipt !== receipt || placeOf(message, now) !== 'leased') return null
+      const extended = { ...message, visibleAt: now + leaseMs, receipt: this.#newReceipt() }
+      queue.live.set(id, extended)
+      return extended.receipt
+    })
+  }
+
+  async cancel(name: string, ids: readonly string[]): Promise<boolean[]> {
+    const queue = this.#find(name)
+    return ids.map((id) => {
+      const message = queue.live.get(id)
+      if (message === undefined || placeOf(message, this.#clock.now()) === 'leased') return false
+      this.#remove(queue, message)
+      return true
+    })
+  }
+
+  async watch(name: string, wake: (dueMs: number) => void): Promise<Watch> {
+    const { watchers } = this.#find(name)
+    const watcher = { wake }
+    watchers.add(watcher)
+    return { close: () => void watchers.delete(watcher) }
+  }
+
+  async maintain(): Promise<void> {
+    this.#checkOpen()
+    const now = this.#clock.now()
+    for (const { dedup, targets, live } of this.#queues.values()) {
+      for (const [id, { until }] of dedup) if (until <= now) dedup.delete(id)
+      for (const [target, id] of targets) if (!live.has(id)) targets.delete(target)
+    }
+  }
+
+  async diagnose(): Promise<Finding[]> {
+    this.#checkOpen()
+    return [
+      {
+        level: 'warning',
+        check: 'durability',
+        message: 'messages are kept in memory and are lost when the process ends',
+        remedy: 'Connect to PostgreSQL for anything that must not be lost.',
+      },
+    ]
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new TidingsError('CLOSED', 'the memory engine is closed')
+  }
+
+  #find(name: string): MemoryQueue {
+    this.#checkOpen()
+    const queue = this.#queues.get(name)
+    if (queue === undefined)
+      throw new TidingsError('QUEUE_NOT_FOUND', `queue '${name}' does not exist`, { details: { queue: name } })
+    return queue
+  }
+
+  #newReceipt(): string {
+    return `receipt-${++this.#receipts}`
+  }
+
+  #remove(queue: MemoryQueue, message: StoredMessage): void {
+    queue.live.delete(message.id)
+    // The next message of its key may have become ready by this.
+    if (message.orderingKey !== null) this.#wake(queue, this.#clock.now())
+  }
+
+  /** Calls the watchers after the operation at hand, so that they find it done. */
+  #wake(queue: MemoryQueue, visibleAt: number): void {
+    const dueMs = Math.max(0, visibleAt - this.#clock.now())
+    for (const watcher of queue.watchers)
+      queueMicrotask(() => {
+        if (queue.watchers.has(watcher)) watcher.wake(dueMs)
+      })
+  }
+}
+
+/** A lease that has run out leaves the message ready, though its newest reader may still settle it. */
+function placeOf(message: StoredMessage, now: number): Place {
+  if (message.archivedAt !== null) return 'archived'
+  if (message.visibleAt <= now) return 'ready'
+  return message.receipt === null ? 'delayed' : 'leased'
+}
+
+function asRead(message: StoredMessage, now: number): StoredMessage {
+  return {
+    ...message,
+    readCount: message.readCount + 1,
+    firstReadAt: message.firstReadAt ?? now,
+    lastReadAt: now,
+  }
+}
+
+/** Entries instead of a spread and `delete`, so that a field `__proto__` stays plain data. */
+function mergeMeta(meta: JsonObject, changes: JsonObject): JsonObject {
+  const merged = Object.entries({ ...meta, ...changes })
+  return Object.fromEntries(merged.filter(([field]) => !Object.hasOwn(changes, field) || changes[field] !== null))
+}
+
+/** The archive fills in the order of settling. */
+function byId(messages: ReadonlyMap<string, StoredMessage>): StoredMessage[] {
+  return [...messages.values()].sort((a, b) => Number(a.id) - Number(b.id))
+}
+
+const least = (numbers: number[]) => (numbers.length === 0 ? null : numbers.reduce((a, b) => Math.min(a, b)))
+const greatest = (numbers: number[]) => (numbers.length === 0 ? null : numbers.reduce((a, b) => Math.max(a, b)))
