@@ -2,7 +2,7 @@
 export interface Clock {
   /** Milliseconds since 1970. */
   now(): number
-  /** Calls `callback` once after `milliseconds`. Never keeps the process alive by itself. */
+  /** Calls `callback` once after `milliseconds`. */
   after(milliseconds: number, callback: () => void): Timer
 }
 
@@ -20,7 +20,6 @@ export const systemClock: Clock = {
     const arm = (left: number) => {
       const piece = Math.min(left, longestTimeout)
       handle = setTimeout(() => (left > piece ? arm(left - piece) : callback()), piece)
-      handle.unref()
     }
     arm(Math.max(0, milliseconds))
     return { cancel: () => clearTimeout(handle) }

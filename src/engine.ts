@@ -192,28 +192,28 @@ export interface Lease {
 }
 
 /** How a lease ends. `meta` is merged into the meta of the message; a null takes the field away. */
-export type Settlement = Lease &
-  (
-    | { readonly kind: 'delete' }
-    | { readonly kind: 'archive'; readonly meta: JsonObject }
-    | {
-        readonly kind: 'release'
-        readonly delayMs: number
-        readonly meta: JsonObject
-        /** Takes the read back, so that it does not count as an attempt. */
-        readonly uncount: boolean
-      }
-    | {
-        /**
-         * In one step: a copy into another queue, which keeps headers and sentAt and starts with readCount 0.
-         * The other queue is created if it is missing.
-         */
-        readonly kind: 'move'
-        readonly to: string
-        readonly delayMs: number
-        readonly meta: JsonObject
-      }
-  )
+export type Ending =
+  | { readonly kind: 'delete' }
+  | { readonly kind: 'archive'; readonly meta: JsonObject }
+  | {
+      readonly kind: 'release'
+      readonly delayMs: number
+      readonly meta: JsonObject
+      /** Takes the read back, so that it does not count as an attempt. */
+      readonly uncount: boolean
+    }
+  | {
+      /**
+       * In one step: a copy into another queue, which keeps headers and sentAt and starts with readCount 0.
+       * The other queue is created if it is missing.
+       */
+      readonly kind: 'move'
+      readonly to: string
+      readonly delayMs: number
+      readonly meta: JsonObject
+    }
+
+export type Settlement = Lease & Ending
 
 export interface SettleResult {
   /** False if the receipt was stale; nothing was changed then. */

@@ -46,6 +46,8 @@ export const errorTable = {
   BATCH_SIZE: usage('Split the batch.'),
   MESSAGE_ID_INVALID: usage('Pass the id as it was returned by send or read.'),
   DEDUP_ID_INVALID: usage('Use a non-empty string of at most 255 bytes.'),
+  LEASE_RANGE: usage('Use a lease between 100ms and 12h.'),
+  LIMIT_RANGE: usage('Use a limit inside the range.'),
   DELAY_RANGE: usage('Use a delay or a time between now and ten years from now.'),
   DEAD_LETTER_INVALID: usage('Name another queue as the dead-letter queue, or false for none.'),
   UNSUPPORTED: usage('Use an engine that supports it.', 501),

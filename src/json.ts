@@ -17,11 +17,12 @@ const maxDepth = 100
  * @throws BODY_NOT_JSON, BODY_UNSUPPORTED_CHAR, BODY_TOO_DEEP, each with the path of the value
  */
 export function toJson(value: unknown, field: string): string {
-  if (value === undefined) throw notJson(field, value)
-  const checked = check(value, field, [])
-  // An instance whose toJSON returned undefined.
-  if (checked === undefined) throw notJson(field, value)
-  return JSON.stringify(checked)
+  return JSON.stringify(toJsonValue(value, field))
+}
+
+/** The same without the last step: the value with every `toJSON` applied. */
+export function toJsonValue(value: unknown, field: string): JsonValue {
+  return check(value, field, []) as JsonValue
 }
 
 function notJson(path: string, value: unknown, why = 'cannot be written as JSON'): TidingsError {

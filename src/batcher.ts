@@ -1,0 +1,54 @@
+/**
+ * Groups single calls into batches without making anybody wait: the first call goes out at the end of the current
+ * tick, and what arrives while a batch is under way makes up the next one. So a batch is one message when there is
+ * little to do and grows by itself under load. Batches are sent one after the other, which keeps the order.
+ */
+export class Batcher<Item, Result> {
+  readonly #send: (items: Item[]) => Promise<Result[]>
+  readonly #maxSize: number
+  #waiting: Entry<Item, Result>[] = []
+  #scheduled = false
+  #sending = false
+
+  /** @param send returns one result an item, in order; if it rejects, every item of the batch does */
+  constructor(send: (items: Item[]) => Promise<Result[]>, maxSize: number) {
+    this.#send = send
+    this.#maxSize = maxSize
+  }
+
+  add(item: Item): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ item, resolve, reject })
+      this.#schedule()
+    })
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#sending || this.#waiting.length === 0) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      void this.#sendBatch()
+    })
+  }
+
+  async #sendBatch(): Promise<void> {
+    const batch = this.#waiting.splice(0, this.#maxSize)
+    this.#sending = true
+    try {
+      const results = await this.#send(batch.map((entry) => entry.item))
+      for (const [index, entry] of batch.entries()) entry.resolve(results[index] as Result)
+    } catch (error) {
+      for (const entry of batch) entry.reject(error)
+    } finally {
+      this.#sending = false
+      this.#schedule()
+    }
+  }
+}
+
+interface Entry<Item, Result> {
+  readonly item: Item
+  readonly resolve: (result: Result) => void
+  readonly reject: (error: unknown) => void
+}

@@ -1,0 +1,102 @@
+import type { Ending, Settlement, SettleResult, StoredMessage } from './engine.ts'
+import { TidingsError } from './errors.ts'
+import { errorMeta } from './message-error.ts'
+
+/** The two calls that leases make; a queue groups them into batches. */
+export interface LeaseCalls {
+  settle(settlement: Settlement): Promise<SettleResult>
+  /** @returns the new receipt, or null if the lease was lost */
+  extend(id: string, receipt: string, leaseMs: number): Promise<string | null>
+}
+
+/**
+ * One lease on one message: keeps the newest receipt, and sees to it that a settlement waits for an extension that is
+ * still under way (which changes the receipt) and happens once.
+ */
+export class MessageLease {
+  readonly message: StoredMessage
+  readonly #queue: string
+  readonly #deadLetterQueue: string | null
+  readonly #calls: LeaseCalls
+  #receipt: string
+  #ended = false
+  #extending: Promise<unknown> = Promise.resolve()
+
+  /** @param deadLetterQueue null: what is dead-lettered goes to the archive */
+  constructor(queue: string, deadLetterQueue: string | null, message: StoredMessage, calls: LeaseCalls) {
+    this.message = message
+    this.#queue = queue
+    this.#deadLetterQueue = deadLetterQueue
+    this.#calls = calls
+    // Only claimed messages get here, and those have a receipt.
+    this.#receipt = message.receipt ?? ''
+  }
+
+  get receipt(): string {
+    return this.#receipt
+  }
+
+  /** True once a settlement was carried out or is under way. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  /**
+   * @returns true if it was carried out, false if the lease was settled through this object before
+   * @throws LEASE_LOST if another reader has the message now
+   */
+  async settle(ending: Ending): Promise<boolean> {
+    if (this.#ended) return false
+    this.#ended = true
+    try {
+      await this.#extending
+      const { settled } = await this.#calls.settle({ ...ending, id: this.message.id, receipt: this.#receipt })
+      if (!settled) throw this.#lost(ending.kind)
+      return true
+    } catch (error) {
+      // A settlement that did not reach the storage may be tried again.
+      if (error instanceof TidingsError && error.retryable) this.#ended = false
+      throw error
+    }
+  }
+
+  /** Ends the message for good: into the dead-letter queue, or into the archive where there is none. */
+  deadLetter(reason: unknown): Promise<boolean> {
+    return this.settle(this.deadLetterEnding(reason))
+  }
+
+  deadLetterEnding(reason: unknown): Ending {
+    const meta = {
+      ...errorMeta(reason),
+      origin_queue: this.#queue,
+      origin_id: this.message.id,
+      attempts: this.message.readCount,
+      dead_lettered_at: new Date().toISOString(),
+    }
+    return this.#deadLetterQueue === null
+      ? { kind: 'archive', meta }
+      : { kind: 'move', to: this.#deadLetterQueue, delayMs: 0, meta }
+  }
+
+  /** @throws LEASE_LOST */
+  async extend(leaseMs: number): Promise<void> {
+    const extending = this.#extending.then(() => this.#extendNow(leaseMs))
+    this.#extending = extending.catch(() => {})
+    await extending
+  }
+
+  async #extendNow(leaseMs: number): Promise<void> {
+    if (this.#ended) throw this.#lost('extend')
+    const receipt = await this.#calls.extend(this.message.id, this.#receipt, leaseMs)
+    if (receipt === null) throw this.#lost('extend')
+    this.#receipt = receipt
+  }
+
+  #lost(what: string): TidingsError {
+    return new TidingsError(
+      'LEASE_LOST',
+      `${what} of message ${this.message.id} in queue '${this.#queue}' came too late: its lease is no longer this reader's`,
+      { details: { queue: this.#queue, id: this.message.id } },
+    )
+  }
+}

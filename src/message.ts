@@ -1,0 +1,205 @@
+import type { Duration } from './duration.ts'
+import type { StoredMessage } from './engine.ts'
+import { type JsonObject, type JsonValue, toJsonValue } from './json.ts'
+import type { MessageLease } from './lease.ts'
+import * as option from './options.ts'
+
+/**
+ * What the bus knows about a message beside its data. Fields of the application's own are kept as they are.
+ * On the wire the names are in snake_case, as PGMQ-based buses in other languages write them.
+ */
+export interface MessageMeta {
+  /** The queue that the message was sent to. Set by Tidings. */
+  readonly queueName?: string
+  /** The event that this message is one of the consequences of; tells when all of them are done. */
+  readonly correlationId?: string
+  /** The queue that wants to know when all of them are done. */
+  readonly correlationQueue?: string
+  /** The object that is acted on; for tracing it across queues. */
+  readonly targetId?: string
+  /** The version of the message's format. */
+  readonly version?: string
+  readonly sourceSystem?: string
+  /** 'add', 'update', 'remove', 'lock' or another verb. */
+  readonly actionType?: string
+  readonly businessReason?: string
+  readonly associatedPeriod?: string
+  readonly eventKey?: string
+  /** The error of the last attempt that failed. Set by Tidings, like all that follow. */
+  readonly errorMessage?: string
+  readonly stackTrace?: string
+  /** In a dead-letter queue: where the message comes from, its id there, how often it was tried, and when it ended. */
+  readonly originQueue?: string
+  readonly originId?: string
+  readonly attempts?: number
+  readonly deadLetteredAt?: string
+  readonly [custom: string]: JsonValue | undefined
+}
+
+const wireNames = {
+  queueName: 'queue_name',
+  correlationId: 'correlation_id',
+  correlationQueue: 'correlation_queue',
+  targetId: 'target_id',
+  version: 'version',
+  sourceSystem: 'source_system',
+  actionType: 'action_type',
+  businessReason: 'business_reason',
+  associatedPeriod: 'associated_period',
+  eventKey: 'event_key',
+  errorMessage: 'error_message',
+  stackTrace: 'stack_trace',
+  originQueue: 'origin_queue',
+  originId: 'origin_id',
+  attempts: 'attempts',
+  deadLetteredAt: 'dead_lettered_at',
+} as const satisfies Record<string, string>
+
+const namesByWireName = new Map<string, string>(Object.entries(wireNames).map(([name, wire]) => [wire, name]))
+
+/** Fields that a user may set, which must be text. The CLI makes a flag of each. */
+export const metaFields = [
+  'correlationId',
+  'correlationQueue',
+  'targetId',
+  'version',
+  'sourceSystem',
+  'actionType',
+  'businessReason',
+  'associatedPeriod',
+  'eventKey',
+] as const satisfies readonly (keyof typeof wireNames)[]
+
+/**
+ * Meta as it is stored: names of the wire format, nothing undefined or null.
+ * @throws TYPE for a known field that is not text, BODY_NOT_JSON and the like for others
+ */
+export function toWireMeta(meta: MessageMeta, queue: string): JsonObject {
+  const wire: Record<string, JsonValue> = { queue_name: queue }
+  for (const [name, value] of Object.entries(meta)) {
+    if (value === undefined || value === null || name === 'queueName') continue
+    if ((metaFields as readonly string[]).includes(name) && typeof value !== 'string')
+      throw option.typeError(`meta.${name}`, value, 'a string')
+    define(wire, Object.hasOwn(wireNames, name) ? wireNames[name as keyof typeof wireNames] : name, value)
+  }
+  return toJsonValue(wire, 'meta') as JsonObject
+}
+
+export function fromWireMeta(wire: JsonObject): MessageMeta {
+  const meta: Record<string, JsonValue> = {}
+  for (const [name, value] of Object.entries(wire)) {
+    if (value === null) continue
+    // Other clients write the correlation id as a number.
+    const known = namesByWireName.get(name)
+    define(meta, known ?? name, name === 'correlation_id' && typeof value === 'number' ? String(value) : value)
+  }
+  return meta
+}
+
+/** Assignment would change the prototype for a key `__proto__`. */
+function define(object: Record<string, JsonValue>, key: string, value: JsonValue): void {
+  Object.defineProperty(object, key, { value, enumerable: true, writable: true, configurable: true })
+}
+
+export const releaseOptions = {
+  delay: option.duration('Keeps the message hidden for this long.', {
+    default: 0,
+    min: 0,
+    max: 315_360_000_000,
+    rangeCode: 'DELAY_RANGE',
+  }),
+} as const
+export type ReleaseOptions = option.OptionsInput<typeof releaseOptions>
+
+export const leaseOption = <D extends number>(defaultMs: D) =>
+  option.duration('How long the message stays hidden from other readers.', {
+    default: defaultMs,
+    min: 100,
+    max: 43_200_000,
+    rangeCode: 'LEASE_RANGE',
+  })
+
+/** A message as it is stored; what `peek` and `pop` return. `T` is the type of its data. */
+export class StoredCopy<T> {
+  readonly id: string
+  readonly queue: string
+  readonly data: T
+  readonly meta: MessageMeta
+  readonly headers: JsonObject
+  readonly priority: number
+  readonly orderingKey: string | null
+  readonly sentAt: Date
+  /** When the message can be read, or read again. */
+  readonly visibleAt: Date
+  /** How often it was read, this time included. */
+  readonly readCount: number
+  readonly firstReadAt: Date | null
+  readonly lastReadAt: Date | null
+  readonly archivedAt: Date | null
+
+  constructor(queue: string, stored: StoredMessage, data: T) {
+    this.id = stored.id
+    this.queue = queue
+    this.data = data
+    this.meta = fromWireMeta(stored.meta)
+    this.headers = stored.headers
+    this.priority = stored.priority
+    this.orderingKey = stored.orderingKey
+    this.sentAt = new Date(stored.sentAt)
+    this.visibleAt = new Date(stored.visibleAt)
+    this.readCount = stored.readCount
+    this.firstReadAt = toDate(stored.firstReadAt)
+    this.lastReadAt = toDate(stored.lastReadAt)
+    this.archivedAt = toDate(stored.archivedAt)
+  }
+}
+
+const toDate = (time: number | null) => (time === null ? null : new Date(time))
+
+/**
+ * A message in the hands of a reader. Its lease ends by one of delete, archive, release or deadLetter, or by running
+ * out. Each of them returns true when it was carried out and false when the message had been settled through this
+ * object before; they throw LEASE_LOST when another reader has it meanwhile.
+ */
+export class Message<T> extends StoredCopy<T> {
+  readonly #lease: MessageLease
+
+  constructor(queue: string, stored: StoredMessage, data: T, lease: MessageLease) {
+    super(queue, stored, data)
+    this.#lease = lease
+  }
+
+  /** The receipt that proves the lease. Changes with every extension. */
+  get receipt(): string {
+    return this.#lease.receipt
+  }
+
+  /** Ends the lease: the message is done and its row removed. */
+  delete(): Promise<boolean> {
+    return this.#lease.settle({ kind: 'delete' })
+  }
+
+  /** Ends the lease: the message is done and kept in the archive. */
+  archive(): Promise<boolean> {
+    return this.#lease.settle({ kind: 'archive', meta: {} })
+  }
+
+  /** Gives the message back; another reader gets it, after `delay` if one is given. */
+  async release(options?: ReleaseOptions): Promise<boolean> {
+    const { delay } = option.parseOptions(releaseOptions, options, 'release')
+    return this.#lease.settle({ kind: 'release', delayMs: delay, meta: {}, uncount: false })
+  }
+
+  /** Moves the message to the dead-letter queue (or to the archive where there is none), with the reason. */
+  deadLetter(reason: unknown): Promise<boolean> {
+    return this.#lease.deadLetter(reason)
+  }
+
+  /**
+   * Makes the lease last this long from now.
+   * @throws LEASE_LOST if it was lost or has run out
+   */
+  async extend(lease: Duration): Promise<void> {
+    await this.#lease.extend(leaseOption(30_000).parse(lease, 'lease'))
+  }
+}

@@ -1,0 +1,28 @@
+import type { Clock } from './clock.ts'
+import type { Engine, StoredMessage } from './engine.ts'
+import type { LeaseCalls } from './lease.ts'
+
+/** Takes what Tidings has to say; pino, winston and console fit. Tidings is silent without one. */
+export interface Logger {
+  debug(details: object, message: string): void
+  info(details: object, message: string): void
+  warn(details: object, message: string): void
+  error(details: object, message: string): void
+}
+
+export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} }
+
+/** What a worker needs to know of the queue that it reads from. */
+export interface QueueAccess<T> {
+  readonly name: string
+  readonly engine: Engine
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Where messages go that failed too often; null: into the archive. */
+  readonly deadLetterQueue: string | null
+  readonly leaseCalls: LeaseCalls
+  /** Creates the queue if that is allowed and it is missing. */
+  ensure(): Promise<void>
+  /** The data as the user's type. @throws BODY_INVALID if the schema refuses it */
+  decode(stored: StoredMessage): T | Promise<T>
+}

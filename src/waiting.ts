@@ -1,0 +1,99 @@
+import type { Clock } from './clock.ts'
+import type { Engine, Watch } from './engine.ts'
+
+export interface Attempt<T> {
+  /** Null if there was nothing. */
+  readonly found: T | null
+  /** When it is worth looking again, in milliseconds; null if nothing is known to come. */
+  readonly nextDueMs: number | null
+}
+
+export interface WaitOptions {
+  readonly engine: Engine
+  readonly clock: Clock
+  readonly queue: string
+  /** The slow poll underneath, in milliseconds. */
+  readonly pollMs: number
+  /** Gives up after this, in milliseconds; Infinity for never. */
+  readonly waitMs: number
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Looks again this long after falling asleep, then polls slowly: a transaction that was open while the watch began
+ * may have judged that nobody waits, and commits a moment later.
+ */
+const looksAgainMs = [50, 250, 1000]
+
+/**
+ * Repeats an attempt until it finds something, and sleeps in between: until a send, until the next message is due,
+ * until a slow poll. Looks again after the watch is in force, so that nothing slips in between.
+ * @returns null when the time is over or the signal was aborted
+ */
+export async function waitFor<T>(options: WaitOptions, attempt: () => Promise<Attempt<T>>): Promise<T | null> {
+  const first = await attempt()
+  if (first.found !== null || options.waitMs <= 0 || options.signal?.aborted) return first.found
+
+  const deadline = options.clock.now() + options.waitMs
+  const bell = new Bell(options.clock, options.signal)
+  let watch: Watch | undefined
+  try {
+    watch = await options.engine.watch(options.queue, (dueMs) => bell.ring(dueMs))
+    for (let round = 0; ; round++) {
+      bell.reset()
+      const { found, nextDueMs } = await attempt()
+      const leftMs = deadline - options.clock.now()
+      if (found !== null || leftMs <= 0 || options.signal?.aborted) return found
+      const pollMs = Math.min(looksAgainMs[round] ?? options.pollMs, options.pollMs)
+      await bell.wait(Math.min(pollMs, leftMs, nextDueMs ?? Number.POSITIVE_INFINITY))
+    }
+  } finally {
+    watch?.close()
+  }
+}
+
+/** One sleeper that can be woken early. What rings before the sleep is not lost. */
+class Bell {
+  readonly #clock: Clock
+  readonly #signal: AbortSignal | undefined
+  #dueAt = Number.POSITIVE_INFINITY
+  #wakeUp: (() => void) | undefined
+
+  constructor(clock: Clock, signal: AbortSignal | undefined) {
+    this.#clock = clock
+    this.#signal = signal
+  }
+
+  reset(): void {
+    this.#dueAt = Number.POSITIVE_INFINITY
+  }
+
+  /** Shortens the sleep to end in `dueMs`. */
+  ring(dueMs: number): void {
+    this.#dueAt = Math.min(this.#dueAt, this.#clock.now() + dueMs)
+    this.#wakeUp?.()
+  }
+
+  async wait(milliseconds: number): Promise<void> {
+    const until = this.#clock.now() + milliseconds
+    for (;;) {
+      const leftMs = Math.min(until, this.#dueAt) - this.#clock.now()
+      if (leftMs <= 0 || this.#signal?.aborted) return
+      await this.#sleep(leftMs)
+    }
+  }
+
+  #sleep(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        timer.cancel()
+        this.#signal?.removeEventListener('abort', done)
+        this.#wakeUp = undefined
+        resolve()
+      }
+      const timer = this.#clock.after(milliseconds, done)
+      this.#wakeUp = done
+      this.#signal?.addEventListener('abort', done, { once: true })
+    })
+  }
+}
