@@ -1,154 +1,48 @@
-import { Batcher } from './batcher.ts'
 import type { Clock } from './clock.ts'
-import type { Duration } from './duration.ts'
-import type { Engine, NewMessage, Place, QueueStats, SendResult, StoredMessage, Transaction } from './engine.ts'
+import { DeadLetters } from './dead-letters.ts'
+import type { Engine, NewMessage, QueueStats, SendResult, StoredMessage, Transaction } from './engine.ts'
 import { isTidingsError, nearest, show, TidingsError } from './errors.ts'
-import { fromJson, type JsonObject, type JsonValue, toJson, toJsonValue } from './json.ts'
-import { type LeaseCalls, MessageLease } from './lease.ts'
-import { leaseOption, Message, type MessageMeta, StoredCopy, toWireMeta } from './message.ts'
+import { fromJson, toJson } from './json.ts'
+import { MessageLease } from './lease.ts'
+import { Message, StoredCopy, toWireMeta } from './message.ts'
 import { errorMeta } from './message-error.ts'
 import { checkQueueName, defaultDeadLetterQueue } from './name.ts'
 import * as option from './options.ts'
 import type { Logger, QueueAccess } from './queue-access.ts'
-import { parseSchema, type StandardSchemaV1, validate } from './schema.ts'
+import type { QueueCalls } from './queue-calls.ts'
+import {
+  checkMessageId,
+  type PeekOptions,
+  type PopOptions,
+  peekOptions,
+  popOptions,
+  type QueueOptions,
+  queueOptions,
+  type ReadOptions,
+  readByIdOptions,
+  readOptions,
+  type SendEntry,
+  type SendOptions,
+  sendOptions,
+  sendOptionsWithTx,
+  txOption,
+} from './queue-options.ts'
+import { validate } from './schema.ts'
 import { waitFor } from './waiting.ts'
 import { type ConsumeOptions, Consumer } from './worker/consumer.ts'
 import { type BatchHandler, type BatchWorkOptions, type Handler, Worker, type WorkOptions } from './worker/worker.ts'
 
-const tenYearsMs = 315_360_000_000
 const maxBatch = 10_000
 /** How often a blocking read looks even if nothing woke it. */
 const readPollMs = 2_000
-
-export const queueOptions = {
-  schema: option.value<StandardSchemaV1, StandardSchemaV1 | null>(
-    'A Standard Schema; data is checked when sent and when read, and its type is inferred.',
-    { default: null, defaultText: 'none', typeText: 'Standard Schema', parse: parseSchema },
-  ),
-  create: option.boolean('Creates the queue when something is sent to it or works on it and it is missing.', {
-    default: true,
-  }),
-  deadLetter: option.value<string | false, string | false | null>(
-    'Where messages go that failed too often; false keeps them in the archive instead.',
-    { default: null, defaultText: '<queue>_dlq', typeText: 'queue name or false', parse: parseDeadLetter },
-  ),
-  maxMessageBytes: option.integer('The largest data, in bytes of JSON.', {
-    default: 1_048_576,
-    min: 1,
-    max: 268_435_456,
-  }),
-  envelope: option.choice(
-    "'none' stores the data alone, with meta in a header, for readers that know no envelope.",
-    ['meta', 'none'],
-    { default: 'meta' },
-  ),
-} as const
-export type QueueOptions = option.OptionsInput<typeof queueOptions>
-
-export const sendOptions = {
-  delay: option.duration('Becomes ready after this time.', {
-    default: 0,
-    min: 0,
-    max: tenYearsMs,
-    rangeCode: 'DELAY_RANGE',
-  }),
-  at: option.value<Date | string, number | null>('Becomes ready at this time, a Date or an ISO 8601 text.', {
-    default: null,
-    defaultText: 'now',
-    typeText: 'Date or ISO 8601 text',
-    parse: parseTime,
-  }),
-  meta: option.value<MessageMeta, MessageMeta>('What the bus should know about the message.', {
-    default: {},
-    defaultText: 'none',
-    typeText: 'object',
-    parse: parsePlainObject,
-  }),
-  headers: option.value<JsonObject, JsonObject>("The application's own headers.", {
-    default: {},
-    defaultText: 'none',
-    typeText: 'object with JSON values',
-    parse: parseHeaders,
-  }),
-  priority: option.integer('Higher is read first.', { default: 0, min: -100, max: 100 }),
-  orderingKey: option.text('Messages of one key are handled one after the other, in the order of sending.', {
-    default: null,
-    check: checkKey,
-  }),
-  dedupId: option.text('A second message with this id is refused as DUPLICATE within the window.', {
-    default: null,
-    check: checkDedupId,
-  }),
-  dedupWindow: option.duration('How long a dedup id is remembered.', {
-    default: 300_000,
-    min: 1,
-    max: 2_592_000_000,
-    rangeCode: 'DELAY_RANGE',
-  }),
-  uniqueTarget: option.boolean(
-    'Refuses the message as DUPLICATE while another one with the same meta.targetId is waiting or being handled.',
-    { default: false },
-  ),
-} as const
-
-export const txOption = {
-  tx: option.value<Transaction, Transaction | null>(
-    "The application's open transaction: an object with query(text, values), a client of `pg` for example.",
-    { default: null, defaultText: 'none', typeText: 'transaction', parse: parseTransaction },
-  ),
-} as const
-
-const sendOptionsWithTx = { ...sendOptions, ...txOption } as const
-export type SendOptions = option.OptionsInput<typeof sendOptionsWithTx>
-export type SendEntry<In> = { readonly data: In } & option.OptionsInput<typeof sendOptions>
-
-const limitOption = (defaultLimit: number, max = 1_000) =>
-  option.integer('The largest number of messages to return.', {
-    default: defaultLimit,
-    min: 1,
-    max,
-    rangeCode: 'LIMIT_RANGE',
-  })
-const waitOption = option.duration('Waits this long for the first message.', { default: 0, min: 0, max: 3_600_000 })
-const signalOption = option.value<AbortSignal, AbortSignal | null>('Ends the waiting early.', {
-  default: null,
-  defaultText: 'none',
-  typeText: 'AbortSignal',
-  parse: parseSignal,
-})
-
-export const readOptions = {
-  limit: limitOption(1),
-  lease: leaseOption(30_000),
-  wait: waitOption,
-  signal: signalOption,
-} as const
-export type ReadOptions = option.OptionsInput<typeof readOptions>
-
-export const readByIdOptions = { lease: leaseOption(30_000) } as const
-export const popOptions = { limit: limitOption(1), wait: waitOption, signal: signalOption } as const
-export type PopOptions = option.OptionsInput<typeof popOptions>
-
-export const peekOptions = {
-  limit: limitOption(10),
-  place: option.value<Place, Place | null>(
-    'Only messages in this state; archived ones are shown only when asked for.',
-    {
-      default: null,
-      defaultText: 'all but archived',
-      typeText: "'ready', 'delayed', 'leased' or 'archived'",
-      parse: parsePlace,
-    },
-  ),
-  after: option.text('Only messages after this id.', { default: null, check: checkMessageId }),
-} as const
-export type PeekOptions = option.OptionsInput<typeof peekOptions>
 
 /** What a queue gets from its bus. */
 export interface QueueSurroundings {
   readonly engine: Engine
   readonly clock: Clock
   readonly logger: Logger
+  /** The calls of a queue, which all its users in this process share, so that they travel in batches. */
+  callsOf(queue: string): QueueCalls
   /** Tells the bus of a worker, so that closing the bus stops it. */
   adopt(worker: Worker): void
 }
@@ -162,9 +56,7 @@ export class Queue<In = unknown, Out = In> {
   readonly #options: option.OptionsOutput<typeof queueOptions>
   readonly #surroundings: QueueSurroundings
   readonly #engine: Engine
-  readonly #sends: Batcher<NewMessage, SendResult>
-  readonly #leaseCalls: LeaseCalls
-  #ensured: Promise<boolean> | undefined
+  readonly #calls: QueueCalls
 
   constructor(name: string, options: QueueOptions | undefined, surroundings: QueueSurroundings) {
     this.name = checkQueueName(name)
@@ -173,8 +65,7 @@ export class Queue<In = unknown, Out = In> {
       throw new TidingsError('DEAD_LETTER_INVALID', `queue '${name}' is named as its own dead-letter queue`)
     this.#surroundings = surroundings
     this.#engine = surroundings.engine
-    this.#sends = new Batcher((messages) => this.#store(messages, null), 1_000)
-    this.#leaseCalls = groupLeaseCalls(this.#engine, name)
+    this.#calls = surroundings.callsOf(name)
   }
 
   /** Where messages of this queue go that failed too often; null: into the archive. */
@@ -185,13 +76,12 @@ export class Queue<In = unknown, Out = In> {
 
   /** Creates the queue. @returns true if it was created now, false if it was there */
   create(): Promise<boolean> {
-    return this.#engine.createQueue(this.name)
+    return this.#calls.create()
   }
 
   /** Removes the queue, its messages and its archive. @returns false if there was none */
-  async drop(): Promise<boolean> {
-    this.#ensured = undefined
-    return this.#engine.dropQueue(this.name)
+  drop(): Promise<boolean> {
+    return this.#calls.drop()
   }
 
   /** Removes all messages that are not archived, those in hand included. @returns how many */
@@ -214,7 +104,9 @@ export class Queue<In = unknown, Out = In> {
     // Awaiting only what is asynchronous keeps sends of one tick in their order.
     const prepared = this.#prepare(data, parsed)
     const message = prepared instanceof Promise ? await prepared : prepared
-    const result = tx ? (await this.#storeWithin(tx, [message]))[0]! : await this.#sends.add(message)
+    const result = tx
+      ? (await this.#storeWithin(tx, [message]))[0]!
+      : await this.#creating(() => this.#calls.send(message))
     if (result.duplicate) throw this.#duplicate(message, result.id)
     return result.id
   }
@@ -239,7 +131,7 @@ export class Queue<In = unknown, Out = In> {
         return this.#prepare(data as In, option.parseOptions(sendOptions, rest, 'sendBatch'))
       }),
     )
-    return tx ? this.#storeWithin(tx, messages) : this.#store(messages, null)
+    return tx ? this.#storeWithin(tx, messages) : this.#creating(() => this.#engine.send(this.name, messages, null))
   }
 
   /**
@@ -306,6 +198,11 @@ export class Queue<In = unknown, Out = In> {
     return new Consumer(this.#access(), options)
   }
 
+  /** What failed too often: look at it, send it again. */
+  get deadLetters(): DeadLetters {
+    return new DeadLetters(this.name, this.deadLetterQueue, this.#engine)
+  }
+
   #startWorker(worker: Worker): Worker {
     this.#surroundings.adopt(worker)
     // A failed start shows in the worker's own state and log; the caller has no promise to look at.
@@ -321,9 +218,9 @@ export class Queue<In = unknown, Out = In> {
       clock,
       logger,
       deadLetterQueue: this.deadLetterQueue,
-      leaseCalls: this.#leaseCalls,
+      leaseCalls: this.#calls,
       ensure: async () => {
-        if (this.#options.create) await this.#ensure()
+        if (this.#options.create) await this.#calls.ensure()
       },
       decode: (stored) => this.#decode(stored),
     }
@@ -363,29 +260,22 @@ export class Queue<In = unknown, Out = In> {
     return validated instanceof Promise ? validated.then(() => message) : message
   }
 
-  async #store(messages: NewMessage[], tx: Transaction | null): Promise<SendResult[]> {
+  /** Creates the queue and tries again where it is missing and may be created. */
+  async #creating<T>(store: () => Promise<T>): Promise<T> {
     try {
-      return await this.#engine.send(this.name, messages, tx)
+      return await store()
     } catch (error) {
       if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
       if (!this.#options.create) throw await this.#withNearestName(error)
-      await this.#engine.createQueue(this.name)
-      return this.#engine.send(this.name, messages, tx)
+      await this.#calls.create()
+      return store()
     }
   }
 
   /** A failed statement would spoil the application's transaction, so the queue is made sure of before. */
   async #storeWithin(tx: Transaction, messages: NewMessage[]): Promise<SendResult[]> {
-    if (this.#options.create) await this.#ensure()
+    if (this.#options.create) await this.#calls.ensure()
     return this.#engine.send(this.name, messages, tx)
-  }
-
-  #ensure(): Promise<boolean> {
-    this.#ensured ??= this.#engine.createQueue(this.name).catch((error: unknown) => {
-      this.#ensured = undefined
-      throw error
-    })
-    return this.#ensured
   }
 
   #decode(stored: StoredMessage): Out | Promise<Out> {
@@ -399,7 +289,7 @@ export class Queue<In = unknown, Out = In> {
   async #toMessages(stored: readonly StoredMessage[]): Promise<Message<Out>[]> {
     const messages = await Promise.all(
       stored.map(async (one) => {
-        const lease = new MessageLease(this.name, this.deadLetterQueue, one, this.#leaseCalls)
+        const lease = new MessageLease(this.name, this.deadLetterQueue, one, this.#calls)
         try {
           return new Message(this.name, one, await this.#decode(one), lease)
         } catch (error) {
@@ -479,86 +369,3 @@ const emptyMessage = {
   uniqueTarget: null,
   bare: false,
 } satisfies Partial<NewMessage>
-
-/** Settlements and extensions of one queue travel together. */
-function groupLeaseCalls(engine: Engine, queue: string): LeaseCalls {
-  const settlements = new Batcher((batch: Parameters<LeaseCalls['settle']>[0][]) => engine.settle(queue, batch), 1_000)
-  const extensions = new Map<number, Batcher<{ id: string; receipt: string }, string | null>>()
-  return {
-    settle: (settlement) => settlements.add(settlement),
-    extend(id, receipt, leaseMs) {
-      let batcher = extensions.get(leaseMs)
-      if (!batcher) {
-        batcher = new Batcher((batch) => engine.extend(queue, batch, leaseMs), 1_000)
-        extensions.set(leaseMs, batcher)
-      }
-      return batcher.add({ id, receipt })
-    },
-  }
-}
-
-// ---- parsers of options ----
-
-function parseDeadLetter(value: unknown, path: string): string | false {
-  return value === false ? false : checkQueueName(value, path)
-}
-
-function parseTime(value: unknown, path: string): number {
-  const time = value instanceof Date ? value.getTime() : typeof value === 'string' ? Date.parse(value) : Number.NaN
-  const now = Date.now()
-  if (!Number.isFinite(time)) throw new TidingsError('DELAY_RANGE', `${path} is ${show(value)}, which is not a time`)
-  if (time > now + tenYearsMs || time < now - 60_000)
-    throw new TidingsError('DELAY_RANGE', `${path} is ${new Date(time).toISOString()}`, { details: { field: path } })
-  return time
-}
-
-function parsePlainObject(value: unknown, path: string): Record<string, JsonValue | undefined> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw option.typeError(path, value, 'an object')
-  return value as Record<string, JsonValue | undefined>
-}
-
-function parseHeaders(value: unknown, path: string): JsonObject {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new TidingsError('HEADERS_INVALID', `${path} is ${show(value)}; it must be an object`)
-  const reserved = Object.keys(value).find((key) => /^x-(tidings|pgmq)-/i.test(key))
-  if (reserved)
-    throw new TidingsError('HEADERS_INVALID', `${path} has ${show(reserved)}; 'x-tidings-' and 'x-pgmq-' are reserved`)
-  return toJsonValue(value, path) as JsonObject
-}
-
-function parseTransaction(value: unknown, path: string): Transaction {
-  if (typeof (value as Transaction | null)?.query !== 'function')
-    throw option.typeError(path, value, 'an open transaction with query(text, values)')
-  return value as Transaction
-}
-
-function parseSignal(value: unknown, path: string): AbortSignal {
-  if (!(value instanceof AbortSignal)) throw option.typeError(path, value, 'an AbortSignal')
-  return value
-}
-
-function parsePlace(value: unknown, path: string): Place {
-  const places: readonly unknown[] = ['ready', 'delayed', 'leased', 'archived']
-  if (!places.includes(value)) throw option.typeError(path, value, "'ready', 'delayed', 'leased' or 'archived'")
-  return value as Place
-}
-
-function checkMessageId(value: unknown, path: string): asserts value is string {
-  if (typeof value !== 'string' || !/^[\w-]{1,64}$/.test(value))
-    throw new TidingsError('MESSAGE_ID_INVALID', `${path} is ${show(value)}, which is not an id of a message`)
-}
-
-function checkDedupId(value: string, path: string): void {
-  const bytes = Buffer.byteLength(value)
-  if (bytes === 0 || bytes > 255 || value.includes('\u0000'))
-    throw new TidingsError('DEDUP_ID_INVALID', `${path} is ${bytes === 0 ? 'empty' : show(value)}, ${bytes} bytes`)
-}
-
-function checkKey(value: string, path: string): void {
-  const bytes = Buffer.byteLength(value)
-  if (bytes === 0 || bytes > 255 || value.includes('\u0000'))
-    throw new TidingsError('RANGE', `${path} is ${bytes === 0 ? 'empty' : show(value)}; it must have 1 to 255 bytes`)
-}
-
-export type { Duration }

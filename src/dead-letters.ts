@@ -1,0 +1,150 @@
+import type { Engine, StoredMessage } from './engine.ts'
+import { isTidingsError, TidingsError } from './errors.ts'
+import { fromJson } from './json.ts'
+import { StoredCopy } from './message.ts'
+import * as option from './options.ts'
+
+const pageSize = 500
+const redriveLeaseMs = 30_000
+
+const limit = option.integer('The largest number of messages.', {
+  default: 100,
+  min: 1,
+  max: 1_000_000,
+  rangeCode: 'LIMIT_RANGE',
+})
+
+export const listOptions = { limit } as const
+export const redriveOptions = {
+  limit: { ...limit, defaultValue: 1_000_000, defaultText: 'all' },
+  ids: option.value<readonly string[], readonly string[] | null>(
+    'Only these messages, by their ids in the dead-letter queue.',
+    {
+      default: null,
+      defaultText: 'all',
+      typeText: 'array of ids',
+      parse: parseIds,
+    },
+  ),
+  dryRun: option.boolean('Returns what would be sent again and changes nothing.', { default: false }),
+  delay: option.duration('The messages become ready after this time.', {
+    default: 0,
+    min: 0,
+    max: 315_360_000_000,
+    rangeCode: 'DELAY_RANGE',
+  }),
+} as const
+
+/** What redriving takes away again: the traces of the failure. */
+const clearedMeta = {
+  error_message: null,
+  stack_trace: null,
+  origin_queue: null,
+  origin_id: null,
+  attempts: null,
+  dead_lettered_at: null,
+}
+
+export interface Redriven {
+  /** The id in the dead-letter queue. */
+  readonly deadLetterId: string
+  /** The new id in the queue; null in a dry run. */
+  readonly id: string | null
+}
+
+/** The dead letters of one queue: those in its dead-letter queue that came from it. */
+export class DeadLetters {
+  /** The dead-letter queue; null where the queue has none and keeps them in its archive. */
+  readonly queue: string | null
+  readonly #origin: string
+  readonly #engine: Engine
+
+  constructor(origin: string, queue: string | null, engine: Engine) {
+    this.#origin = origin
+    this.queue = queue
+    this.#engine = engine
+  }
+
+  /** Oldest first; changes nothing. */
+  async list(options?: option.OptionsInput<typeof listOptions>): Promise<StoredCopy<unknown>[]> {
+    const { limit } = option.parseOptions(listOptions, options, 'deadLetters.list')
+    const found = await this.#find(this.#target(), limit, null)
+    return found.map((stored) => new StoredCopy(this.#target(), stored, fromJson(stored.data)))
+  }
+
+  /**
+   * Sends dead letters again: each is moved back in one step, and its attempts start anew.
+   * @throws QUEUE_NOT_FOUND if the queue they came from is gone
+   */
+  async redrive(options?: option.OptionsInput<typeof redriveOptions>): Promise<Redriven[]> {
+    const { limit, ids, dryRun, delay } = option.parseOptions(redriveOptions, options, 'deadLetters.redrive')
+    const target = this.#target()
+    // Says so if the queue is gone, before anything is moved.
+    await this.#engine.stats(this.#origin)
+    const found = await this.#find(target, limit, ids)
+    if (dryRun) return found.map(({ id }) => ({ deadLetterId: id, id: null }))
+    const redriven: Redriven[] = []
+    for (let start = 0; start < found.length; start += pageSize)
+      redriven.push(...(await this.#move(target, found.slice(start, start + pageSize), delay)))
+    return redriven
+  }
+
+  async #move(target: string, page: readonly StoredMessage[], delayMs: number): Promise<Redriven[]> {
+    const { messages } = await this.#engine.claim(target, {
+      limit: page.length,
+      leaseMs: redriveLeaseMs,
+      ids: page.map(({ id }) => id),
+    })
+    if (messages.length === 0) return []
+    const results = await this.#engine.settle(
+      target,
+      messages.map(({ id, receipt }) => ({
+        kind: 'move',
+        id,
+        receipt: receipt ?? '',
+        to: this.#origin,
+        delayMs,
+        meta: clearedMeta,
+      })),
+    )
+    return messages.flatMap(({ id }, index) => {
+      const newId = results[index]?.newId ?? null
+      return newId === null ? [] : [{ deadLetterId: id, id: newId }]
+    })
+  }
+
+  async #find(target: string, limit: number, ids: readonly string[] | null): Promise<StoredMessage[]> {
+    const found: StoredMessage[] = []
+    let afterId: string | null = null
+    while (found.length < limit) {
+      const page = await this.#peek(target, afterId, ids)
+      found.push(...page.filter(({ meta }) => meta.origin_queue === this.#origin))
+      afterId = page.at(-1)?.id ?? null
+      if (page.length < pageSize) break
+    }
+    return found.slice(0, limit)
+  }
+
+  /** A dead-letter queue that does not exist yet is an empty one. */
+  async #peek(target: string, afterId: string | null, ids: readonly string[] | null): Promise<StoredMessage[]> {
+    try {
+      return await this.#engine.peek(target, { place: 'ready', limit: pageSize, afterId, ids })
+    } catch (error) {
+      if (isTidingsError(error, 'QUEUE_NOT_FOUND')) return []
+      throw error
+    }
+  }
+
+  #target(): string {
+    if (this.queue !== null) return this.queue
+    throw new TidingsError('DEAD_LETTER_INVALID', `queue '${this.#origin}' has no dead-letter queue`, {
+      hint: "What failed too often is in its archive: peek({ place: 'archived' }).",
+    })
+  }
+}
+
+function parseIds(value: unknown, path: string): readonly string[] {
+  if (!Array.isArray(value) || value.length === 0 || value.some((id) => typeof id !== 'string'))
+    throw option.typeError(path, value, 'an array of ids')
+  return value
+}

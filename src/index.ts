@@ -1,0 +1,12 @@
+/** The public surface: re-exports only. */
+export { Bus } from './bus.ts'
+export { type ConnectOptions, connect } from './connect.ts'
+export { DeadLetters, type Redriven } from './dead-letters.ts'
+export type { Duration } from './duration.ts'
+export type { Finding, Place, QueueInfo, QueueStats, SendResult, Transaction } from './engine.ts'
+export { type ErrorCode, type ErrorDetails, errorTable, isTidingsError, TidingsError } from './errors.ts'
+export type { JsonObject, JsonValue } from './json.ts'
+export { Message, type MessageMeta, StoredCopy } from './message.ts'
+export { Queue } from './queue.ts'
+export type { Logger } from './queue-access.ts'
+export type { PeekOptions, PopOptions, QueueOptions, ReadOptions, SendEntry, SendOptions } from './queue-options.ts'

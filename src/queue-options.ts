@@ -1,0 +1,195 @@
+import type { Place, Transaction } from './engine.ts'
+import { show, TidingsError } from './errors.ts'
+import { type JsonObject, type JsonValue, toJsonValue } from './json.ts'
+import { leaseOption, type MessageMeta } from './message.ts'
+import { checkQueueName } from './name.ts'
+import * as option from './options.ts'
+import { parseSchema, type StandardSchemaV1 } from './schema.ts'
+
+const tenYearsMs = 315_360_000_000
+
+export const queueOptions = {
+  schema: option.value<StandardSchemaV1, StandardSchemaV1 | null>(
+    'A Standard Schema; data is checked when sent and when read, and its type is inferred.',
+    { default: null, defaultText: 'none', typeText: 'Standard Schema', parse: parseSchema },
+  ),
+  create: option.boolean('Creates the queue when something is sent to it or works on it and it is missing.', {
+    default: true,
+  }),
+  deadLetter: option.value<string | false, string | false | null>(
+    'Where messages go that failed too often; false keeps them in the archive instead.',
+    { default: null, defaultText: '<queue>_dlq', typeText: 'queue name or false', parse: parseDeadLetter },
+  ),
+  maxMessageBytes: option.integer('The largest data, in bytes of JSON.', {
+    default: 1_048_576,
+    min: 1,
+    max: 268_435_456,
+  }),
+  envelope: option.choice(
+    "'none' stores the data alone, with meta in a header, for readers that know no envelope.",
+    ['meta', 'none'],
+    { default: 'meta' },
+  ),
+} as const
+export type QueueOptions = option.OptionsInput<typeof queueOptions>
+
+export const sendOptions = {
+  delay: option.duration('Becomes ready after this time.', {
+    default: 0,
+    min: 0,
+    max: tenYearsMs,
+    rangeCode: 'DELAY_RANGE',
+  }),
+  at: option.value<Date | string, number | null>('Becomes ready at this time, a Date or an ISO 8601 text.', {
+    default: null,
+    defaultText: 'now',
+    typeText: 'Date or ISO 8601 text',
+    parse: parseTime,
+  }),
+  meta: option.value<MessageMeta, MessageMeta>('What the bus should know about the message.', {
+    default: {},
+    defaultText: 'none',
+    typeText: 'object',
+    parse: parsePlainObject,
+  }),
+  headers: option.value<JsonObject, JsonObject>("The application's own headers.", {
+    default: {},
+    defaultText: 'none',
+    typeText: 'object with JSON values',
+    parse: parseHeaders,
+  }),
+  priority: option.integer('Higher is read first.', { default: 0, min: -100, max: 100 }),
+  orderingKey: option.text('Messages of one key are handled one after the other, in the order of sending.', {
+    default: null,
+    check: checkKey,
+  }),
+  dedupId: option.text('A second message with this id is refused as DUPLICATE within the window.', {
+    default: null,
+    check: checkDedupId,
+  }),
+  dedupWindow: option.duration('How long a dedup id is remembered.', {
+    default: 300_000,
+    min: 1,
+    max: 2_592_000_000,
+    rangeCode: 'DELAY_RANGE',
+  }),
+  uniqueTarget: option.boolean(
+    'Refuses the message as DUPLICATE while another one with the same meta.targetId is waiting or being handled.',
+    { default: false },
+  ),
+} as const
+
+export const txOption = {
+  tx: option.value<Transaction, Transaction | null>(
+    "The application's open transaction: an object with query(text, values), a client of `pg` for example.",
+    { default: null, defaultText: 'none', typeText: 'transaction', parse: parseTransaction },
+  ),
+} as const
+
+export const sendOptionsWithTx = { ...sendOptions, ...txOption } as const
+export type SendOptions = option.OptionsInput<typeof sendOptionsWithTx>
+export type SendEntry<In> = { readonly data: In } & option.OptionsInput<typeof sendOptions>
+
+const limitOption = (defaultLimit: number, max = 1_000) =>
+  option.integer('The largest number of messages to return.', {
+    default: defaultLimit,
+    min: 1,
+    max,
+    rangeCode: 'LIMIT_RANGE',
+  })
+const waitOption = option.duration('Waits this long for the first message.', { default: 0, min: 0, max: 3_600_000 })
+const signalOption = option.value<AbortSignal, AbortSignal | null>('Ends the waiting early.', {
+  default: null,
+  defaultText: 'none',
+  typeText: 'AbortSignal',
+  parse: parseSignal,
+})
+
+export const readOptions = {
+  limit: limitOption(1),
+  lease: leaseOption(30_000),
+  wait: waitOption,
+  signal: signalOption,
+} as const
+export type ReadOptions = option.OptionsInput<typeof readOptions>
+
+export const readByIdOptions = { lease: leaseOption(30_000) } as const
+export const popOptions = { limit: limitOption(1), wait: waitOption, signal: signalOption } as const
+export type PopOptions = option.OptionsInput<typeof popOptions>
+
+export const peekOptions = {
+  limit: limitOption(10),
+  place: option.value<Place, Place | null>(
+    'Only messages in this state; archived ones are shown only when asked for.',
+    {
+      default: null,
+      defaultText: 'all but archived',
+      typeText: "'ready', 'delayed', 'leased' or 'archived'",
+      parse: parsePlace,
+    },
+  ),
+  after: option.text('Only messages after this id.', { default: null, check: checkMessageId }),
+} as const
+export type PeekOptions = option.OptionsInput<typeof peekOptions>
+
+function parseDeadLetter(value: unknown, path: string): string | false {
+  return value === false ? false : checkQueueName(value, path)
+}
+
+function parseTime(value: unknown, path: string): number {
+  const time = value instanceof Date ? value.getTime() : typeof value === 'string' ? Date.parse(value) : Number.NaN
+  const now = Date.now()
+  if (!Number.isFinite(time)) throw new TidingsError('DELAY_RANGE', `${path} is ${show(value)}, which is not a time`)
+  if (time > now + tenYearsMs || time < now - 60_000)
+    throw new TidingsError('DELAY_RANGE', `${path} is ${new Date(time).toISOString()}`, { details: { field: path } })
+  return time
+}
+
+function parsePlainObject(value: unknown, path: string): Record<string, JsonValue | undefined> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw option.typeError(path, value, 'an object')
+  return value as Record<string, JsonValue | undefined>
+}
+
+function parseHeaders(value: unknown, path: string): JsonObject {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new TidingsError('HEADERS_INVALID', `${path} is ${show(value)}; it must be an object`)
+  const reserved = Object.keys(value).find((key) => /^x-(tidings|pgmq)-/i.test(key))
+  if (reserved)
+    throw new TidingsError('HEADERS_INVALID', `${path} has ${show(reserved)}; 'x-tidings-' and 'x-pgmq-' are reserved`)
+  return toJsonValue(value, path) as JsonObject
+}
+
+function parseTransaction(value: unknown, path: string): Transaction {
+  if (typeof (value as Transaction | null)?.query !== 'function')
+    throw option.typeError(path, value, 'an open transaction with query(text, values)')
+  return value as Transaction
+}
+
+function parseSignal(value: unknown, path: string): AbortSignal {
+  if (!(value instanceof AbortSignal)) throw option.typeError(path, value, 'an AbortSignal')
+  return value
+}
+
+function parsePlace(value: unknown, path: string): Place {
+  const places: readonly unknown[] = ['ready', 'delayed', 'leased', 'archived']
+  if (!places.includes(value)) throw option.typeError(path, value, "'ready', 'delayed', 'leased' or 'archived'")
+  return value as Place
+}
+
+export function checkMessageId(value: unknown, path: string): asserts value is string {
+  if (typeof value !== 'string' || !/^[\w-]{1,64}$/.test(value))
+    throw new TidingsError('MESSAGE_ID_INVALID', `${path} is ${show(value)}, which is not an id of a message`)
+}
+
+function checkDedupId(value: string, path: string): void {
+  const bytes = Buffer.byteLength(value)
+  if (bytes === 0 || bytes > 255 || value.includes('\u0000'))
+    throw new TidingsError('DEDUP_ID_INVALID', `${path} is ${bytes === 0 ? 'empty' : show(value)}, ${bytes} bytes`)
+}
+
+function checkKey(value: string, path: string): void {
+  const bytes = Buffer.byteLength(value)
+  if (bytes === 0 || bytes > 255 || value.includes('\u0000'))
+    throw new TidingsError('RANGE', `${path} is ${bytes === 0 ? 'empty' : show(value)}; it must have 1 to 255 bytes`)
+}
