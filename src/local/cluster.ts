@@ -1,0 +1,272 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { chown, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { TidingsError } from '../errors.ts'
+import { openingFailed, startFailed } from './failures.ts'
+import { commandLine, hasCode, isStill, poll, type RunAs, serverEnvironment, signal } from './processes.ts'
+
+export interface ClusterOptions {
+  /** Where `initdb` and `postgres` are. */
+  readonly binDirectory: string
+  /** Absolute, and without symbolic links in it: it is how a running server is recognised. */
+  readonly dataDirectory: string
+  /** The file that the server's output is appended to. */
+  readonly log: string
+  /** Directory of the unix socket. Default: no unix socket. */
+  readonly socketDirectory?: string
+  /** Address for TCP. Default: no TCP. */
+  readonly address?: string
+  /** Port for TCP; it names the unix socket, too. */
+  readonly port: number
+  /** Name of the superuser that `init` makes. */
+  readonly superuser: string
+  /** Who runs it. Default: the user of this process, who must not be root. */
+  readonly runAs?: RunAs
+  /** Further settings, given on the command line, so that they win over postgresql.conf. */
+  readonly settings?: Readonly<Record<string, string | number>>
+  /** Where its shared libraries are, if the binaries do not know themselves. */
+  readonly libraryPath?: string
+}
+
+/** The running server of a cluster. */
+export interface Postmaster {
+  readonly pid: number
+  readonly startedAt: Date
+  readonly port: number
+  /** '' if it listens on TCP only. */
+  readonly socketDirectory: string
+  /** Whether it takes connections; not yet while it starts or recovers from a crash. */
+  readonly ready: boolean
+}
+
+/** How long a server may take to start (it may have to recover from a crash) or to stop. */
+const patienceMs = 60_000
+
+/** Seen when a server is started while processes of one that was killed have not ended yet. */
+const orphansRemain = /pre-existing shared memory block|is still in use/
+
+/** One PostgreSQL cluster on disk and the server that runs on it. */
+export class Cluster {
+  readonly options: ClusterOptions
+
+  constructor(options: ClusterOptions) {
+    this.options = options
+  }
+
+  /** Whether `init` has been done. */
+  async exists(): Promise<boolean> {
+    return (await majorVersion(this.options.dataDirectory)) !== undefined
+  }
+
+  /**
+   * Makes the cluster: UTF-8, locale C, every connection trusted. It appears whole or not at all.
+   * @param sync false: do not wait for the disk. Default true.
+   * @throws LOCAL_UNAVAILABLE, STORAGE_FULL
+   */
+  async init({ sync = true } = {}): Promise<void> {
+    const { dataDirectory, superuser } = this.options
+    await this.#removeUnfinished()
+    const unfinished = `${dataDirectory}.new-${process.pid}`
+    try {
+      await makePrivateDirectory(unfinished, this.options.runAs)
+      const trust = ['-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-instructions']
+      await this.#initdb(['-D', unfinished, '-U', superuser, ...trust, ...(sync ? [] : ['--no-sync'])])
+      await rename(unfinished, dataDirectory)
+    } catch (error) {
+      await rm(unfinished, { recursive: true, force: true })
+      // Another process was faster: its cluster is as good.
+      if (!hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw openingFailed(error, dataDirectory)
+    }
+  }
+
+  /**
+   * Starts the server, or finds it running. Tries again while processes of a killed server still end.
+   * @throws LOCAL_UNAVAILABLE, STORAGE_FULL, TIMEOUT if it does not take connections after a minute
+   */
+  async start(): Promise<Postmaster> {
+    const deadline = performance.now() + patienceMs
+    for (;;) {
+      const running = await this.postmaster()
+      if (running) return running.ready ? running : await this.#untilReady(running.pid)
+      const output = await this.#attempt()
+      if (typeof output !== 'string') return output
+      const another = /lock file ".*" already exists/.test(output) && (await this.postmaster()) !== undefined
+      if (!another && !(orphansRemain.test(output) && performance.now() < deadline)) {
+        throw startFailed(output, this.options)
+      }
+      await sleep(100)
+    }
+  }
+
+  /**
+   * Stops the server and waits for its end.
+   * @param mode `fast` ends the connections in good order; `immediate` leaves recovery to the next start
+   * @returns false if it was not running
+   */
+  async stop(mode: 'fast' | 'immediate' = 'fast'): Promise<boolean> {
+    const running = await this.postmaster()
+    if (!running) return false
+    for (const name of mode === 'fast'
+      ? (['SIGINT', 'SIGQUIT', 'SIGKILL'] as const)
+      : (['SIGQUIT', 'SIGKILL'] as const)) {
+      signal(running.pid, name)
+      if (await this.#untilGone(running.pid)) return true
+    }
+    throw new TidingsError('TIMEOUT', `the server with pid ${running.pid} does not end`, {
+      details: { pid: running.pid, dataDirectory: this.options.dataDirectory },
+    })
+  }
+
+  /** Sends the server a signal and waits for its end, as a crash would look. */
+  async kill(name: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const running = await this.postmaster()
+    if (running && signal(running.pid, name)) await this.#untilGone(running.pid)
+  }
+
+  /** The server that runs on this cluster now, whoever started it. */
+  postmaster(): Promise<Postmaster | undefined> {
+    return findPostmaster(this.options.dataDirectory)
+  }
+
+  /** One start. Returns what the server wrote if it ended instead of becoming ready. */
+  async #attempt(): Promise<Postmaster | string> {
+    const { binDirectory, dataDirectory, log, runAs } = this.options
+    const written = (await stat(log).catch(() => undefined))?.size ?? 0
+    const output = await open(log, 'a', 0o600).catch((error) => {
+      throw openingFailed(error, log)
+    })
+    let ended: string | undefined
+    let child: ChildProcess
+    try {
+      child = spawn(join(binDirectory, 'postgres'), this.#arguments(), {
+        cwd: '/',
+        detached: true,
+        env: await this.#environment(),
+        stdio: ['ignore', output.fd, output.fd],
+        ...runAs,
+      })
+      child.once('error', (error) => {
+        ended ??= error.message
+      })
+      child.once('exit', (code, name) => {
+        ended ??= `ended with ${name ?? `code ${code}`}`
+      })
+      child.unref()
+    } finally {
+      await output.close()
+    }
+    const ready = await poll(async () => {
+      const found = await readPidFile(dataDirectory)
+      return ended !== undefined || (found?.pid === child.pid && found?.ready ? found : undefined)
+    }, patienceMs)
+    if (ready === undefined) throw this.#tooSlow(child.pid)
+    if (ready !== true) return ready
+    return `${ended}\n${(await readFile(log, 'utf8')).slice(written)}`
+  }
+
+  #arguments(): string[] {
+    const { dataDirectory, socketDirectory = '', address = '', port, settings = {} } = this.options
+    const all = { port, listen_addresses: address, unix_socket_directories: socketDirectory, ...settings }
+    return ['-D', dataDirectory, ...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])]
+  }
+
+  async #environment(): Promise<NodeJS.ProcessEnv> {
+    const { dataDirectory, libraryPath } = this.options
+    const stale = await readPidFile(dataDirectory)
+    return serverEnvironment({
+      ...(libraryPath === undefined ? {} : { LD_LIBRARY_PATH: libraryPath }),
+      // PostgreSQL refuses to start while the pid in its lock file is alive. We know better when that pid went to another
+      // program, and tell it the only way that leaves its own checks at work: it ignores the pid of its grandparent.
+      ...(stale ? { PG_GRANDPARENT_PID: String(stale.pid) } : {}),
+    })
+  }
+
+  async #initdb(args: readonly string[]): Promise<void> {
+    const { binDirectory, runAs, dataDirectory, libraryPath } = this.options
+    const env = serverEnvironment(libraryPath === undefined ? {} : { LD_LIBRARY_PATH: libraryPath })
+    await new Promise<void>((resolve, reject) => {
+      execFile(join(binDirectory, 'initdb'), args, { cwd: '/', env, ...runAs }, (error, stdout, stderr) => {
+        if (error) reject(startFailed(`${stdout}${stderr}` || error.message, { ...this.options, dataDirectory }))
+        else resolve()
+      })
+    })
+  }
+
+  /** What an `init` left behind that was killed. */
+  async #removeUnfinished(): Promise<void> {
+    const { dataDirectory } = this.options
+    const prefix = `${basename(dataDirectory)}.new-`
+    const names = await readdir(dirname(dataDirectory)).catch((error) => {
+      throw openingFailed(error, dirname(dataDirectory))
+    })
+    for (const name of names) {
+      if (!name.startsWith(prefix) || (await commandLine(Number(name.slice(prefix.length)))) !== undefined) continue
+      await rm(join(dirname(dataDirectory), name), { recursive: true, force: true })
+    }
+  }
+
+  async #untilReady(pid: number): Promise<Postmaster> {
+    const ready = await poll(async () => {
+      const found = await this.postmaster()
+      return found?.pid === pid && !found.ready ? undefined : (found ?? 'gone')
+    }, patienceMs)
+    if (ready === undefined) throw this.#tooSlow(pid)
+    return ready === 'gone' || !ready.ready ? await this.start() : ready
+  }
+
+  async #untilGone(pid: number): Promise<boolean> {
+    const gone = async () => !(await isStill(pid, 'postgres', this.options.dataDirectory))
+    return (await poll(gone, patienceMs / 2)) === true
+  }
+
+  #tooSlow(pid: number | undefined): TidingsError {
+    const { dataDirectory, log } = this.options
+    return new TidingsError('TIMEOUT', `the server in ${dataDirectory} takes no connections; its log is ${log}`, {
+      details: { dataDirectory, log, pid },
+    })
+  }
+}
+
+/** The major version of the PostgreSQL that made this cluster, for example '18'; undefined where there is none. */
+export async function majorVersion(dataDirectory: string): Promise<string | undefined> {
+  try {
+    return (await readFile(join(dataDirectory, 'PG_VERSION'), 'utf8')).trim()
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return undefined
+    throw openingFailed(error, dataDirectory)
+  }
+}
+
+/** The server that runs on the cluster in this directory, whoever started it. */
+export async function findPostmaster(dataDirectory: string): Promise<Postmaster | undefined> {
+  const found = await readPidFile(dataDirectory)
+  return found && (await isStill(found.pid, 'postgres', dataDirectory)) ? found : undefined
+}
+
+/** What the server's own lock file says: pid, data directory, start, port, socket directory, address, memory, status. */
+async function readPidFile(dataDirectory: string): Promise<Postmaster | undefined> {
+  let text: string
+  try {
+    text = await readFile(join(dataDirectory, 'postmaster.pid'), 'utf8')
+  } catch (error) {
+    if (hasCode(error, 'ENOENT', 'ENOTDIR')) return undefined
+    throw openingFailed(error, dataDirectory)
+  }
+  const lines = text.split('\n').map((line) => line.trim())
+  const pid = Number(lines[0])
+  if (!Number.isInteger(pid) || pid <= 1) return undefined
+  return {
+    pid,
+    startedAt: new Date(Number(lines[2]) * 1000),
+    port: Number(lines[3]),
+    socketDirectory: lines[4] ?? '',
+    ready: lines[7] === 'ready',
+  }
+}
+
+/** Makes a directory, if it is missing, that only the user who runs the server can enter. */
+export async function makePrivateDirectory(path: string, runAs: RunAs | undefined): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o700 })
+  if (runAs) await chown(path, runAs.uid, runAs.gid)
+}

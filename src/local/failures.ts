@@ -1,0 +1,63 @@
+import { TidingsError } from '../errors.ts'
+import { hasCode } from './processes.ts'
+
+/** Turns what went wrong with a file or directory into one of our errors, which names it. */
+export function openingFailed(error: unknown, path: string): TidingsError {
+  if (error instanceof TidingsError) return error
+  const details = { path }
+  if (hasCode(error, 'ENOSPC', 'EDQUOT')) return diskFull(path, error)
+  if (hasCode(error, 'EROFS')) {
+    return unavailable(`${path} is on a read-only file system`, { cause: error, details, hint: elsewhere })
+  }
+  if (hasCode(error, 'EACCES', 'EPERM')) {
+    const who = process.getuid ? ` for this process (user id ${process.getuid()})` : ''
+    return unavailable(`${path} is not accessible${who}`, {
+      cause: error,
+      details,
+      hint: `Run every program that shares a local PostgreSQL as the same user. ${elsewhere}`,
+    })
+  }
+  const reason = error instanceof Error ? error.message : String(error)
+  return unavailable(`${path} cannot be used: ${reason}`, { cause: error, details })
+}
+
+/** Turns what `initdb` or `postgres` wrote before it gave up into one of our errors. */
+export function startFailed(
+  output: string,
+  { dataDirectory, log }: { dataDirectory: string; log: string },
+): TidingsError {
+  if (/No space left on device|Disk quota exceeded/.test(output)) return diskFull(dataDirectory)
+  const reason = reasonIn(output)
+  const details = { dataDirectory, log, reason }
+  if (/could not look up effective user ID/.test(output)) {
+    return unavailable(`PostgreSQL cannot be set up in ${dataDirectory}: ${reason}`, {
+      details,
+      hint: 'Give the user that runs this program an entry in /etc/passwd, or use a PostgreSQL server of your own.',
+    })
+  }
+  return unavailable(`PostgreSQL does not start in ${dataDirectory}: ${reason}; its log is ${log}`, { details })
+}
+
+export function unavailable(
+  message: string,
+  options: { cause?: unknown; details?: Readonly<Record<string, unknown>>; hint?: string } = {},
+): TidingsError {
+  return new TidingsError('LOCAL_UNAVAILABLE', message, options)
+}
+
+const elsewhere = 'Choose another directory, or use a PostgreSQL server of your own (DATABASE_URL).'
+
+function diskFull(path: string, cause?: unknown): TidingsError {
+  return new TidingsError('STORAGE_FULL', `no space is left for ${path}`, {
+    cause,
+    details: { path },
+    hint: 'Free space on that disk and try again.',
+  })
+}
+
+/** The line that says why, out of many. */
+function reasonIn(output: string): string {
+  const lines = output.split('\n').filter((line) => line.trim() !== '')
+  const line = lines.find((text) => /FATAL|PANIC|error:|ERROR/.test(text)) ?? lines.at(-1) ?? 'it wrote nothing'
+  return line.replace(/^.*?(FATAL|PANIC|ERROR|error):\s*/, '').trim()
+}

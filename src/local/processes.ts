@@ -1,0 +1,90 @@
+import { execFile } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+
+/** The user and group that a process is run as. */
+export interface RunAs {
+  readonly uid: number
+  readonly gid: number
+}
+
+/** PostgreSQL refuses to run as root, so root runs it as this user ("nobody" everywhere that the binaries run). */
+const unprivileged: RunAs = { uid: 65534, gid: 65534 }
+
+/** Whom a server has to be run as: root's becomes the unprivileged user, anybody else's stays their own. */
+export function serverUser(): RunAs | undefined {
+  return process.getuid?.() === 0 ? unprivileged : undefined
+}
+
+/**
+ * The environment of a server: nothing of the caller's, which may hold secrets and PG* variables.
+ * @param extra further variables
+ */
+export function serverEnvironment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(([name]) => ['PATH', 'TZ', 'TMPDIR'].includes(name))
+  return { ...Object.fromEntries(kept), LC_ALL: 'C', ...extra }
+}
+
+/** The command line of a process, arguments joined by spaces; undefined if there is none (a zombie has none). */
+export async function commandLine(pid: number): Promise<string | undefined> {
+  if (!isAlive(pid)) return undefined
+  const text =
+    process.platform === 'linux'
+      ? await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+      : await promisify(execFile)('ps', ['-ww', '-o', 'command=', '-p', String(pid)]).then(
+          ({ stdout }) => stdout,
+          () => '',
+        )
+  return text.replaceAll('\0', ' ').trim() || undefined
+}
+
+/**
+ * Whether the process is still what it was: a pid alone proves nothing, because the system uses it again.
+ * @param marks texts that must all be in its command line
+ */
+export async function isStill(pid: number, ...marks: string[]): Promise<boolean> {
+  const command = await commandLine(pid)
+  return command !== undefined && marks.every((mark) => command.includes(mark))
+}
+
+/** Sends a signal; false if there is no such process. Throws EPERM if it belongs to somebody else. */
+export function signal(pid: number, name: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, name)
+  } catch (error) {
+    if (hasCode(error, 'ESRCH')) return false
+    throw error
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return hasCode(error, 'EPERM')
+  }
+}
+
+/** Whether it is an error of the system or the server with one of these codes. */
+export function hasCode(error: unknown, ...codes: string[]): boolean {
+  return error instanceof Error && 'code' in error && codes.includes(String(error.code))
+}
+
+/**
+ * Asks every `everyMs` milliseconds until the answer is neither undefined nor false.
+ * @returns that answer, or undefined when `timeoutMs` have passed
+ */
+export async function poll<T>(
+  ask: () => Promise<T | undefined | false>,
+  timeoutMs: number,
+  everyMs = 20,
+): Promise<T | undefined> {
+  const deadline = performance.now() + timeoutMs
+  for (;;) {
+    const answer = await ask()
+    if (answer !== undefined && answer !== false) return answer
+    if (performance.now() >= deadline) return undefined
+    await sleep(everyMs)
+  }
+}

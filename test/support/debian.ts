@@ -1,0 +1,101 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const execute = promisify(execFile)
+
+/** Programs from Debian packages, unpacked without being installed. */
+export interface DebianRoot {
+  /** What `/` is to an installed package. */
+  readonly root: string
+  /** Value for LD_LIBRARY_PATH. */
+  readonly libraryPath: string
+}
+
+/** Where downloads are kept between runs: $TIDINGS_TEST_CACHE, or `.cache` of the project. */
+export function cacheFolder(): string {
+  return process.env.TIDINGS_TEST_CACHE || fileURLToPath(new URL('../../.cache', import.meta.url))
+}
+
+/**
+ * Downloads Debian packages, with the libraries that this machine lacks for them, and unpacks them into the cache.
+ * Needs apt-get and dpkg-deb, but not root.
+ * @param packages their names; the first one names the folder
+ * @param program a path inside them, without leading slash, which must have all its libraries afterwards
+ */
+export async function unpackDebian(packages: readonly [string, ...string[]], program: string): Promise<DebianRoot> {
+  const folder = join(cacheFolder(), 'debian')
+  const root = join(folder, packages[0])
+  try {
+    if (!existsSync(join(root, program))) await unpack(packages, folder, root)
+    const libraryPath = await libraryPathOf(root)
+    await mustFindLibraries(join(root, program), libraryPath)
+    return { root, libraryPath }
+  } catch (error) {
+    throw new Error(`The tests need ${packages.join(', ')}. Install it, or run them on a Debian that offers it.`, {
+      cause: error,
+    })
+  }
+}
+
+async function unpack(packages: readonly string[], folder: string, root: string): Promise<void> {
+  const unfinished = `${root}.new-${process.pid}`
+  const downloads = join(unfinished, 'downloads')
+  await mkdir(downloads, { recursive: true, mode: 0o755 })
+  try {
+    const options = await aptOptions(packages, join(folder, 'apt'))
+    const names = [...packages, ...(await lackingLibraries(packages, options))]
+    await execute('apt-get', [...options, 'download', ...names], { cwd: downloads })
+    for (const file of await readdir(downloads)) await execute('dpkg-deb', ['-x', join(downloads, file), unfinished])
+    await rm(downloads, { recursive: true })
+    await rename(unfinished, root)
+  } catch (error) {
+    await rm(unfinished, { recursive: true, force: true })
+    // Another run was faster.
+    if (!existsSync(root)) throw error
+  }
+}
+
+/** The system's package lists if they know the packages, else lists of our own. */
+async function aptOptions(packages: readonly string[], state: string): Promise<string[]> {
+  const system = ['-o', 'Debug::NoLocking=1', '-o', 'APT::Sandbox::User=root']
+  if (await areKnown(packages, system)) return system
+  await mkdir(join(state, 'lists', 'partial'), { recursive: true })
+  await mkdir(join(state, 'archives', 'partial'), { recursive: true })
+  const own = [...system, '-o', `Dir::State=${state}`, '-o', `Dir::Cache=${state}`]
+  if (!(await areKnown(packages, own))) await execute('apt-get', [...own, 'update'])
+  return own
+}
+
+async function areKnown(packages: readonly string[], options: readonly string[]): Promise<boolean> {
+  const versions = await execute('apt-cache', [...options, 'show', '--no-all-versions', ...packages]).catch(
+    () => undefined,
+  )
+  return versions !== undefined
+}
+
+/** Libraries that installing the packages would bring along. LLVM is only for PostgreSQL's JIT, which the tests turn off. */
+async function lackingLibraries(packages: readonly string[], options: readonly string[]): Promise<string[]> {
+  const plan = ['install', '--print-uris', '--yes', '--no-install-recommends']
+  const { stdout } = await execute('apt-get', [...options, ...plan, ...packages])
+  const files = [...stdout.matchAll(/^'[^']*' (\S+?)_\S+\.deb /gm)].map((match) => match[1]!)
+  return files.filter((name) => /^lib(?!llvm)/.test(name) && !name.endsWith('-perl') && !packages.includes(name))
+}
+
+async function libraryPathOf(root: string): Promise<string> {
+  const found: string[] = []
+  for (const parent of ['usr/lib', 'lib']) {
+    const names = await readdir(join(root, parent)).catch(() => [])
+    found.push(...names.filter((name) => name.includes('-linux-')).map((name) => join(root, parent, name)))
+  }
+  return found.join(':')
+}
+
+async function mustFindLibraries(program: string, libraryPath: string): Promise<void> {
+  const { stdout } = await execute('ldd', [program], { env: { ...process.env, LD_LIBRARY_PATH: libraryPath } })
+  const lacking = [...stdout.matchAll(/^\s*(\S+) => not found/gm)].map((match) => match[1])
+  if (lacking.length > 0) throw new Error(`${program} lacks ${lacking.join(', ')}`)
+}

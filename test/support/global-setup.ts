@@ -1,0 +1,30 @@
+import type {} from 'vitest'
+import type { TestProject } from 'vitest/node'
+import { startPostgres } from './postgres.ts'
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    /** URL of a PostgreSQL 15 that all test files share; each makes its own database in it, or uses names of its own. */
+    postgres15: string
+    /** The same for PostgreSQL 18. */
+    postgres18: string
+  }
+}
+
+/** Starts what all test files share, once per run; a server that cannot start fails the run. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const starting = [startPostgres(15), startPostgres(18)] as const
+  const stop = async () => {
+    for (const server of await Promise.allSettled(starting))
+      if (server.status === 'fulfilled') await server.value.stop()
+  }
+  try {
+    const [fifteen, eighteen] = await Promise.all(starting)
+    project.provide('postgres15', fifteen.url)
+    project.provide('postgres18', eighteen.url)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return stop
+}

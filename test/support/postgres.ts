@@ -1,0 +1,118 @@
+import { chmodSync, existsSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { mkdtemp, readFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pg from 'pg'
+import { localBinaries } from '../../src/local/binaries.ts'
+import { Cluster } from '../../src/local/cluster.ts'
+import { serverUser } from '../../src/local/processes.ts'
+import { cacheFolder, unpackDebian } from './debian.ts'
+
+export type PostgresVersion = 15 | 18
+
+/** A PostgreSQL of a test's own, on 127.0.0.1. Its superuser and database are named `tidings`; no password. */
+export interface TestPostgres {
+  readonly url: string
+  readonly version: PostgresVersion
+  /** Ends it and removes its data; twice is fine. */
+  stop(): Promise<void>
+  /** Kills the postmaster, by default as a crash would, and waits for its end. The data stays. */
+  kill(signal?: NodeJS.Signals): Promise<void>
+  /** Starts it again on the same port and data, after ending it if it runs. */
+  restart(): Promise<void>
+}
+
+/**
+ * Starts a PostgreSQL in a temporary directory; a missing one is an error, never a skip.
+ * @param settings further server settings; default: `fsync=on`
+ */
+export async function startPostgres(
+  version: PostgresVersion,
+  settings: Readonly<Record<string, string | number>> = {},
+): Promise<TestPostgres> {
+  const programs = await programsOf(version)
+  const directory = realpathSync(await mkdtemp(join(tmpdir(), `tidings-pg${version}-`)))
+  chmodSync(directory, 0o755)
+  const runAs = serverUser()
+  const cluster = new Cluster({
+    ...programs,
+    ...(runAs ? { runAs } : {}),
+    dataDirectory: join(directory, 'data'),
+    log: join(directory, 'postgres.log'),
+    address: '127.0.0.1',
+    port: await freePort(),
+    superuser: 'tidings',
+    settings: { fsync: 'on', shared_buffers: '64MB', max_connections: 200, jit: 'off', ...settings },
+  })
+  const removeAtExit = () => removeNow(directory)
+  process.once('exit', removeAtExit)
+  const server = {
+    url: `postgres://tidings@127.0.0.1:${cluster.options.port}/tidings`,
+    version,
+    async stop() {
+      process.removeListener('exit', removeAtExit)
+      await cluster.stop('immediate')
+      rmSync(directory, { recursive: true, force: true })
+    },
+    kill: (signal?: NodeJS.Signals) => cluster.kill(signal),
+    async restart() {
+      await cluster.stop()
+      await cluster.start()
+    },
+  }
+  try {
+    await cluster.init({ sync: false })
+    await cluster.start()
+    await createDatabase(cluster.options.port)
+  } catch (error) {
+    const log = await readFile(cluster.options.log, 'utf8').catch(() => '')
+    await server.stop()
+    throw new Error(`PostgreSQL ${version} for the tests does not start\n${log}`, { cause: error })
+  }
+  return server
+}
+
+async function programsOf(version: PostgresVersion): Promise<{ binDirectory: string; libraryPath?: string }> {
+  if (version === 18) {
+    const runAs = serverUser()
+    return { binDirectory: (await localBinaries(runAs, [cacheFolder()])).directory }
+  }
+  const installed = '/usr/lib/postgresql/15/bin'
+  if (existsSync(join(installed, 'postgres')) && process.env.TIDINGS_TEST_DOWNLOAD !== '1')
+    return { binDirectory: installed }
+  const { root, libraryPath } = await unpackDebian(['postgresql-15'], 'usr/lib/postgresql/15/bin/postgres')
+  return { binDirectory: join(root, installed), libraryPath }
+}
+
+async function createDatabase(port: number): Promise<void> {
+  const client = new pg.Client({ host: '127.0.0.1', port, user: 'tidings', database: 'postgres' })
+  await client.connect()
+  try {
+    await client.query('create database tidings')
+  } finally {
+    await client.end()
+  }
+}
+
+/** At the end of the process there is no time to wait: the server is told to end at once and its data goes. */
+function removeNow(directory: string): void {
+  try {
+    process.kill(Number.parseInt(readFileSync(join(directory, 'data', 'postmaster.pid'), 'utf8'), 10), 'SIGQUIT')
+  } catch {
+    // It does not run.
+  }
+  rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+}
+
+/** A port that nothing listens on at this moment. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() => (address && typeof address === 'object' ? resolve(address.port) : reject(new Error('no port'))))
+    })
+  })
+}
