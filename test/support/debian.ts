@@ -65,7 +65,7 @@ async function aptOptions(packages: readonly string[], state: string): Promise<s
   if (await areKnown(packages, system)) return system
   await mkdir(join(state, 'lists', 'partial'), { recursive: true })
   await mkdir(join(state, 'archives', 'partial'), { recursive: true })
-  const own = [...system, '-o', `Dir::State=${state}`, '-o', `Dir::Cache=${state}`]
+  const own = [...system, '-o', `Dir::State::lists=${join(state, 'lists')}`, '-o', `Dir::Cache=${state}`]
   if (!(await areKnown(packages, own))) await execute('apt-get', [...own, 'update'])
   return own
 }
