@@ -1,0 +1,51 @@
+import type { ConformanceCase } from '../group.ts'
+import { archiving } from './archiving.ts'
+import { cancelling } from './cancelling.ts'
+import { claiming } from './claiming.ts'
+import { concurrency } from './concurrency.ts'
+import { dedup } from './dedup.ts'
+import { delays } from './delays.ts'
+import { durability } from './durability.ts'
+import { extending } from './extending.ts'
+import { lifecycle } from './lifecycle.ts'
+import { moving } from './moving.ts'
+import { ordering } from './ordering.ts'
+import { peeking } from './peeking.ts'
+import { priorities } from './priorities.ts'
+import { queues } from './queues.ts'
+import { receipts } from './receipts.ts'
+import { releasing } from './releasing.ts'
+import { sending } from './sending.ts'
+import { settling } from './settling.ts'
+import { statistics } from './statistics.ts'
+import { targets } from './targets.ts'
+import { transactions } from './transactions.ts'
+import { upkeep } from './upkeep.ts'
+import { watching } from './watching.ts'
+
+/** The contract of the port, rule by rule. */
+export const allCases: readonly ConformanceCase[] = [
+  queues,
+  sending,
+  delays,
+  claiming,
+  receipts,
+  settling,
+  extending,
+  releasing,
+  moving,
+  archiving,
+  peeking,
+  cancelling,
+  priorities,
+  ordering,
+  dedup,
+  targets,
+  statistics,
+  watching,
+  transactions,
+  durability,
+  upkeep,
+  lifecycle,
+  concurrency,
+].flat()

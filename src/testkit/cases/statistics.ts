@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict'
+import { group } from '../group.ts'
+import { archive, assertAtLeast, long, release, short } from '../scene.ts'
+
+export const statistics = group('stats', {
+  'an empty queue': async (scene) => {
+    const { createdAt, ...stats } = await scene.engine.stats(scene.queue)
+    assert.deepEqual(stats, {
+      queue: scene.queue,
+      ready: 0,
+      delayed: 0,
+      leased: 0,
+      archived: 0,
+      totalSent: 0,
+      oldestReadyMs: null,
+      newestMs: null,
+      oldestMs: null,
+    })
+  },
+
+  'messages are counted in their places': async (scene) => {
+    await scene.settle(await scene.lease(), archive())
+    await scene.delete(await scene.lease())
+    await scene.lease()
+    await scene.lease()
+    await scene.settle(await scene.lease(), release({ delayMs: long }))
+    await scene.send({ delayMs: long }, { delayMs: long }, {}, {}, {}, {})
+    const { ready, delayed, leased, archived } = await scene.engine.stats(scene.queue)
+    assert.deepEqual({ ready, delayed, leased, archived }, { ready: 4, delayed: 3, leased: 2, archived: 1 })
+  },
+
+  'what time made ready counts as ready': async (scene) => {
+    await scene.lease({}, short)
+    await scene.send({ delayMs: short })
+    await scene.passTime(short)
+    const { ready, delayed, leased } = await scene.engine.stats(scene.queue)
+    assert.deepEqual({ ready, delayed, leased }, { ready: 2, delayed: 0, leased: 0 })
+  },
+
+  'a message that waits for its key counts as ready': async (scene) => {
+    await scene.send({ orderingKey: 'k' }, { orderingKey: 'k' }, { orderingKey: 'k' })
+    await scene.claimOne()
+    const { ready, leased } = await scene.engine.stats(scene.queue)
+    assert.deepEqual({ ready, leased }, { ready: 2, leased: 1 })
+  },
+
+  'what was sent stays counted': async (scene) => {
+    await scene.sendMany(5)
+    const before = (await scene.engine.stats(scene.queue)).totalSent
+    assert(before >= 5)
+    await scene.pop(2)
+    await scene.engine.purgeQueue(scene.queue)
+    assert.equal((await scene.engine.stats(scene.queue)).totalSent, before)
+    await scene.send({})
+    assert((await scene.engine.stats(scene.queue)).totalSent > before)
+  },
+
+  'ages count from sending': async (scene) => {
+    await scene.send({ delayMs: long })
+    await scene.passTime(short)
+    await scene.send({})
+    await scene.passTime(short)
+    const { newestMs, oldestMs } = await scene.engine.stats(scene.queue)
+    assertAtLeast(newestMs, short, 'newestMs')
+    assertAtLeast(oldestMs, newestMs! + short, 'oldestMs')
+  },
+
+  'the age of a ready message counts from when it became ready': async (scene) => {
+    await scene.send({ delayMs: short })
+    await scene.passTime(2 * short)
+    const { oldestReadyMs, oldestMs } = await scene.engine.stats(scene.queue)
+    assertAtLeast(oldestReadyMs, short, 'oldestReadyMs')
+    assertAtLeast(oldestMs, oldestReadyMs! + short, 'oldestMs')
+  },
+
+  'without a ready message there is no age of one': async (scene) => {
+    await scene.lease()
+    await scene.send({ delayMs: long })
+    const { oldestReadyMs, oldestMs, newestMs } = await scene.engine.stats(scene.queue)
+    assert.equal(oldestReadyMs, null)
+    assertAtLeast(oldestMs, 0, 'oldestMs')
+    assertAtLeast(newestMs, 0, 'newestMs')
+  },
+
+  'archived messages have no age': async (scene) => {
+    await scene.settle(await scene.lease(), archive())
+    const { oldestReadyMs, oldestMs, newestMs, archived } = await scene.engine.stats(scene.queue)
+    assert.deepEqual(
+      { oldestReadyMs, oldestMs, newestMs, archived },
+      { oldestReadyMs: null, oldestMs: null, newestMs: null, archived: 1 },
+    )
+  },
+})
