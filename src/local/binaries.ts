@@ -12,10 +12,10 @@ import {
   symlink,
 } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { homedir } from 'node:os'
-import { basename, dirname, join, relative, resolve } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { unavailable } from './failures.ts'
-import { hasCode, type RunAs } from './processes.ts'
+import { hasCode } from './processes.ts'
+import { isReachable, type RunAs } from './users.ts'
 
 /** PostgreSQL's programs, ready to run. */
 export interface Binaries {
@@ -60,25 +60,6 @@ export async function localBinaries(
   if (usable) return { directory: join(native, 'bin'), major }
   const copy = await copyTo(native, `postgresql-${version}-${platform.os}-${platform.cpu}`, cacheDirectories)
   return { directory: join(copy, 'bin'), major }
-}
-
-/** Where copies go: a directory that survives restarts and that nobody else can write to. */
-export function cacheDirectory(runAs: RunAs | undefined): string {
-  return runAs ? '/var/lib/tidings' : join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'tidings')
-}
-
-/** Whether that user may enter every directory on the way, and read and run what is there. By mode bits, as root sees them. */
-export async function isReachable(path: string, user: RunAs): Promise<boolean> {
-  const allowed = async (at: string, bits: number) => {
-    const { mode, uid, gid } = await stat(at)
-    const shift = uid === user.uid ? 6 : gid === user.gid ? 3 : 0
-    return ((mode >> shift) & bits) === bits
-  }
-  if (!(await allowed(path, 0o5))) return false
-  for (let parent = dirname(resolve(path)); ; parent = dirname(parent)) {
-    if (!(await allowed(parent, 0o1))) return false
-    if (parent === dirname(parent)) return true
-  }
 }
 
 async function findPackage({ os, cpu, loader }: Platform): Promise<string> {

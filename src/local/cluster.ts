@@ -4,7 +4,8 @@ import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { TidingsError } from '../errors.ts'
 import { openingFailed, startFailed } from './failures.ts'
-import { commandLine, hasCode, isStill, poll, type RunAs, serverEnvironment, signal } from './processes.ts'
+import { cleanEnvironment, commandLine, hasCode, isStill, poll, signal } from './processes.ts'
+import type { RunAs } from './users.ts'
 
 export interface ClusterOptions {
   /** Where `initdb` and `postgres` are. */
@@ -99,29 +100,9 @@ export class Cluster {
     }
   }
 
-  /**
-   * Stops the server and waits for its end.
-   * @param mode `fast` ends the connections in good order; `immediate` leaves recovery to the next start
-   * @returns false if it was not running
-   */
-  async stop(mode: 'fast' | 'immediate' = 'fast'): Promise<boolean> {
-    const running = await this.postmaster()
-    if (!running) return false
-    for (const name of mode === 'fast'
-      ? (['SIGINT', 'SIGQUIT', 'SIGKILL'] as const)
-      : (['SIGQUIT', 'SIGKILL'] as const)) {
-      signal(running.pid, name)
-      if (await this.#untilGone(running.pid)) return true
-    }
-    throw new TidingsError('TIMEOUT', `the server with pid ${running.pid} does not end`, {
-      details: { pid: running.pid, dataDirectory: this.options.dataDirectory },
-    })
-  }
-
-  /** Sends the server a signal and waits for its end, as a crash would look. */
-  async kill(name: NodeJS.Signals = 'SIGKILL'): Promise<void> {
-    const running = await this.postmaster()
-    if (running && signal(running.pid, name)) await this.#untilGone(running.pid)
+  /** Stops the server and waits for its end; false if it was not running. */
+  stop(mode?: StopMode): Promise<boolean> {
+    return stopServer(this.options.dataDirectory, mode)
   }
 
   /** The server that runs on this cluster now, whoever started it. */
@@ -172,22 +153,24 @@ export class Cluster {
   }
 
   async #environment(): Promise<NodeJS.ProcessEnv> {
-    const { dataDirectory, libraryPath } = this.options
-    const stale = await readPidFile(dataDirectory)
-    return serverEnvironment({
-      ...(libraryPath === undefined ? {} : { LD_LIBRARY_PATH: libraryPath }),
-      // PostgreSQL refuses to start while the pid in its lock file is alive. We know better when that pid went to another
-      // program, and tell it the only way that leaves its own checks at work: it ignores the pid of its grandparent.
-      ...(stale ? { PG_GRANDPARENT_PID: String(stale.pid) } : {}),
-    })
+    const stale = await readPidFile(this.options.dataDirectory)
+    // PostgreSQL refuses to start while the pid in its lock file is alive. We know better when that pid went to another
+    // program, and tell it the only way that leaves its own checks at work: it ignores the pid of its grandparent.
+    return this.#cleanEnvironment(stale ? { PG_GRANDPARENT_PID: String(stale.pid) } : {})
+  }
+
+  #cleanEnvironment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+    const { libraryPath } = this.options
+    const libraries: Record<string, string> = libraryPath === undefined ? {} : { LD_LIBRARY_PATH: libraryPath }
+    return cleanEnvironment(['PATH', 'TZ', 'TMPDIR'], { LC_ALL: 'C', ...libraries, ...extra })
   }
 
   async #initdb(args: readonly string[]): Promise<void> {
-    const { binDirectory, runAs, dataDirectory, libraryPath } = this.options
-    const env = serverEnvironment(libraryPath === undefined ? {} : { LD_LIBRARY_PATH: libraryPath })
+    const { binDirectory, runAs } = this.options
+    const env = this.#cleanEnvironment()
     await new Promise<void>((resolve, reject) => {
       execFile(join(binDirectory, 'initdb'), args, { cwd: '/', env, ...runAs }, (error, stdout, stderr) => {
-        if (error) reject(startFailed(`${stdout}${stderr}` || error.message, { ...this.options, dataDirectory }))
+        if (error) reject(startFailed(`${stdout}${stderr}` || error.message, this.options))
         else resolve()
       })
     })
@@ -215,11 +198,6 @@ export class Cluster {
     return ready === 'gone' || !ready.ready ? await this.start() : ready
   }
 
-  async #untilGone(pid: number): Promise<boolean> {
-    const gone = async () => !(await isStill(pid, 'postgres', this.options.dataDirectory))
-    return (await poll(gone, patienceMs / 2)) === true
-  }
-
   #tooSlow(pid: number | undefined): TidingsError {
     const { dataDirectory, log } = this.options
     return new TidingsError('TIMEOUT', `the server in ${dataDirectory} takes no connections; its log is ${log}`, {
@@ -242,6 +220,32 @@ export async function majorVersion(dataDirectory: string): Promise<string | unde
 export async function findPostmaster(dataDirectory: string): Promise<Postmaster | undefined> {
   const found = await readPidFile(dataDirectory)
   return found && (await isStill(found.pid, 'postgres', dataDirectory)) ? found : undefined
+}
+
+/** `fast` ends connections in good order; `immediate` leaves recovery to the next start. */
+export type StopMode = 'fast' | 'immediate'
+
+const signalsOf: Readonly<Record<StopMode, readonly NodeJS.Signals[]>> = {
+  fast: ['SIGINT', 'SIGQUIT', 'SIGKILL'],
+  immediate: ['SIGQUIT', 'SIGKILL'],
+}
+
+/**
+ * Stops the server of a cluster, whoever started it, and waits for its end; more and more harshly if it does not end.
+ * @returns false if it was not running
+ * @throws TIMEOUT if nothing helps
+ */
+export async function stopServer(dataDirectory: string, mode: StopMode = 'fast'): Promise<boolean> {
+  const running = await findPostmaster(dataDirectory)
+  if (!running) return false
+  const gone = async () => !(await isStill(running.pid, 'postgres', dataDirectory))
+  for (const name of signalsOf[mode]) {
+    signal(running.pid, name)
+    if (await poll(gone, patienceMs / 2)) return true
+  }
+  throw new TidingsError('TIMEOUT', `the server with pid ${running.pid} does not end`, {
+    details: { pid: running.pid, dataDirectory },
+  })
 }
 
 /** What the server's own lock file says: pid, data directory, start, port, socket directory, address, memory, status. */

@@ -1,3 +1,5 @@
+import { statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { TidingsError } from '../errors.ts'
 import { hasCode } from './processes.ts'
 
@@ -10,10 +12,13 @@ export function openingFailed(error: unknown, path: string): TidingsError {
     return unavailable(`${path} is on a read-only file system`, { cause: error, details, hint: elsewhere })
   }
   if (hasCode(error, 'EACCES', 'EPERM')) {
-    const who = process.getuid ? ` for this process (user id ${process.getuid()})` : ''
-    return unavailable(`${path} is not accessible${who}`, {
+    const nearest = nearestVisible(path)
+    const owner = statSync(nearest).uid
+    const us = process.getuid?.()
+    const why = owner === us ? '' : `: ${nearest} belongs to user ${owner}`
+    return unavailable(`${path} is closed to this process, which runs as user ${us}${why}`, {
       cause: error,
-      details,
+      details: { path, owner, user: us },
       hint: `Run every program that shares a local PostgreSQL as the same user. ${elsewhere}`,
     })
   }
@@ -53,6 +58,17 @@ function diskFull(path: string, cause?: unknown): TidingsError {
     details: { path },
     hint: 'Free space on that disk and try again.',
   })
+}
+
+/** The path itself or the nearest directory above it that can be looked at. */
+function nearestVisible(path: string): string {
+  if (path === dirname(path)) return path
+  try {
+    statSync(path)
+    return path
+  } catch {
+    return nearestVisible(dirname(path))
+  }
 }
 
 /** The line that says why, out of many. */

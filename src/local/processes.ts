@@ -3,27 +3,16 @@ import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
-/** The user and group that a process is run as. */
-export interface RunAs {
-  readonly uid: number
-  readonly gid: number
-}
-
-/** PostgreSQL refuses to run as root, so root runs it as this user ("nobody" everywhere that the binaries run). */
-const unprivileged: RunAs = { uid: 65534, gid: 65534 }
-
-/** Whom a server has to be run as: root's becomes the unprivileged user, anybody else's stays their own. */
-export function serverUser(): RunAs | undefined {
-  return process.getuid?.() === 0 ? unprivileged : undefined
-}
-
 /**
- * The environment of a server: nothing of the caller's, which may hold secrets and PG* variables.
- * @param extra further variables
+ * An environment with nothing of this process in it but what is named: the rest may hold secrets and PG* variables.
+ * @param extra variables to add
  */
-export function serverEnvironment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(([name]) => ['PATH', 'TZ', 'TMPDIR'].includes(name))
-  return { ...Object.fromEntries(kept), LC_ALL: 'C', ...extra }
+export function cleanEnvironment(
+  names: readonly string[],
+  extra: Readonly<Record<string, string>> = {},
+): NodeJS.ProcessEnv {
+  const kept = names.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]))
+  return { ...Object.fromEntries(kept), ...extra }
 }
 
 /** The command line of a process, arguments joined by spaces; undefined if there is none (a zombie has none). */

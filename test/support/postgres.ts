@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { localBinaries } from '../../src/local/binaries.ts'
 import { Cluster } from '../../src/local/cluster.ts'
-import { serverUser } from '../../src/local/processes.ts'
+import { poll } from '../../src/local/processes.ts'
+import { serverUser } from '../../src/local/users.ts'
 import { cacheFolder, unpackDebian } from './debian.ts'
 
 export type PostgresVersion = 15 | 18
@@ -55,7 +56,12 @@ export async function startPostgres(
       await cluster.stop('immediate')
       rmSync(directory, { recursive: true, force: true })
     },
-    kill: (signal?: NodeJS.Signals) => cluster.kill(signal),
+    async kill(signal: NodeJS.Signals = 'SIGKILL') {
+      const running = await cluster.postmaster()
+      if (!running) return
+      process.kill(running.pid, signal)
+      await poll(async () => (await cluster.postmaster()) === undefined, 30_000)
+    },
     async restart() {
       await cluster.stop()
       await cluster.start()

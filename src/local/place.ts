@@ -1,0 +1,169 @@
+import { createHash } from 'node:crypto'
+import { chmod, chown, lstat, mkdir, readdir, readFile, realpath, rename, stat, writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { openingFailed, unavailable } from './failures.ts'
+import { hasCode } from './processes.ts'
+import { isReachable, rootsOwn, serverUid, serverUser } from './users.ts'
+
+/** Where everything of one local PostgreSQL is. */
+export interface Place {
+  /** What the user calls it, absolute. */
+  readonly directory: string
+  /** Where things really are: `directory`, or a place of its own where the server's user cannot reach that. */
+  readonly home: string
+  readonly dataDirectory: string
+  /** Holds the unix socket; closed to other users. */
+  readonly socketDirectory: string
+  /** What is held while the server is started or stopped. */
+  readonly turnstile: string
+  readonly serverLog: string
+  readonly sentinelLog: string
+  /** Says which process the sentinel is. */
+  readonly sentinelFile: string
+}
+
+/** A socket's path has room for this many bytes. */
+const socketPathBytes = process.platform === 'darwin' ? 103 : 107
+const socketName = '.s.PGSQL.5432'
+
+/**
+ * The place for a directory, as far as it exists.
+ * @throws LOCAL_UNAVAILABLE if it belongs to another user
+ */
+export async function findPlace(directory: string): Promise<Place | undefined> {
+  const asked = resolve(directory)
+  try {
+    const real = await realpath(asked)
+    return placeAt(real, (await movedTo(real)) ?? real)
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw openingFailed(error, asked)
+  }
+}
+
+/**
+ * Makes the place for a directory, or completes it. Any number of processes may do this at once.
+ * @throws LOCAL_UNAVAILABLE if the directory cannot be made, or if it or the data in it belong to another user; STORAGE_FULL
+ */
+export async function makePlace(directory: string): Promise<Place> {
+  const asked = resolve(directory)
+  try {
+    const runAs = serverUser()
+    // What root makes is open, because the server's user has to get through; what is inside is closed.
+    if (await mkdir(asked, { recursive: true })) await chmod(asked, runAs ? 0o755 : 0o700)
+    const real = await realpath(asked)
+    // Only into a directory of our own, never into one that holds something else.
+    if ((await readdir(real)).length === 0) await writeIfMissing(join(real, '.gitignore'), '*\n')
+    const place = placeAt(real, await settle(real))
+    await mkdir(place.home, { recursive: true, mode: 0o755 })
+    await mustBeOurs(place.dataDirectory)
+    await closeToOthers(place.socketDirectory)
+    return place
+  } catch (error) {
+    throw openingFailed(error, asked)
+  }
+}
+
+function placeAt(directory: string, home: string): Place {
+  const socketDirectory = socketDirectoryFor(home)
+  return {
+    directory,
+    home,
+    dataDirectory: join(home, 'data'),
+    socketDirectory,
+    turnstile: join(socketDirectory, 'turnstile'),
+    serverLog: join(home, 'postgres.log'),
+    sentinelLog: join(home, 'sentinel.log'),
+    sentinelFile: join(home, 'sentinel.json'),
+  }
+}
+
+/** Inside, or short and elsewhere where the path of the socket would be too long. */
+export function socketDirectoryFor(home: string): string {
+  const inside = join(home, 'run')
+  if (Buffer.byteLength(join(inside, socketName)) <= socketPathBytes) return inside
+  return `/tmp/tidings-${serverUid()}-${digest(home)}`
+}
+
+/** Decides once where the data of a directory go, and finds them there ever after. */
+async function settle(directory: string): Promise<string> {
+  const moved = await movedTo(directory)
+  if (moved !== undefined) return moved
+  const runAs = serverUser()
+  if (!runAs || (await isReachable(directory, runAs))) return directory
+  if (await exists(join(directory, 'data'))) {
+    throw unavailable(`${directory} holds data, but user ${runAs.uid}, who runs the server for root, cannot reach it`, {
+      details: { directory },
+      hint: 'Make it and the directories above it passable again (chmod o+x).',
+    })
+  }
+  const home = join(rootsOwn, digest(directory))
+  await writeWhole(join(directory, 'place.json'), `${JSON.stringify({ home })}\n`)
+  return home
+}
+
+async function movedTo(directory: string): Promise<string | undefined> {
+  try {
+    const { home } = JSON.parse(await readFile(join(directory, 'place.json'), 'utf8')) as { home: string }
+    return home
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined
+    throw openingFailed(error, join(directory, 'place.json'))
+  }
+}
+
+async function mustBeOurs(dataDirectory: string): Promise<void> {
+  if (!(await exists(dataDirectory))) return
+  const { uid } = await stat(dataDirectory)
+  const user = serverUid()
+  if (uid === user) return
+  throw unavailable(`${dataDirectory} belongs to user ${uid}, but the server would be run by user ${user}`, {
+    details: { dataDirectory, owner: uid, user },
+    hint: 'Run every program that shares a local PostgreSQL as the same user, or choose another directory.',
+  })
+}
+
+/** Makes a directory that only the server's user (and root) can enter; one that somebody else has put there is refused. */
+async function closeToOthers(path: string): Promise<void> {
+  await mkdir(path, { mode: 0o700 }).catch((error) => {
+    if (!hasCode(error, 'EEXIST')) throw openingFailed(error, path)
+  })
+  const found = await lstat(path)
+  const self = process.getuid?.()
+  const server = serverUser() ?? { uid: self, gid: undefined }
+  if (!found.isDirectory() || (found.uid !== self && found.uid !== server.uid)) {
+    throw unavailable(`${path}, where the socket of the server has to go, belongs to user ${found.uid}`, {
+      details: { path, owner: found.uid },
+      hint: 'Remove it, or choose another directory.',
+    })
+  }
+  if ((found.mode & 0o777) !== 0o700) await chmod(path, 0o700)
+  if (found.uid !== server.uid && server.gid !== undefined) await chown(path, server.uid, server.gid)
+}
+
+async function writeIfMissing(path: string, text: string): Promise<void> {
+  await writeFile(path, text, { flag: 'wx' }).catch((error) => {
+    if (!hasCode(error, 'EEXIST')) throw openingFailed(error, path)
+  })
+}
+
+/** Writes a file that is never seen half written. */
+export async function writeWhole(path: string, text: string): Promise<void> {
+  const unfinished = `${path}.${process.pid}`
+  await writeFile(unfinished, text)
+  await rename(unfinished, path)
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    (error) => {
+      if (hasCode(error, 'ENOENT')) return false
+      throw openingFailed(error, path)
+    },
+  )
+}
+
+function digest(path: string): string {
+  return createHash('sha256').update(path).digest('hex').slice(0, 12)
+}

@@ -1,0 +1,235 @@
+import { readFile, rm } from 'node:fs/promises'
+import type pg from 'pg'
+import { Service } from '../service.ts'
+import { localBinaries } from './binaries.ts'
+import { Cluster, majorVersion, type Postmaster } from './cluster.ts'
+import { unavailable } from './failures.ts'
+import { boundLog } from './log-file.ts'
+import { type Place, writeWhole } from './place.ts'
+import { isStill, signal } from './processes.ts'
+import { makeDatabase, openSession, superuser, takeCharge, use } from './session.ts'
+import { enter } from './turnstile.ts'
+import { cacheDirectory, serverUser } from './users.ts'
+
+export interface SentinelOptions {
+  /** The server is stopped after this time without clients, in milliseconds. */
+  readonly idleAfterMs: number
+  /** Takes a line for the log. */
+  readonly log: (line: string) => void
+}
+
+/** Why a sentinel's work is over. */
+export type Ending = 'another is in charge' | 'idle' | 'data removed' | 'told to stop' | 'gave up'
+
+/** The program that runs a sentinel; the name is also how its process is recognised. */
+export const sentinelProgram = 'sentinel-main'
+
+/** Restarts that may fail in a row before the sentinel gives up, and the pauses between them: four minutes in all. */
+const restarts = { attempts: 20, firstPauseMs: 200, longestPauseMs: 15_000 }
+
+/** Little memory, full durability. */
+const settings = {
+  max_connections: 200,
+  shared_buffers: '64MB',
+  max_wal_size: '256MB',
+  jit: 'off',
+  fsync: 'on',
+  full_page_writes: 'on',
+  synchronous_commit: 'on',
+  // What macOS calls fsync leaves data in the cache of the drive.
+  ...(process.platform === 'darwin' ? { wal_sync_method: 'fsync_writethrough' } : {}),
+} as const
+
+/**
+ * Starts the server of a place, restarts it after a crash, and stops it when nobody has used it for some time. One
+ * sentinel is in charge of a server; others find that out and end. A killed one leaves the server running, and the
+ * next one takes it over.
+ */
+export class LocalSentinel extends Service {
+  readonly #place: Place
+  readonly #options: SentinelOptions
+  readonly #tickMs: number
+  #cluster: Cluster | undefined
+  #server: Postmaster | undefined
+  /** Open as long as the server runs and we are in charge of it. */
+  #session: pg.Client | undefined
+  #ended: Promise<Ending> = Promise.resolve('told to stop')
+  #wake = () => {}
+
+  constructor(place: Place, options: SentinelOptions) {
+    super()
+    this.#place = place
+    this.#options = options
+    this.#tickMs = Math.min(5000, Math.max(50, options.idleAfterMs / 4))
+  }
+
+  /** Resolves when its work is over, for whatever reason. To be asked for after `start`. */
+  get ended(): Promise<Ending> {
+    return this.#ended
+  }
+
+  /** Resolves when the server takes connections, whoever is in charge of it. Fails if the server cannot be started. */
+  protected async onStart(): Promise<void> {
+    this.#cluster = await openCluster(this.#place)
+    this.#ended = (await this.#takeOver(this.#cluster))
+      ? this.#watch(this.#cluster)
+      : Promise.resolve('another is in charge')
+  }
+
+  /** Stops the server, too. */
+  protected async onStop(): Promise<void> {
+    this.#wake()
+    await this.#ended
+  }
+
+  /** Starts the server or finds it running, and takes charge of it; false if another sentinel has it. */
+  async #takeOver(cluster: Cluster): Promise<boolean> {
+    const leave = await enter(this.#place.turnstile)
+    try {
+      if (!(await cluster.exists())) await cluster.init()
+      const server = await cluster.start()
+      const session = await openSession(server, 'sentinel')
+      if (!(await takeCharge(session))) {
+        await session.end()
+        return false
+      }
+      session.once('end', () => {
+        this.#session = undefined
+        this.#wake()
+      })
+      await makeDatabase(session)
+      await writeWhole(this.#place.sentinelFile, `${JSON.stringify({ pid: process.pid })}\n`)
+      this.#session = session
+      this.#server = server
+      this.#options.log(`in charge of the server with pid ${server.pid}`)
+      return true
+    } finally {
+      await leave()
+    }
+  }
+
+  async #watch(cluster: Cluster): Promise<Ending> {
+    let usedAt = performance.now()
+    let seen = ''
+    while (this.state === 'running') {
+      if (this.#session === undefined) {
+        const ending = await this.#restart(cluster)
+        if (ending !== undefined) return ending
+        usedAt = performance.now()
+        continue
+      }
+      await this.#pause(this.#tickMs)
+      await Promise.all([boundLog(this.#place.serverLog), boundLog(this.#place.sentinelLog)])
+      if (!(await cluster.exists())) return this.#abandon()
+      const now = await this.#use()
+      if (now === undefined) continue
+      if (now !== seen) usedAt = performance.now()
+      seen = now
+      const idle = performance.now() - usedAt >= this.#options.idleAfterMs
+      if (idle && (await this.#stopServer(cluster, seen))) return 'idle'
+    }
+    await this.#stopServer(cluster)
+    return 'told to stop'
+  }
+
+  /** Different from the last time if the server was used in between or is in use; undefined without a session. */
+  async #use(): Promise<string | undefined> {
+    try {
+      const now = this.#session && (await use(this.#session))
+      return now && (now.clients > 0 ? `in use at ${performance.now()}` : now.sessions)
+    } catch (error) {
+      this.#options.log(`cannot ask the server: ${String(error)}`)
+      await this.#closeSession()
+      return undefined
+    }
+  }
+
+  async #restart(cluster: Cluster): Promise<Ending | undefined> {
+    let pauseMs = restarts.firstPauseMs
+    for (let attempt = 1; attempt <= restarts.attempts && this.state === 'running'; attempt++) {
+      try {
+        if (!(await cluster.exists())) return 'data removed'
+        this.#options.log('the connection to the server is lost; starting it if it does not run')
+        return (await this.#takeOver(cluster)) ? undefined : 'another is in charge'
+      } catch (error) {
+        this.#options.log(`attempt ${attempt} of ${restarts.attempts}: ${String(error)}`)
+        await this.#pause(pauseMs)
+        pauseMs = Math.min(pauseMs * 2, restarts.longestPauseMs)
+      }
+    }
+    return this.state === 'running' ? 'gave up' : undefined
+  }
+
+  /**
+   * @param unusedSince what `#use` said; if it says otherwise by now, the server goes on
+   * @returns whether it is stopped
+   */
+  async #stopServer(cluster: Cluster, unusedSince?: string): Promise<boolean> {
+    // Who starts the server waits until it is stopped.
+    const leave = await enter(this.#place.turnstile)
+    try {
+      if (unusedSince !== undefined && (await this.#use()) !== unusedSince) return false
+      await this.#closeSession()
+      await cluster.stop()
+      await rm(this.#place.sentinelFile, { force: true })
+      return true
+    } finally {
+      await leave()
+    }
+  }
+
+  /** Somebody removed the directory: the server has nothing left to serve, and must not be started again. */
+  #abandon(): Ending {
+    // Our open session is the proof that the pid is still the server's.
+    if (this.#session && this.#server) signal(this.#server.pid, 'SIGQUIT')
+    return 'data removed'
+  }
+
+  async #closeSession(): Promise<void> {
+    const session = this.#session
+    this.#session = undefined
+    await session?.end().catch(() => {})
+  }
+
+  /** Ends early when the session ends or the sentinel is to stop. */
+  #pause(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds)
+      this.#wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+}
+
+/** The process that is in charge of a place, as far as can be known without the server. */
+export async function findSentinel(place: Place): Promise<number | undefined> {
+  const text = await readFile(place.sentinelFile, 'utf8').catch(() => '{}')
+  const { pid } = JSON.parse(text) as { pid?: number }
+  return pid !== undefined && (await isStill(pid, sentinelProgram, place.directory)) ? pid : undefined
+}
+
+/** @throws LOCAL_UNAVAILABLE if there are no binaries, or the data were made by another major version */
+async function openCluster(place: Place): Promise<Cluster> {
+  const runAs = serverUser()
+  const { dataDirectory } = place
+  const binaries = await localBinaries(runAs, [cacheDirectory(), place.home])
+  const made = await majorVersion(dataDirectory)
+  if (made !== undefined && made !== binaries.major) {
+    throw unavailable(`${dataDirectory} was made by PostgreSQL ${made}, and this is PostgreSQL ${binaries.major}`, {
+      details: { dataDirectory, made, installed: binaries.major },
+      hint: `Use another directory, or move the data with the pg_dump of PostgreSQL ${made}, or remove the directory if they are not needed.`,
+    })
+  }
+  return new Cluster({
+    binDirectory: binaries.directory,
+    dataDirectory,
+    log: place.serverLog,
+    socketDirectory: place.socketDirectory,
+    port: 5432,
+    superuser,
+    settings,
+    ...(runAs ? { runAs } : {}),
+  })
+}
