@@ -1,0 +1,171 @@
+import pg from 'pg'
+import { sleep, systemClock } from '../../clock.ts'
+import { isTidingsError, TidingsError } from '../../errors.ts'
+import { describeTarget, isConnectionError, toTidingsError } from './errors.ts'
+
+/** Where the server is: a URL, or a function that finds (and, for the local one, starts) it. */
+export type PostgresTarget =
+  | { readonly url: string }
+  | { readonly locate: () => Promise<{ host: string; port: number; user: string; database: string }> }
+
+export interface QueryOptions {
+  /** Whether repeating the statement after a lost connection does no harm. */
+  readonly repeatable: boolean
+  /** Gives up on a connection that does not answer for so long, in milliseconds. */
+  readonly timeoutMs?: number
+}
+
+export type Row = Readonly<Record<string, unknown>>
+
+const maxConnections = 10
+/** A server that cannot be reached is reported within 5 s. */
+const connectTimeoutMs = 4_000
+/** After a first success, how long a call waits for the server to come back before it fails. */
+const reconnectMs = 5_000
+const longestStatementMs = 60_000
+
+/** Connections to PostgreSQL: a pool for statements, and single ones for listening. */
+export class Driver {
+  readonly #target: PostgresTarget
+  #config: pg.ClientConfig | undefined
+  #pool: pg.Pool | undefined
+  #closed = false
+
+  constructor(target: PostgresTarget) {
+    this.#target = target
+  }
+
+  /** 'host:port', for messages. */
+  get where(): string {
+    return describeTarget(this.#config)
+  }
+
+  async open(): Promise<void> {
+    this.#config = await this.#locate()
+    this.#pool = new pg.Pool({ ...this.#config, max: maxConnections, idleTimeoutMillis: 30_000 })
+    // An idle connection that breaks is replaced when the next one is needed.
+    this.#pool.on('error', () => {})
+    const client = await this.#connect()
+    client.release()
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#pool?.end()
+  }
+
+  /** One statement in a transaction of its own. */
+  async query(text: string, values: readonly unknown[], options: QueryOptions): Promise<Row[]> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#queryOnce(text, values, options)
+      } catch (error) {
+        // What was rolled back, and what may be done twice, is tried again.
+        const again =
+          isTidingsError(error, 'CONNECTION_LOST') || (isTidingsError(error) && error.details.rolledBack === true)
+        if (!again || attempt === 3 || this.#closed) throw error
+      }
+    }
+  }
+
+  async #queryOnce(text: string, values: readonly unknown[], options: QueryOptions): Promise<Row[]> {
+    const client = await this.#connectPatiently()
+    let broken: Error | undefined
+    try {
+      const config: pg.QueryConfig & { query_timeout: number } = {
+        text,
+        values: [...values],
+        query_timeout: options.timeoutMs ?? longestStatementMs,
+      }
+      const result = await client.query(config)
+      return result.rows as Row[]
+    } catch (error) {
+      if (isConnectionError(error)) broken = error as Error
+      throw toTidingsError(error, this.where, options.repeatable ? 'CONNECTION_LOST' : 'OUTCOME_UNKNOWN')
+    } finally {
+      client.release(broken)
+    }
+  }
+
+  /** Several statements in one transaction, rolled back when `work` rejects. */
+  async transaction<T>(work: (query: (text: string, values?: readonly unknown[]) => Promise<Row[]>) => Promise<T>) {
+    const client = await this.#connectPatiently()
+    let broken: Error | undefined
+    try {
+      await client.query('BEGIN')
+      const result = await work(async (text, values) => {
+        // Without values the simple protocol is used, which takes several statements at once.
+        const answer = await (values ? client.query(text, [...values]) : client.query(text))
+        return answer.rows as Row[]
+      })
+      await client.query('COMMIT')
+      return result
+    } catch (error) {
+      if (isConnectionError(error)) broken = error as Error
+      else await client.query('ROLLBACK').catch(() => {})
+      throw toTidingsError(error, this.where, 'OUTCOME_UNKNOWN')
+    } finally {
+      client.release(broken)
+    }
+  }
+
+  /** A connection of its own, not from the pool; the caller ends it. */
+  async connectAlone(): Promise<pg.Client> {
+    if (this.#closed) throw closed()
+    const client = new pg.Client(this.#config)
+    client.on('error', () => {})
+    try {
+      await client.connect()
+      return client
+    } catch (error) {
+      await client.end().catch(() => {})
+      throw toTidingsError(error, this.where, 'CONNECTION_FAILED')
+    }
+  }
+
+  /** Waits for a server that is just starting again. Nothing was sent yet, so nothing can be done twice. */
+  async #connectPatiently(): Promise<pg.PoolClient> {
+    const giveUpAt = Date.now() + reconnectMs
+    for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 500)) {
+      try {
+        return await this.#connect()
+      } catch (error) {
+        if (!isTidingsError(error, 'CONNECTION_FAILED') || error.details.comesBack !== true) throw error
+        if (Date.now() + pauseMs > giveUpAt || this.#closed) throw error
+      }
+      await sleep(systemClock, pauseMs)
+      // Starts the local server again if it is gone.
+      if ('locate' in this.#target) await this.#target.locate()
+    }
+  }
+
+  async #connect(): Promise<pg.PoolClient> {
+    if (!this.#pool || this.#closed) throw closed()
+    try {
+      return await this.#pool.connect()
+    } catch (error) {
+      throw this.#closed ? closed() : toTidingsError(error, this.where, 'CONNECTION_FAILED')
+    }
+  }
+
+  async #locate(): Promise<pg.ClientConfig> {
+    const common = { application_name: 'tidings', connectionTimeoutMillis: connectTimeoutMs, keepAlive: true }
+    if ('locate' in this.#target) {
+      const { host, port, user, database } = await this.#target.locate()
+      return { ...common, host, port, user, database }
+    }
+    const config = { ...common, connectionString: this.#target.url }
+    try {
+      const { host, port } = new pg.Client(config)
+      return { ...config, host, port }
+    } catch (error) {
+      // The text of the cause may hold the URL with its password.
+      const why = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : ''
+      throw new TidingsError('URL_INVALID', `the PostgreSQL URL cannot be read${why}`)
+    }
+  }
+}
+
+function closed(): TidingsError {
+  return new TidingsError('CLOSED', 'the connection was closed')
+}

@@ -1,0 +1,110 @@
+import type { Client } from 'pg'
+import type { Driver } from './driver.ts'
+import { statements } from './sql.gen.ts'
+
+export interface LinkEvents {
+  notified(queue: string, dueMs: number): void
+  lost(): void
+}
+
+/** A half-open connection is noticed within these two together. */
+const heartbeatMs = 2_000
+const heartbeatTimeoutMs = 2_500
+/** How often readers are woken behind a pooler, through which notifications do not come. */
+const pooledPollMs = 500
+
+/**
+ * One listening connection. While somebody waits for a queue it holds a shared advisory lock, by which senders see that
+ * they have to announce what they send.
+ */
+export class Link {
+  readonly #client: Client
+  readonly #events: LinkEvents
+  /** False behind a pooler that gives every transaction another server connection. */
+  readonly #direct: boolean
+  readonly #listening = new Set<string>()
+  readonly #waiting = new Map<string, Promise<void>>()
+  readonly #heartbeat: NodeJS.Timeout
+  #over = false
+
+  static async open(driver: Driver, events: LinkEvents): Promise<Link> {
+    const client = await driver.connectAlone()
+    try {
+      const { rows } = await client.query('SELECT pg_backend_pid() AS pid')
+      // A pooler answers the start of a connection itself, with a process id of its own making.
+      const { processID } = client as Client & { processID?: number | null }
+      return new Link(client, rows[0].pid === processID, events)
+    } catch (error) {
+      await client.end().catch(() => {})
+      throw error
+    }
+  }
+
+  private constructor(client: Client, direct: boolean, events: LinkEvents) {
+    this.#client = client
+    this.#direct = direct
+    this.#events = events
+    client.on('notification', ({ channel, payload }) => {
+      const queue = queueOf(channel)
+      if (queue !== undefined) events.notified(queue, Number(payload) || 0)
+    })
+    client.on('error', () => this.#end())
+    client.on('end', () => this.#end())
+    this.#heartbeat = setInterval(() => this.#beat(), direct ? heartbeatMs : pooledPollMs)
+    this.#heartbeat.unref()
+  }
+
+  /** Resolves once senders know. */
+  startWaiting(queue: string): Promise<void> {
+    let started = this.#waiting.get(queue)
+    if (!started) {
+      started = this.#direct ? this.#startWaiting(queue) : Promise.resolve()
+      this.#waiting.set(queue, started)
+    }
+    return started
+  }
+
+  async #startWaiting(queue: string): Promise<void> {
+    try {
+      // Names of queues have no quotes. The second channel is that of PGMQ's own insert trigger, where it is enabled.
+      const listen = this.#listening.has(queue)
+        ? undefined
+        : this.#client.query(`LISTEN "tidings.${queue}"; LISTEN "pgmq.q_${queue}.INSERT"`)
+      this.#listening.add(queue)
+      await Promise.all([listen, this.#client.query(statements.startWaiting, [queue])])
+    } catch {
+      this.#end()
+    }
+  }
+
+  /** Does not wait: a late announcement does no harm. The connection carries its statements out in order. */
+  stopWaiting(queue: string): void {
+    if (!this.#waiting.delete(queue) || !this.#direct) return
+    this.#client.query(statements.stopWaiting, [queue]).catch(() => this.#end())
+  }
+
+  async close(): Promise<void> {
+    this.#over = true
+    clearInterval(this.#heartbeat)
+    await this.#client.end().catch(() => {})
+  }
+
+  #beat(): void {
+    if (!this.#direct) {
+      for (const queue of this.#waiting.keys()) this.#events.notified(queue, 0)
+      return
+    }
+    const config = { text: 'SELECT 1', query_timeout: heartbeatTimeoutMs }
+    this.#client.query(config).catch(() => this.#end())
+  }
+
+  #end(): void {
+    if (this.#over) return
+    void this.close()
+    this.#events.lost()
+  }
+}
+
+function queueOf(channel: string): string | undefined {
+  return /^tidings\.(.+)$/.exec(channel)?.[1] ?? /^pgmq\.q_(.+)\.INSERT$/.exec(channel)?.[1]
+}

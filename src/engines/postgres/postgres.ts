@@ -1,0 +1,241 @@
+import type {
+  Claim,
+  ClaimRequest,
+  Engine,
+  Feature,
+  Finding,
+  Lease,
+  NewMessage,
+  PeekRequest,
+  QueueInfo,
+  QueueStats,
+  SendResult,
+  Settlement,
+  SettleResult,
+  StoredMessage,
+  Transaction,
+  Watch,
+} from '../../engine.ts'
+import { show, TidingsError } from '../../errors.ts'
+import { Cursor } from './cursor.ts'
+import { diagnose } from './diagnose.ts'
+import { Driver, type PostgresTarget, type Row } from './driver.ts'
+import { Listener } from './listener.ts'
+import { migrate } from './migrate.ts'
+import { isId, isPlain, isSorted, toBatch, toLeaseEntry, toSettleEntry, toStoredMessage } from './rows.ts'
+import { statements } from './sql.gen.ts'
+
+/** A worker's statements are small; one that hangs for this long is on a dead connection. */
+const promptMs = 5_000
+
+/** Queues on PGMQ's tables, in PostgreSQL 13 and newer. What the statements do stands in the .sql files. */
+export class PostgresEngine implements Engine {
+  readonly name = 'postgres'
+  readonly supports: ReadonlySet<Feature> = new Set<Feature>(['transactions', 'durable'])
+  readonly #driver: Driver
+  readonly #listener: Listener
+  readonly #cursors = new Map<string, Cursor>()
+
+  constructor(target: PostgresTarget) {
+    this.#driver = new Driver(target)
+    this.#listener = new Listener(this.#driver)
+  }
+
+  async open(): Promise<void> {
+    await this.#driver.open()
+    try {
+      await migrate(this.#driver)
+    } catch (error) {
+      await this.#driver.close()
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#listener.close()
+    await this.#driver.close()
+  }
+
+  async createQueue(queue: string): Promise<boolean> {
+    const [row] = await this.#read(statements.createQueue, [queue])
+    return row?.created === true
+  }
+
+  async dropQueue(queue: string): Promise<boolean> {
+    this.#cursors.delete(queue)
+    const [row] = await this.#read(statements.dropQueue, [queue])
+    return row?.dropped === true
+  }
+
+  async listQueues(): Promise<QueueInfo[]> {
+    const rows = await this.#read(statements.listQueues, [])
+    return rows.map((row) => ({ queue: row.queue as string, createdAt: row.created_at as number }))
+  }
+
+  async purgeQueue(queue: string): Promise<number> {
+    const [row] = await this.#write(statements.purgeQueue, [queue])
+    return Number(row?.purged)
+  }
+
+  async stats(queue: string): Promise<QueueStats> {
+    const [row] = await this.#read(statements.stats, [queue])
+    const { ready, delayed, leased, archived, total_sent, oldest_ready_ms, newest_ms, oldest_ms, created_at } =
+      row as Record<string, number>
+    return {
+      queue,
+      ready: ready!,
+      delayed: delayed!,
+      leased: leased!,
+      archived: archived!,
+      totalSent: total_sent!,
+      oldestReadyMs: oldest_ready_ms ?? null,
+      newestMs: newest_ms ?? null,
+      oldestMs: oldest_ms ?? null,
+      createdAt: created_at!,
+    }
+  }
+
+  async send(queue: string, messages: readonly NewMessage[], transaction: Transaction | null): Promise<SendResult[]> {
+    if (messages.length === 0) return []
+    const values = [queue, toBatch(messages), messages.every(isPlain)]
+    if (messages.some(isSorted)) await this.#enableSorting(queue, messages)
+    const rows = transaction
+      ? (await transaction.query(statements.send, values)).rows
+      : await this.#write(statements.send, values)
+    return rows.map((row) => ({ id: String(row.id), duplicate: row.duplicate === true }))
+  }
+
+  /** On a connection of its own: building an index inside the application's transaction would lock the table. */
+  async #enableSorting(queue: string, messages: readonly NewMessage[]): Promise<void> {
+    const keys = messages.some((message) => message.orderingKey !== null)
+    const priorities = messages.some((message) => message.priority !== 0)
+    await this.#read(statements.enable, [queue, keys, priorities])
+  }
+
+  async claim(queue: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
+    if (ids) {
+      const rows = await this.#prompt(statements.claimIds, [queue, leaseMs, toIdList(ids)])
+      return { messages: rows.map((row) => toStoredMessage(row, true)), nextDueMs: null }
+    }
+    return this.#take(queue, limit, true, (quantity, cursor, sweep) =>
+      this.#prompt(statements.claim, [queue, quantity, leaseMs, cursor.mark, cursor.lastKey, sweep]),
+    )
+  }
+
+  async pop(queue: string, limit: number): Promise<StoredMessage[]> {
+    const { messages } = await this.#take(queue, limit, false, (quantity, cursor, sweep) =>
+      this.#write(statements.pop, [queue, quantity, cursor.mark, cursor.lastKey, sweep]),
+    )
+    return messages
+  }
+
+  /** Takes from the mark on, and sweeps behind it where that is due or nothing else is left. */
+  async #take(
+    queue: string,
+    limit: number,
+    leased: boolean,
+    take: (quantity: number, cursor: Cursor, sweep: boolean) => Promise<Row[]>,
+  ): Promise<Claim> {
+    const cursor = this.#cursorOf(queue)
+    const messages: StoredMessage[] = []
+    const swept = cursor.sweepIsDue(performance.now())
+    if (!swept) {
+      const rows = await take(limit, cursor, false)
+      messages.push(...rows.map((row) => toStoredMessage(row, leased)))
+      cursor.noteClaim(messages)
+      if (messages.length === limit || !cursor.maySweep(performance.now()))
+        return { messages, nextDueMs: cursor.nextDueMs(performance.now(), false) }
+    }
+    const quantity = limit - messages.length
+    const startedAt = performance.now()
+    const rows = await take(quantity, cursor, true)
+    const summary = rows.pop()
+    const found = rows.map((row) => toStoredMessage(row, leased))
+    cursor.noteSweep(found, {
+      full: found.length === quantity,
+      startedAt,
+      endedAt: performance.now(),
+      nextDueMs: (summary?.next_due_ms as number | null) ?? null,
+    })
+    messages.push(...found)
+    return { messages, nextDueMs: cursor.nextDueMs(performance.now(), true) }
+  }
+
+  async peek(queue: string, { place, limit, afterId, ids }: PeekRequest): Promise<StoredMessage[]> {
+    const after = afterId === null ? null : checkId(afterId)
+    const rows = await this.#read(statements.peek, [queue, place, limit, after, ids && toIdList(ids)])
+    return rows.map((row) => toStoredMessage(row, false))
+  }
+
+  async settle(queue: string, settlements: readonly Settlement[]): Promise<SettleResult[]> {
+    if (settlements.length === 0) return []
+    const plain = settlements.every(({ kind }) => kind === 'delete')
+    const batch = JSON.stringify(settlements.map(toSettleEntry))
+    const rows = await this.#write(statements.settle, [queue, batch, plain])
+    const results: SettleResult[] = settlements.map(() => ({ settled: false, newId: null }))
+    for (const row of rows)
+      results[(row.at as number) - 1] = { settled: true, newId: (row.new_id as string | null) ?? null }
+    return results
+  }
+
+  async extend(queue: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]> {
+    if (leases.length === 0) return []
+    const entries = leases.map(toLeaseEntry)
+    const rows = await this.#prompt(statements.extend, [queue, JSON.stringify(entries), leaseMs])
+    const receipts: (string | null)[] = leases.map(() => null)
+    for (const row of rows) {
+      const index = (row.at as number) - 1
+      receipts[index] = `${String(entries[index]?.r)}.${row.vt_us as string}`
+    }
+    return receipts
+  }
+
+  async cancel(queue: string, ids: readonly string[]): Promise<boolean[]> {
+    const rows = await this.#write(statements.cancel, [queue, toIdList(ids)])
+    const removed = new Set(rows.map((row) => row.id))
+    return ids.map((id) => removed.has(id))
+  }
+
+  watch(queue: string, wake: (dueMs: number) => void): Promise<Watch> {
+    return this.#listener.watch(queue, wake)
+  }
+
+  async maintain(): Promise<void> {
+    await this.#read(statements.maintain, [])
+  }
+
+  diagnose(): Promise<Finding[]> {
+    return diagnose(this.#driver)
+  }
+
+  #cursorOf(queue: string): Cursor {
+    let cursor = this.#cursors.get(queue)
+    if (!cursor) {
+      cursor = new Cursor()
+      this.#cursors.set(queue, cursor)
+    }
+    return cursor
+  }
+
+  /** For what may be done twice without harm. */
+  #read(text: string, values: readonly unknown[]): Promise<Row[]> {
+    return this.#driver.query(text, values, { repeatable: true })
+  }
+
+  /** The same where an answer is expected soon. A claim that got lost just runs out. */
+  #prompt(text: string, values: readonly unknown[]): Promise<Row[]> {
+    return this.#driver.query(text, values, { repeatable: true, timeoutMs: promptMs })
+  }
+
+  /** For what must not be done twice: if the answer is lost, the outcome is unknown. */
+  #write(text: string, values: readonly unknown[]): Promise<Row[]> {
+    return this.#driver.query(text, values, { repeatable: false })
+  }
+}
+
+function checkId(id: string): string {
+  if (isId(id)) return id
+  throw new TidingsError('MESSAGE_ID_INVALID', `${show(id)} is not an id of a message in PostgreSQL`)
+}
+
+const toIdList = (ids: readonly string[]) => JSON.stringify(ids.map(checkId))

@@ -1,0 +1,156 @@
+-- Small things that the other functions share.
+
+-- The table of a queue, or of its archive; raises TD404 where there is none.
+CREATE OR REPLACE FUNCTION tidings.table_of(queue text, prefix text = 'q_') RETURNS regclass
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  found regclass := to_regclass(format('pgmq.%I', prefix || queue));
+BEGIN
+  IF found IS NULL THEN
+    RAISE EXCEPTION 'queue "%" does not exist', queue USING ERRCODE = 'TD404', DETAIL = queue;
+  END IF;
+  RETURN found;
+END
+$$;
+
+-- Whether a body is {"data": …, "meta": {…}} and nothing else. Anything else is data that another client sent.
+CREATE OR REPLACE FUNCTION tidings.is_envelope(message jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT coalesce(
+    pg_catalog.jsonb_typeof(message) = 'object'
+      AND message ? 'data'
+      AND pg_catalog.jsonb_typeof(message -> 'meta') = 'object'
+      AND message - 'data' - 'meta' = '{}',
+    false)
+$$;
+
+-- Fields of `patch` over those of `meta`; a null takes a field away.
+CREATE OR REPLACE FUNCTION tidings.merge_meta(meta jsonb, patch jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT (coalesce(meta, '{}') || patch) - ARRAY(SELECT key FROM jsonb_each(patch) WHERE value = 'null')
+$$;
+
+-- The body with its meta patched; a bare body stays as it is.
+CREATE OR REPLACE FUNCTION tidings.patched_message(message jsonb, patch jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE
+    WHEN patch = '{}' OR NOT tidings.is_envelope(message) THEN message
+    ELSE jsonb_set(message, '{meta}', tidings.merge_meta(message -> 'meta', patch))
+  END
+$$;
+
+-- The headers with the meta of a bare body patched, which is kept there.
+CREATE OR REPLACE FUNCTION tidings.patched_headers(headers jsonb, message jsonb, patch jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE
+    WHEN patch = '{}' OR tidings.is_envelope(message) THEN headers
+    ELSE jsonb_set(coalesce(headers, '{}'), '{x-tidings-meta}',
+      tidings.merge_meta(headers -> 'x-tidings-meta', patch))
+  END
+$$;
+
+-- Microseconds since 1970: exact, and the same in every time zone.
+CREATE OR REPLACE FUNCTION tidings.microseconds(moment timestamptz) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT pg_catalog.round(extract(epoch FROM moment)::numeric * 1000000)::bigint
+$$;
+
+CREATE OR REPLACE FUNCTION tidings.from_microseconds(value bigint) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT timestamptz '1970-01-01 00:00:00+00' + value * interval '1 microsecond'
+$$;
+
+-- Milliseconds from now until a moment, rounded up.
+CREATE OR REPLACE FUNCTION tidings.milliseconds_until(moment timestamptz) RETURNS double precision
+LANGUAGE sql VOLATILE AS $$
+  SELECT pg_catalog.ceil(extract(epoch FROM moment - pg_catalog.clock_timestamp())::double precision * 1000)
+$$;
+
+-- The advisory lock that is held, shared, by every session that waits for messages of the queue.
+CREATE OR REPLACE FUNCTION tidings.waiting_lock(queue text) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT pg_catalog.hashtextextended('tidings.waiting:' || queue, 0)
+$$;
+
+-- Wakes whoever waits for the queue, and costs nothing where nobody does: a waiting session holds the lock shared, so
+-- it cannot be had exclusively. Locks of sessions need no table, leave no dead rows and vanish with their session.
+CREATE OR REPLACE FUNCTION tidings.announce(queue text, due_ms bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  lock bigint := tidings.waiting_lock(queue);
+BEGIN
+  IF pg_try_advisory_lock(lock) THEN
+    PERFORM pg_advisory_unlock(lock);
+  ELSE
+    PERFORM pg_notify('tidings.' || queue, greatest(due_ms, 0)::text);
+  END IF;
+END
+$$;
+
+-- A row of any place as the engine reads it. Columns that messages of PGMQ lack are null.
+DO $$
+BEGIN
+  IF to_regtype('tidings.message') IS NULL THEN
+    CREATE TYPE tidings.message AS (
+      id text, data text, meta text, headers text, read_ct integer, vt_us text,
+      sent_at double precision, visible_at double precision, last_read_at double precision,
+      archived_at double precision, next_due_ms double precision, promoted_id text
+    );
+  END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION tidings.to_message(
+  msg_id bigint, read_ct integer, enqueued_at timestamptz, last_read_at timestamptz, vt timestamptz,
+  message jsonb, headers jsonb, archived_at timestamptz = NULL
+) RETURNS tidings.message
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT ROW(
+    msg_id::text,
+    CASE WHEN tidings.is_envelope(message) THEN message -> 'data' ELSE coalesce(message, 'null') END::text,
+    CASE WHEN tidings.is_envelope(message) THEN message -> 'meta' ELSE headers -> 'x-tidings-meta' END::text,
+    headers::text,
+    read_ct,
+    tidings.microseconds(vt)::text,
+    (tidings.microseconds(enqueued_at) / 1000)::double precision,
+    (tidings.microseconds(vt) / 1000)::double precision,
+    (tidings.microseconds(last_read_at) / 1000)::double precision,
+    (tidings.microseconds(archived_at) / 1000)::double precision,
+    NULL, NULL
+  )::tidings.message
+$$;
+
+-- Settings of one queue; a queue that another client created is taken in on first use.
+CREATE OR REPLACE FUNCTION tidings.settings_of(wanted text) RETURNS tidings.queue
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  settings tidings.queue;
+BEGIN
+  SELECT * INTO settings FROM tidings.queue q WHERE q.queue_name = wanted;
+  IF NOT FOUND THEN
+    INSERT INTO tidings.queue (queue_name, has_last_read)
+    SELECT wanted, EXISTS (
+      SELECT FROM pg_attribute a
+      WHERE a.attrelid = tidings.table_of(wanted) AND a.attname = 'last_read_at' AND NOT a.attisdropped)
+    ON CONFLICT (queue_name) DO UPDATE SET queue_name = EXCLUDED.queue_name
+    RETURNING * INTO settings;
+  END IF;
+  RETURN settings;
+END
+$$;
+
+-- For column lists: the column that tables of older PGMQ lack, or nothing.
+CREATE OR REPLACE FUNCTION tidings.last_read_column(queue text) RETURNS text
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN (tidings.settings_of(queue)).has_last_read THEN ', last_read_at' ELSE '' END
+$$;
+
+-- The same where it is read.
+CREATE OR REPLACE FUNCTION tidings.last_read_or_null(queue text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE
+    WHEN EXISTS (SELECT FROM tidings.queue q WHERE q.queue_name = queue AND NOT q.has_last_read)
+      THEN 'NULL::timestamptz'
+    ELSE 'last_read_at'
+  END
+$$;

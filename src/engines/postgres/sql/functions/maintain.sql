@@ -1,0 +1,39 @@
+-- What time asks for in storage.
+CREATE OR REPLACE FUNCTION tidings.maintain() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  one text;
+BEGIN
+  -- One process does it at a time; the others need not wait for it.
+  IF NOT pg_try_advisory_xact_lock(hashtextextended('tidings.maintain', 0)) THEN
+    RETURN;
+  END IF;
+
+  DELETE FROM tidings.dedup d WHERE d.expires_at <= clock_timestamp();
+
+  FOR one IN SELECT DISTINCT d.queue_name FROM tidings.delayed d WHERE d.due <= clock_timestamp() LOOP
+    IF to_regclass(format('pgmq.%I', 'q_' || one)) IS NOT NULL THEN
+      PERFORM tidings.promote(one, 10000);
+      PERFORM tidings.announce(one, 0);
+    END IF;
+  END LOOP;
+
+  -- Queues that another client dropped.
+  FOR one IN
+    SELECT q.queue_name FROM tidings.queue q
+    WHERE to_regclass(format('pgmq.%I', 'q_' || q.queue_name)) IS NULL
+  LOOP
+    PERFORM tidings.forget(one);
+  END LOOP;
+
+  -- Unique targets whose message is gone.
+  FOR one IN SELECT DISTINCT d.queue_name FROM tidings.dedup d WHERE d.expires_at IS NULL LOOP
+    EXECUTE format($sql$
+      DELETE FROM tidings.dedup d
+      WHERE d.queue_name = $1 AND d.expires_at IS NULL
+        AND NOT EXISTS (SELECT FROM %s q WHERE q.msg_id = d.msg_id)
+        AND NOT EXISTS (SELECT FROM tidings.delayed p WHERE p.queue_name = $1 AND p.msg_id = d.msg_id)
+    $sql$, tidings.table_of(one)) USING one;
+  END LOOP;
+END
+$$;

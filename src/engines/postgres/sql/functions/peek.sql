@@ -1,0 +1,36 @@
+-- Looking at messages without changing anything, by id.
+-- place: 'ready' | 'delayed' | 'leased' | 'archived'; null for all but the archive
+-- after_id: only ids after it, or null; ids: only these, or null
+CREATE OR REPLACE FUNCTION tidings.peek(queue text, place text, quantity integer, after_id bigint, ids bigint[])
+RETURNS SETOF tidings.message
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF place = 'archived' THEN
+    RETURN QUERY EXECUTE format($sql$
+      SELECT m.* FROM (
+        SELECT msg_id, read_ct, enqueued_at, %2$s AS last_read_at, vt, message, headers, archived_at FROM %1$s
+        WHERE ($2 IS NULL OR msg_id > $2) AND ($3 IS NULL OR msg_id = ANY ($3))
+        ORDER BY msg_id LIMIT $1
+      ) a CROSS JOIN LATERAL tidings.to_message(
+        a.msg_id, a.read_ct, a.enqueued_at, a.last_read_at, a.vt, a.message, a.headers, a.archived_at) m
+    $sql$, tidings.table_of(queue, 'a_'), tidings.last_read_or_null(queue)) USING quantity, after_id, ids;
+  ELSE
+    RETURN QUERY EXECUTE format($sql$
+      SELECT m.* FROM (
+        SELECT * FROM (
+          SELECT msg_id, read_ct, enqueued_at, %2$s AS last_read_at, vt, message, headers,
+            CASE WHEN vt <= clock_timestamp() THEN 'ready' WHEN read_ct = 0 THEN 'delayed' ELSE 'leased' END AS place
+          FROM %1$s
+          UNION ALL
+          SELECT msg_id, read_ct, enqueued_at, last_read_at, due, message, headers,
+            CASE WHEN due <= clock_timestamp() THEN 'ready' ELSE 'delayed' END
+          FROM tidings.delayed WHERE queue_name = $5
+        ) live
+        WHERE ($4 IS NULL OR place = $4) AND ($2 IS NULL OR msg_id > $2) AND ($3 IS NULL OR msg_id = ANY ($3))
+        ORDER BY msg_id LIMIT $1
+      ) q CROSS JOIN LATERAL tidings.to_message(
+        q.msg_id, q.read_ct, q.enqueued_at, q.last_read_at, q.vt, q.message, q.headers) m
+    $sql$, tidings.table_of(queue), tidings.last_read_or_null(queue)) USING quantity, after_id, ids, place, queue;
+  END IF;
+END
+$$;

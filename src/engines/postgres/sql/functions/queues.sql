@@ -1,0 +1,158 @@
+-- Creating, dropping, listing and emptying queues.
+
+-- Creates the tables of a queue where they are missing. Returns true if it did.
+-- fillfactor 50 and no index on vt: the update by which a claim takes a message stays on its page (HOT).
+CREATE OR REPLACE FUNCTION tidings.create_queue(queue text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF EXISTS (SELECT FROM pgmq.meta m WHERE lower(m.queue_name) = queue) THEN
+    PERFORM tidings.settings_of(queue);
+    RETURN false;
+  END IF;
+  -- The lock that PGMQ's own create takes.
+  PERFORM pg_advisory_xact_lock(hashtext('pgmq.queue_' || queue));
+  IF EXISTS (SELECT FROM pgmq.meta m WHERE lower(m.queue_name) = queue) THEN
+    RETURN false;
+  END IF;
+
+  EXECUTE format($sql$
+    CREATE TABLE pgmq.%I (
+      msg_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+      read_ct integer DEFAULT 0 NOT NULL,
+      enqueued_at timestamptz DEFAULT now() NOT NULL,
+      last_read_at timestamptz,
+      vt timestamptz NOT NULL,
+      message jsonb,
+      headers jsonb
+    ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0)
+  $sql$, 'q_' || queue);
+  EXECUTE format($sql$
+    CREATE TABLE pgmq.%I (
+      msg_id bigint PRIMARY KEY,
+      read_ct integer DEFAULT 0 NOT NULL,
+      enqueued_at timestamptz DEFAULT now() NOT NULL,
+      last_read_at timestamptz,
+      archived_at timestamptz DEFAULT now() NOT NULL,
+      vt timestamptz NOT NULL,
+      message jsonb,
+      headers jsonb
+    )
+  $sql$, 'a_' || queue);
+  EXECUTE format('CREATE INDEX %I ON pgmq.%I (archived_at)', 'archived_at_idx_' || queue, 'a_' || queue);
+  PERFORM tidings.create_indexes(queue);
+
+  INSERT INTO pgmq.meta (queue_name, is_partitioned, is_unlogged) VALUES (queue, false, false);
+  -- Whatever another client left behind when it dropped a queue of this name.
+  PERFORM tidings.forget(queue);
+  INSERT INTO tidings.queue (queue_name) VALUES (queue);
+  RETURN true;
+END
+$$;
+
+-- The indexes behind ordering keys and priorities: partial, so that they hold no plain message.
+CREATE OR REPLACE FUNCTION tidings.create_indexes(queue text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  EXECUTE format($sql$
+    CREATE INDEX ON %1$s ((headers ->> 'x-pgmq-group'), msg_id) WHERE headers ? 'x-pgmq-group';
+    CREATE INDEX ON %1$s (((headers ->> 'x-tidings-priority')::integer) DESC, msg_id)
+      WHERE headers ? 'x-tidings-priority'
+  $sql$, tidings.table_of(queue));
+END
+$$;
+
+-- Notes that a queue has messages with ordering keys or priorities from now on.
+CREATE OR REPLACE FUNCTION tidings.enable(queue text, keys boolean, priorities boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM tidings.settings_of(queue);
+  PERFORM pg_advisory_xact_lock(hashtext('pgmq.queue_' || queue));
+  IF NOT EXISTS (
+    SELECT FROM pg_index i
+    WHERE i.indrelid = tidings.table_of(queue)
+      AND pg_get_expr(i.indpred, i.indrelid) LIKE '%x-tidings-priority%'
+  ) THEN
+    PERFORM tidings.create_indexes(queue);
+  END IF;
+  UPDATE tidings.queue q SET has_keys = q.has_keys OR keys, has_priorities = q.has_priorities OR priorities
+  WHERE q.queue_name = queue;
+END
+$$;
+
+-- Removes what belongs to a queue in our own schema.
+CREATE OR REPLACE FUNCTION tidings.forget(queue text) RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  DELETE FROM tidings.delayed d WHERE d.queue_name = queue;
+  DELETE FROM tidings.dedup d WHERE d.queue_name = queue;
+  DELETE FROM tidings.queue q WHERE q.queue_name = queue;
+$$;
+
+-- Returns false if there was none.
+CREATE OR REPLACE FUNCTION tidings.drop_queue(queue text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  there boolean;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('pgmq.queue_' || queue));
+  EXECUTE format('DROP TABLE IF EXISTS pgmq.%I, pgmq.%I', 'q_' || queue, 'a_' || queue);
+  DELETE FROM pgmq.meta m WHERE lower(m.queue_name) = queue;
+  there := FOUND;
+  PERFORM tidings.forget(queue);
+  RETURN there;
+END
+$$;
+
+-- Removes all messages that are not archived. Returns how many.
+CREATE OR REPLACE FUNCTION tidings.purge_queue(queue text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  live regclass := tidings.table_of(queue);
+  waiting bigint;
+  postponed bigint;
+BEGIN
+  EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', live);
+  EXECUTE format('SELECT count(*) FROM %s', live) INTO waiting;
+  EXECUTE format('TRUNCATE %s', live);
+  DELETE FROM tidings.delayed d WHERE d.queue_name = queue;
+  GET DIAGNOSTICS postponed = ROW_COUNT;
+  RETURN waiting + postponed;
+END
+$$;
+
+-- The figures of one queue; ages in milliseconds. The archive is counted up to 100,000, then estimated.
+CREATE OR REPLACE FUNCTION tidings.stats(
+  queue text, OUT ready bigint, OUT delayed bigint, OUT leased bigint, OUT archived bigint, OUT total_sent bigint,
+  OUT oldest_ready_ms double precision, OUT newest_ms double precision, OUT oldest_ms double precision,
+  OUT created_at double precision
+)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  live regclass := tidings.table_of(queue);
+  archive regclass := tidings.table_of(queue, 'a_');
+  sequence text := pg_get_serial_sequence(live::text, 'msg_id');
+BEGIN
+  EXECUTE format($sql$
+    WITH place AS (
+      SELECT enqueued_at, vt, vt <= clock_timestamp() AS is_ready, read_ct > 0 AS is_read FROM %1$s
+      UNION ALL
+      SELECT enqueued_at, due, false, false FROM tidings.delayed d WHERE d.queue_name = $1
+    )
+    SELECT
+      count(*) FILTER (WHERE is_ready),
+      count(*) FILTER (WHERE NOT is_ready AND NOT is_read),
+      count(*) FILTER (WHERE NOT is_ready AND is_read),
+      -tidings.milliseconds_until(min(vt) FILTER (WHERE is_ready)),
+      -tidings.milliseconds_until(max(enqueued_at)),
+      -tidings.milliseconds_until(min(enqueued_at))
+    FROM place
+  $sql$, live) USING queue INTO ready, delayed, leased, oldest_ready_ms, newest_ms, oldest_ms;
+
+  EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT 100000) counted', archive) INTO archived;
+  IF archived = 100000 THEN
+    SELECT greatest(archived, c.reltuples::bigint) INTO archived FROM pg_class c WHERE c.oid = archive;
+  END IF;
+  EXECUTE format('SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM %s', sequence) INTO total_sent;
+  SELECT tidings.microseconds(m.created_at) / 1000 INTO created_at
+  FROM pgmq.meta m WHERE lower(m.queue_name) = queue;
+END
+$$;

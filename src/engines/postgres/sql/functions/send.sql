@@ -1,0 +1,135 @@
+-- Stores a batch of messages in their order.
+--
+-- batch: a JSON array of {
+--   m: the body, h: headers or null, d: delay in ms, t: not before, in ms since 1970, or null,
+--   k: dedup id or null, w: its window in ms, u: unique target or null }
+-- plain: no message of the batch uses anything but m and h
+-- Returns a row a message, in order: the id (of the first message, for a duplicate) and whether it is a duplicate.
+CREATE OR REPLACE FUNCTION tidings.send(queue text, batch jsonb, plain boolean)
+RETURNS TABLE (id text, duplicate boolean)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF plain THEN
+    RETURN QUERY EXECUTE format($sql$
+      INSERT INTO %s (vt, message, headers)
+      SELECT clock_timestamp(), e -> 'm', nullif(e -> 'h', 'null')
+      FROM jsonb_array_elements($1) WITH ORDINALITY AS entry (e, position)
+      ORDER BY position
+      RETURNING msg_id::text, false
+    $sql$, tidings.table_of(queue)) USING batch;
+    PERFORM tidings.announce(queue, 0);
+  ELSE
+    RETURN QUERY SELECT * FROM tidings.send_special(queue, batch);
+  END IF;
+END
+$$;
+
+-- The same for batches with delays, dedup ids or unique targets.
+-- A delay of up to a minute stays in the queue's table, where other clients of PGMQ see it; a longer one is kept in
+-- tidings.delayed, so that a claim does not have to walk over it.
+CREATE OR REPLACE FUNCTION tidings.send_special(queue text, batch jsonb)
+RETURNS TABLE (id text, duplicate boolean)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  live regclass := tidings.table_of(queue);
+  sequence regclass := pg_get_serial_sequence(live::text, 'msg_id');
+  size integer := jsonb_array_length(batch);
+  ids bigint[] := ARRAY(SELECT nextval(sequence) FROM generate_series(1, size));
+  -- Per entry: null, or the message that it is a duplicate of.
+  firsts bigint[] := array_fill(NULL::bigint, ARRAY[size]);
+  soonest timestamptz;
+  entry record;
+BEGIN
+  FOR entry IN
+    SELECT position, e ->> 'k' AS dedup_id, (e ->> 'w')::bigint AS window_ms, e ->> 'u' AS target
+    FROM jsonb_array_elements(batch) WITH ORDINALITY AS entries (e, position)
+    WHERE e ->> 'k' IS NOT NULL OR e ->> 'u' IS NOT NULL
+    -- In one order for all senders, so that two batches with the same keys do not wait for each other in a circle.
+    ORDER BY dedup_id, target, position
+  LOOP
+    firsts[entry.position] := tidings.take_keys(
+      queue, live, entry.dedup_id, entry.window_ms, entry.target, ids[entry.position], ids);
+  END LOOP;
+
+  EXECUTE format($sql$
+    WITH fresh AS MATERIALIZED (
+      SELECT id, e, tidings.due_of(e) AS due
+      FROM jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
+      JOIN unnest($2, $3) WITH ORDINALITY AS results (id, first, position) USING (position)
+      WHERE first IS NULL
+    ), stored AS (
+      INSERT INTO %s (msg_id, vt, message, headers) OVERRIDING SYSTEM VALUE
+      SELECT id, due, e -> 'm', nullif(e -> 'h', 'null') FROM fresh
+      WHERE due <= clock_timestamp() + interval '1 minute'
+      ORDER BY id
+    ), postponed AS (
+      INSERT INTO tidings.delayed (queue_name, msg_id, due, read_ct, enqueued_at, message, headers)
+      SELECT $4, id, due, 0, clock_timestamp(), e -> 'm', nullif(e -> 'h', 'null') FROM fresh
+      WHERE due > clock_timestamp() + interval '1 minute'
+    )
+    SELECT min(due) FROM fresh
+  $sql$, live) INTO soonest USING batch, ids, firsts, queue;
+
+  IF soonest IS NOT NULL THEN
+    PERFORM tidings.announce(queue, tidings.milliseconds_until(soonest)::bigint);
+  END IF;
+
+  RETURN QUERY
+  SELECT coalesce(first, own)::text, first IS NOT NULL
+  FROM unnest(ids, firsts) WITH ORDINALITY AS results (own, first, position)
+  ORDER BY position;
+END
+$$;
+
+-- Claims the keys of one message. Returns null, or the message that has one of them already.
+CREATE OR REPLACE FUNCTION tidings.take_keys(
+  queue text, live regclass, dedup_id text, window_ms bigint, target text, own bigint, batch_ids bigint[]
+) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  expiry timestamptz := clock_timestamp() + window_ms * interval '1 millisecond';
+  holder bigint;
+  alive boolean;
+BEGIN
+  -- The target first: it is the one that can be refused for a message that will not be stored.
+  IF target IS NOT NULL THEN
+    INSERT INTO tidings.dedup AS d (queue_name, key, msg_id) VALUES (queue, 'target:' || target, own)
+    ON CONFLICT DO NOTHING;
+    SELECT d.msg_id INTO holder FROM tidings.dedup d
+    WHERE d.queue_name = queue AND d.key = 'target:' || target FOR UPDATE;
+    IF holder <> own THEN
+      EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE msg_id = $1)', live) INTO alive USING holder;
+      IF alive OR holder = ANY (batch_ids)
+        OR EXISTS (SELECT FROM tidings.delayed d WHERE d.queue_name = queue AND d.msg_id = holder)
+      THEN
+        RETURN holder;
+      END IF;
+      UPDATE tidings.dedup d SET msg_id = own WHERE d.queue_name = queue AND d.key = 'target:' || target;
+    END IF;
+  END IF;
+
+  IF dedup_id IS NOT NULL THEN
+    INSERT INTO tidings.dedup AS d (queue_name, key, msg_id, expires_at)
+    VALUES (queue, 'id:' || dedup_id, own, expiry)
+    ON CONFLICT (queue_name, key) DO UPDATE SET msg_id = EXCLUDED.msg_id, expires_at = EXCLUDED.expires_at
+      WHERE d.expires_at <= clock_timestamp()
+    RETURNING d.msg_id INTO holder;
+    IF NOT FOUND THEN
+      SELECT d.msg_id INTO holder FROM tidings.dedup d WHERE d.queue_name = queue AND d.key = 'id:' || dedup_id;
+      -- A target taken just now by a message that is not stored counts as free: nobody lives under that id.
+      RETURN holder;
+    END IF;
+  END IF;
+  RETURN NULL;
+END
+$$;
+
+-- When an entry of a batch becomes ready.
+CREATE OR REPLACE FUNCTION tidings.due_of(entry jsonb) RETURNS timestamptz
+LANGUAGE sql VOLATILE AS $$
+  SELECT CASE
+    WHEN entry ->> 't' IS NULL
+      THEN pg_catalog.clock_timestamp() + (entry ->> 'd')::bigint * interval '1 millisecond'
+    ELSE tidings.from_microseconds((entry ->> 't')::bigint * 1000)
+  END
+$$;

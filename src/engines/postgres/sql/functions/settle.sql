@@ -1,0 +1,191 @@
+-- Ending and prolonging leases. A lease is proved by the read count and the exact time until which the message is
+-- hidden, which together name one claim; PGMQ asks for the id only and lets a late reader settle what another has.
+
+-- batch: a JSON array of {
+--   i: id, r: read count, v: hidden until, in microseconds since 1970,
+--   k: 'delete' | 'archive' | 'release' | 'move', d: delay in ms, m: meta to merge, u: take the read back, t: queue }
+-- plain: all of them delete
+-- Returns a row for each one that was carried out: its position in the batch, from 1, and the new id after a move.
+CREATE OR REPLACE FUNCTION tidings.settle(queue text, batch jsonb, plain boolean)
+RETURNS TABLE (at integer, new_id text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+-- The batch is joined to the table by its key, whatever old statistics make the planner believe.
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+  live regclass := tidings.table_of(queue);
+BEGIN
+  RETURN QUERY EXECUTE format($sql$
+    DELETE FROM %s q
+    USING jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
+    WHERE e ->> 'k' = 'delete'
+      AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
+      AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
+    RETURNING position::integer, NULL::text
+  $sql$, live) USING batch;
+  IF NOT plain THEN
+    RETURN QUERY SELECT * FROM tidings.settle_archive(queue, live, batch);
+    RETURN QUERY SELECT * FROM tidings.settle_release(queue, live, batch);
+    RETURN QUERY SELECT * FROM tidings.settle_move(queue, live, batch);
+  END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION tidings.settle_archive(queue text, live regclass, batch jsonb)
+RETURNS TABLE (at integer, new_id text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN QUERY EXECUTE format($sql$
+    WITH gone AS (
+      DELETE FROM %1$s q
+      USING jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
+      WHERE e ->> 'k' = 'archive'
+        AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
+        AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
+      RETURNING q.*, e, position
+    ), kept AS (
+      INSERT INTO %2$s (msg_id, read_ct, enqueued_at, vt, message, headers %3$s)
+      SELECT msg_id, read_ct, enqueued_at, vt, tidings.patched_message(message, e -> 'm'),
+        tidings.patched_headers(headers, message, e -> 'm') %3$s
+      FROM gone
+    )
+    SELECT position::integer, NULL::text FROM gone
+  $sql$, live, tidings.table_of(queue, 'a_'), tidings.last_read_column(queue)) USING batch;
+END
+$$;
+
+-- Without a delay the message stays where it is; with one it waits in tidings.delayed, in the order of due times.
+CREATE OR REPLACE FUNCTION tidings.settle_release(queue text, live regclass, batch jsonb)
+RETURNS TABLE (at integer, new_id text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  released integer;
+  soonest bigint;
+BEGIN
+  RETURN QUERY EXECUTE format($sql$
+    UPDATE %s q SET
+      vt = clock_timestamp(),
+      read_ct = q.read_ct - CASE WHEN (e ->> 'u')::boolean THEN 1 ELSE 0 END,
+      message = tidings.patched_message(q.message, e -> 'm'),
+      headers = tidings.patched_headers(q.headers, q.message, e -> 'm')
+    FROM jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
+    WHERE e ->> 'k' = 'release' AND (e ->> 'd')::bigint = 0
+      AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
+      AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
+    RETURNING position::integer, NULL::text
+  $sql$, live) USING batch;
+  GET DIAGNOSTICS released = ROW_COUNT;
+  IF released > 0 THEN
+    PERFORM tidings.announce(queue, 0);
+  END IF;
+
+  RETURN QUERY EXECUTE format($sql$
+    WITH gone AS (
+      DELETE FROM %1$s q
+      USING jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
+      WHERE e ->> 'k' = 'release' AND (e ->> 'd')::bigint > 0
+        AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
+        AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
+      RETURNING q.*, e, position
+    ), postponed AS (
+      INSERT INTO tidings.delayed (queue_name, msg_id, due, read_ct, enqueued_at, message, headers %2$s)
+      SELECT $2, msg_id, clock_timestamp() + (e ->> 'd')::bigint * interval '1 millisecond',
+        read_ct - CASE WHEN (e ->> 'u')::boolean THEN 1 ELSE 0 END, enqueued_at,
+        tidings.patched_message(message, e -> 'm'), tidings.patched_headers(headers, message, e -> 'm') %2$s
+      FROM gone
+    )
+    SELECT position::integer, NULL::text FROM gone
+  $sql$, live, tidings.last_read_column(queue)) USING batch, queue;
+  GET DIAGNOSTICS released = ROW_COUNT;
+  IF released > 0 THEN
+    SELECT min((e ->> 'd')::bigint) INTO soonest FROM jsonb_array_elements(batch) AS entries (e)
+    WHERE e ->> 'k' = 'release' AND (e ->> 'd')::bigint > 0;
+    PERFORM tidings.announce(queue, soonest);
+  END IF;
+END
+$$;
+
+-- Into other queues, which are created where they are missing.
+CREATE OR REPLACE FUNCTION tidings.settle_move(queue text, live regclass, batch jsonb)
+RETURNS TABLE (at integer, new_id text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  target text;
+  target_live regclass;
+  soonest bigint;
+  settings tidings.queue := tidings.settings_of(queue);
+BEGIN
+  FOR target, soonest IN
+    SELECT e ->> 't', min((e ->> 'd')::bigint) FROM jsonb_array_elements(batch) AS entries (e)
+    WHERE e ->> 'k' = 'move' GROUP BY 1 ORDER BY 1
+  LOOP
+    PERFORM tidings.create_queue(target);
+    target_live := tidings.table_of(target);
+    RETURN QUERY EXECUTE format($sql$
+      WITH gone AS (
+        DELETE FROM %1$s q
+        USING jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
+        WHERE e ->> 'k' = 'move' AND e ->> 't' = $2
+          AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
+          AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
+        RETURNING q.message, q.headers, q.enqueued_at, e, position
+      ), numbered AS MATERIALIZED (
+        SELECT *, nextval($3::regclass) AS id FROM (SELECT * FROM gone ORDER BY position) ordered
+      ), moved AS (
+        SELECT position, id, enqueued_at,
+          clock_timestamp() + (e ->> 'd')::bigint * interval '1 millisecond' AS due,
+          tidings.patched_message(message, e -> 'm') AS message,
+          tidings.patched_headers(headers, message, e -> 'm') - 'x-tidings-first-read' AS headers
+        FROM numbered
+      ), stored AS (
+        INSERT INTO %2$s (msg_id, enqueued_at, vt, message, headers) OVERRIDING SYSTEM VALUE
+        SELECT id, enqueued_at, due, message, headers FROM moved
+        WHERE due <= clock_timestamp() + interval '1 minute'
+      ), postponed AS (
+        INSERT INTO tidings.delayed (queue_name, msg_id, due, read_ct, enqueued_at, message, headers)
+        SELECT $2, id, due, 0, enqueued_at, message, headers FROM moved
+        WHERE due > clock_timestamp() + interval '1 minute'
+      )
+      SELECT position::integer, id::text FROM moved
+    $sql$, live, target_live)
+    USING batch, target, pg_get_serial_sequence(target_live::text, 'msg_id');
+    -- Keys and priorities move along.
+    IF (settings.has_keys AND NOT (tidings.settings_of(target)).has_keys)
+      OR (settings.has_priorities AND NOT (tidings.settings_of(target)).has_priorities)
+    THEN
+      PERFORM tidings.enable(target, settings.has_keys, settings.has_priorities);
+    END IF;
+    PERFORM tidings.announce(target, soonest);
+  END LOOP;
+END
+$$;
+
+-- batch: a JSON array of { i: id, r: read count, v: hidden until }
+-- Returns the position of each lease that was prolonged, and the new end in microseconds.
+CREATE OR REPLACE FUNCTION tidings.extend(queue text, batch jsonb, lease_ms bigint)
+RETURNS TABLE (at integer, vt_us text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+BEGIN
+  -- Forgotten by a crash, the lease just ends earlier.
+  PERFORM set_config('synchronous_commit', 'off', true);
+  RETURN QUERY EXECUTE format($sql$
+    UPDATE %s q SET vt = clock_timestamp() + $2 * interval '1 millisecond'
+    FROM jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
+    WHERE q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
+      AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint) AND q.vt > clock_timestamp()
+    RETURNING position::integer, tidings.microseconds(q.vt)::text
+  $sql$, tidings.table_of(queue)) USING batch, lease_ms;
+END
+$$;
+
+-- Removes messages that nobody has in hand. Returns the ids of those that were removed.
+CREATE OR REPLACE FUNCTION tidings.cancel(queue text, ids bigint[]) RETURNS TABLE (id text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN QUERY EXECUTE format(
+    'DELETE FROM %s WHERE msg_id = ANY ($1) AND (vt <= clock_timestamp() OR read_ct = 0) RETURNING msg_id::text',
+    tidings.table_of(queue)) USING ids;
+  RETURN QUERY DELETE FROM tidings.delayed d WHERE d.queue_name = queue AND d.msg_id = ANY (ids)
+    RETURNING d.msg_id::text;
+END
+$$;
