@@ -1,5 +1,6 @@
 import type { Client } from 'pg'
 import type { Driver } from './driver.ts'
+import { isDirect } from './pooler.ts'
 import { statements } from './sql.gen.ts'
 
 export interface LinkEvents {
@@ -30,10 +31,7 @@ export class Link {
   static async open(driver: Driver, events: LinkEvents): Promise<Link> {
     const client = await driver.connectAlone()
     try {
-      const { rows } = await client.query('SELECT pg_backend_pid() AS pid')
-      // A pooler answers the start of a connection itself, with a process id of its own making.
-      const { processID } = client as Client & { processID?: number | null }
-      return new Link(client, rows[0].pid === processID, events)
+      return new Link(client, await isDirect(client), events)
     } catch (error) {
       await client.end().catch(() => {})
       throw error

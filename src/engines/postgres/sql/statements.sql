@@ -71,3 +71,41 @@ SELECT pg_advisory_lock_shared(tidings.waiting_lock($1::text));
 -- name: stopWaiting
 -- $1 queue; on the listening connection
 SELECT pg_advisory_unlock_shared(tidings.waiting_lock($1::text));
+
+-- name: diagnoseServer
+-- → version, version_number, fsync, synchronous_commit, full_page_writes, connections, max_connections, pid,
+--   may_create, pgmq_extension
+SELECT current_setting('server_version') AS version, current_setting('server_version_num')::integer AS version_number,
+  current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
+  current_setting('full_page_writes') AS full_page_writes,
+  (SELECT count(*)::integer FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
+  current_setting('max_connections')::integer AS max_connections,
+  has_schema_privilege('pgmq', 'CREATE') AS may_create,
+  (SELECT extversion FROM pg_extension WHERE extname = 'pgmq') AS pgmq_extension,
+  (SELECT version FROM tidings.migration ORDER BY version DESC LIMIT 1) AS schema_version;
+
+-- name: diagnoseHorizon
+-- What keeps vacuum from removing dead rows for more than a minute → what, since_ms
+SELECT what, since_ms FROM (
+  SELECT format('session %s (%s, %s)', pid, coalesce(nullif(application_name, ''), 'unnamed'), state) AS what,
+    extract(epoch FROM clock_timestamp() - xact_start)::float8 * 1000 AS since_ms
+  FROM pg_stat_activity
+  WHERE pid <> pg_backend_pid() AND xact_start < clock_timestamp() - interval '1 minute'
+    AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+  UNION ALL
+  SELECT format('prepared transaction %L', gid), extract(epoch FROM clock_timestamp() - prepared)::float8 * 1000
+  FROM pg_prepared_xacts WHERE prepared < clock_timestamp() - interval '1 minute'
+  UNION ALL
+  SELECT format('replication slot %s, inactive', slot_name), NULL
+  FROM pg_replication_slots WHERE NOT active AND (xmin IS NOT NULL OR catalog_xmin IS NOT NULL)
+) holders ORDER BY since_ms DESC NULLS LAST;
+
+-- name: diagnoseTables
+-- Tables of queues with their dead rows, and whether this role may use them → relation, live, dead, bytes, usable, ours
+SELECT c.relname AS relation, s.n_live_tup::float8 AS live, s.n_dead_tup::float8 AS dead,
+  pg_table_size(c.oid)::float8 AS bytes, has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE') AS usable,
+  coalesce(c.reloptions @> '{fillfactor=50}', false) AS ours
+FROM pgmq.meta m
+JOIN pg_class c ON c.relname = 'q_' || lower(m.queue_name) AND c.relnamespace = 'pgmq'::regnamespace
+LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
+ORDER BY c.relname;
