@@ -62,6 +62,7 @@ export const errorTable = {
   DUPLICATE: failure('The first message stands; nothing was stored for this one.', 409),
   LEASE_LOST: failure('Another reader may have the message now: stop working on it. A longer lease avoids this.', 409),
   CLOSED: failure('Connect again.', 409),
+  STOPPED: failure('The message is delivered again. Allow more time with `stop({ deadline })`.', 503, true),
 
   // Storage and surroundings.
   CONNECTION_FAILED: failure('Check that the server runs, and the host, port, user and password.', 503, true),

@@ -1,0 +1,64 @@
+import type { Logger } from '../queue-access.ts'
+import type { Delivery } from './delivery.ts'
+
+/** What a batch handler gets beside its messages. */
+export interface BatchContext {
+  readonly queue: string
+  readonly maxAttempts: number
+  /**
+   * Aborted when nothing that the handler still does will count: the leases of all its messages were lost
+   * (LEASE_LOST), or the worker's deadline for stopping is over (STOPPED).
+   */
+  readonly signal: AbortSignal
+  readonly logger: Logger
+}
+
+/** What a handler gets beside its message. */
+export interface HandlerContext extends BatchContext {
+  /** 1 for the first. */
+  readonly attempt: number
+}
+
+/** One call of a handler. Makes an AbortController only if the handler asks for its signal: most do not. */
+export class CallContext implements HandlerContext {
+  readonly queue: string
+  readonly attempt: number
+  readonly maxAttempts: number
+  readonly logger: Logger
+  readonly #deliveries: readonly Delivery[]
+  #controller: AbortController | undefined
+  #aborted = false
+  #reason: unknown
+
+  constructor(queue: string, maxAttempts: number, logger: Logger, deliveries: readonly Delivery[]) {
+    this.queue = queue
+    this.attempt = deliveries[0]?.message.readCount ?? 0
+    this.maxAttempts = maxAttempts
+    this.logger = logger
+    this.#deliveries = deliveries
+    for (const delivery of deliveries) delivery.context = this
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController()
+    if (this.#aborted) this.#controller.abort(this.#reason)
+    return this.#controller.signal
+  }
+
+  // Static, so that handlers do not find them on what they are given.
+
+  static abort(context: CallContext, reason: unknown): void {
+    if (context.#aborted) return
+    context.#aborted = true
+    context.#reason = reason
+    context.#controller?.abort(reason)
+  }
+
+  static abortIfAllLost(context: CallContext, reason: unknown): void {
+    if (context.#deliveries.every((delivery) => delivery.lost)) CallContext.abort(context, reason)
+  }
+
+  static isAborted(context: CallContext): boolean {
+    return context.#aborted
+  }
+}

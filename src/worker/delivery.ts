@@ -1,0 +1,44 @@
+import type { StoredMessage } from '../engine.ts'
+import { MessageLease } from '../lease.ts'
+import type { QueueAccess } from '../queue-access.ts'
+import type { CallContext } from './context.ts'
+
+/** One message in the hands of a worker, from its claim until its lease has ended. */
+export class Delivery extends MessageLease {
+  phase: 'waiting' | 'handling' | 'settling' = 'waiting'
+  /** The lease was lost, or given up, while the handler ran: whatever the handler answers does not count. */
+  lost = false
+  /** The call of the handler that it is in. */
+  context: CallContext | null = null
+
+  #leaseMs: number
+  /**
+   * Measured in what the renewer's ticks add up to and not by the clock, which may be set back; then nothing would be
+   * renewed for a long time.
+   */
+  #elapsedMs: number
+  #leasedFromMs = 0
+
+  /** @param elapsedMs how long ago the lease may have begun: the time that the claim took */
+  constructor(access: QueueAccess<unknown>, message: StoredMessage, leaseMs: number, elapsedMs: number) {
+    super(access.name, access.deadLetterQueue, message, access.leaseCalls)
+    this.#leaseMs = leaseMs
+    this.#elapsedMs = elapsedMs
+  }
+
+  /** How long the lease lasts at least, if nobody took it away. */
+  get leftMs(): number {
+    return this.#leasedFromMs + this.#leaseMs - this.#elapsedMs
+  }
+
+  timePassed(milliseconds: number): void {
+    this.#elapsedMs += milliseconds
+  }
+
+  override async extend(leaseMs: number): Promise<void> {
+    const asked = this.#elapsedMs
+    await super.extend(leaseMs)
+    this.#leaseMs = leaseMs
+    this.#leasedFromMs = asked
+  }
+}

@@ -1,0 +1,200 @@
+import type { Ending } from '../engine.ts'
+import { isTidingsError, TidingsError } from '../errors.ts'
+import { Message } from '../message.ts'
+import { errorMeta } from '../message-error.ts'
+import type { QueueAccess } from '../queue-access.ts'
+import { delayAfter } from './backoff.ts'
+import { CallContext } from './context.ts'
+import type { Delivery } from './delivery.ts'
+import type { Journal, WorkerEvent } from './events.ts'
+import type { ParsedWorkOptions } from './options.ts'
+import { failed, type Outcome, toOutcome, toOutcomes } from './outcome.ts'
+
+/** What becomes of one message. */
+export interface Verdict {
+  readonly delivery: Delivery
+  /** How its lease is to end; null if there is nothing left to settle. */
+  readonly ending: Ending | null
+  /** What there is to tell once the lease has ended so. */
+  readonly events: readonly WorkerEvent[]
+  /** When it comes back, in milliseconds; null if it has ended. */
+  readonly returnsMs: number | null
+}
+
+/** The user's function; a single message is a batch of one. */
+export type Invoke = (messages: Message<unknown>[], context: CallContext) => unknown
+
+const remove: Ending = { kind: 'delete' }
+const keep: Ending = { kind: 'archive', meta: {} }
+
+/** The way of a message through a worker: admit, decode, handle, judge. No step throws; what went wrong is a verdict. */
+export class Process {
+  readonly #access: QueueAccess<unknown>
+  readonly #options: ParsedWorkOptions
+  readonly #invoke: Invoke
+  readonly #isBatch: boolean
+  readonly #journal: Journal
+
+  constructor(
+    access: QueueAccess<unknown>,
+    options: ParsedWorkOptions,
+    invoke: Invoke,
+    isBatch: boolean,
+    journal: Journal,
+  ) {
+    this.#access = access
+    this.#options = options
+    this.#invoke = invoke
+    this.#isBatch = isBatch
+    this.#journal = journal
+  }
+
+  /** @returns a verdict for each, not in order; never rejects */
+  async run(deliveries: readonly Delivery[]): Promise<Verdict[]> {
+    const verdicts: Verdict[] = []
+    const admitted: Delivery[] = []
+    const messages: Message<unknown>[] = []
+    for (const delivery of deliveries) {
+      const admission = this.#admit(delivery)
+      const entry = admission instanceof Promise ? await admission : admission
+      if (entry instanceof Message) {
+        admitted.push(delivery)
+        messages.push(entry)
+      } else verdicts.push(entry)
+    }
+    if (messages.length === 0) return verdicts
+
+    const { clock, name, logger } = this.#access
+    const context = new CallContext(name, this.#options.maxAttempts, logger, admitted)
+    const startedAt = clock.now()
+    for (const { message } of admitted) this.#journal.tell({ type: 'started', queue: name, message })
+    const outcomes = await this.#handle(messages, context)
+    const durationMs = clock.now() - startedAt
+    for (const [index, delivery] of admitted.entries())
+      verdicts.push(this.#judge(delivery, outcomes[index] as Outcome, context, durationMs))
+    return verdicts
+  }
+
+  /** A message above the maximum has killed its readers, or they lost it: it is not tried on another one. */
+  #admit(delivery: Delivery): Message<unknown> | Verdict | Promise<Message<unknown> | Verdict> {
+    const { readCount } = delivery.message
+    const { maxAttempts } = this.#options
+    if (readCount <= maxAttempts) return this.#decode(delivery)
+    const text = `read ${readCount} times; of its ${maxAttempts} attempts the last ended without a report: the process died, or its lease was lost`
+    return this.#deadLetter(delivery, new TidingsError('HANDLER_FAILED', text, { details: { readCount, maxAttempts } }))
+  }
+
+  #decode(delivery: Delivery): Message<unknown> | Verdict | Promise<Message<unknown> | Verdict> {
+    const { message } = delivery
+    const { name } = this.#access
+    try {
+      const data = this.#access.decode(message)
+      if (!(data instanceof Promise)) return new Message(name, message, data, delivery)
+      return data.then(
+        (decoded) => new Message(name, message, decoded, delivery),
+        (error: unknown) => this.#refuse(delivery, error),
+      )
+    } catch (error) {
+      return this.#refuse(delivery, error)
+    }
+  }
+
+  /** Another attempt cannot make data valid; a schema that failed for other reasons may do better next time. */
+  #refuse(delivery: Delivery, error: unknown): Verdict {
+    return isTidingsError(error, 'BODY_INVALID')
+      ? this.#deadLetter(delivery, error)
+      : this.#retry(delivery, error, null, 0)
+  }
+
+  async #handle(messages: Message<unknown>[], context: CallContext): Promise<Outcome[]> {
+    const count = messages.length
+    try {
+      const result = await this.#invoke(messages, context)
+      return this.#isBatch ? toOutcomes(result, count) : [toOutcome(result)]
+    } catch (error) {
+      return new Array<Outcome>(count).fill(failed(error))
+    }
+  }
+
+  #judge(delivery: Delivery, { decision }: Outcome, context: CallContext, durationMs: number): Verdict {
+    if (delivery.lost) return { delivery, ending: null, events: [], returnsMs: 0 }
+    if (delivery.ended) return this.#settledByHandler(delivery, decision, durationMs)
+    if (CallContext.isAborted(context) && (decision.kind === 'success' || decision.kind === 'retry'))
+      return this.#interrupted(delivery, context, decision.kind === 'retry' ? decision.reason : null, durationMs)
+    switch (decision.kind) {
+      case 'success':
+        return this.#succeed(delivery, this.#options.onSuccess === 'delete' ? remove : keep, durationMs)
+      case 'delete':
+        return this.#succeed(delivery, remove, durationMs)
+      case 'archive':
+        return this.#succeed(delivery, keep, durationMs)
+      case 'retry':
+        return this.#retry(delivery, decision.reason, decision.delayMs, durationMs)
+      case 'snooze':
+        return this.#snooze(delivery, decision.delayMs)
+      case 'deadLetter':
+        return this.#deadLetter(delivery, decision.reason)
+    }
+  }
+
+  #succeed(delivery: Delivery, ending: Ending, durationMs: number): Verdict {
+    const { message } = delivery
+    const event = { type: 'succeeded', queue: this.#access.name, message, durationMs } as const
+    return { delivery, ending, events: [event], returnsMs: null }
+  }
+
+  #retry(delivery: Delivery, error: unknown, askedMs: number | null, durationMs: number): Verdict {
+    const { message } = delivery
+    const attempt = message.readCount
+    const queue = this.#access.name
+    const event = { type: 'failed', queue, message, durationMs, error } as const
+    if (attempt >= this.#options.maxAttempts) {
+      const { ending, events } = this.#deadLetter(delivery, error)
+      return { delivery, ending, events: [{ ...event, retryMs: null }, ...events], returnsMs: null }
+    }
+    const complain = (why: unknown) => this.#journal.warn(queue, why, 'the backoff function gave no usable delay')
+    const delayMs = askedMs ?? delayAfter(this.#options.backoff, attempt, error, complain)
+    const ending: Ending = { kind: 'release', delayMs, meta: errorMeta(error), uncount: false }
+    return { delivery, ending, events: [{ ...event, retryMs: delayMs }], returnsMs: delayMs }
+  }
+
+  #snooze(delivery: Delivery, delayMs: number): Verdict {
+    const { message } = delivery
+    return {
+      delivery,
+      ending: { kind: 'release', delayMs, meta: {}, uncount: true },
+      events: [{ type: 'snoozed', queue: this.#access.name, message, delayMs }],
+      returnsMs: delayMs,
+    }
+  }
+
+  #deadLetter(delivery: Delivery, error: unknown): Verdict {
+    const { message } = delivery
+    return {
+      delivery,
+      ending: delivery.deadLetterEnding(error),
+      events: [{ type: 'deadLettered', queue: this.#access.name, message, error }],
+      returnsMs: null,
+    }
+  }
+
+  /** What the handler did through the message itself stands. */
+  #settledByHandler(delivery: Delivery, decision: Outcome['decision'], durationMs: number): Verdict {
+    const { message } = delivery
+    const of = { queue: this.#access.name, message, durationMs }
+    const event: WorkerEvent =
+      decision.kind === 'retry'
+        ? { ...of, type: 'failed', error: decision.reason, retryMs: null }
+        : { ...of, type: 'succeeded' }
+    return { delivery, ending: null, events: [event], returnsMs: null }
+  }
+
+  /** A handler that was told to break off may return early, so that its return does not mean success. */
+  #interrupted(delivery: Delivery, context: CallContext, thrown: unknown, durationMs: number): Verdict {
+    const { message } = delivery
+    const error = thrown ?? context.signal.reason
+    const event = { type: 'failed', queue: this.#access.name, message, durationMs, error, retryMs: 0 } as const
+    const ending: Ending = { kind: 'release', delayMs: 0, meta: errorMeta(error), uncount: false }
+    return { delivery, ending, events: [event], returnsMs: 0 }
+  }
+}

@@ -1,0 +1,80 @@
+import { type Clock, sleep } from '../clock.ts'
+import type { Ending } from '../engine.ts'
+import { isTidingsError } from '../errors.ts'
+import type { Delivery } from './delivery.ts'
+import type { Journal } from './events.ts'
+
+const firstPauseMs = 50
+const longestPauseMs = 500
+
+/** Carries out how leases are to end, through interruptions of the storage. */
+export class Settler {
+  readonly #queue: string
+  readonly #clock: Clock
+  readonly #journal: Journal
+  readonly #giveUp = new AbortController()
+  #retrying = 0
+
+  constructor(queue: string, clock: Clock, journal: Journal) {
+    this.#queue = queue
+    this.#clock = clock
+    this.#journal = journal
+  }
+
+  /** How many settlements the storage could not take yet. */
+  get retrying(): number {
+    return this.#retrying
+  }
+
+  /**
+   * Tries until the storage has answered, however long it is away: a lease that ran out meanwhile can still be
+   * settled if nobody took the message. Never rejects.
+   * @returns whether the settlement was carried out
+   */
+  async settle(delivery: Delivery, ending: Ending): Promise<boolean> {
+    delivery.phase = 'settling'
+    try {
+      await delivery.settle(ending)
+      return true
+    } catch (error) {
+      if (!this.#mayTryAgain(error)) return this.#failed(delivery, error)
+      this.#tellFailure(delivery, error, false)
+    }
+    this.#retrying++
+    const settled = await this.#tryAgain(delivery, ending)
+    this.#retrying--
+    return settled
+  }
+
+  async #tryAgain(delivery: Delivery, ending: Ending): Promise<boolean> {
+    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+      await sleep(this.#clock, pauseMs, this.#giveUp.signal)
+      try {
+        await delivery.settle(ending)
+        return true
+      } catch (error) {
+        if (!this.#mayTryAgain(error)) return this.#failed(delivery, error)
+      }
+    }
+  }
+
+  /** Ends all further tries: the worker is stopped for good. */
+  stop(): void {
+    this.#giveUp.abort()
+  }
+
+  #mayTryAgain(error: unknown): boolean {
+    return isTidingsError(error) && error.retryable && !this.#giveUp.signal.aborted
+  }
+
+  #failed(delivery: Delivery, error: unknown): false {
+    if (isTidingsError(error, 'LEASE_LOST'))
+      this.#journal.tell({ type: 'leaseLost', queue: this.#queue, message: delivery.message })
+    else this.#tellFailure(delivery, error, true)
+    return false
+  }
+
+  #tellFailure(delivery: Delivery, error: unknown, final: boolean): void {
+    this.#journal.tell({ type: 'settleFailed', queue: this.#queue, message: delivery.message, error, final })
+  }
+}
