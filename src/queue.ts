@@ -220,7 +220,8 @@ export class Queue<In = unknown, Out = In> {
       deadLetterQueue: this.deadLetterQueue,
       leaseCalls: this.#calls,
       ensure: async () => {
-        if (this.#options.create) await this.#calls.ensure()
+        // Not remembered: a worker asks at its start, and when the queue has gone.
+        if (this.#options.create) await this.#calls.create()
       },
       decode: (stored) => this.#decode(stored),
     }

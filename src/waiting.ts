@@ -76,24 +76,28 @@ class Bell {
 
   async wait(milliseconds: number): Promise<void> {
     const until = this.#clock.now() + milliseconds
-    for (;;) {
-      const leftMs = Math.min(until, this.#dueAt) - this.#clock.now()
-      if (leftMs <= 0 || this.#signal?.aborted) return
-      await this.#sleep(leftMs)
+    let slept = false
+    while (!slept && !this.#signal?.aborted) {
+      // Never longer than asked for, and over when the timer says so: the clock may be set back meanwhile.
+      const leftMs = Math.min(milliseconds, Math.min(until, this.#dueAt) - this.#clock.now())
+      if (leftMs <= 0) return
+      slept = await this.#sleep(leftMs)
     }
   }
 
-  #sleep(milliseconds: number): Promise<void> {
+  /** @returns true if the time is over, false if it was woken */
+  #sleep(milliseconds: number): Promise<boolean> {
     return new Promise((resolve) => {
-      const done = () => {
+      const end = (slept: boolean) => {
         timer.cancel()
-        this.#signal?.removeEventListener('abort', done)
+        this.#signal?.removeEventListener('abort', woken)
         this.#wakeUp = undefined
-        resolve()
+        resolve(slept)
       }
-      const timer = this.#clock.after(milliseconds, done)
-      this.#wakeUp = done
-      this.#signal?.addEventListener('abort', done, { once: true })
+      const woken = () => end(false)
+      const timer = this.#clock.after(milliseconds, () => end(true))
+      this.#wakeUp = woken
+      this.#signal?.addEventListener('abort', woken, { once: true })
     })
   }
 }

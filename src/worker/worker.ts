@@ -26,6 +26,8 @@ import { type Invoke, Process, type Verdict } from './process.ts'
 import { Renewer } from './renewer.ts'
 import { Settler } from './settler.ts'
 
+export type { BatchContext, HandlerContext } from './context.ts'
+export type { WorkerEvent } from './events.ts'
 export type { BatchWorkOptions, StopOptions, WorkOptions } from './options.ts'
 
 /**
