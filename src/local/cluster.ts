@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { TidingsError } from '../errors.ts'
 import { openingFailed, startFailed } from './failures.ts'
-import { cleanEnvironment, commandLine, hasCode, isStill, poll, signal } from './processes.ts'
+import { cleanEnvironment, commandLine, hasCode, isStill, poll, processesIn, signal } from './processes.ts'
 import type { RunAs } from './users.ts'
 
 export interface ClusterOptions {
@@ -96,6 +96,7 @@ export class Cluster {
       if (!another && !(orphansRemain.test(output) && performance.now() < deadline)) {
         throw startFailed(output, this.options)
       }
+      for (const pid of await orphansOf(this.options.dataDirectory)) signal(pid, 'SIGQUIT')
       await sleep(100)
     }
   }
@@ -246,6 +247,16 @@ export async function stopServer(dataDirectory: string, mode: StopMode = 'fast')
   throw new TidingsError('TIMEOUT', `the server with pid ${running.pid} does not end`, {
     details: { pid: running.pid, dataDirectory },
   })
+}
+
+/**
+ * Processes of a killed server. Those that wait for a client notice and end by themselves, but one that computes goes on
+ * until its query is done, and keeps the next server from starting.
+ */
+async function orphansOf(dataDirectory: string): Promise<number[]> {
+  const found = await processesIn(dataDirectory)
+  const parented = await Promise.all(found.map(({ parent }) => isStill(parent, 'postgres', dataDirectory)))
+  return found.filter(({ command }, index) => command.startsWith('postgres:') && !parented[index]).map(({ pid }) => pid)
 }
 
 /** What the server's own lock file says: pid, data directory, start, port, socket directory, address, memory, status. */

@@ -39,24 +39,29 @@ export async function launchSentinel(place: Place, idleAfterMs: number): Promise
 }
 
 /** What it says, after which it no longer keeps this process alive. */
-function firstReport(child: ChildProcess, { sentinelLog }: Place): Promise<SentinelReport> {
+async function firstReport(child: ChildProcess, { sentinelLog }: Place): Promise<SentinelReport> {
   const details = { log: sentinelLog }
-  return new Promise<SentinelReport>((resolve, reject) => {
-    const timer = setTimeout(
-      () => reject(new TidingsError('TIMEOUT', `the local PostgreSQL does not start; see ${sentinelLog}`, { details })),
-      patienceMs,
-    )
-    child.once('message', (message) => resolve(message as SentinelReport))
-    child.once('error', (error) => reject(unavailable(`${process.execPath} cannot be run`, { cause: error, details })))
-    child.once('exit', (code, name) =>
-      reject(unavailable(`the sentinel ended (${name ?? `code ${code}`}); see ${sentinelLog}`, { details })),
-    )
-    child.once('close', () => clearTimeout(timer))
-    child.once('message', () => clearTimeout(timer))
-  }).finally(() => {
+  let timer: NodeJS.Timeout | undefined
+  try {
+    return await new Promise<SentinelReport>((resolve, reject) => {
+      child.once('message', (message) => resolve(message as SentinelReport))
+      child.once('error', (error) =>
+        reject(unavailable(`${process.execPath} cannot be run`, { cause: error, details })),
+      )
+      child.once('exit', (code, name) =>
+        reject(unavailable(`the sentinel ended (${name ?? `code ${code}`}); see ${sentinelLog}`, { details })),
+      )
+      timer = setTimeout(
+        () =>
+          reject(new TidingsError('TIMEOUT', `the local PostgreSQL does not start; see ${sentinelLog}`, { details })),
+        patienceMs,
+      )
+    })
+  } finally {
+    clearTimeout(timer)
     if (child.connected) child.disconnect()
     child.unref()
-  })
+  }
 }
 
 /** Always the compiled program: Node runs no TypeScript by itself. */

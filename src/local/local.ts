@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { show, TidingsError } from '../errors.ts'
+import { findPackage } from './binaries.ts'
 import { findPostmaster, majorVersion, type Postmaster, stopServer } from './cluster.ts'
 import { openingFailed } from './failures.ts'
 import { launchSentinel } from './launch.ts'
@@ -67,8 +68,8 @@ const underWay = new Map<string, Promise<LocalServer>>()
  *   user), STORAGE_FULL, TIMEOUT, RANGE
  */
 export function ensureLocal(directory = defaultDirectory, options: EnsureLocalOptions = {}): Promise<LocalServer> {
-  const key = `${process.cwd()}\0${directory}`
-  const shared = underWay.get(key) ?? ensure(directory, options).finally(() => underWay.delete(key))
+  const key = resolve(directory)
+  const shared = underWay.get(key) ?? ensure(key, options).finally(() => underWay.delete(key))
   underWay.set(key, shared)
   return shared
 }
@@ -85,6 +86,7 @@ async function ensure(
   const found = await findPlace(directory)
   const running = found && (await watchedServer(found))
   if (running) return running
+  await findPackage()
   const place = await makePlace(directory)
   // More than once, because the server can be stopped or killed between its start and our look at it.
   for (let attempt = 0; attempt < 3; attempt++) {

@@ -13,6 +13,7 @@ export async function boundLog(path: string): Promise<void> {
     () => 0,
   )
   if (size <= mostBytes) return
-  await copyFile(path, `${path}.1`)
+  // Without room for the copy it is better to lose old lines than to keep them.
+  await copyFile(path, `${path}.1`).catch(() => {})
   await truncate(path)
 }

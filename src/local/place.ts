@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { chmod, chown, lstat, mkdir, readdir, readFile, realpath, rename, stat, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import type { TidingsError } from '../errors.ts'
 import { openingFailed, unavailable } from './failures.ts'
 import { hasCode } from './processes.ts'
 import { isReachable, rootsOwn, serverUid, serverUser } from './users.ts'
@@ -34,6 +35,7 @@ export async function findPlace(directory: string): Promise<Place | undefined> {
   const asked = resolve(directory)
   try {
     const real = await realpath(asked)
+    await mustBeTrusted(real)
     return placeAt(real, (await movedTo(real)) ?? real)
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined
@@ -52,6 +54,7 @@ export async function makePlace(directory: string): Promise<Place> {
     // What root makes is open, because the server's user has to get through; what is inside is closed.
     if (await mkdir(asked, { recursive: true })) await chmod(asked, runAs ? 0o755 : 0o700)
     const real = await realpath(asked)
+    await mustBeTrusted(real)
     // Only into a directory of our own, never into one that holds something else.
     if ((await readdir(real)).length === 0) await writeIfMissing(join(real, '.gitignore'), '*\n')
     const place = placeAt(real, await settle(real))
@@ -112,13 +115,22 @@ async function movedTo(directory: string): Promise<string | undefined> {
   }
 }
 
+/** What somebody else has made may lead us to a server of theirs. */
+async function mustBeTrusted(directory: string): Promise<void> {
+  const { uid } = await stat(directory)
+  const us = process.getuid?.() ?? uid
+  if (uid !== 0 && uid !== us && uid !== serverUid()) throw belongsTo(uid, directory, `this process runs as user ${us}`)
+}
+
 async function mustBeOurs(dataDirectory: string): Promise<void> {
   if (!(await exists(dataDirectory))) return
   const { uid } = await stat(dataDirectory)
-  const user = serverUid()
-  if (uid === user) return
-  throw unavailable(`${dataDirectory} belongs to user ${uid}, but the server would be run by user ${user}`, {
-    details: { dataDirectory, owner: uid, user },
+  if (uid !== serverUid()) throw belongsTo(uid, dataDirectory, `the server would be run by user ${serverUid()}`)
+}
+
+function belongsTo(owner: number, path: string, but: string): TidingsError {
+  return unavailable(`${path} belongs to user ${owner}, but ${but}`, {
+    details: { path, owner },
     hint: 'Run every program that shares a local PostgreSQL as the same user, or choose another directory.',
   })
 }
@@ -132,25 +144,22 @@ async function closeToOthers(path: string): Promise<void> {
   const self = process.getuid?.()
   const server = serverUser() ?? { uid: self, gid: undefined }
   if (!found.isDirectory() || (found.uid !== self && found.uid !== server.uid)) {
-    throw unavailable(`${path}, where the socket of the server has to go, belongs to user ${found.uid}`, {
-      details: { path, owner: found.uid },
-      hint: 'Remove it, or choose another directory.',
-    })
+    throw belongsTo(found.uid, path, 'the socket of the server has to go there')
   }
   if ((found.mode & 0o777) !== 0o700) await chmod(path, 0o700)
   if (found.uid !== server.uid && server.gid !== undefined) await chown(path, server.uid, server.gid)
 }
 
 async function writeIfMissing(path: string, text: string): Promise<void> {
-  await writeFile(path, text, { flag: 'wx' }).catch((error) => {
+  await writeFile(path, text, { flag: 'wx', mode: 0o644 }).catch((error) => {
     if (!hasCode(error, 'EEXIST')) throw openingFailed(error, path)
   })
 }
 
-/** Writes a file that is never seen half written. */
+/** Writes a file that is never seen half written, not even after a power cut. */
 export async function writeWhole(path: string, text: string): Promise<void> {
   const unfinished = `${path}.${process.pid}`
-  await writeFile(unfinished, text)
+  await writeFile(unfinished, text, { mode: 0o644, flush: true })
   await rename(unfinished, path)
 }
 

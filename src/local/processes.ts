@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile, readlink } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
@@ -35,6 +35,23 @@ export async function commandLine(pid: number): Promise<string | undefined> {
 export async function isStill(pid: number, ...marks: string[]): Promise<boolean> {
   const command = await commandLine(pid)
   return command !== undefined && marks.every((mark) => command.includes(mark))
+}
+
+/** Processes whose working directory is this one, as far as we may see them. Linux only; elsewhere none are found. */
+export async function processesIn(directory: string): Promise<{ pid: number; parent: number; command: string }[]> {
+  const pids = await readdir('/proc').catch(() => [])
+  const found = await Promise.all(
+    pids.filter(Number).map(async (pid) => {
+      const at = await readlink(`/proc/${pid}/cwd`).catch(() => undefined)
+      if (at !== directory) return []
+      const command = await commandLine(Number(pid))
+      const parent = /^PPid:\s*(\d+)/m.exec(await readFile(`/proc/${pid}/status`, 'utf8').catch(() => ''))?.[1]
+      return command === undefined || parent === undefined
+        ? []
+        : [{ pid: Number(pid), parent: Number(parent), command }]
+    }),
+  )
+  return found.flat()
 }
 
 /** Sends a signal; false if there is no such process. Throws EPERM if it belongs to somebody else. */

@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs'
 import { TidingsError } from '../errors.ts'
 import { unavailable } from './failures.ts'
 import { findPlace } from './place.ts'
@@ -7,7 +8,14 @@ import { LocalSentinel } from './sentinel.ts'
 export type SentinelReport = { ready: true } | { error: ReturnType<TidingsError['toJSON']> }
 
 const [directory = '', idleAfterMs] = process.argv.slice(2)
-const log = (line: string) => process.stderr.write(`${new Date().toISOString()} [${process.pid}] ${line}\n`)
+
+function log(line: string): void {
+  try {
+    writeSync(2, `${new Date().toISOString()} [${process.pid}] ${line}\n`)
+  } catch {
+    // The disk is full, for example. What cannot be said is no reason to end.
+  }
+}
 
 /** Whoever started us may be gone by now; nothing depends on being heard. */
 async function report(content: SentinelReport): Promise<void> {

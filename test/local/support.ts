@@ -1,0 +1,121 @@
+import { execFile, spawn } from 'node:child_process'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import pg from 'pg'
+import { afterEach } from 'vitest'
+import {
+  type EnsureLocalOptions,
+  ensureLocal,
+  type LocalServer,
+  localStatus,
+  stopLocal,
+} from '../../src/local/local.ts'
+import { poll } from '../../src/local/processes.ts'
+
+export const isRoot = process.getuid?.() === 0
+
+/** An ordinary user that exists everywhere, as far as this process can become one. */
+export const ordinaryUser = isRoot ? { uid: 65534, gid: 65534 } : {}
+
+const made: string[] = []
+
+/** A directory for one test, open to all users; what runs in its `.tidings` is stopped afterwards. */
+export function temporaryDirectory(): string {
+  const directory = realpathSync(mkdtempSync(join(tmpdir(), 'tidings-local-')))
+  chmodSync(directory, 0o777)
+  made.push(directory)
+  return directory
+}
+
+/** Where a test keeps its local PostgreSQL. */
+export function newPlace(): string {
+  return join(temporaryDirectory(), '.tidings')
+}
+
+afterEach(async () => {
+  for (const directory of made.splice(0)) {
+    await stopLocal(join(directory, '.tidings'))
+    await rm(directory, { recursive: true, force: true, maxRetries: 5 })
+  }
+})
+
+/** As `ensureLocal`, but what a broken test leaves behind ends after a minute. */
+export function ensure(directory: string, options: EnsureLocalOptions = {}): Promise<LocalServer> {
+  return ensureLocal(directory, { idleAfterMs: 60_000, ...options })
+}
+
+/** What a program in another process prints, as JSON. It finds the functions of the local PostgreSQL in `local`. */
+export async function inAnotherProcess<T>(
+  program: string,
+  options: { uid?: number; gid?: number; env?: NodeJS.ProcessEnv; cwd?: string } = {},
+): Promise<T> {
+  const compiled = new URL('../../dist/local/local.js', import.meta.url)
+  const source = `const local = await import('${compiled}'); console.log(JSON.stringify(await (async () => { ${program} })()))`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', source], options)
+  return JSON.parse(stdout) as T
+}
+
+export async function query(server: LocalServer, text: string): Promise<Record<string, unknown>[]> {
+  const client = await connectTo(server)
+  try {
+    return (await client.query(text)).rows as Record<string, unknown>[]
+  } finally {
+    await client.end()
+  }
+}
+
+export async function connectTo({ host, port, user, database }: LocalServer): Promise<pg.Client> {
+  const client = new pg.Client({ host, port, user, database })
+  client.on('error', () => {})
+  await client.connect()
+  return client
+}
+
+/** Waits until the answer is there and right; fails with what it last was. */
+export async function until<T>(ask: () => Promise<T>, isRight: (answer: T) => boolean, timeoutMs = 15_000): Promise<T> {
+  let last: T | undefined
+  const answer = await poll(async () => {
+    last = await ask()
+    return isRight(last) ? { last } : undefined
+  }, timeoutMs)
+  if (!answer) throw new Error(`after ${timeoutMs} ms still ${JSON.stringify(last)}`)
+  return answer.last
+}
+
+/** The pids of all sentinels and servers (not their backends) of a directory, found without their help. */
+export function processesOf(directory: string): { sentinels: number[]; servers: number[] } {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
+  const commands = pids.map((pid) => ({ pid: Number(pid), arguments: argumentsOf(pid) }))
+  return {
+    sentinels: commands
+      .filter((it) => it.arguments[1]?.includes('sentinel-main') && it.arguments[2] === directory)
+      .map((it) => it.pid),
+    servers: commands
+      .filter((it) => it.arguments[1] === '-D' && it.arguments[2]?.startsWith(`${directory}/`))
+      .map((it) => it.pid),
+  }
+}
+
+function argumentsOf(pid: string): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+  } catch {
+    return []
+  }
+}
+
+/** Starts a process that does nothing, as the user of the servers, so that it could be taken for one by its pid. */
+export function bystander(): { pid: number; end: () => void } {
+  const child = spawn('sleep', ['600'], { stdio: 'ignore', ...ordinaryUser })
+  return { pid: child.pid!, end: () => child.kill('SIGKILL') }
+}
+
+/** The pids of the sentinel and the server, which must both run. */
+export async function pidsOf(directory: string): Promise<{ sentinel: number; server: number }> {
+  const { sentinelPid, pid } = await localStatus(directory)
+  if (sentinelPid === null || pid === null) throw new Error(`sentinel ${sentinelPid}, server ${pid}`)
+  return { sentinel: sentinelPid, server: pid }
+}
