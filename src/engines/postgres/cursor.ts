@@ -5,6 +5,8 @@ const sweepEveryMs = 1_000
 /** …and sweeps may take up this share of the time: a twentieth under load, a tenth when there is nothing else to do. */
 const busyShare = 20
 const idleShare = 10
+/** What a sweep may cost without being counted. */
+const cheapMs = 5
 
 /**
  * Where one process is in one queue: the low-water mark, and when a sweep behind it is worth its cost. Every claim
@@ -18,7 +20,10 @@ export class Cursor {
   /** The ordering key that was served last; the next one has its turn. */
   #lastKey: string | null = null
   #sweptAt = Number.NEGATIVE_INFINITY
-  #sweepCostMs = 0
+  /** The cost of the last two sweeps; the smaller counts, since a single slow one may be chance. */
+  #costsMs: readonly [number, number] = [0, 0]
+  /** Whether the last claim came back short, so that the next one is likely to as well. */
+  #short = true
   #nextDueAt: number | null = null
 
   get mark(): string {
@@ -29,9 +34,14 @@ export class Cursor {
     return this.#lastKey
   }
 
-  /** Whether the next claim should begin with a sweep, even if there is enough in front of the mark. */
-  sweepIsDue(now: number): boolean {
-    return now - this.#sweptAt >= Math.max(sweepEveryMs, this.#sweepCostMs * busyShare)
+  get #costMs(): number {
+    return Math.min(...this.#costsMs)
+  }
+
+  /** Whether the next claim should sweep at once: because it is time, or because there is little else to do. */
+  shouldSweep(now: number): boolean {
+    const isDue = now - this.#sweptAt >= Math.max(sweepEveryMs, this.#costMs * busyShare)
+    return isDue || (this.#short && this.maySweep(now))
   }
 
   /** Whether a sweep is affordable, now that there is nothing more in front of the mark. */
@@ -40,10 +50,24 @@ export class Cursor {
   }
 
   #sweepAllowedIn(now: number): number {
-    return this.#sweptAt + this.#sweepCostMs * idleShare - now
+    if (this.#costMs <= cheapMs) return 0
+    return this.#sweptAt + this.#costMs * idleShare - now
   }
 
-  noteClaim(messages: readonly StoredMessage[]): void {
+  /** A message behind the mark is ready again: given back by this process. */
+  lowerTo(id: string): void {
+    const before = BigInt(id) - 1n
+    if (before < this.#mark) this.#mark = before
+  }
+
+  /** Something may have come up behind the mark. */
+  expectSweep(): void {
+    this.#sweptAt = Number.NEGATIVE_INFINITY
+  }
+
+  /** @param full whether it brought all that was asked for */
+  noteClaim(messages: readonly StoredMessage[], full: boolean): void {
+    this.#short = !full
     const last = lastPlainId(messages)
     if (last !== null && last > this.#mark) this.#mark = last
     this.#noteKey(messages)
@@ -57,8 +81,9 @@ export class Cursor {
     const last = lastPlainId(messages)
     if (last !== null && (sweep.full || last > this.#mark)) this.#mark = last
     this.#noteKey(messages)
+    this.#short = !sweep.full
     this.#sweptAt = sweep.endedAt
-    this.#sweepCostMs = sweep.endedAt - sweep.startedAt
+    this.#costsMs = [this.#costsMs[1], sweep.endedAt - sweep.startedAt]
     this.#nextDueAt = sweep.nextDueMs === null ? null : sweep.endedAt + sweep.nextDueMs
   }
 

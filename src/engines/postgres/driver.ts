@@ -1,5 +1,6 @@
 import pg from 'pg'
 import { sleep, systemClock } from '../../clock.ts'
+import type { Transaction } from '../../engine.ts'
 import { isTidingsError, TidingsError } from '../../errors.ts'
 import { describeTarget, isConnectionError, toTidingsError } from './errors.ts'
 
@@ -29,7 +30,7 @@ export class Driver {
   readonly #target: PostgresTarget
   #config: pg.ClientConfig | undefined
   #pool: pg.Pool | undefined
-  #closed = false
+  #closing: Promise<void> | undefined
 
   constructor(target: PostgresTarget) {
     this.#target = target
@@ -49,9 +50,10 @@ export class Driver {
     client.release()
   }
 
-  async close(): Promise<void> {
-    this.#closed = true
-    await this.#pool?.end()
+  /** Waits for what is under way. */
+  close(): Promise<void> {
+    this.#closing ??= this.#pool?.end() ?? Promise.resolve()
+    return this.#closing
   }
 
   /** One statement in a transaction of its own. */
@@ -63,7 +65,7 @@ export class Driver {
         // What was rolled back, and what may be done twice, is tried again.
         const again =
           isTidingsError(error, 'CONNECTION_LOST') || (isTidingsError(error) && error.details.rolledBack === true)
-        if (!again || attempt === 3 || this.#closed) throw error
+        if (!again || attempt === 3 || this.#closing !== undefined) throw error
       }
     }
   }
@@ -84,6 +86,16 @@ export class Driver {
       throw toTidingsError(error, this.where, options.repeatable ? 'CONNECTION_LOST' : 'OUTCOME_UNKNOWN')
     } finally {
       client.release(broken)
+    }
+  }
+
+  /** One statement in the application's transaction. */
+  async queryWithin(transaction: Transaction, text: string, values: readonly unknown[]): Promise<readonly Row[]> {
+    if (this.#closing !== undefined) throw closed()
+    try {
+      return (await transaction.query(text, values)).rows
+    } catch (error) {
+      throw toTidingsError(error, this.where, 'CONNECTION_LOST')
     }
   }
 
@@ -111,7 +123,7 @@ export class Driver {
 
   /** A connection of its own, not from the pool; the caller ends it. */
   async connectAlone(): Promise<pg.Client> {
-    if (this.#closed) throw closed()
+    if (this.#closing !== undefined) throw closed()
     const client = new pg.Client(this.#config)
     client.on('error', () => {})
     try {
@@ -131,7 +143,7 @@ export class Driver {
         return await this.#connect()
       } catch (error) {
         if (!isTidingsError(error, 'CONNECTION_FAILED') || error.details.comesBack !== true) throw error
-        if (Date.now() + pauseMs > giveUpAt || this.#closed) throw error
+        if (Date.now() + pauseMs > giveUpAt || this.#closing !== undefined) throw error
       }
       await sleep(systemClock, pauseMs)
       // Starts the local server again if it is gone.
@@ -140,11 +152,11 @@ export class Driver {
   }
 
   async #connect(): Promise<pg.PoolClient> {
-    if (!this.#pool || this.#closed) throw closed()
+    if (!this.#pool || this.#closing !== undefined) throw closed()
     try {
       return await this.#pool.connect()
     } catch (error) {
-      throw this.#closed ? closed() : toTidingsError(error, this.where, 'CONNECTION_FAILED')
+      throw this.#closing !== undefined ? closed() : toTidingsError(error, this.where, 'CONNECTION_FAILED')
     }
   }
 

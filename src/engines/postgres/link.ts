@@ -1,5 +1,6 @@
 import type { Client } from 'pg'
 import type { Driver } from './driver.ts'
+import { toTidingsError } from './errors.ts'
 import { isDirect } from './pooler.ts'
 import { statements } from './sql.gen.ts'
 
@@ -52,32 +53,37 @@ export class Link {
     this.#heartbeat.unref()
   }
 
-  /** Resolves once senders know. */
-  startWaiting(queue: string): Promise<void> {
-    let started = this.#waiting.get(queue)
-    if (!started) {
-      started = this.#direct ? this.#startWaiting(queue) : Promise.resolve()
-      this.#waiting.set(queue, started)
-    }
-    return started
+  /** Resolves once senders know. @throws QUEUE_NOT_FOUND */
+  async startWaiting(queue: string): Promise<void> {
+    const before = this.#waiting.get(queue)
+    if (before !== undefined) await before
+    const first = !this.#waiting.has(queue)
+    const started = this.#tell(queue, first ? statements.startWaiting : statements.checkQueue)
+    if (first) this.#waiting.set(queue, started)
+    await started
   }
 
-  async #startWaiting(queue: string): Promise<void> {
+  async #tell(queue: string, statement: string): Promise<void> {
     try {
-      // Names of queues have no quotes. The second channel is that of PGMQ's own insert trigger, where it is enabled.
-      const listen = this.#listening.has(queue)
-        ? undefined
-        : this.#client.query(`LISTEN "tidings.${queue}"; LISTEN "pgmq.q_${queue}.INSERT"`)
-      this.#listening.add(queue)
-      await Promise.all([listen, this.#client.query(statements.startWaiting, [queue])])
-    } catch {
-      this.#end()
+      await Promise.all([this.#listen(queue), this.#client.query(statement, [queue])])
+    } catch (error) {
+      const typed = toTidingsError(error, 'the listening connection', 'CONNECTION_LOST')
+      if (typed.code !== 'QUEUE_NOT_FOUND') return this.#end()
+      this.#waiting.delete(queue)
+      throw typed
     }
+  }
+
+  async #listen(queue: string): Promise<void> {
+    if (this.#listening.has(queue)) return
+    this.#listening.add(queue)
+    // Names of queues have no quotes. The second channel is that of PGMQ's own insert trigger, where it is enabled.
+    await this.#client.query(`LISTEN "tidings.${queue}"; LISTEN "pgmq.q_${queue}.INSERT"`)
   }
 
   /** Does not wait: a late announcement does no harm. The connection carries its statements out in order. */
   stopWaiting(queue: string): void {
-    if (!this.#waiting.delete(queue) || !this.#direct) return
+    if (!this.#waiting.delete(queue)) return
     this.#client.query(statements.stopWaiting, [queue]).catch(() => this.#end())
   }
 

@@ -1,5 +1,6 @@
 import { systemClock, type Timer } from '../../clock.ts'
 import type { Watch } from '../../engine.ts'
+import { TidingsError } from '../../errors.ts'
 import type { Driver } from './driver.ts'
 import { Link } from './link.ts'
 
@@ -27,20 +28,26 @@ export class Listener {
     this.#driver = driver
   }
 
+  /** @throws QUEUE_NOT_FOUND, if there is a connection to tell it by */
   async watch(queue: string, wake: Wake): Promise<Watch> {
+    if (this.#closed) throw new TidingsError('CLOSED', 'the connection was closed')
     const wakes = this.#watches.get(queue) ?? new Set()
     this.#watches.set(queue, wakes)
     wakes.add(wake)
-    if (!this.#link) await this.#establish()
-    await this.#link?.startWaiting(queue)
-    return {
-      close: () => {
-        wakes.delete(wake)
-        if (wakes.size > 0 || this.#watches.get(queue) !== wakes) return
-        this.#watches.delete(queue)
-        this.#link?.stopWaiting(queue)
-      },
+    const close = () => {
+      wakes.delete(wake)
+      if (wakes.size > 0 || this.#watches.get(queue) !== wakes) return
+      this.#watches.delete(queue)
+      this.#link?.stopWaiting(queue)
     }
+    try {
+      if (!this.#link) await this.#establish()
+      await this.#link?.startWaiting(queue)
+    } catch (error) {
+      close()
+      throw error
+    }
+    return { close }
   }
 
   async close(): Promise<void> {
@@ -67,7 +74,8 @@ export class Listener {
       })
       if (this.#closed) return await link.close()
       this.#link = link
-      await Promise.all([...this.#watches.keys()].map((queue) => link.startWaiting(queue)))
+      // A queue that is gone is reported to whoever watches it next.
+      await Promise.allSettled([...this.#watches.keys()].map((queue) => link.startWaiting(queue)))
     } catch {
       return this.#tryLater()
     }

@@ -100,7 +100,7 @@ export class PostgresEngine implements Engine {
     const values = [queue, toBatch(messages), messages.every(isPlain)]
     if (messages.some(isSorted)) await this.#enableSorting(queue, messages)
     const rows = transaction
-      ? (await transaction.query(statements.send, values)).rows
+      ? await this.#driver.queryWithin(transaction, statements.send, values)
       : await this.#write(statements.send, values)
     return rows.map((row) => ({ id: String(row.id), duplicate: row.duplicate === true }))
   }
@@ -114,51 +114,59 @@ export class PostgresEngine implements Engine {
 
   async claim(queue: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
     if (ids) {
-      const rows = await this.#prompt(statements.claimIds, [queue, leaseMs, toIdList(ids)])
+      const rows = await this.#prompt(statements.claimIds, [queue, limit, leaseMs, toIdList(ids)])
       return { messages: rows.map((row) => toStoredMessage(row, true)), nextDueMs: null }
     }
-    return this.#take(queue, limit, true, (quantity, cursor, sweep) =>
-      this.#prompt(statements.claim, [queue, quantity, leaseMs, cursor.mark, cursor.lastKey, sweep]),
-    )
+    return this.#claimNext(queue, limit, leaseMs)
   }
 
   async pop(queue: string, limit: number): Promise<StoredMessage[]> {
-    const { messages } = await this.#take(queue, limit, false, (quantity, cursor, sweep) =>
-      this.#write(statements.pop, [queue, quantity, cursor.mark, cursor.lastKey, sweep]),
+    const cursor = this.#cursorOf(queue)
+    // One statement, so that it is one step; from the mark only where a sweep would cost too much.
+    const sweep = cursor.maySweep(performance.now())
+    const { messages } = await this.#takeOnce(cursor, limit, sweep, false, () =>
+      this.#write(statements.pop, [queue, limit, cursor.mark, cursor.lastKey, sweep]),
     )
-    return messages
+    return messages.sort(inOrder)
   }
 
-  /** Takes from the mark on, and sweeps behind it where that is due or nothing else is left. */
-  async #take(
-    queue: string,
-    limit: number,
-    leased: boolean,
-    take: (quantity: number, cursor: Cursor, sweep: boolean) => Promise<Row[]>,
-  ): Promise<Claim> {
+  /** Claims from the mark on, and sweeps behind it where that is due or nothing else is left. */
+  async #claimNext(queue: string, limit: number, leaseMs: number): Promise<Claim> {
     const cursor = this.#cursorOf(queue)
-    const messages: StoredMessage[] = []
-    const swept = cursor.sweepIsDue(performance.now())
-    if (!swept) {
-      const rows = await take(limit, cursor, false)
-      messages.push(...rows.map((row) => toStoredMessage(row, leased)))
-      cursor.noteClaim(messages)
-      if (messages.length === limit || !cursor.maySweep(performance.now()))
-        return { messages, nextDueMs: cursor.nextDueMs(performance.now(), false) }
+    const take = (quantity: number, sweep: boolean) =>
+      this.#takeOnce(cursor, quantity, sweep, true, () =>
+        this.#prompt(statements.claim, [queue, quantity, leaseMs, cursor.mark, cursor.lastKey, sweep]),
+      )
+    const first = await take(limit, cursor.shouldSweep(performance.now()))
+    const left = limit - first.messages.length
+    const rest = left > 0 && !first.swept && cursor.maySweep(performance.now()) ? await take(left, true) : undefined
+    return {
+      messages: [...first.messages, ...(rest?.messages ?? [])].sort(inOrder),
+      nextDueMs: cursor.nextDueMs(performance.now(), first.swept || rest !== undefined),
     }
-    const quantity = limit - messages.length
+  }
+
+  async #takeOnce(
+    cursor: Cursor,
+    quantity: number,
+    sweep: boolean,
+    leased: boolean,
+    take: () => Promise<Row[]>,
+  ): Promise<{ messages: StoredMessage[]; swept: boolean }> {
     const startedAt = performance.now()
-    const rows = await take(quantity, cursor, true)
-    const summary = rows.pop()
-    const found = rows.map((row) => toStoredMessage(row, leased))
-    cursor.noteSweep(found, {
-      full: found.length === quantity,
-      startedAt,
-      endedAt: performance.now(),
-      nextDueMs: (summary?.next_due_ms as number | null) ?? null,
-    })
-    messages.push(...found)
-    return { messages, nextDueMs: cursor.nextDueMs(performance.now(), true) }
+    const rows = await take()
+    const summary = sweep ? rows.pop() : undefined
+    const messages = rows.map((row) => toStoredMessage(row, leased))
+    const full = messages.length === quantity
+    if (sweep)
+      cursor.noteSweep(messages, {
+        full,
+        startedAt,
+        endedAt: performance.now(),
+        nextDueMs: (summary?.next_due_ms as number | null) ?? null,
+      })
+    else cursor.noteClaim(messages, full)
+    return { messages, swept: sweep }
   }
 
   async peek(queue: string, { place, limit, afterId, ids }: PeekRequest): Promise<StoredMessage[]> {
@@ -175,6 +183,8 @@ export class PostgresEngine implements Engine {
     const results: SettleResult[] = settlements.map(() => ({ settled: false, newId: null }))
     for (const row of rows)
       results[(row.at as number) - 1] = { settled: true, newId: (row.new_id as string | null) ?? null }
+    for (const [index, settlement] of settlements.entries())
+      if (settlement.kind === 'release' && results[index]?.settled) this.#cursorOf(queue).lowerTo(settlement.id)
     return results
   }
 
@@ -202,6 +212,7 @@ export class PostgresEngine implements Engine {
 
   async maintain(): Promise<void> {
     await this.#read(statements.maintain, [])
+    for (const cursor of this.#cursors.values()) cursor.expectSweep()
   }
 
   diagnose(): Promise<Finding[]> {
@@ -237,5 +248,13 @@ function checkId(id: string): string {
   if (isId(id)) return id
   throw new TidingsError('MESSAGE_ID_INVALID', `${show(id)} is not an id of a message in PostgreSQL`)
 }
+
+/** By priority, then oldest first. */
+function inOrder(a: StoredMessage, b: StoredMessage): number {
+  return b.priority - a.priority || compareIds(a.id, b.id)
+}
+
+/** Ids are decimal numbers without leading zeros. */
+const compareIds = (a: string, b: string) => a.length - b.length || (a < b ? -1 : a > b ? 1 : 0)
 
 const toIdList = (ids: readonly string[]) => JSON.stringify(ids.map(checkId))

@@ -37,8 +37,9 @@ SELECT id, duplicate FROM tidings.send($1::text, $2::text::jsonb, $3::boolean);
 SELECT * FROM tidings.claim($1::text, $2::integer, $3::bigint, $4::bigint, $5::text, $6::boolean);
 
 -- name: claimIds
--- $1 queue, $2 lease in ms, $3 ids as JSON → rows of tidings.message
-SELECT * FROM tidings.claim_ids($1::text, $2::bigint, ARRAY(SELECT jsonb_array_elements_text($3::text::jsonb)::bigint));
+-- $1 queue, $2 quantity, $3 lease in ms, $4 ids as JSON → rows of tidings.message
+SELECT * FROM tidings.claim_ids($1::text, $2::integer, $3::bigint,
+  ARRAY(SELECT jsonb_array_elements_text($4::text::jsonb)::bigint));
 
 -- name: pop
 -- $1 queue, $2 quantity, $3 mark, $4 last key, $5 sweep → rows of tidings.message
@@ -66,7 +67,11 @@ SELECT tidings.maintain();
 
 -- name: startWaiting
 -- $1 queue; on the listening connection
-SELECT pg_advisory_lock_shared(tidings.waiting_lock($1::text));
+SELECT pg_advisory_lock_shared(tidings.waiting_lock($1::text)) FROM tidings.table_of($1::text);
+
+-- name: checkQueue
+-- $1 queue; fails if there is none
+SELECT tidings.table_of($1::text);
 
 -- name: stopWaiting
 -- $1 queue; on the listening connection

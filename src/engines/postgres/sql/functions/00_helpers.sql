@@ -13,14 +13,16 @@ BEGIN
 END
 $$;
 
--- Whether a body is {"data": …, "meta": {…}} and nothing else. Anything else is data that another client sent.
-CREATE OR REPLACE FUNCTION tidings.is_envelope(message jsonb) RETURNS boolean
+-- Whether a body is {"data": …, "meta": {…}} and nothing else. Anything else is data that another client sent, or that
+-- we sent bare, with its meta in a header.
+CREATE OR REPLACE FUNCTION tidings.is_envelope(message jsonb, headers jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$
   SELECT coalesce(
     pg_catalog.jsonb_typeof(message) = 'object'
       AND message ? 'data'
       AND pg_catalog.jsonb_typeof(message -> 'meta') = 'object'
-      AND message - 'data' - 'meta' = '{}',
+      AND message - 'data' - 'meta' = '{}'
+      AND NOT coalesce(headers ? 'x-tidings-meta', false),
     false)
 $$;
 
@@ -31,19 +33,19 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- The body with its meta patched; a bare body stays as it is.
-CREATE OR REPLACE FUNCTION tidings.patched_message(message jsonb, patch jsonb) RETURNS jsonb
+CREATE OR REPLACE FUNCTION tidings.patched_message(message jsonb, headers jsonb, patch jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE
-    WHEN patch = '{}' OR NOT tidings.is_envelope(message) THEN message
+    WHEN patch = '{}' OR NOT tidings.is_envelope(message, headers) THEN message
     ELSE jsonb_set(message, '{meta}', tidings.merge_meta(message -> 'meta', patch))
   END
 $$;
 
 -- The headers with the meta of a bare body patched, which is kept there.
-CREATE OR REPLACE FUNCTION tidings.patched_headers(headers jsonb, message jsonb, patch jsonb) RETURNS jsonb
+CREATE OR REPLACE FUNCTION tidings.patched_headers(message jsonb, headers jsonb, patch jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE
-    WHEN patch = '{}' OR tidings.is_envelope(message) THEN headers
+    WHEN patch = '{}' OR tidings.is_envelope(message, headers) THEN headers
     ELSE jsonb_set(coalesce(headers, '{}'), '{x-tidings-meta}',
       tidings.merge_meta(headers -> 'x-tidings-meta', patch))
   END
@@ -107,8 +109,8 @@ CREATE OR REPLACE FUNCTION tidings.to_message(
 LANGUAGE sql IMMUTABLE AS $$
   SELECT ROW(
     msg_id::text,
-    CASE WHEN tidings.is_envelope(message) THEN message -> 'data' ELSE coalesce(message, 'null') END::text,
-    CASE WHEN tidings.is_envelope(message) THEN message -> 'meta' ELSE headers -> 'x-tidings-meta' END::text,
+    CASE WHEN tidings.is_envelope(message, headers) THEN message -> 'data' ELSE coalesce(message, 'null') END::text,
+    CASE WHEN tidings.is_envelope(message, headers) THEN message -> 'meta' ELSE headers -> 'x-tidings-meta' END::text,
     headers::text,
     read_ct,
     tidings.microseconds(vt)::text,

@@ -1,6 +1,7 @@
 -- Taking messages: claim (with a lease) and pop (for good).
 --
--- Order: positive priorities, then messages with ordering keys, then plain ones, then negative priorities.
+-- Order: positive priorities, then messages with ordering keys, then plain ones, then negative priorities. Within a key
+-- the order of sending holds, whatever the priorities.
 -- A plain claim starts behind a low-water mark on msg_id that the caller keeps, and so walks over nothing that is
 -- leased, delayed or dead. What lies behind the mark (leases that ran out, messages that came due, transactions that
 -- committed late) is found by a sweep, which starts from the beginning.
@@ -37,8 +38,8 @@ BEGIN
 END
 $$;
 
--- Claims messages by their ids, those of them that are ready.
-CREATE OR REPLACE FUNCTION tidings.claim_ids(queue text, lease_ms bigint, ids bigint[])
+-- Claims messages by their ids, those of them that are ready. One with an ordering key does not jump its line.
+CREATE OR REPLACE FUNCTION tidings.claim_ids(queue text, quantity integer, lease_ms bigint, ids bigint[])
 RETURNS SETOF tidings.message
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -48,10 +49,20 @@ BEGIN
   PERFORM tidings.promote(queue, 1000);
   EXECUTE format($sql$
     SELECT array_agg(msg_id) FROM (
-      SELECT msg_id FROM %s WHERE msg_id = ANY ($1) AND vt <= clock_timestamp() ORDER BY msg_id
-      FOR UPDATE SKIP LOCKED
+      SELECT q.msg_id FROM %1$s q
+      WHERE q.msg_id = ANY ($1) AND q.vt <= clock_timestamp()
+        AND (q.headers IS NULL OR NOT q.headers ? 'x-pgmq-group' OR NOT EXISTS (
+          SELECT FROM %1$s e
+          WHERE e.headers ? 'x-pgmq-group' AND e.headers ->> 'x-pgmq-group' = q.headers ->> 'x-pgmq-group'
+            AND e.msg_id < q.msg_id
+          UNION ALL
+          SELECT FROM tidings.delayed d
+          WHERE d.queue_name = $3 AND d.headers ? 'x-pgmq-group'
+            AND d.headers ->> 'x-pgmq-group' = q.headers ->> 'x-pgmq-group' AND d.msg_id < q.msg_id))
+      ORDER BY coalesce((q.headers ->> 'x-tidings-priority')::integer, 0) DESC, q.msg_id
+      LIMIT $2 FOR UPDATE OF q SKIP LOCKED
     ) ready
-  $sql$, tidings.table_of(queue)) INTO picked USING ids;
+  $sql$, tidings.table_of(queue)) INTO picked USING ids, quantity, queue;
   RETURN QUERY SELECT * FROM tidings.take(queue, lease_ms, picked);
 END
 $$;
@@ -135,7 +146,7 @@ BEGIN
   EXECUTE format($sql$
     SELECT array_agg(msg_id) FROM (
       SELECT msg_id FROM %s
-      WHERE headers ? 'x-tidings-priority'
+      WHERE headers ? 'x-tidings-priority' AND NOT headers ? 'x-pgmq-group'
         AND (headers ->> 'x-tidings-priority')::integer BETWEEN $1 AND $2
         AND vt <= clock_timestamp()
       ORDER BY (headers ->> 'x-tidings-priority')::integer DESC, msg_id LIMIT $3 FOR UPDATE SKIP LOCKED
@@ -292,6 +303,6 @@ BEGIN
   EXECUTE format('SELECT min(vt) FROM %s WHERE vt > clock_timestamp()', tidings.table_of(queue)) INTO soonest;
   SELECT least(soonest, min(due)) INTO soonest FROM (
     SELECT d.due FROM tidings.delayed d WHERE d.queue_name = queue ORDER BY d.due LIMIT 1) next;
-  RETURN greatest(tidings.milliseconds_until(soonest), 0);
+  RETURN CASE WHEN soonest IS NOT NULL THEN greatest(tidings.milliseconds_until(soonest), 0) END;
 END
 $$;

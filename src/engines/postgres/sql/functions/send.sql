@@ -37,7 +37,8 @@ DECLARE
   ids bigint[] := ARRAY(SELECT nextval(sequence) FROM generate_series(1, size));
   -- Per entry: null, or the message that it is a duplicate of.
   firsts bigint[] := array_fill(NULL::bigint, ARRAY[size]);
-  soonest timestamptz;
+  has_ready boolean;
+  next_due timestamptz;
   entry record;
 BEGIN
   FOR entry IN
@@ -67,11 +68,14 @@ BEGIN
       SELECT $4, id, due, 0, clock_timestamp(), e -> 'm', nullif(e -> 'h', 'null') FROM fresh
       WHERE due > clock_timestamp() + interval '1 minute'
     )
-    SELECT min(due) FROM fresh
-  $sql$, live) INTO soonest USING batch, ids, firsts, queue;
+    SELECT bool_or(due <= clock_timestamp()), min(due) FILTER (WHERE due > clock_timestamp()) FROM fresh
+  $sql$, live) INTO has_ready, next_due USING batch, ids, firsts, queue;
 
-  IF soonest IS NOT NULL THEN
-    PERFORM tidings.announce(queue, tidings.milliseconds_until(soonest)::bigint);
+  IF has_ready THEN
+    PERFORM tidings.announce(queue, 0);
+  END IF;
+  IF next_due IS NOT NULL THEN
+    PERFORM tidings.announce(queue, tidings.milliseconds_until(next_due)::bigint);
   END IF;
 
   RETURN QUERY
@@ -130,6 +134,6 @@ LANGUAGE sql VOLATILE AS $$
   SELECT CASE
     WHEN entry ->> 't' IS NULL
       THEN pg_catalog.clock_timestamp() + (entry ->> 'd')::bigint * interval '1 millisecond'
-    ELSE tidings.from_microseconds((entry ->> 't')::bigint * 1000)
+    ELSE greatest(tidings.from_microseconds((entry ->> 't')::bigint * 1000), pg_catalog.clock_timestamp())
   END
 $$;

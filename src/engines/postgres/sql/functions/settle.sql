@@ -27,6 +27,10 @@ BEGIN
     RETURN QUERY SELECT * FROM tidings.settle_release(queue, live, batch);
     RETURN QUERY SELECT * FROM tidings.settle_move(queue, live, batch);
   END IF;
+  -- The end of a message makes way for the next of its key.
+  IF (tidings.settings_of(queue)).has_keys THEN
+    PERFORM tidings.announce(queue, 0);
+  END IF;
 END
 $$;
 
@@ -44,8 +48,8 @@ BEGIN
       RETURNING q.*, e, position
     ), kept AS (
       INSERT INTO %2$s (msg_id, read_ct, enqueued_at, vt, message, headers %3$s)
-      SELECT msg_id, read_ct, enqueued_at, vt, tidings.patched_message(message, e -> 'm'),
-        tidings.patched_headers(headers, message, e -> 'm') %3$s
+      SELECT msg_id, read_ct, enqueued_at, vt, tidings.patched_message(message, headers, e -> 'm'),
+        tidings.patched_headers(message, headers, e -> 'm') %3$s
       FROM gone
     )
     SELECT position::integer, NULL::text FROM gone
@@ -65,8 +69,8 @@ BEGIN
     UPDATE %s q SET
       vt = clock_timestamp(),
       read_ct = q.read_ct - CASE WHEN (e ->> 'u')::boolean THEN 1 ELSE 0 END,
-      message = tidings.patched_message(q.message, e -> 'm'),
-      headers = tidings.patched_headers(q.headers, q.message, e -> 'm')
+      message = tidings.patched_message(q.message, q.headers, e -> 'm'),
+      headers = tidings.patched_headers(q.message, q.headers, e -> 'm')
     FROM jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
     WHERE e ->> 'k' = 'release' AND (e ->> 'd')::bigint = 0
       AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
@@ -90,7 +94,7 @@ BEGIN
       INSERT INTO tidings.delayed (queue_name, msg_id, due, read_ct, enqueued_at, message, headers %2$s)
       SELECT $2, msg_id, clock_timestamp() + (e ->> 'd')::bigint * interval '1 millisecond',
         read_ct - CASE WHEN (e ->> 'u')::boolean THEN 1 ELSE 0 END, enqueued_at,
-        tidings.patched_message(message, e -> 'm'), tidings.patched_headers(headers, message, e -> 'm') %2$s
+        tidings.patched_message(message, headers, e -> 'm'), tidings.patched_headers(message, headers, e -> 'm') %2$s
       FROM gone
     )
     SELECT position::integer, NULL::text FROM gone
@@ -112,12 +116,22 @@ DECLARE
   target text;
   target_live regclass;
   soonest bigint;
+  anything boolean;
   settings tidings.queue := tidings.settings_of(queue);
 BEGIN
   FOR target, soonest IN
     SELECT e ->> 't', min((e ->> 'd')::bigint) FROM jsonb_array_elements(batch) AS entries (e)
     WHERE e ->> 'k' = 'move' GROUP BY 1 ORDER BY 1
   LOOP
+    -- A move whose receipt is stale must not leave a new queue behind.
+    EXECUTE format($sql$
+      SELECT EXISTS (
+        SELECT FROM %s q JOIN jsonb_array_elements($1) AS entries (e)
+          ON q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
+          AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
+        WHERE e ->> 'k' = 'move' AND e ->> 't' = $2)
+    $sql$, live) INTO anything USING batch, target;
+    CONTINUE WHEN NOT anything;
     PERFORM tidings.create_queue(target);
     target_live := tidings.table_of(target);
     RETURN QUERY EXECUTE format($sql$
@@ -133,8 +147,8 @@ BEGIN
       ), moved AS (
         SELECT position, id, enqueued_at,
           clock_timestamp() + (e ->> 'd')::bigint * interval '1 millisecond' AS due,
-          tidings.patched_message(message, e -> 'm') AS message,
-          tidings.patched_headers(headers, message, e -> 'm') - 'x-tidings-first-read' AS headers
+          tidings.patched_message(message, headers, e -> 'm') AS message,
+          tidings.patched_headers(message, headers, e -> 'm') - 'x-tidings-first-read' AS headers
         FROM numbered
       ), stored AS (
         INSERT INTO %2$s (msg_id, enqueued_at, vt, message, headers) OVERRIDING SYSTEM VALUE
@@ -187,5 +201,8 @@ BEGIN
     tidings.table_of(queue)) USING ids;
   RETURN QUERY DELETE FROM tidings.delayed d WHERE d.queue_name = queue AND d.msg_id = ANY (ids)
     RETURNING d.msg_id::text;
+  IF (tidings.settings_of(queue)).has_keys THEN
+    PERFORM tidings.announce(queue, 0);
+  END IF;
 END
 $$;
