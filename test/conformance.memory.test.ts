@@ -1,20 +1,7 @@
 import { describe, test } from 'vitest'
-import { MemoryEngine } from '../src/engines/memory/memory.ts'
-import { FakeClock } from '../src/testing.ts'
-import { defineConformance } from '../src/testkit/index.ts'
+import { defineConformance, durableMemoryHarness, memoryHarness } from '../src/testkit/index.ts'
 
-const clock = new FakeClock()
+const skip = (name: string, reason: string) => test.skip(`${name} (${reason})`, () => {})
 
-defineConformance(
-  { describe, test, skip: (name, reason) => test.skip(`${name} (${reason})`, () => {}) },
-  {
-    name: 'the memory engine',
-    supports: [],
-    async createEngine() {
-      const engine = new MemoryEngine({ clock })
-      await engine.open()
-      return engine
-    },
-    passTime: (_engine, milliseconds) => clock.advance(milliseconds),
-  },
-)
+defineConformance({ describe, test, skip }, memoryHarness())
+defineConformance({ describe, test, skip }, durableMemoryHarness())

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { group } from '../group.ts'
-import { archive, assertAtLeast, type Leased, text } from '../scene.ts'
+import { archive, assertAtLeast, idsOf, type Leased, text } from '../scene.ts'
 
 export const archiving = group('archiving', {
   'an archived message keeps its history': async (scene) => {
@@ -31,23 +31,16 @@ export const archiving = group('archiving', {
     const ids = await scene.sendMany(3)
     const [a, b, c] = (await scene.claim()) as [Leased, Leased, Leased]
     for (const message of [c, a, b]) await scene.settle(message, archive())
-    const found = await scene.peek({ place: 'archived' })
-    assert.deepEqual(
-      found.map((message) => message.id),
-      ids,
-    )
+    assert.deepEqual(idsOf(await scene.peek({ place: 'archived' })), ids)
   },
 
   'the archive can be paged through': async (scene) => {
     const ids = await scene.sendMany(5)
     for (const message of await scene.claim()) await scene.settle(message, archive())
-    const pages: string[][] = []
-    for (let afterId: string | null = null; ; ) {
-      const page: string[] = (await scene.peek({ place: 'archived', limit: 2, afterId })).map((message) => message.id)
-      if (page.length === 0) break
-      pages.push(page)
-      afterId = page.at(-1)!
-    }
-    assert.deepEqual(pages, [ids.slice(0, 2), ids.slice(2, 4), ids.slice(4)])
+    const page = async (afterId: string | null) => idsOf(await scene.peek({ place: 'archived', limit: 2, afterId }))
+    assert.deepEqual(await page(null), ids.slice(0, 2))
+    assert.deepEqual(await page(ids[1]!), ids.slice(2, 4))
+    assert.deepEqual(await page(ids[3]!), ids.slice(4))
+    assert.deepEqual(await page(ids[4]!), [])
   },
 })

@@ -7,7 +7,7 @@ const keyed = (label: string, orderingKey = 'key') => ({ ...text(label), orderin
 export const ordering = group('ordering keys', {
   'one claim gives one message of a key': async (scene) => {
     await scene.send(keyed('a1', 'a'), keyed('a2', 'a'), keyed('b1', 'b'), text('free'), keyed('b2', 'b'), text('free'))
-    assert.deepEqual(dataOf(await scene.claim()), ['a1', 'b1', 'free', 'free'])
+    assert.deepEqual(dataOf(await scene.claim()).sort(), ['a1', 'b1', 'free', 'free'])
   },
 
   'one pop gives one message of a key': async (scene) => {
@@ -71,7 +71,7 @@ export const ordering = group('ordering keys', {
 
   'priority does not overtake within a key': async (scene) => {
     await scene.send(keyed('1'), { ...keyed('2'), priority: 9 }, text('free'))
-    assert.deepEqual(dataOf(await scene.claim()), ['1', 'free'])
+    assert.deepEqual(dataOf(await scene.claim()).sort(), ['1', 'free'])
   },
 
   'whatever takes the first message away frees the next': async (scene) => {
@@ -95,7 +95,7 @@ export const ordering = group('ordering keys', {
 
   'messages that wait for their key do not use up the limit': async (scene) => {
     await scene.send(...Array.from({ length: 50 }, (_, index) => keyed(`${index}`)), text('a'), text('b'), text('c'))
-    assert.deepEqual(dataOf(await scene.claim({ limit: 3 })), ['0', 'a', 'b'])
+    assert.deepEqual(dataOf(await scene.claim({ limit: 3 })).sort(), ['0', 'a', 'b'])
   },
 
   'the same key in another queue is another key': async (scene) => {
@@ -110,10 +110,7 @@ export const ordering = group('ordering keys', {
     const keys = ['k', 'K', 'k ', '__proto__', 'null', "o'brien", 'a/b:c', 'ключ', 'x'.repeat(255)]
     await scene.send(...keys.map((key) => keyed(`${key}1`, key)), ...keys.map((key) => keyed(`${key}2`, key)))
     const first = await scene.claim()
-    assert.deepEqual(
-      dataOf(first),
-      keys.map((key) => `${key}1`),
-    )
+    assert.deepEqual(dataOf(first).sort(), keys.map((key) => `${key}1`).sort())
     for (const message of first) await scene.delete(message)
     assert.equal((await scene.claim()).length, keys.length)
   },

@@ -1,0 +1,50 @@
+import { archivingFaults } from './archiving.ts'
+import { cancellingFaults } from './cancelling.ts'
+import { claimingFaults } from './claiming.ts'
+import { concurrencyFaults } from './concurrency.ts'
+import { dedupFaults } from './dedup.ts'
+import { delayFaults } from './delays.ts'
+import { durabilityFaults } from './durability.ts'
+import { extendingFaults } from './extending.ts'
+import type { Fault } from './fault.ts'
+import { lifecycleFaults } from './lifecycle.ts'
+import { movingFaults } from './moving.ts'
+import { orderingFaults } from './ordering.ts'
+import { peekingFaults } from './peeking.ts'
+import { priorityFaults } from './priorities.ts'
+import { queueFaults } from './queues.ts'
+import { receiptFaults } from './receipts.ts'
+import { releasingFaults } from './releasing.ts'
+import { sendingFaults } from './sending.ts'
+import { settlingFaults } from './settling.ts'
+import { statisticsFaults } from './statistics.ts'
+import { targetFaults } from './targets.ts'
+import { transactionFaults } from './transactions.ts'
+import { upkeepFaults } from './upkeep.ts'
+import { watchingFaults } from './watching.ts'
+
+export const allFaults: readonly Fault[] = [
+  queueFaults,
+  sendingFaults,
+  delayFaults,
+  claimingFaults,
+  receiptFaults,
+  settlingFaults,
+  extendingFaults,
+  releasingFaults,
+  movingFaults,
+  archivingFaults,
+  peekingFaults,
+  cancellingFaults,
+  priorityFaults,
+  orderingFaults,
+  dedupFaults,
+  targetFaults,
+  statisticsFaults,
+  watchingFaults,
+  transactionFaults,
+  durabilityFaults,
+  upkeepFaults,
+  lifecycleFaults,
+  concurrencyFaults,
+].flat()

@@ -1,0 +1,43 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import pg from 'pg'
+import { describe, inject, test } from 'vitest'
+import { PostgresEngine } from '../src/engines/postgres/postgres.ts'
+import { defineConformance, type Harness } from '../src/testkit/index.ts'
+
+/** Opens an engine. Several share one server, and one database of it. */
+async function open(url: string): Promise<PostgresEngine> {
+  const engine = new PostgresEngine({ url })
+  await engine.open()
+  return engine
+}
+
+function harness(name: string, url: string): Harness {
+  return {
+    name,
+    supports: ['transactions', 'durable'],
+    createEngine: () => open(url),
+    secondEngine: () => open(url),
+    // The server's clock runs like ours, but timers may be early by a millisecond.
+    passTime: (_engine, milliseconds) => wait(milliseconds + 5),
+    async transaction(_engine, work) {
+      const client = new pg.Client({ connectionString: url })
+      await client.connect()
+      try {
+        await client.query('BEGIN')
+        const result = await work({ query: (text, values) => client.query(text, [...values]) })
+        await client.query('COMMIT')
+        return result
+      } catch (error) {
+        await client.query('ROLLBACK')
+        throw error
+      } finally {
+        await client.end()
+      }
+    },
+  }
+}
+
+const runner = { describe, test, skip: (name: string, reason: string) => test.skip(`${name} (${reason})`, () => {}) }
+
+defineConformance(runner, harness('PostgreSQL 15', inject('postgres15')))
+defineConformance(runner, harness('PostgreSQL 18', inject('postgres18')))
