@@ -14,18 +14,20 @@ const limit = option.integer('The largest number of messages.', {
   rangeCode: 'LIMIT_RANGE',
 })
 
-export const listOptions = { limit } as const
+const ids = option.value<readonly string[], readonly string[] | null>(
+  'Only these messages, by their ids in the dead-letter queue.',
+  {
+    default: null,
+    defaultText: 'all',
+    typeText: 'array of ids',
+    parse: parseIds,
+  },
+)
+
+export const listOptions = { limit, ids } as const
 export const redriveOptions = {
   limit: { ...limit, defaultValue: 1_000_000, defaultText: 'all' },
-  ids: option.value<readonly string[], readonly string[] | null>(
-    'Only these messages, by their ids in the dead-letter queue.',
-    {
-      default: null,
-      defaultText: 'all',
-      typeText: 'array of ids',
-      parse: parseIds,
-    },
-  ),
+  ids,
   dryRun: option.boolean('Returns what would be sent again and changes nothing.', { default: false }),
   delay: option.duration('The messages become ready after this time.', {
     default: 0,
@@ -67,8 +69,8 @@ export class DeadLetters {
 
   /** Oldest first; changes nothing. */
   async list(options?: option.OptionsInput<typeof listOptions>): Promise<StoredCopy<unknown>[]> {
-    const { limit } = option.parseOptions(listOptions, options, 'deadLetters.list')
-    const found = await this.#find(this.#target(), limit, null)
+    const { limit, ids } = option.parseOptions(listOptions, options, 'deadLetters.list')
+    const found = await this.#find(this.#target(), limit, ids)
     return found.map((stored) => new StoredCopy(this.#target(), stored, fromJson(stored.data)))
   }
 

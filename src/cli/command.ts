@@ -1,0 +1,52 @@
+import { Argument, Command } from 'commander'
+import { checkQueueName } from '../name.ts'
+
+/** Flags of every command. */
+export interface GlobalFlags {
+  readonly url?: string
+  readonly json?: boolean
+}
+
+/** What the user gave by flags, under the names of the flags in camelCase. */
+export type Given = Readonly<Record<string, unknown>> & GlobalFlags
+
+export function command(name: string, summary: string, ...examples: [string, ...string[]]): Command {
+  return group(name, summary).addHelpText('after', exampleText(examples))
+}
+
+/** A command that only has others below it. */
+export function group(name: string, summary: string): Command {
+  return new Command(name)
+    .description(summary)
+    .helpOption('-h, --help', 'Shows this.')
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({ outputError() {} })
+}
+
+export function exampleText(examples: readonly string[]): string {
+  const lines = examples.map((line) => `  $ ${line}`)
+  return `\n${lines.length > 1 ? 'Examples' : 'Example'}:\n${lines.join('\n')}`
+}
+
+/** Adds the flags that all have to a command and those below it, after their own. */
+export function addGlobalFlags(command: Command): Command {
+  command
+    .option('--url <url>', 'Where the messages are: postgres://…, local:./directory. (See `tidings --help`.)')
+    .option('--json', 'Prints JSON, for programs.')
+  for (const below of command.commands) addGlobalFlags(below)
+  return command
+}
+
+/** The argument that names a queue, checked before anything is connected to. */
+export function queueArgument(): Argument {
+  return new Argument('<queue>', 'name of the queue').argParser((name) => checkQueueName(name))
+}
+
+/** An argument that names any number of queues. */
+export function queuesArgument(doc: string): Argument {
+  return new Argument('[queues...]', doc).argParser((name, before: string[] | undefined) => [
+    ...(before ?? []),
+    checkQueueName(name),
+  ])
+}

@@ -1,0 +1,7 @@
+#!/usr/bin/env node
+import { run } from './run.ts'
+
+const exitCode = await run(process.argv.slice(2))
+// Handlers may have left connections open that would keep the process alive. What was printed gets out first.
+for (const stream of [process.stdout, process.stderr]) await new Promise((written) => stream.write('', written))
+process.exit(exitCode)

@@ -1,0 +1,89 @@
+import { styleText } from 'node:util'
+
+/** Prints results: for people, or with `--json` one JSON document (JSON Lines from commands that go on). */
+export class Output {
+  readonly json: boolean
+
+  constructor(json: boolean) {
+    this.json = json
+  }
+
+  /** The result of a command, in one of its two forms. */
+  result(value: unknown, human: () => string): void {
+    this.line(this.json ? toText(value) : human())
+  }
+
+  line(text: string): void {
+    process.stdout.write(`${text}\n`)
+  }
+
+  /** Beside the result: what a person should know, on standard error. */
+  note(text: string): void {
+    process.stderr.write(`${text}\n`)
+  }
+}
+
+let onClosed = () => process.exit(0)
+
+/** A reader that has seen enough (`| head -1`) is no error. */
+export function guardOutput(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+      onClosed()
+    })
+}
+
+/** What to do instead of ending at once when nobody reads the output any more. */
+export function whenOutputCloses(stop: () => void): void {
+  onClosed = stop as () => never
+}
+
+const bigintMark = '\u0000bigint:'
+
+/** JSON text; integers beyond 2^53 keep their digits. NUL characters are in no message, so the mark is safe. */
+export function toText(value: unknown): string {
+  const text = JSON.stringify(value, (_, one: unknown) => (typeof one === 'bigint' ? bigintMark + one : one))
+  return text.replace(/"\\u0000bigint:(-?\d+)"/g, '$1')
+}
+
+/** Text from a message, without anything that a terminal would obey. */
+export function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (one) => {
+    return `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`
+  })
+}
+
+export type Column<T> = readonly [title: string, cell: (row: T) => string | number | null]
+
+/** Rows under their titles; numbers to the right, `null` as a dash. */
+export function table<T>(rows: readonly T[], columns: readonly Column<T>[]): string {
+  const cells = rows.map((row) => columns.map(([, cell]) => cell(row)))
+  const texts = cells.map((row) => row.map((cell) => (cell === null ? '-' : printable(String(cell)))))
+  const rightAligned = columns.map((_, index) => cells.some((row) => typeof row[index] === 'number'))
+  const widths = columns.map(([title], index) => Math.max(title.length, ...texts.map((row) => row[index]!.length)))
+  const line = (row: readonly string[]) =>
+    row
+      .map((text, index) => (rightAligned[index] ? text.padStart(widths[index]!) : text.padEnd(widths[index]!)))
+      .join('  ')
+      .trimEnd()
+  return [bold(line(columns.map(([title]) => title))), ...texts.map(line)].join('\n')
+}
+
+export const bold = (text: string) => styleText('bold', text)
+export const dim = (text: string) => styleText('dim', text)
+export const red = (text: string) => styleText('red', text, { stream: process.stderr })
+
+/** A time span as people say it, in its largest unit: 61,234 ms → '1m'. */
+export function roughly(milliseconds: number): string {
+  const seconds = Math.round(Math.max(0, milliseconds) / 1000)
+  if (seconds < 60) return `${seconds}s`
+  if (seconds < 3600) return `${Math.round(seconds / 60)}m`
+  if (seconds < 86_400) return `${Math.round(seconds / 3600)}h`
+  return `${Math.round(seconds / 86_400)}d`
+}
+
+/** `1 message`, `2 messages`. */
+export const count = (n: number, noun: string, plural = `${noun}s`) =>
+  `${n.toLocaleString('en-US')} ${n === 1 ? noun : plural}`

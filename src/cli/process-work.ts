@@ -1,0 +1,63 @@
+import type { Bus } from '../bus.ts'
+import type { Duration } from '../duration.ts'
+import { isTidingsError } from '../errors.ts'
+import type { HandlerModule } from '../handlers/load.ts'
+import type { QueueOptions } from '../queue-options.ts'
+import type { WorkerEvent } from '../worker/events.ts'
+import { deadLetter } from '../worker/outcome.ts'
+import type { Handler, Worker } from '../worker/worker.ts'
+import type { Report } from './process-report.ts'
+import { StopOrders } from './stop-orders.ts'
+
+export interface RunOptions {
+  /** Ends when the queues have nothing that is ready. */
+  readonly once: boolean
+  readonly maxRuntime?: Duration | undefined
+  /** How long handlers may take to finish when the process is to end. */
+  readonly deadline?: Duration | undefined
+  readonly queue: QueueOptions
+}
+
+/**
+ * Works until told to stop, and finishes what is in hand.
+ * @throws what makes reading impossible until somebody does something about it
+ */
+export async function work(
+  bus: Bus,
+  modules: readonly HandlerModule[],
+  { once, maxRuntime, deadline, queue }: RunOptions,
+  report: Report,
+): Promise<void> {
+  const orders = new StopOrders(deadline, (text) => report.note(text))
+  const start = (module: HandlerModule): Worker => {
+    const observe = (event: WorkerEvent) => {
+      report.tell(event)
+      if (event.type === 'fetchFailed' && !isPassing(event.error)) orders.fail(event.error)
+      module.options.observe?.(event)
+    }
+    return bus.queue(module.queue, queue).work(handlerOf(module), { ...module.options, observe })
+  }
+  const workers = modules.map(start)
+  const names = modules.map((module) => module.queue)
+  report.note(`handling ${names.join(', ')}${once ? ' until there is no more' : '; Ctrl-C stops'}`)
+  orders.apply(workers, maxRuntime)
+  if (once) for (const worker of workers) void worker.drain()
+  await Promise.all(workers.map((worker) => worker.finished))
+  report.sumUp(workers.map((worker, index) => ({ queue: names[index]!, ...worker.stats() })))
+  orders.end()
+}
+
+const isPassing = (error: unknown) => isTidingsError(error) && error.retryable
+
+/** An invalid message is not worth another attempt. */
+function handlerOf({ validate, handle }: HandlerModule): Handler<unknown> {
+  if (!validate) return handle
+  return async (message, context) => {
+    try {
+      await validate(message)
+    } catch (error) {
+      return deadLetter(error)
+    }
+    return handle(message, context)
+  }
+}

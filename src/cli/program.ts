@@ -1,0 +1,35 @@
+import { readFileSync } from 'node:fs'
+import type { Command } from 'commander'
+import { addGlobalFlags, exampleText, group } from './command.ts'
+import { deadLetters } from './dead-letters.ts'
+import { doctor } from './doctor.ts'
+import { enqueue } from './enqueue.ts'
+import { whereTheUrlComesFrom } from './environment.ts'
+import { local } from './local.ts'
+import { peek } from './peek.ts'
+import { pop } from './pop.ts'
+import { processQueues } from './process.ts'
+import { queue } from './queue.ts'
+import { read } from './read.ts'
+import { status } from './status.ts'
+
+const examples = [
+  `tidings enqueue hires '{"name":"Ada"}'`,
+  'tidings process --handlers handlers',
+  'tidings status --watch',
+]
+
+/** The whole command line. Made anew for every run, since commander keeps what it parsed. */
+export function program(): Command {
+  const root = group('tidings', 'Durable message queues on the storage you have.')
+  for (const make of [enqueue, processQueues, status, queue, read, pop, peek, deadLetters, local, doctor])
+    root.addCommand(make())
+  return addGlobalFlags(root)
+    .version(version(), '-V, --version', 'Prints the version.')
+    .enablePositionalOptions()
+    .addHelpText('after', `${exampleText(examples)}\n\n${whereTheUrlComesFrom}`)
+}
+
+function version(): string {
+  return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version
+}

@@ -1,0 +1,23 @@
+import { CommanderError } from 'commander'
+import { reportError } from './errors.ts'
+import { guardOutput } from './output.ts'
+import { program } from './program.ts'
+
+/** @returns the exit code: 0 done, 1 failed, 2 asked for wrongly */
+export async function run(args: readonly string[]): Promise<number> {
+  guardOutput()
+  try {
+    await program().parseAsync(args, { from: 'user' })
+    return Number(process.exitCode ?? 0)
+  } catch (error) {
+    // Help and version were asked for and shown.
+    if (error instanceof CommanderError && error.exitCode === 0) return 0
+    return reportError(error, asksForJson(args))
+  }
+}
+
+/** Whether `--json` is among the arguments, also where they could not be parsed. */
+function asksForJson(args: readonly string[]): boolean {
+  const end = args.indexOf('--')
+  return args.slice(0, end < 0 ? args.length : end).includes('--json')
+}

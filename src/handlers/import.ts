@@ -1,0 +1,87 @@
+import { readFile } from 'node:fs/promises'
+import { register } from 'node:module'
+import { sep } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { isTidingsError, TidingsError } from '../errors.ts'
+import { describeError } from '../message-error.ts'
+import { type HandlerFile, type Problem, showPath } from './files.ts'
+
+const loadingTimeoutMs = 30_000
+
+let typesAreStripped = Boolean((process.features as { typescript?: unknown }).typescript)
+
+/** Sees to it that `.ts` modules can be imported from now on. */
+export function allowTypeScript(): void {
+  if (typesAreStripped) return
+  typesAreStripped = true
+  register(new URL('./strip-types.js', import.meta.url))
+}
+
+/** @returns what the module exports, or what went wrong while it was loaded */
+export async function importModule(file: HandlerFile): Promise<{ exports: Record<string, unknown> } | Problem> {
+  try {
+    return { exports: await withinTime(import(pathToFileURL(file.realPath).href)) }
+  } catch (error) {
+    return explain(error, file)
+  }
+}
+
+/** A top-level await that never ends would end the process without a word. */
+async function withinTime<T>(loading: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<never>((_, reject) => {
+    const late = () => reject(new TidingsError('TIMEOUT', `it was still loading after ${loadingTimeoutMs / 1000}s`))
+    timer = setTimeout(late, loadingTimeoutMs)
+  })
+  try {
+    return await Promise.race([loading, timeout])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function explain(error: unknown, file: HandlerFile): Promise<Problem> {
+  const { message, stack } = describeError(error)
+  const reason = (message.split('\n')[0] ?? '') + commonJsAdvice(message)
+  if (isTidingsError(error, 'TIMEOUT')) return { file: file.shown, reason }
+  const place = (stack && placeInStack(stack)) || (await placeOfSyntaxError(error, file.realPath))
+  if (!place) return { file: file.shown, reason }
+  if (place.file === file.realPath) return { file: file.shown, line: place.line, reason }
+  return { file: file.shown, reason: `${reason} (at ${showPath(place.file)}:${place.line})` }
+}
+
+function commonJsAdvice(message: string): string {
+  return /Unexpected token 'export'|Cannot use import statement outside/.test(message)
+    ? ` ("type" in package.json is not "module": change that, or name the file .mjs or .mts)`
+    : ''
+}
+
+interface Place {
+  readonly file: string
+  readonly line: number
+}
+
+const ownFolder = fileURLToPath(new URL('.', import.meta.url))
+
+/** The first place in the stack that is neither Node's, nor a package's, nor ours. */
+function placeInStack(stack: string): Place | undefined {
+  const places = stack.matchAll(/(?:^|\(|at (?:async )?)((?:file:\/\/|\/|[A-Za-z]:\\)[^()\n]*?):(\d+)(?::\d+)?\)?$/gm)
+  for (const [, where, line] of places) {
+    const file = where!.startsWith('file:') ? fileURLToPath(where!) : where!
+    if (!file.includes(`${sep}node_modules${sep}`) && !file.startsWith(ownFolder)) return { file, line: Number(line) }
+  }
+  return undefined
+}
+
+/** Node keeps the place of a JavaScript syntax error to itself, so the file is parsed once more. */
+async function placeOfSyntaxError(error: unknown, file: string): Promise<Place | undefined> {
+  if (!(error instanceof SyntaxError)) return undefined
+  const { transformSync } = await import('@swc/wasm-typescript')
+  try {
+    transformSync(await readFile(file, 'utf8'), { mode: 'strip-only', module: true })
+    return undefined
+  } catch (thrown) {
+    const line = (thrown as { startLine?: unknown }).startLine
+    return typeof line === 'number' ? { file, line } : undefined
+  }
+}
