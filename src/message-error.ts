@@ -10,8 +10,17 @@ export function errorMeta(error: unknown): JsonObject {
 const maxErrorLength = 2_000
 const maxStackLength = 8_000
 
-/** The message and stack of whatever was thrown: errors, strings, null. */
+/** The message and stack of whatever was thrown: errors, strings, null. Never throws itself. */
 export function describeError(error: unknown): { message: string; stack: string | null } {
+  try {
+    return describe(error)
+  } catch {
+    // Getters and proxies can do anything.
+    return { message: 'threw something that cannot be described', stack: null }
+  }
+}
+
+function describe(error: unknown): { message: string; stack: string | null } {
   const isError = error instanceof Error
   const message = isError ? error.message || error.name : typeof error === 'string' ? error : `threw ${show(error)}`
   return {

@@ -1,0 +1,134 @@
+import { Bus } from '../../src/bus.ts'
+import type { Engine } from '../../src/engine.ts'
+import { MemoryEngine } from '../../src/engines/memory/memory.ts'
+import { TidingsError } from '../../src/errors.ts'
+import type { Logger } from '../../src/queue-access.ts'
+import { FakeClock } from '../../src/testing.ts'
+import type { WorkerEvent } from '../../src/worker/worker.ts'
+
+type EventOf<K extends WorkerEvent['type']> = Extract<WorkerEvent, { type: K }>
+
+/** Everything that a worker told, and promises for what it will tell. */
+export class Watcher {
+  readonly events: WorkerEvent[] = []
+  readonly #waiting = new Set<() => void>()
+
+  readonly observe = (event: WorkerEvent): void => {
+    this.events.push(event)
+    for (const check of this.#waiting) check()
+  }
+
+  of<K extends WorkerEvent['type']>(type: K): EventOf<K>[] {
+    return this.events.filter((event): event is EventOf<K> => event.type === type)
+  }
+
+  /** Resolves with the event once there are `count` of the type. */
+  until<K extends WorkerEvent['type']>(type: K, count = 1): Promise<EventOf<K>> {
+    return new Promise((resolve) => {
+      const check = () => {
+        const found = this.of(type)
+        if (found.length < count) return
+        this.#waiting.delete(check)
+        resolve(found[count - 1] as EventOf<K>)
+      }
+      this.#waiting.add(check)
+      check()
+    })
+  }
+}
+
+/** A promise that is resolved from outside. */
+export class Signal<T = void> {
+  resolve!: (value: T) => void
+  readonly promise: Promise<T> = new Promise((resolve) => {
+    this.resolve = resolve
+  })
+}
+
+export class Lines implements Logger {
+  readonly lines: { level: string; text: string; details: object }[] = []
+  debug = (details: object, text: string) => this.#add('debug', details, text)
+  info = (details: object, text: string) => this.#add('info', details, text)
+  warn = (details: object, text: string) => this.#add('warn', details, text)
+  error = (details: object, text: string) => this.#add('error', details, text)
+
+  #add(level: string, details: object, text: string): void {
+    this.lines.push({ level, text, details })
+  }
+}
+
+/** A memory engine whose server can be away, and what it was asked. */
+export class Server {
+  readonly engine: Engine
+  /** What every call fails with; null: the server is up. */
+  down: TidingsError | null = null
+  /** Fails a call of this member only, if it returns an error. */
+  trouble: (member: string, args: readonly unknown[]) => TidingsError | null = () => null
+  readonly calls: { member: string; args: readonly unknown[]; at: number }[] = []
+
+  constructor(clock: FakeClock) {
+    const memory = new MemoryEngine({ clock })
+    this.engine = new Proxy<Engine>(memory, {
+      get: (target, member) => {
+        const value: unknown = Reflect.get(target, member, target)
+        if (typeof value !== 'function' || typeof member !== 'string') return value
+        return async (...args: unknown[]) => {
+          this.calls.push({ member, args, at: clock.now() })
+          const error = this.down ?? this.trouble(member, args)
+          if (error) throw error
+          return (value as (...args: unknown[]) => unknown).apply(target, args)
+        }
+      },
+    })
+  }
+
+  countOf(member: string): number {
+    return this.calls.filter((call) => call.member === member).length
+  }
+}
+
+export const lostConnection = () => new TidingsError('CONNECTION_LOST', 'the server is away')
+
+export interface Scene {
+  readonly clock: FakeClock
+  readonly server: Server
+  readonly engine: Engine
+  readonly bus: Bus
+  readonly watcher: Watcher
+  readonly observe: Watcher['observe']
+  readonly log: Lines
+}
+
+/** A bus on a memory engine with a clock that stands still. */
+export function scene(): Scene {
+  const clock = new FakeClock()
+  const server = new Server(clock)
+  const log = new Lines()
+  const bus = new Bus(server.engine, { clock, logger: log })
+  const watcher = new Watcher()
+  return { clock, server, engine: server.engine, bus, watcher, observe: watcher.observe, log }
+}
+
+/** Lets the time run until the promise is settled; fails rather than running on for ever. */
+export async function runUntil<T>(clock: FakeClock, promise: Promise<T>, stepMs = 50): Promise<T> {
+  let settled = false
+  const done = () => {
+    settled = true
+  }
+  promise.then(done, done)
+  for (let steps = 0; !settled; steps++) {
+    if (steps > 20_000) throw new Error(`nothing happened within ${20_000 * stepMs} ms of the fake clock`)
+    // What needs no time gets its turns first, or it would seem to take some.
+    await settleDown(clock, 5)
+    if (!settled) await clock.advance(stepMs)
+  }
+  return promise
+}
+
+/** Lets everything happen that needs no time. */
+export async function settleDown(clock: FakeClock, turns = 20): Promise<void> {
+  for (let turn = 0; turn < turns; turn++) await clock.advance(0)
+}
+
+export const datas = (events: readonly { message: { data: string } }[]) =>
+  events.map(({ message }) => JSON.parse(message.data) as unknown)
