@@ -16,6 +16,8 @@ import type { Harness } from './harness.ts'
 
 /** A time that does not pass while a case runs, in ms. */
 export const long = 60_000
+/** Waits that do not end while a case runs: an engine may keep short and long ones in different places. */
+export const waits = [long / 2, 100 * long]
 /** A time that cases wait for, in ms. */
 export const short = 40
 

@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict'
 import { group } from '../group.ts'
-import { assertAtLeast, assertSameTime, dataOf, idsOf, long, short, text } from '../scene.ts'
+import { assertAtLeast, assertSameTime, dataOf, idsOf, long, short, text, waits } from '../scene.ts'
 
 const tenYears = 10 * 366 * 24 * 60 * 60_000
 
 export const delays = group('delays', {
   'a delayed message waits for its time': async (scene) => {
-    const [id] = await scene.send({ delayMs: long })
-    assert.deepEqual(await scene.claim(), [])
-    assert.deepEqual(await scene.claim({ ids: [id] }), [])
-    assert.deepEqual(await scene.pop(), [])
-    assert.equal(await scene.placeOf(id), 'delayed')
+    for (const delayMs of waits) {
+      const [id] = await scene.send({ delayMs })
+      assert.deepEqual(await scene.claim(), [])
+      assert.deepEqual(await scene.claim({ ids: [id] }), [])
+      assert.deepEqual(await scene.pop(), [])
+      assert.equal(await scene.placeOf(id), 'delayed')
+    }
   },
 
   'a message can be read when its delay is over': async (scene) => {

@@ -47,6 +47,7 @@ async function settled(scene: Scene, ending: Parameters<Scene['settle']>[1]) {
 const states: Record<string, State> = {
   'just sent': { reach: (scene) => sent(scene, 0), ...ready },
   delayed: { reach: (scene) => sent(scene, long), ...delayed },
+  'delayed for long': { reach: (scene) => sent(scene, 100 * long), ...delayed },
   'delayed and due': {
     reach: async (scene) => {
       const message = await sent(scene, short)

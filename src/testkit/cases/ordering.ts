@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { group } from '../group.ts'
-import { archive, dataOf, idsOf, long, move, release, remove, short, text } from '../scene.ts'
+import { archive, dataOf, idsOf, move, release, remove, short, text, waits } from '../scene.ts'
 
 const keyed = (label: string, orderingKey = 'key') => ({ ...text(label), orderingKey })
 
@@ -27,10 +27,13 @@ export const ordering = group('ordering keys', {
   },
 
   'a key waits while its first message is delayed': async (scene) => {
-    const [, second] = await scene.send({ ...keyed('1'), delayMs: long }, keyed('2'))
-    assert.deepEqual(await scene.claim(), [])
-    assert.deepEqual(await scene.claim({ ids: [second] }), [])
-    assert.deepEqual(await scene.pop(), [])
+    for (const delayMs of waits) {
+      const [, second] = await scene.send({ ...keyed('1'), delayMs }, keyed('2'))
+      assert.deepEqual(await scene.claim(), [])
+      assert.deepEqual(await scene.claim({ ids: [second] }), [])
+      assert.deepEqual(await scene.pop(), [])
+      await scene.engine.purgeQueue(scene.queue)
+    }
   },
 
   'a key goes on in order when its delayed message is due': async (scene) => {
@@ -41,9 +44,21 @@ export const ordering = group('ordering keys', {
   },
 
   'a key waits while its first message is backing off': async (scene) => {
-    await scene.send(keyed('1'), keyed('2'))
-    await scene.settle(await scene.claimOne(), release({ delayMs: long }))
-    assert.deepEqual(await scene.claim(), [])
+    for (const delayMs of waits) {
+      const [, second] = await scene.send(keyed('1'), keyed('2'))
+      await scene.settle(await scene.claimOne(), release({ delayMs }))
+      assert.deepEqual(await scene.claim(), [])
+      assert.deepEqual(await scene.claim({ ids: [second] }), [])
+      await scene.engine.purgeQueue(scene.queue)
+    }
+  },
+
+  'a key goes on in order after backing off': async (scene) => {
+    await scene.send(keyed('1'), { ...keyed('2'), priority: 9 })
+    await scene.settle(await scene.claimOne(), release({ delayMs: short }))
+    await scene.passTime(short)
+    assert.deepEqual(dataOf(await scene.pop()), ['1'])
+    assert.deepEqual(dataOf(await scene.pop()), ['2'])
   },
 
   'the first message of a key comes again before the second': async (scene) => {
@@ -81,9 +96,11 @@ export const ordering = group('ordering keys', {
       await scene.settle(await scene.claimOne(), ending)
       assert.deepEqual(dataOf(await scene.pop()), ['2'], ending.kind)
     }
-    const [first] = await scene.send({ ...keyed('1'), delayMs: long }, keyed('2'))
-    await scene.engine.cancel(scene.queue, [first])
-    assert.deepEqual(dataOf(await scene.pop()), ['2'], 'cancel')
+    for (const delayMs of waits) {
+      const [first] = await scene.send({ ...keyed('1'), delayMs }, keyed('2'))
+      await scene.engine.cancel(scene.queue, [first])
+      assert.deepEqual(dataOf(await scene.pop()), ['2'], 'cancel')
+    }
   },
 
   'a move within the queue puts a message behind its key': async (scene) => {

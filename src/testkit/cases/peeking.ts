@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { group } from '../group.ts'
-import { archive, assertRejects, idsOf, long, only, release } from '../scene.ts'
+import { archive, assertRejects, idsOf, long, only, release, waits } from '../scene.ts'
 
 export const peeking = group('peeking', {
   'looking changes nothing': async (scene) => {
@@ -28,16 +28,16 @@ export const peeking = group('peeking', {
     const ranOut = await scene.leaseRunOut()
     const released = await scene.lease()
     await scene.settle(released, release({ delayMs: long }))
-    const [ready, delayed] = await scene.send({}, { delayMs: long })
+    const [ready, ...delayed] = await scene.send({}, ...waits.map((delayMs) => ({ delayMs })))
     const places = {
-      ready: [ranOut.id, ready],
-      delayed: [released.id, delayed],
+      ready: [ranOut.id, ready!],
+      delayed: [released.id, ...delayed],
       leased: [leased.id],
       archived: [archived.id],
     }
     for (const [place, ids] of Object.entries(places))
       assert.deepEqual(idsOf(await scene.peek({ place: place as keyof typeof places })), ids, place)
-    assert.deepEqual(idsOf(await scene.peek()), [leased.id, ranOut.id, released.id, ready, delayed])
+    assert.deepEqual(idsOf(await scene.peek()), [leased.id, ranOut.id, released.id, ready, ...delayed])
   },
 
   'messages are shown by id, not by priority or time': async (scene) => {

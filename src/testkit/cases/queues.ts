@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { group } from '../group.ts'
-import { archive, assertAtLeast, assertRejects, dataOf, long, only, text } from '../scene.ts'
+import { archive, assertAtLeast, assertRejects, dataOf, long, only, text, waits } from '../scene.ts'
 
 export const queues = group('queues', {
   'a queue is created once': async (scene) => {
@@ -40,7 +40,7 @@ export const queues = group('queues', {
   'a queue of the name of a dropped one is a new queue': async (scene) => {
     await scene.settle(await scene.lease(), archive())
     await scene.lease()
-    await scene.send({}, { delayMs: long })
+    await scene.send({}, ...waits.map((delayMs) => ({ delayMs })))
     await scene.engine.dropQueue(scene.queue)
     assert.equal(await scene.engine.createQueue(scene.queue), true)
     assert.deepEqual(await scene.peek(), [])
@@ -56,8 +56,8 @@ export const queues = group('queues', {
     await scene.settle(archived, archive())
     await scene.lease()
     await scene.leaseRunOut()
-    await scene.send({}, { delayMs: long }, { orderingKey: 'k' })
-    assert.equal(await scene.engine.purgeQueue(scene.queue), 5)
+    await scene.send({}, { orderingKey: 'k' }, ...waits.map((delayMs) => ({ delayMs })))
+    assert.equal(await scene.engine.purgeQueue(scene.queue), 6)
     assert.deepEqual(await scene.peek(), [])
     assert.equal(only(await scene.peek({ place: 'archived' })).id, archived.id)
     assert.equal(await scene.engine.purgeQueue(scene.queue), 0)

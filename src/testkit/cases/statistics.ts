@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { group } from '../group.ts'
-import { archive, assertAtLeast, long, release, short } from '../scene.ts'
+import { archive, assertAtLeast, long, release, short, waits } from '../scene.ts'
 
 export const statistics = group('stats', {
   'an empty queue': async (scene) => {
@@ -24,7 +24,7 @@ export const statistics = group('stats', {
     await scene.lease()
     await scene.lease()
     await scene.settle(await scene.lease(), release({ delayMs: long }))
-    await scene.send({ delayMs: long }, { delayMs: long }, {}, {}, {}, {})
+    await scene.send(...waits.map((delayMs) => ({ delayMs })), {}, {}, {}, {})
     const { ready, delayed, leased, archived } = await scene.engine.stats(scene.queue)
     assert.deepEqual({ ready, delayed, leased, archived }, { ready: 4, delayed: 3, leased: 2, archived: 1 })
   },

@@ -1,6 +1,19 @@
 import assert from 'node:assert/strict'
 import { group } from '../group.ts'
-import { archive, dataOf, long, move, newMessage, only, release, remove, type Scene, short, text } from '../scene.ts'
+import {
+  archive,
+  dataOf,
+  long,
+  move,
+  newMessage,
+  only,
+  release,
+  remove,
+  type Scene,
+  short,
+  text,
+  waits,
+} from '../scene.ts'
 
 async function sendFor(scene: Scene, uniqueTarget: string, label = 'message', queue = scene.queue) {
   return only(await scene.engine.send(queue, [newMessage({ ...text(label), uniqueTarget })], null))
@@ -15,10 +28,12 @@ export const targets = group('unique targets', {
   },
 
   'a target is held wherever the first message waits': async (scene) => {
-    const delayed = newMessage({ uniqueTarget: 't', delayMs: long })
-    const { id } = only(await scene.engine.send(scene.queue, [delayed], null))
-    assert.equal((await sendFor(scene, 't')).duplicate, true, 'delayed')
-    await scene.engine.cancel(scene.queue, [id])
+    for (const delayMs of waits) {
+      const [id] = await scene.send({ uniqueTarget: 't', delayMs })
+      await scene.engine.maintain()
+      assert.equal((await sendFor(scene, 't')).duplicate, true, `delayed for ${delayMs} ms`)
+      await scene.engine.cancel(scene.queue, [id])
+    }
 
     await sendFor(scene, 't')
     await scene.claimOne({ leaseMs: short })
@@ -88,6 +103,18 @@ export const targets = group('unique targets', {
     assert.deepEqual(dataOf(await scene.peek()), ['a', 'b'])
   },
 
+  'the first of a batch gets the target, whatever else it carries': async (scene) => {
+    const batch = ['z', 'm', 'a'].map((id) =>
+      newMessage({ ...text(id), uniqueTarget: 't', dedup: { id, windowMs: long } }),
+    )
+    const results = await scene.engine.send(scene.queue, batch, null)
+    assert.deepEqual(
+      results.map((result) => result.duplicate),
+      [false, true, true],
+    )
+    assert.deepEqual(dataOf(await scene.peek()), ['z'])
+  },
+
   'a refused message leaves its dedup id free': async (scene) => {
     await sendFor(scene, 't')
     const refused = newMessage({ uniqueTarget: 't', dedup: { id: 'd', windowMs: long } })
@@ -101,5 +128,19 @@ export const targets = group('unique targets', {
     const duplicate = newMessage({ uniqueTarget: 't', dedup: { id: 'd', windowMs: long } })
     assert.equal(only(await scene.engine.send(scene.queue, [duplicate], null)).duplicate, true)
     assert.equal((await sendFor(scene, 't')).duplicate, false)
+  },
+
+  'a duplicate leaves its target free within its batch too': async (scene) => {
+    await scene.send({ dedup: { id: 'd', windowMs: long } })
+    const batch = [
+      newMessage({ ...text('duplicate'), uniqueTarget: 't', dedup: { id: 'd', windowMs: long } }),
+      newMessage({ ...text('new'), uniqueTarget: 't' }),
+    ]
+    const results = await scene.engine.send(scene.queue, batch, null)
+    assert.deepEqual(
+      results.map((result) => result.duplicate),
+      [true, false],
+    )
+    assert.equal((await scene.look(results[1]!.id)).data, batch[1]!.data)
   },
 })

@@ -104,6 +104,18 @@ const joining = group(
       await wakes.next(async () => (await scene.peek()).length === 1)
     },
 
+    'a commit wakes a watch that began after the send': async (scene) => {
+      const wakes = await scene.transaction(async (transaction) => {
+        await sendIn(scene, transaction, text('new'))
+        const begun = await scene.watch()
+        // The reader looks once, as it has to, and finds nothing yet.
+        assert.deepEqual(await scene.peek(), [])
+        begun.clear()
+        return begun
+      })
+      await wakes.next(async () => (await scene.peek()).length === 1)
+    },
+
     'a missing queue is missing in a transaction too': async (scene) => {
       const missing = scene.newName()
       await rolledBack(scene, (transaction) =>

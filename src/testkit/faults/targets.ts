@@ -47,6 +47,18 @@ export const targetFaults = faults('unique targets', {
   'frees a target when its message is read': holding({ places: ['ready', 'delayed'] }),
   'frees a target while its message is delayed': holding({ places: ['ready', 'leased'] }),
   'does not look within a batch': holding({ withinBatch: false }),
+  'goes through a batch by dedup id': (engine) => ({
+    send: async (queue, messages, tx) => {
+      const order = messages.map((_, index) => index)
+      order.sort((a, b) => (messages[a]!.dedup?.id ?? '~').localeCompare(messages[b]!.dedup?.id ?? '~'))
+      const results = await engine.send(
+        queue,
+        order.map((index) => messages[index]!),
+        tx,
+      )
+      return messages.map((_, index) => results[order.indexOf(index)]!)
+    },
+  }),
   'shares targets between queues': (engine) => {
     const taken = new Map<string, string>()
     return {
@@ -99,10 +111,14 @@ export const targetFaults = faults('unique targets', {
     const taken = new Set<string>()
     return {
       send: async (queue, messages, tx) => {
-        const target = messages[0]?.uniqueTarget
-        if (target && taken.has(queue + target)) return [{ id: '0', duplicate: true }]
-        const results = await engine.send(queue, messages, tx)
-        if (target && results[0]?.duplicate) taken.add(queue + target)
+        const results = []
+        for (const message of messages) {
+          const target = message.uniqueTarget
+          const held = target !== null && taken.has(queue + target)
+          const [sent] = held ? [{ id: '0', duplicate: true }] : await engine.send(queue, [message], tx)
+          if (target !== null && sent!.duplicate) taken.add(queue + target)
+          results.push(sent!)
+        }
         return results
       },
     }
