@@ -1,3 +1,4 @@
+import type { Ending } from '../engine.ts'
 import { isTidingsError, TidingsError } from '../errors.ts'
 import type { JsonObject } from '../json.ts'
 import { Message } from '../message.ts'
@@ -128,28 +129,28 @@ export class Consumer<T> implements AsyncIterableIterator<Message<T>>, AsyncDisp
   }
 
   async #deadLetter(delivery: Delivery, error: unknown): Promise<void> {
-    if (await this.#settler.settle(delivery, delivery.deadLetterEnding(error)))
+    if ((await this.#settle(delivery, delivery.deadLetterEnding(error))) === 'settled')
       this.#journal.tell({ type: 'deadLettered', queue: this.#access.name, message: delivery.message, error })
-    this.#letGo(delivery)
   }
 
   /** The loop came back for more, so its body is through with the message. */
   async #finishCurrent(): Promise<void> {
     const delivery = this.#current
     if (delivery === null) return
-    if (!delivery.ended && !delivery.lost) await this.#settler.settle(delivery, { kind: 'delete' })
-    this.#letGo(delivery)
+    await this.#settle(delivery, { kind: 'delete' })
   }
 
   async #release(delivery: Delivery, how: { delayMs?: number; meta?: JsonObject; uncount?: boolean }): Promise<void> {
     const ending = { kind: 'release', delayMs: 0, meta: {}, uncount: false, ...how } as const
-    if (!delivery.ended && !delivery.lost) await this.#settler.settle(delivery, ending)
-    this.#letGo(delivery)
+    await this.#settle(delivery, ending)
   }
 
-  #letGo(delivery: Delivery): void {
+  async #settle(delivery: Delivery, ending: Ending): Promise<'settled' | 'lost' | 'failed' | 'ended'> {
+    const end = delivery.ended || delivery.lost ? 'ended' : await this.#settler.settle(delivery, ending)
     this.#held.delete(delivery)
     this.#current = null
+    if (end === 'lost') this.#lost(delivery)
+    return end
   }
 
   #lost(delivery: Delivery): void {

@@ -23,8 +23,8 @@ export class Renewer {
   constructor(clock: Clock, leaseMs: number, held: Iterable<Delivery>, calls: RenewerCalls) {
     this.#clock = clock
     this.#leaseMs = leaseMs
-    // Two ticks are left after the first try, should it fail.
-    this.#tickMs = Math.max(1, Math.floor(leaseMs / 6))
+    // After the first try, at a third of the lease, there are four more.
+    this.#tickMs = Math.max(1, Math.floor(leaseMs / 8))
     this.#held = held
     this.#calls = calls
   }

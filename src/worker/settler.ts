@@ -29,13 +29,13 @@ export class Settler {
   /**
    * Tries until the storage has answered, however long it is away: a lease that ran out meanwhile can still be
    * settled if nobody took the message. Never rejects.
-   * @returns whether the settlement was carried out
+   * @returns 'settled'; 'lost' if the message was no longer this worker's; 'failed' if that could not be found out
    */
-  async settle(delivery: Delivery, ending: Ending): Promise<boolean> {
+  async settle(delivery: Delivery, ending: Ending): Promise<'settled' | 'lost' | 'failed'> {
     delivery.phase = 'settling'
     try {
       await delivery.settle(ending)
-      return true
+      return 'settled'
     } catch (error) {
       if (!this.#mayTryAgain(error)) return this.#failed(delivery, error)
       this.#tellFailure(delivery, error, false)
@@ -46,12 +46,12 @@ export class Settler {
     return settled
   }
 
-  async #tryAgain(delivery: Delivery, ending: Ending): Promise<boolean> {
+  async #tryAgain(delivery: Delivery, ending: Ending): Promise<'settled' | 'lost' | 'failed'> {
     for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
       await sleep(this.#clock, pauseMs, this.#giveUp.signal)
       try {
         await delivery.settle(ending)
-        return true
+        return 'settled'
       } catch (error) {
         if (!this.#mayTryAgain(error)) return this.#failed(delivery, error)
       }
@@ -67,11 +67,10 @@ export class Settler {
     return isTidingsError(error) && error.retryable && !this.#giveUp.signal.aborted
   }
 
-  #failed(delivery: Delivery, error: unknown): false {
-    if (isTidingsError(error, 'LEASE_LOST'))
-      this.#journal.tell({ type: 'leaseLost', queue: this.#queue, message: delivery.message })
-    else this.#tellFailure(delivery, error, true)
-    return false
+  #failed(delivery: Delivery, error: unknown): 'lost' | 'failed' {
+    if (isTidingsError(error, 'LEASE_LOST')) return 'lost'
+    this.#tellFailure(delivery, error, true)
+    return 'failed'
   }
 
   #tellFailure(delivery: Delivery, error: unknown, final: boolean): void {

@@ -279,9 +279,10 @@ export class Worker extends Service {
 
   /** @returns in how many milliseconds the message comes back; null if it has ended */
   async #settle({ delivery, ending, events, returnsMs }: Verdict): Promise<number | null> {
-    const settled = ending === null || (await this.#settler.settle(delivery, ending))
+    const end = ending === null ? 'settled' : await this.#settler.settle(delivery, ending)
     this.#letGo(delivery)
-    if (!settled) return 0
+    if (end === 'lost') this.#journal.tell({ type: 'leaseLost', queue: this.#access.name, message: delivery.message })
+    if (end !== 'settled') return 0
     for (const event of events) this.#journal.tell(event)
     return returnsMs
   }
@@ -378,10 +379,10 @@ export class Worker extends Service {
     const ended = delivery.ended
     delivery.lost = true
     const ending = { kind: 'release', delayMs: 0, meta: errorMeta(error), uncount: false } as const
-    const settled = ended || (await this.#settler.settle(delivery, ending))
+    const end = ended ? 'ended' : await this.#settler.settle(delivery, ending)
     this.#letGo(delivery)
     const event = { type: 'failed', queue: this.#access.name, message, durationMs: 0, error, retryMs: 0 } as const
-    if (settled && !ended) this.#journal.tell(event)
+    if (end === 'settled') this.#journal.tell(event)
   }
 
   async #within(milliseconds: number, done: Promise<unknown>): Promise<void> {

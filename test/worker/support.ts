@@ -60,6 +60,8 @@ export class Lines implements Logger {
 /** A memory engine whose server can be away, and what it was asked. */
 export class Server {
   readonly engine: Engine
+  /** The same storage, as others reach it. */
+  readonly memory: Engine
   /** What every call fails with; null: the server is up. */
   down: TidingsError | null = null
   /** Fails a call of this member only, if it returns an error. */
@@ -67,8 +69,8 @@ export class Server {
   readonly calls: { member: string; args: readonly unknown[]; at: number }[] = []
 
   constructor(clock: FakeClock) {
-    const memory = new MemoryEngine({ clock })
-    this.engine = new Proxy<Engine>(memory, {
+    this.memory = new MemoryEngine({ clock })
+    this.engine = new Proxy<Engine>(this.memory, {
       get: (target, member) => {
         const value: unknown = Reflect.get(target, member, target)
         if (typeof value !== 'function' || typeof member !== 'string') return value
