@@ -21,26 +21,30 @@ export interface Engine {
 
   /** Connects and installs or checks the schema. Called once, before anything else. */
   open(): Promise<void>
-  /** Gives everything back. Calls after it reject with CLOSED. */
+  /** Gives everything back; twice is fine. Calls after it reject with CLOSED. */
   close(): Promise<void>
 
   /** Creates what is missing. @returns true if it was created now */
   createQueue(queue: string): Promise<boolean>
   /** Removes the queue with all its messages and its archive. @returns false if there was none */
   dropQueue(queue: string): Promise<boolean>
-  /** All queues, by name. */
+  /** All queues, by name in the order of its bytes. */
   listQueues(): Promise<QueueInfo[]>
-  /** Removes all messages that are not archived, leased ones too. @returns how many */
+  /** Removes all messages that are not archived, leased ones too. Dedup ids stay taken. @returns how many */
   purgeQueue(queue: string): Promise<number>
   stats(queue: string): Promise<QueueStats>
 
   /**
-   * Stores messages in their order. A duplicate is not stored; its result carries the id of the first.
+   * Stores messages in their order. A duplicate, of an earlier one in the batch too, is not stored and takes no dedup
+   * id and no target; its result carries the id of the first.
    * @param transaction the application's own; null for one of the engine's. Only with 'transactions'.
    */
   send(queue: string, messages: readonly NewMessage[], transaction: Transaction | null): Promise<SendResult[]>
 
-  /** Leases messages that are ready, by priority, then oldest first. */
+  /**
+   * Leases messages that are ready, by priority, then oldest first, and at most one message of an ordering key. Which
+   * of several keys comes first is for the engine to say.
+   */
   claim(queue: string, request: ClaimRequest): Promise<Claim>
   /** Removes and returns messages that are ready, in the same order, in one atomic step. */
   pop(queue: string, limit: number): Promise<StoredMessage[]>
@@ -48,7 +52,8 @@ export interface Engine {
   peek(queue: string, request: PeekRequest): Promise<StoredMessage[]>
   /**
    * Ends leases. Each settlement stands for itself: one whose receipt is stale changes nothing and says so, while the
-   * others are carried out.
+   * others are carried out. A receipt is stale once the lease was settled, extended or followed by another; that it
+   * has run out alone does not make it so.
    */
   settle(queue: string, settlements: readonly Settlement[]): Promise<SettleResult[]>
   /** Makes leases last `leaseMs` from now. @returns the new receipts; null where the lease was lost or has run out */
@@ -57,8 +62,9 @@ export interface Engine {
   cancel(queue: string, ids: readonly string[]): Promise<boolean[]>
 
   /**
-   * Calls `wake` soon after messages may have become ready in the queue: after a send, and after an interruption
-   * that may have hidden one. It may call too often, and after a failure it may miss one: poll slowly underneath.
+   * Calls `wake` soon after messages may have become ready in the queue: after a send, a release, a move into it, the
+   * end of a message that others of its key wait for, and an interruption that may have hidden one. It may call too
+   * often, and after a failure it may miss one: poll slowly underneath.
    * `dueMs` is above 0 where a message was stored that becomes ready only after that time.
    * @returns once the watch is in force: what was committed before then is for the caller to look for
    */
@@ -89,7 +95,7 @@ export interface QueueInfo {
 
 export interface QueueStats {
   readonly queue: string
-  /** Messages that can be read now. */
+  /** Messages whose time has come, also those that wait for an earlier one of their key. */
   readonly ready: number
   /** Messages that wait for their time. */
   readonly delayed: number
@@ -119,11 +125,14 @@ export interface NewMessage {
   readonly notBefore: number | null
   /** Higher is read first; 0 for most. */
   readonly priority: number
-  /** Messages of one key are read one after the other, in the order in which they were sent. */
+  /**
+   * Messages of one key are read one after the other, in the order in which they were sent: a message can be claimed
+   * when no earlier one of its key is in the queue, be it ready, delayed or leased.
+   */
   readonly orderingKey: string | null
-  /** Refuses a second message of this id within the window. */
+  /** Refuses a second message of this id within the window, whatever became of the first. */
   readonly dedup: { readonly id: string; readonly windowMs: number } | null
-  /** Refuses a second message for this target while the first is neither settled nor dead-lettered. */
+  /** Refuses a second message for this target while the first is in this queue, be it ready, delayed or leased. */
   readonly uniqueTarget: string | null
   /**
    * Keeps `data` alone as the stored body and meta beside it, for readers that know no envelope. Makes no difference
@@ -204,8 +213,8 @@ export type Ending =
     }
   | {
       /**
-       * In one step: a copy into another queue, which keeps headers and sentAt and starts with readCount 0.
-       * The other queue is created if it is missing.
+       * In one step: a copy at the end of another queue, which keeps data, headers, priority, ordering key and sentAt,
+       * starts with readCount 0 and holds no target. The other queue is created if it is missing.
        */
       readonly kind: 'move'
       readonly to: string
