@@ -14,6 +14,8 @@ export class Settler {
   readonly #journal: Journal
   readonly #giveUp = new AbortController()
   #retrying = 0
+  #pauseMs = firstPauseMs
+  #round: Promise<void> | undefined
 
   constructor(queue: string, clock: Clock, journal: Journal) {
     this.#queue = queue
@@ -43,12 +45,13 @@ export class Settler {
     this.#retrying++
     const settled = await this.#tryAgain(delivery, ending)
     this.#retrying--
+    if (this.#retrying === 0) this.#pauseMs = firstPauseMs
     return settled
   }
 
   async #tryAgain(delivery: Delivery, ending: Ending): Promise<'settled' | 'lost' | 'failed'> {
-    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
-      await sleep(this.#clock, pauseMs, this.#giveUp.signal)
+    for (;;) {
+      await this.#nextRound()
       try {
         await delivery.settle(ending)
         return 'settled'
@@ -56,6 +59,15 @@ export class Settler {
         if (!this.#mayTryAgain(error)) return this.#failed(delivery, error)
       }
     }
+  }
+
+  /** All that wait try again at the same time, so that they travel together. */
+  #nextRound(): Promise<void> {
+    this.#round ??= sleep(this.#clock, this.#pauseMs, this.#giveUp.signal).then(() => {
+      this.#round = undefined
+      this.#pauseMs = Math.min(this.#pauseMs * 2, longestPauseMs)
+    })
+    return this.#round
   }
 
   /** Ends all further tries: the worker is stopped for good. */

@@ -220,7 +220,10 @@ export class Worker extends Service {
   }
 
   #ahead(): number {
-    return Math.min(this.#options.prefetch, this.#pace.ahead(this.#access.clock.now()))
+    const { prefetch, batchSize } = this.#options
+    const ahead = Math.min(prefetch, this.#pace.ahead(this.#access.clock.now()))
+    // A part of a batch would be taken for a whole one.
+    return ahead - (ahead % batchSize)
   }
 
   /** How many messages may still be begun. */
