@@ -20,12 +20,6 @@ export interface WaitOptions {
 }
 
 /**
- * Looks again this long after falling asleep, then polls slowly: a transaction that was open while the watch began
- * may have judged that nobody waits, and commits a moment later.
- */
-const looksAgainMs = [50, 250, 1000]
-
-/**
  * Repeats an attempt until it finds something, and sleeps in between: until a send, until the next message is due,
  * until a slow poll. Looks again after the watch is in force, so that nothing slips in between.
  * @returns null when the time is over or the signal was aborted
@@ -39,13 +33,12 @@ export async function waitFor<T>(options: WaitOptions, attempt: () => Promise<At
   let watch: Watch | undefined
   try {
     watch = await options.engine.watch(options.queue, (dueMs) => bell.ring(dueMs))
-    for (let round = 0; ; round++) {
+    for (;;) {
       bell.reset()
       const { found, nextDueMs } = await attempt()
       const leftMs = deadline - options.clock.now()
       if (found !== null || leftMs <= 0 || options.signal?.aborted) return found
-      const pollMs = Math.min(looksAgainMs[round] ?? options.pollMs, options.pollMs)
-      await bell.wait(Math.min(pollMs, leftMs, nextDueMs ?? Number.POSITIVE_INFINITY))
+      await bell.wait(Math.min(options.pollMs, leftMs, nextDueMs ?? Number.POSITIVE_INFINITY))
     }
   } finally {
     watch?.close()

@@ -96,9 +96,13 @@ export class Cursor {
     return due === null ? sweepIn : Math.min(due, sweepIn)
   }
 
+  /** Keys are served in a circle: the one served last is the greatest after which the walk did not begin anew. */
   #noteKey(messages: readonly StoredMessage[]): void {
-    const key = messages.findLast((message) => message.orderingKey !== null)?.orderingKey
-    if (key !== undefined) this.#lastKey = key
+    const keys = messages.map(({ orderingKey }) => orderingKey).filter((key) => key !== null)
+    if (keys.length === 0) return
+    const before = this.#lastKey
+    const wrapped = before === null ? [] : keys.filter((key) => key <= before)
+    this.#lastKey = (wrapped.length > 0 ? wrapped : keys).toSorted().at(-1) as string
   }
 }
 

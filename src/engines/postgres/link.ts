@@ -1,4 +1,5 @@
 import type { Client } from 'pg'
+import { sleep, systemClock } from '../../clock.ts'
 import type { Driver } from './driver.ts'
 import { toTidingsError } from './errors.ts'
 import { isDirect } from './pooler.ts'
@@ -14,6 +15,9 @@ const heartbeatMs = 2_000
 const heartbeatTimeoutMs = 2_500
 /** How often readers are woken behind a pooler, through which notifications do not come. */
 const pooledPollMs = 500
+/** How soon and how slowly the end of transactions is looked for that were writing when the waiting began. */
+const firstLookMs = 10
+const longestLookMs = 500
 
 /**
  * One listening connection. While somebody waits for a queue it holds a shared advisory lock, by which senders see that
@@ -57,20 +61,45 @@ export class Link {
   async startWaiting(queue: string): Promise<void> {
     const before = this.#waiting.get(queue)
     if (before !== undefined) await before
-    const first = !this.#waiting.has(queue)
-    const started = this.#tell(queue, first ? statements.startWaiting : statements.checkQueue)
-    if (first) this.#waiting.set(queue, started)
-    await started
+    if (this.#waiting.has(queue)) {
+      // Somebody waits already; but the queue may be gone by now.
+      await this.#ask(queue, statements.checkQueue)
+      return
+    }
+    const started = this.#ask(queue, statements.startWaiting)
+    const waiting = started.then(() => {})
+    this.#waiting.set(queue, waiting)
+    const writers = parseList((await started)?.writers)
+    if (writers.length > 0) void this.#follow(queue, waiting, writers)
   }
 
-  async #tell(queue: string, statement: string): Promise<void> {
+  async #ask(queue: string, statement: string): Promise<Record<string, unknown> | undefined> {
     try {
-      await Promise.all([this.#listen(queue), this.#client.query(statement, [queue])])
+      const [, { rows }] = await Promise.all([this.#listen(queue), this.#client.query(statement, [queue])])
+      return rows[0]
     } catch (error) {
       const typed = toTidingsError(error, 'the listening connection', 'CONNECTION_LOST')
-      if (typed.code !== 'QUEUE_NOT_FOUND') return this.#end()
-      this.#waiting.delete(queue)
-      throw typed
+      if (typed.code === 'QUEUE_NOT_FOUND') {
+        this.#waiting.delete(queue)
+        throw typed
+      }
+      this.#end()
+      return undefined
+    }
+  }
+
+  /** Wakes whenever one of the transactions ends that were writing when the waiting began. */
+  async #follow(queue: string, waiting: Promise<void>, writers: readonly string[]): Promise<void> {
+    let open = writers
+    for (let pauseMs = firstLookMs; open.length > 0; pauseMs = Math.min(pauseMs * 2, longestLookMs)) {
+      await sleep(systemClock, pauseMs)
+      if (this.#over || this.#waiting.get(queue) !== waiting) return
+      const { rows } = await this.#client
+        .query(statements.stillOpen, [JSON.stringify(open)])
+        .catch(() => ({ rows: [{ writers: null }] }))
+      const left = parseList(rows[0].writers)
+      if (left.length < open.length) this.#events.notified(queue, 0)
+      open = left
     }
   }
 
@@ -111,4 +140,8 @@ export class Link {
 
 function queueOf(channel: string): string | undefined {
   return /^tidings\.(.+)$/.exec(channel)?.[1] ?? /^pgmq\.q_(.+)\.INSERT$/.exec(channel)?.[1]
+}
+
+function parseList(json: unknown): string[] {
+  return typeof json === 'string' ? (JSON.parse(json) as string[]) : []
 }

@@ -115,7 +115,7 @@ export class PostgresEngine implements Engine {
   async claim(queue: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
     if (ids) {
       const rows = await this.#prompt(statements.claimIds, [queue, limit, leaseMs, toIdList(ids)])
-      return { messages: rows.map((row) => toStoredMessage(row, true)), nextDueMs: null }
+      return { messages: rows.map((row) => toStoredMessage(row, true)).sort(inOrder), nextDueMs: null }
     }
     return this.#claimNext(queue, limit, leaseMs)
   }

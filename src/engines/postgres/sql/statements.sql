@@ -66,8 +66,12 @@ SELECT id FROM tidings.cancel($1::text, ARRAY(SELECT jsonb_array_elements_text($
 SELECT tidings.maintain();
 
 -- name: startWaiting
--- $1 queue; on the listening connection
-SELECT pg_advisory_lock_shared(tidings.waiting_lock($1::text)) FROM tidings.table_of($1::text);
+-- $1 queue; on the listening connection → writers, as JSON
+SELECT to_json(tidings.start_waiting($1::text))::text AS writers;
+
+-- name: stillOpen
+-- $1 transactions as JSON; on the listening connection → writers, as JSON
+SELECT to_json(tidings.still_open(ARRAY(SELECT jsonb_array_elements_text($1::text::jsonb))))::text AS writers;
 
 -- name: checkQueue
 -- $1 queue; fails if there is none

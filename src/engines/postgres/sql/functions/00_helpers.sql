@@ -21,7 +21,7 @@ LANGUAGE sql IMMUTABLE AS $$
     pg_catalog.jsonb_typeof(message) = 'object'
       AND message ? 'data'
       AND pg_catalog.jsonb_typeof(message -> 'meta') = 'object'
-      AND message - 'data' - 'meta' = '{}'
+      AND message - '{data,meta}'::text[] = '{}'
       AND NOT coalesce(headers ? 'x-tidings-meta', false),
     false)
 $$;
@@ -54,7 +54,8 @@ $$;
 -- Microseconds since 1970: exact, and the same in every time zone.
 CREATE OR REPLACE FUNCTION tidings.microseconds(moment timestamptz) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS $$
-  SELECT pg_catalog.round(extract(epoch FROM moment)::numeric * 1000000)::bigint
+  -- A double holds these exactly: 53 bits reach to the year 2255.
+  SELECT pg_catalog.round(pg_catalog.date_part('epoch', moment) * 1000000)::bigint
 $$;
 
 CREATE OR REPLACE FUNCTION tidings.from_microseconds(value bigint) RETURNS timestamptz
@@ -62,37 +63,25 @@ LANGUAGE sql IMMUTABLE AS $$
   SELECT timestamptz '1970-01-01 00:00:00+00' + value * interval '1 microsecond'
 $$;
 
+CREATE OR REPLACE FUNCTION tidings.milliseconds(moment timestamptz) RETURNS double precision
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT pg_catalog.floor(pg_catalog.round(pg_catalog.date_part('epoch', moment) * 1000000) / 1000)
+$$;
+
 -- Milliseconds from now until a moment, rounded up.
 CREATE OR REPLACE FUNCTION tidings.milliseconds_until(moment timestamptz) RETURNS double precision
 LANGUAGE sql VOLATILE AS $$
-  SELECT pg_catalog.ceil(extract(epoch FROM moment - pg_catalog.clock_timestamp())::double precision * 1000)
+  SELECT pg_catalog.ceil(pg_catalog.date_part('epoch', moment - pg_catalog.clock_timestamp()) * 1000)
 $$;
 
--- The advisory lock that is held, shared, by every session that waits for messages of the queue.
-CREATE OR REPLACE FUNCTION tidings.waiting_lock(queue text) RETURNS bigint
-LANGUAGE sql IMMUTABLE AS $$
-  SELECT pg_catalog.hashtextextended('tidings.waiting:' || queue, 0)
-$$;
-
--- Wakes whoever waits for the queue, and costs nothing where nobody does: a waiting session holds the lock shared, so
--- it cannot be had exclusively. Locks of sessions need no table, leave no dead rows and vanish with their session.
-CREATE OR REPLACE FUNCTION tidings.announce(queue text, due_ms bigint) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  lock bigint := tidings.waiting_lock(queue);
-BEGIN
-  IF pg_try_advisory_lock(lock) THEN
-    PERFORM pg_advisory_unlock(lock);
-  ELSE
-    PERFORM pg_notify('tidings.' || queue, greatest(due_ms, 0)::text);
-  END IF;
-END
-$$;
-
--- A row of any place as the engine reads it. Columns that messages of PGMQ lack are null.
+-- A message as it lies in a table, and as the engine reads it.
 DO $$
 BEGIN
-  IF to_regtype('tidings.message') IS NULL THEN
+  IF to_regtype('tidings.stored') IS NULL THEN
+    CREATE TYPE tidings.stored AS (
+      msg_id bigint, read_ct integer, enqueued_at timestamptz, last_read_at timestamptz, vt timestamptz,
+      message jsonb, headers jsonb, archived_at timestamptz
+    );
     CREATE TYPE tidings.message AS (
       id text, data text, meta text, headers text, read_ct integer, vt_us text,
       sent_at double precision, visible_at double precision, last_read_at double precision,
@@ -102,24 +91,27 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION tidings.to_message(
-  msg_id bigint, read_ct integer, enqueued_at timestamptz, last_read_at timestamptz, vt timestamptz,
-  message jsonb, headers jsonb, archived_at timestamptz = NULL
-) RETURNS tidings.message
-LANGUAGE sql IMMUTABLE AS $$
-  SELECT ROW(
-    msg_id::text,
-    CASE WHEN tidings.is_envelope(message, headers) THEN message -> 'data' ELSE coalesce(message, 'null') END::text,
-    CASE WHEN tidings.is_envelope(message, headers) THEN message -> 'meta' ELSE headers -> 'x-tidings-meta' END::text,
-    headers::text,
-    read_ct,
-    tidings.microseconds(vt)::text,
-    (tidings.microseconds(enqueued_at) / 1000)::double precision,
-    (tidings.microseconds(vt) / 1000)::double precision,
-    (tidings.microseconds(last_read_at) / 1000)::double precision,
-    (tidings.microseconds(archived_at) / 1000)::double precision,
-    NULL, NULL
-  )::tidings.message
+-- A function of its own, and not part of the statements that name a table: those are planned at every call, this is
+-- planned once a session.
+CREATE OR REPLACE FUNCTION tidings.to_messages(rows tidings.stored[]) RETURNS SETOF tidings.message
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN QUERY
+  SELECT
+    r.msg_id::text,
+    CASE WHEN tidings.is_envelope(r.message, r.headers) THEN r.message -> 'data' ELSE coalesce(r.message, 'null') END::text,
+    CASE WHEN tidings.is_envelope(r.message, r.headers) THEN r.message -> 'meta' ELSE r.headers -> 'x-tidings-meta' END::text,
+    r.headers::text,
+    r.read_ct,
+    tidings.microseconds(r.vt)::text,
+    tidings.milliseconds(r.enqueued_at),
+    tidings.milliseconds(r.vt),
+    tidings.milliseconds(r.last_read_at),
+    tidings.milliseconds(r.archived_at),
+    NULL::double precision,
+    NULL::text
+  FROM unnest(rows) r;
+END
 $$;
 
 -- Settings of one queue; a queue that another client created is taken in on first use.

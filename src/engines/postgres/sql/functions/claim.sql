@@ -10,30 +10,25 @@
 -- mark: plain messages up to this id are passed over; 0 for a sweep
 -- last_key: messages of keys after this one come first, then the others: every key gets its turn
 -- sweep: also moves due messages in from tidings.delayed, and tells when to look again
--- Returns a row a message. A sweep adds a row with id null and next_due_ms (null if nothing is known to come) and
--- promoted_id, the smallest id that was moved in.
+-- Returns a row a message, in no order. A sweep adds a row with id null and next_due_ms (null if nothing is known to
+-- come) and promoted_id, the smallest id that was moved in.
 CREATE OR REPLACE FUNCTION tidings.claim(
   queue text, quantity integer, lease_ms bigint, mark bigint, last_key text, sweep boolean
 ) RETURNS SETOF tidings.message
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   promoted bigint;
-  claimed integer;
+  taken tidings.stored[];
 BEGIN
   -- A claim promises nothing durable: if a crash forgets it, the messages are simply there again.
   PERFORM set_config('synchronous_commit', 'off', true);
   IF sweep THEN
     promoted := tidings.promote(queue, 1000);
   END IF;
-  RETURN QUERY SELECT * FROM tidings.take(
-    queue, lease_ms, tidings.pick(queue, quantity, CASE WHEN sweep THEN 0 ELSE mark END, last_key));
-  GET DIAGNOSTICS claimed = ROW_COUNT;
+  taken := tidings.take_next(queue, quantity, lease_ms, CASE WHEN sweep THEN 0 ELSE mark END, last_key);
+  RETURN QUERY SELECT * FROM tidings.to_messages(taken);
   IF sweep THEN
-    RETURN QUERY SELECT NULL::text, NULL::text, NULL::text, NULL::text, NULL::integer, NULL::text,
-      NULL::double precision, NULL::double precision, NULL::double precision, NULL::double precision,
-      -- With messages left over there is no need to know what comes later.
-      CASE WHEN claimed < quantity THEN tidings.next_due_ms(queue) END,
-      promoted::text;
+    RETURN QUERY SELECT * FROM tidings.sweep_summary(queue, coalesce(cardinality(taken), 0) < quantity, promoted);
   END IF;
 END
 $$;
@@ -53,17 +48,19 @@ BEGIN
       WHERE q.msg_id = ANY ($1) AND q.vt <= clock_timestamp()
         AND (q.headers IS NULL OR NOT q.headers ? 'x-pgmq-group' OR NOT EXISTS (
           SELECT FROM %1$s e
-          WHERE e.headers ? 'x-pgmq-group' AND e.headers ->> 'x-pgmq-group' = q.headers ->> 'x-pgmq-group'
+          WHERE e.headers ? 'x-pgmq-group'
+            AND (e.headers ->> 'x-pgmq-group') COLLATE "C" = (q.headers ->> 'x-pgmq-group') COLLATE "C"
             AND e.msg_id < q.msg_id
           UNION ALL
           SELECT FROM tidings.delayed d
           WHERE d.queue_name = $3 AND d.headers ? 'x-pgmq-group'
-            AND d.headers ->> 'x-pgmq-group' = q.headers ->> 'x-pgmq-group' AND d.msg_id < q.msg_id))
+            AND (d.headers ->> 'x-pgmq-group') COLLATE "C" = (q.headers ->> 'x-pgmq-group') COLLATE "C"
+            AND d.msg_id < q.msg_id))
       ORDER BY coalesce((q.headers ->> 'x-tidings-priority')::integer, 0) DESC, q.msg_id
       LIMIT $2 FOR UPDATE OF q SKIP LOCKED
     ) ready
   $sql$, tidings.table_of(queue)) INTO picked USING ids, quantity, queue;
-  RETURN QUERY SELECT * FROM tidings.take(queue, lease_ms, picked);
+  RETURN QUERY SELECT * FROM tidings.to_messages(tidings.take(queue, lease_ms, coalesce(picked, '{}'), NULL, NULL));
 END
 $$;
 
@@ -72,30 +69,56 @@ CREATE OR REPLACE FUNCTION tidings.pop(queue text, quantity integer, mark bigint
 RETURNS SETOF tidings.message
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  picked bigint[];
   promoted bigint;
+  taken tidings.stored[];
 BEGIN
   IF sweep THEN
     promoted := tidings.promote(queue, 1000);
   END IF;
-  picked := tidings.pick(queue, quantity, CASE WHEN sweep THEN 0 ELSE mark END, last_key);
-  RETURN QUERY SELECT * FROM tidings.take(queue, 0, picked);
-  EXECUTE format('DELETE FROM %s WHERE msg_id = ANY ($1)', tidings.table_of(queue)) USING picked;
+  taken := tidings.take_next(queue, quantity, 0, CASE WHEN sweep THEN 0 ELSE mark END, last_key);
+  EXECUTE format('DELETE FROM %s WHERE msg_id = ANY ($1)', tidings.table_of(queue))
+  USING ARRAY(SELECT t.msg_id FROM unnest(taken) t);
+  RETURN QUERY SELECT * FROM tidings.to_messages(taken);
   IF sweep THEN
-    RETURN QUERY SELECT NULL::text, NULL::text, NULL::text, NULL::text, NULL::integer, NULL::text,
-      NULL::double precision, NULL::double precision, NULL::double precision, NULL::double precision,
-      CASE WHEN cardinality(picked) < quantity THEN tidings.next_due_ms(queue) END,
-      promoted::text;
+    RETURN QUERY SELECT * FROM tidings.sweep_summary(queue, coalesce(cardinality(taken), 0) < quantity, promoted);
   END IF;
 END
 $$;
 
--- Locks the next messages that are ready. Returns their ids in the order of reading.
-CREATE OR REPLACE FUNCTION tidings.pick(queue text, quantity integer, mark bigint, last_key text) RETURNS bigint[]
+-- The last row of a sweep. With messages left over there is no need to know what comes later.
+CREATE OR REPLACE FUNCTION tidings.sweep_summary(queue text, short boolean, promoted bigint)
+RETURNS SETOF tidings.message
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN QUERY SELECT NULL::text, NULL::text, NULL::text, NULL::text, NULL::integer, NULL::text,
+    NULL::double precision, NULL::double precision, NULL::double precision, NULL::double precision,
+    CASE WHEN short THEN tidings.next_due_ms(queue) END, promoted::text;
+END
+$$;
+
+-- Leases the next messages that are ready.
+CREATE OR REPLACE FUNCTION tidings.take_next(
+  queue text, quantity integer, lease_ms bigint, mark bigint, last_key text
+) RETURNS tidings.stored[]
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  settings tidings.queue := tidings.settings_of(queue);
+BEGIN
+  -- The usual case takes one statement.
+  IF NOT settings.has_keys AND NOT settings.has_priorities THEN
+    RETURN tidings.take(queue, lease_ms, NULL, mark, quantity);
+  END IF;
+  RETURN tidings.take(queue, lease_ms, tidings.pick(queue, settings, quantity, mark, last_key), NULL, NULL);
+END
+$$;
+
+-- Locks the next messages of a queue with keys or priorities. Returns their ids.
+CREATE OR REPLACE FUNCTION tidings.pick(
+  queue text, settings tidings.queue, quantity integer, mark bigint, last_key text
+) RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   live regclass := tidings.table_of(queue);
-  settings tidings.queue := tidings.settings_of(queue);
   ids bigint[] := '{}';
 BEGIN
   IF settings.has_priorities THEN
@@ -108,10 +131,7 @@ BEGIN
       ids := ids || tidings.pick_heads(queue, live, quantity - cardinality(ids), NULL, last_key);
     END IF;
   END IF;
-  IF cardinality(ids) < quantity THEN
-    ids := ids || tidings.pick_plain(live, quantity - cardinality(ids), mark,
-      settings.has_keys OR settings.has_priorities);
-  END IF;
+  ids := ids || tidings.pick_plain(live, quantity - cardinality(ids), mark);
   IF settings.has_priorities THEN
     ids := ids || tidings.pick_priority(live, quantity - cardinality(ids), -100, -1);
   END IF;
@@ -119,8 +139,7 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION tidings.pick_plain(live regclass, quantity integer, mark bigint, mixed boolean)
-RETURNS bigint[]
+CREATE OR REPLACE FUNCTION tidings.pick_plain(live regclass, quantity integer, mark bigint) RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   ids bigint[];
@@ -129,10 +148,10 @@ BEGIN
     SELECT array_agg(msg_id) FROM (
       SELECT msg_id FROM %s
       WHERE msg_id > $1 AND vt <= clock_timestamp()
-        AND (NOT $3 OR headers IS NULL OR NOT headers ?| '{x-pgmq-group,x-tidings-priority}')
+        AND (headers IS NULL OR NOT headers ?| '{x-pgmq-group,x-tidings-priority}')
       ORDER BY msg_id LIMIT $2 FOR UPDATE SKIP LOCKED
     ) ready
-  $sql$, live) INTO ids USING mark, quantity, mixed;
+  $sql$, live) INTO ids USING mark, quantity;
   RETURN coalesce(ids, '{}');
 END
 $$;
@@ -171,14 +190,14 @@ BEGIN
   END IF;
   EXECUTE format($sql$
     WITH RECURSIVE head AS (
-      (SELECT headers ->> 'x-pgmq-group' AS key, msg_id, vt FROM %1$s
-        WHERE headers ? 'x-pgmq-group' AND ($2 IS NULL OR headers ->> 'x-pgmq-group' > $2)
-        ORDER BY headers ->> 'x-pgmq-group', msg_id LIMIT 1)
+      (SELECT (headers ->> 'x-pgmq-group') COLLATE "C" AS key, msg_id, vt FROM %1$s
+        WHERE headers ? 'x-pgmq-group' AND ($2 IS NULL OR (headers ->> 'x-pgmq-group') COLLATE "C" > $2)
+        ORDER BY (headers ->> 'x-pgmq-group') COLLATE "C", msg_id LIMIT 1)
       UNION ALL
       SELECT next.* FROM head CROSS JOIN LATERAL (
-        SELECT headers ->> 'x-pgmq-group' AS key, msg_id, vt FROM %1$s
-        WHERE headers ? 'x-pgmq-group' AND headers ->> 'x-pgmq-group' > head.key
-        ORDER BY headers ->> 'x-pgmq-group', msg_id LIMIT 1
+        SELECT (headers ->> 'x-pgmq-group') COLLATE "C" AS key, msg_id, vt FROM %1$s
+        WHERE headers ? 'x-pgmq-group' AND (headers ->> 'x-pgmq-group') COLLATE "C" > head.key
+        ORDER BY (headers ->> 'x-pgmq-group') COLLATE "C", msg_id LIMIT 1
       ) next
       WHERE $3 IS NULL OR head.key <= $3
     ), free AS (
@@ -186,81 +205,80 @@ BEGIN
       WHERE head.vt <= clock_timestamp() AND ($3 IS NULL OR head.key <= $3)
         AND NOT EXISTS (
           SELECT FROM tidings.delayed d
-          WHERE d.queue_name = $4 AND d.headers ? 'x-pgmq-group' AND d.headers ->> 'x-pgmq-group' = head.key
-            AND d.msg_id < head.msg_id)
+          WHERE d.queue_name = $4 AND d.headers ? 'x-pgmq-group'
+            AND (d.headers ->> 'x-pgmq-group') COLLATE "C" = head.key AND d.msg_id < head.msg_id)
       LIMIT $1
     ), locked AS (
-      SELECT q.msg_id, q.headers ->> 'x-pgmq-group' AS key FROM %1$s q
+      SELECT q.msg_id FROM %1$s q
       WHERE q.msg_id = ANY (ARRAY(SELECT msg_id FROM free)) AND q.vt <= clock_timestamp()
       FOR UPDATE SKIP LOCKED
     )
-    SELECT array_agg(msg_id ORDER BY key) FROM locked
+    SELECT array_agg(msg_id) FROM locked
   $sql$, live) INTO ids USING quantity, after_key, up_to_key, queue;
   RETURN coalesce(ids, '{}');
 END
 $$;
 
--- Leases the locked messages and returns them in the order of `ids`.
+-- Leases messages: those of `ids`, which are locked already; or, where ids is null, the next plain ones after the mark.
 -- When a message is read again, the time of its first read goes into a header: PGMQ keeps only the last.
-CREATE OR REPLACE FUNCTION tidings.take(queue text, lease_ms bigint, ids bigint[]) RETURNS SETOF tidings.message
+CREATE OR REPLACE FUNCTION tidings.take(
+  queue text, lease_ms bigint, ids bigint[], mark bigint, quantity integer
+) RETURNS tidings.stored[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  settings tidings.queue := tidings.settings_of(queue);
+  taken tidings.stored[];
 BEGIN
-  IF coalesce(cardinality(ids), 0) = 0 THEN
-    RETURN;
+  IF NOT (tidings.settings_of(queue)).has_last_read THEN
+    RETURN tidings.take_without_last_read(queue, lease_ms, ids, mark, quantity);
   END IF;
-  IF NOT settings.has_last_read THEN
-    RETURN QUERY SELECT * FROM tidings.take_without_last_read(queue, lease_ms, ids);
-    RETURN;
-  END IF;
-  RETURN QUERY EXECUTE format($sql$
+  EXECUTE format($sql$
     WITH taken AS (
-      UPDATE %s SET
+      UPDATE %1$s SET
         vt = clock_timestamp() + $2 * interval '1 millisecond',
         read_ct = read_ct + 1,
         last_read_at = clock_timestamp(),
         headers = CASE
           WHEN read_ct = 0 OR last_read_at IS NULL OR coalesce(headers ? 'x-tidings-first-read', false) THEN headers
           ELSE coalesce(headers, '{}')
-            || jsonb_build_object('x-tidings-first-read', tidings.microseconds(last_read_at) / 1000)
+            || jsonb_build_object('x-tidings-first-read', tidings.milliseconds(last_read_at))
         END
-      WHERE msg_id = ANY ($1)
-      RETURNING *
+      WHERE msg_id = ANY (coalesce($1, ARRAY(
+        SELECT msg_id FROM %1$s WHERE msg_id > $3 AND vt <= clock_timestamp()
+        ORDER BY msg_id LIMIT $4 FOR UPDATE SKIP LOCKED)))
+      RETURNING msg_id, read_ct, enqueued_at, last_read_at, vt, message, headers, NULL::timestamptz
     )
-    SELECT m.* FROM unnest($1) WITH ORDINALITY AS wanted (msg_id, position)
-    JOIN taken t USING (msg_id)
-    CROSS JOIN LATERAL tidings.to_message(
-      t.msg_id, t.read_ct, t.enqueued_at, t.last_read_at, t.vt, t.message, t.headers) m
-    ORDER BY position
-  $sql$, tidings.table_of(queue)) USING ids, lease_ms;
+    SELECT array_agg(taken::tidings.stored) FROM taken
+  $sql$, tidings.table_of(queue)) INTO taken USING ids, lease_ms, mark, quantity;
+  RETURN taken;
 END
 $$;
 
 -- The same for tables of PGMQ from before it had last_read_at: the first read goes into the header at once.
-CREATE OR REPLACE FUNCTION tidings.take_without_last_read(queue text, lease_ms bigint, ids bigint[])
-RETURNS SETOF tidings.message
+CREATE OR REPLACE FUNCTION tidings.take_without_last_read(
+  queue text, lease_ms bigint, ids bigint[], mark bigint, quantity integer
+) RETURNS tidings.stored[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  taken tidings.stored[];
 BEGIN
-  RETURN QUERY EXECUTE format($sql$
+  EXECUTE format($sql$
     WITH taken AS (
-      UPDATE %s SET
+      UPDATE %1$s SET
         vt = clock_timestamp() + $2 * interval '1 millisecond',
         read_ct = read_ct + 1,
         headers = CASE
           WHEN coalesce(headers ? 'x-tidings-first-read', false) THEN headers
           ELSE coalesce(headers, '{}')
-            || jsonb_build_object('x-tidings-first-read', tidings.microseconds(clock_timestamp()) / 1000)
+            || jsonb_build_object('x-tidings-first-read', tidings.milliseconds(clock_timestamp()))
         END
-      WHERE msg_id = ANY ($1)
-      RETURNING *
+      WHERE msg_id = ANY (coalesce($1, ARRAY(
+        SELECT msg_id FROM %1$s WHERE msg_id > $3 AND vt <= clock_timestamp()
+        ORDER BY msg_id LIMIT $4 FOR UPDATE SKIP LOCKED)))
+      RETURNING msg_id, read_ct, enqueued_at, clock_timestamp(), vt, message, headers, NULL::timestamptz
     )
-    SELECT m.* FROM unnest($1) WITH ORDINALITY AS wanted (msg_id, position)
-    JOIN taken t USING (msg_id)
-    CROSS JOIN LATERAL tidings.to_message(
-      t.msg_id, t.read_ct, t.enqueued_at, clock_timestamp(), t.vt, t.message, t.headers) m
-    ORDER BY position
-  $sql$, tidings.table_of(queue)) USING ids, lease_ms;
+    SELECT array_agg(taken::tidings.stored) FROM taken
+  $sql$, tidings.table_of(queue)) INTO taken USING ids, lease_ms, mark, quantity;
+  RETURN taken;
 END
 $$;
 

@@ -4,20 +4,21 @@
 CREATE OR REPLACE FUNCTION tidings.peek(queue text, place text, quantity integer, after_id bigint, ids bigint[])
 RETURNS SETOF tidings.message
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  seen tidings.stored[];
 BEGIN
   IF place = 'archived' THEN
-    RETURN QUERY EXECUTE format($sql$
-      SELECT m.* FROM (
-        SELECT msg_id, read_ct, enqueued_at, %2$s AS last_read_at, vt, message, headers, archived_at FROM %1$s
+    EXECUTE format($sql$
+      SELECT array_agg(found::tidings.stored) FROM (
+        SELECT msg_id, read_ct, enqueued_at, %2$s, vt, message, headers, archived_at FROM %1$s
         WHERE ($2 IS NULL OR msg_id > $2) AND ($3 IS NULL OR msg_id = ANY ($3))
         ORDER BY msg_id LIMIT $1
-      ) a CROSS JOIN LATERAL tidings.to_message(
-        a.msg_id, a.read_ct, a.enqueued_at, a.last_read_at, a.vt, a.message, a.headers, a.archived_at) m
-    $sql$, tidings.table_of(queue, 'a_'), tidings.last_read_or_null(queue)) USING quantity, after_id, ids;
+      ) found
+    $sql$, tidings.table_of(queue, 'a_'), tidings.last_read_or_null(queue)) INTO seen USING quantity, after_id, ids;
   ELSE
-    RETURN QUERY EXECUTE format($sql$
-      SELECT m.* FROM (
-        SELECT * FROM (
+    EXECUTE format($sql$
+      SELECT array_agg(found::tidings.stored) FROM (
+        SELECT msg_id, read_ct, enqueued_at, last_read_at, vt, message, headers, NULL::timestamptz FROM (
           SELECT msg_id, read_ct, enqueued_at, %2$s AS last_read_at, vt, message, headers,
             CASE WHEN vt <= clock_timestamp() THEN 'ready' WHEN read_ct = 0 THEN 'delayed' ELSE 'leased' END AS place
           FROM %1$s
@@ -28,9 +29,10 @@ BEGIN
         ) live
         WHERE ($4 IS NULL OR place = $4) AND ($2 IS NULL OR msg_id > $2) AND ($3 IS NULL OR msg_id = ANY ($3))
         ORDER BY msg_id LIMIT $1
-      ) q CROSS JOIN LATERAL tidings.to_message(
-        q.msg_id, q.read_ct, q.enqueued_at, q.last_read_at, q.vt, q.message, q.headers) m
-    $sql$, tidings.table_of(queue), tidings.last_read_or_null(queue)) USING quantity, after_id, ids, place, queue;
+      ) found
+    $sql$, tidings.table_of(queue), tidings.last_read_or_null(queue)) INTO seen
+    USING quantity, after_id, ids, place, queue;
   END IF;
+  RETURN QUERY SELECT * FROM tidings.to_messages(seen);
 END
 $$;

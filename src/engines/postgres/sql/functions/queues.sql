@@ -54,7 +54,7 @@ CREATE OR REPLACE FUNCTION tidings.create_indexes(queue text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   EXECUTE format($sql$
-    CREATE INDEX ON %1$s ((headers ->> 'x-pgmq-group'), msg_id) WHERE headers ? 'x-pgmq-group';
+    CREATE INDEX ON %1$s ((headers ->> 'x-pgmq-group') COLLATE "C", msg_id) WHERE headers ? 'x-pgmq-group';
     CREATE INDEX ON %1$s (((headers ->> 'x-tidings-priority')::integer) DESC, msg_id)
       WHERE headers ? 'x-tidings-priority'
   $sql$, tidings.table_of(queue));

@@ -45,8 +45,7 @@ BEGIN
     SELECT position, e ->> 'k' AS dedup_id, (e ->> 'w')::bigint AS window_ms, e ->> 'u' AS target
     FROM jsonb_array_elements(batch) WITH ORDINALITY AS entries (e, position)
     WHERE e ->> 'k' IS NOT NULL OR e ->> 'u' IS NOT NULL
-    -- In one order for all senders, so that two batches with the same keys do not wait for each other in a circle.
-    ORDER BY dedup_id, target, position
+    ORDER BY position
   LOOP
     firsts[entry.position] := tidings.take_keys(
       queue, live, entry.dedup_id, entry.window_ms, entry.target, ids[entry.position], ids);
@@ -95,7 +94,6 @@ DECLARE
   holder bigint;
   alive boolean;
 BEGIN
-  -- The target first: it is the one that can be refused for a message that will not be stored.
   IF target IS NOT NULL THEN
     INSERT INTO tidings.dedup AS d (queue_name, key, msg_id) VALUES (queue, 'target:' || target, own)
     ON CONFLICT DO NOTHING;
@@ -119,8 +117,9 @@ BEGIN
       WHERE d.expires_at <= clock_timestamp()
     RETURNING d.msg_id INTO holder;
     IF NOT FOUND THEN
+      -- The message will not be stored, so it gives its target back.
+      DELETE FROM tidings.dedup d WHERE d.queue_name = queue AND d.key = 'target:' || target AND d.msg_id = own;
       SELECT d.msg_id INTO holder FROM tidings.dedup d WHERE d.queue_name = queue AND d.key = 'id:' || dedup_id;
-      -- A target taken just now by a message that is not stored counts as free: nobody lives under that id.
       RETURN holder;
     END IF;
   END IF;

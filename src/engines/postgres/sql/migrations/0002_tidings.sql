@@ -22,7 +22,7 @@ CREATE TABLE tidings.delayed (
   PRIMARY KEY (queue_name, msg_id)
 );
 CREATE INDEX delayed_due ON tidings.delayed (queue_name, due, msg_id);
-CREATE INDEX delayed_key ON tidings.delayed (queue_name, (headers ->> 'x-pgmq-group'), msg_id)
+CREATE INDEX delayed_key ON tidings.delayed (queue_name, (headers ->> 'x-pgmq-group') COLLATE "C", msg_id)
   WHERE headers ? 'x-pgmq-group';
 
 -- Dedup ids ('id:…', until expires_at) and unique targets ('target:…', while their message lives).
