@@ -70,8 +70,8 @@ export const claiming = group('claiming', {
 
   'every lease has its own receipt and its own length': async (scene) => {
     const [brief, lasting] = await scene.send({}, {})
-    const a = await scene.claimOne({ limit: 1, leaseMs: short })
-    const b = await scene.claimOne({ limit: 1 })
+    const a = await scene.claimOne({ ids: [brief], leaseMs: short })
+    const b = await scene.claimOne({ ids: [lasting] })
     assert.notEqual(a.receipt, b.receipt)
     await scene.passTime(short)
     assert.equal(await scene.placeOf(brief), 'ready')
