@@ -1,9 +1,10 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { chown, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { chown, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { TidingsError } from '../errors.ts'
 import { openingFailed, startFailed } from './failures.ts'
+import { renameForGood } from './files.ts'
 import { cleanEnvironment, commandLine, hasCode, isStill, poll, processesIn, signal } from './processes.ts'
 import type { RunAs } from './users.ts'
 
@@ -66,14 +67,15 @@ export class Cluster {
    * @throws LOCAL_UNAVAILABLE, STORAGE_FULL
    */
   async init({ sync = true } = {}): Promise<void> {
-    const { dataDirectory, superuser } = this.options
+    const { dataDirectory, superuser, runAs } = this.options
     await this.#removeUnfinished()
     const unfinished = `${dataDirectory}.new-${process.pid}`
     try {
-      await makePrivateDirectory(unfinished, this.options.runAs)
+      await mkdir(unfinished, { mode: 0o700 })
+      if (runAs) await chown(unfinished, runAs.uid, runAs.gid)
       const trust = ['-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-instructions']
       await this.#initdb(['-D', unfinished, '-U', superuser, ...trust, ...(sync ? [] : ['--no-sync'])])
-      await rename(unfinished, dataDirectory)
+      await renameForGood(unfinished, dataDirectory)
     } catch (error) {
       await rm(unfinished, { recursive: true, force: true })
       // Another process was faster: its cluster is as good.
@@ -90,13 +92,13 @@ export class Cluster {
     for (;;) {
       const running = await this.postmaster()
       if (running) return running.ready ? running : await this.#untilReady(running.pid)
+      await this.endOrphans()
       const output = await this.#attempt()
       if (typeof output !== 'string') return output
       const another = /lock file ".*" already exists/.test(output) && (await this.postmaster()) !== undefined
       if (!another && !(orphansRemain.test(output) && performance.now() < deadline)) {
         throw startFailed(output, this.options)
       }
-      for (const pid of await orphansOf(this.options.dataDirectory)) signal(pid, 'SIGQUIT')
       await sleep(100)
     }
   }
@@ -104,6 +106,14 @@ export class Cluster {
   /** Stops the server and waits for its end; false if it was not running. */
   stop(mode?: StopMode): Promise<boolean> {
     return stopServer(this.options.dataDirectory, mode)
+  }
+
+  /**
+   * Ends processes of a killed server. Those that wait for a client notice and end by themselves, but one that computes
+   * goes on until its query is done, and keeps the next server from starting.
+   */
+  async endOrphans(): Promise<void> {
+    for (const pid of await orphansOf(this.options.dataDirectory)) signal(pid, 'SIGQUIT')
   }
 
   /** The server that runs on this cluster now, whoever started it. */
@@ -144,7 +154,7 @@ export class Cluster {
     }, patienceMs)
     if (ready === undefined) throw this.#tooSlow(child.pid)
     if (ready !== true) return ready
-    return `${ended}\n${(await readFile(log, 'utf8')).slice(written)}`
+    return `${ended}\n${(await readFile(log)).subarray(written)}`
   }
 
   #arguments(): string[] {
@@ -185,8 +195,10 @@ export class Cluster {
       throw openingFailed(error, dirname(dataDirectory))
     })
     for (const name of names) {
-      if (!name.startsWith(prefix) || (await commandLine(Number(name.slice(prefix.length)))) !== undefined) continue
-      await rm(join(dirname(dataDirectory), name), { recursive: true, force: true })
+      if (!name.startsWith(prefix)) continue
+      const pid = Number(name.slice(prefix.length))
+      if (pid === process.pid || (await commandLine(pid)) === undefined)
+        await rm(join(dirname(dataDirectory), name), { recursive: true, force: true })
     }
   }
 
@@ -249,10 +261,7 @@ export async function stopServer(dataDirectory: string, mode: StopMode = 'fast')
   })
 }
 
-/**
- * Processes of a killed server. Those that wait for a client notice and end by themselves, but one that computes goes on
- * until its query is done, and keeps the next server from starting.
- */
+/** Processes of a server whose postmaster is gone. */
 async function orphansOf(dataDirectory: string): Promise<number[]> {
   const found = await processesIn(dataDirectory)
   const parented = await Promise.all(found.map(({ parent }) => isStill(parent, 'postgres', dataDirectory)))
@@ -278,10 +287,4 @@ async function readPidFile(dataDirectory: string): Promise<Postmaster | undefine
     socketDirectory: lines[4] ?? '',
     ready: lines[7] === 'ready',
   }
-}
-
-/** Makes a directory, if it is missing, that only the user who runs the server can enter. */
-export async function makePrivateDirectory(path: string, runAs: RunAs | undefined): Promise<void> {
-  await mkdir(path, { recursive: true, mode: 0o700 })
-  if (runAs) await chown(path, runAs.uid, runAs.gid)
 }

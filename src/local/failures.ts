@@ -7,6 +7,7 @@ import { hasCode } from './processes.ts'
 export function openingFailed(error: unknown, path: string): TidingsError {
   if (error instanceof TidingsError) return error
   const details = { path }
+  const reason = error instanceof Error ? error.message : String(error)
   if (hasCode(error, 'ENOSPC', 'EDQUOT')) return diskFull(path, error)
   if (hasCode(error, 'EROFS')) {
     return unavailable(`${path} is on a read-only file system`, { cause: error, details, hint: elsewhere })
@@ -16,13 +17,12 @@ export function openingFailed(error: unknown, path: string): TidingsError {
     const owner = statSync(nearest).uid
     const us = process.getuid?.()
     const why = owner === us ? '' : `: ${nearest} belongs to user ${owner}`
-    return unavailable(`${path} is closed to this process, which runs as user ${us}${why}`, {
+    return unavailable(`${path} is closed to this process, which runs as user ${us}${why} (${reason})`, {
       cause: error,
       details: { path, owner, user: us },
       hint: `Run every program that shares a local PostgreSQL as the same user. ${elsewhere}`,
     })
   }
-  const reason = error instanceof Error ? error.message : String(error)
   return unavailable(`${path} cannot be used: ${reason}`, { cause: error, details })
 }
 

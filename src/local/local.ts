@@ -4,9 +4,10 @@ import { show, TidingsError } from '../errors.ts'
 import { findPackage } from './binaries.ts'
 import { findPostmaster, majorVersion, type Postmaster, stopServer } from './cluster.ts'
 import { openingFailed } from './failures.ts'
+import { exists } from './files.ts'
 import { launchSentinel } from './launch.ts'
 import { findPlace, makePlace, type Place } from './place.ts'
-import { hasCode, poll, signal } from './processes.ts'
+import { poll, signal } from './processes.ts'
 import { findSentinel } from './sentinel.ts'
 import { type Description, database, describe, isFull, isNotUp, type Role, user } from './session.ts'
 import { enter } from './turnstile.ts'
@@ -142,7 +143,7 @@ async function ask(server: Postmaster, role: Role): Promise<Description | undefi
  */
 export async function stopLocal(directory = defaultDirectory): Promise<boolean> {
   const place = await findPlace(directory)
-  if (!place || !(await hasStarted(place))) return false
+  if (!place || !(await exists(place.socketDirectory))) return false
   // A start that is under way is waited for.
   const leave = await enter(place.turnstile)
   await leave()
@@ -195,16 +196,6 @@ const nothing: Omit<LocalStatus, 'directory'> = {
   startedAt: null,
   sizeBytes: 0,
   log: null,
-}
-
-async function hasStarted(place: Place): Promise<boolean> {
-  return stat(place.socketDirectory).then(
-    () => true,
-    (error) => {
-      if (hasCode(error, 'ENOENT')) return false
-      throw openingFailed(error, place.socketDirectory)
-    },
-  )
 }
 
 /** A server that runs removes files while we look; those count nothing. */

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import { chmod, chown, lstat, mkdir, readdir, readFile, realpath, rename, stat, writeFile } from 'node:fs/promises'
+import { chmod, chown, lstat, mkdir, readdir, readFile, realpath, stat, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { TidingsError } from '../errors.ts'
 import { openingFailed, unavailable } from './failures.ts'
+import { exists, writeWhole } from './files.ts'
 import { hasCode } from './processes.ts'
 import { isReachable, rootsOwn, serverUid, serverUser } from './users.ts'
 
@@ -154,23 +155,6 @@ async function writeIfMissing(path: string, text: string): Promise<void> {
   await writeFile(path, text, { flag: 'wx', mode: 0o644 }).catch((error) => {
     if (!hasCode(error, 'EEXIST')) throw openingFailed(error, path)
   })
-}
-
-/** Writes a file that is never seen half written, not even after a power cut. */
-export async function writeWhole(path: string, text: string): Promise<void> {
-  const unfinished = `${path}.${process.pid}`
-  await writeFile(unfinished, text, { mode: 0o644, flush: true })
-  await rename(unfinished, path)
-}
-
-async function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    (error) => {
-      if (hasCode(error, 'ENOENT')) return false
-      throw openingFailed(error, path)
-    },
-  )
 }
 
 function digest(path: string): string {
