@@ -20,6 +20,7 @@ export class Fetcher {
   readonly #desk: Desk
   readonly #stop = new AbortController()
   #nap = new AbortController()
+  #obsolete = false
   #poked: (() => void) | undefined
 
   constructor(claimer: Claimer, head: Head, desk: Desk) {
@@ -55,15 +56,16 @@ export class Fetcher {
     this.poke()
   }
 
-  /** For strict order: nothing else is claimed before these messages were tried again. */
-  retryFirst(ids: readonly string[], delayMs: number): void {
-    this.#head.set(ids, delayMs)
+  /** What a claim under way brings is given back; the next one begins anew, at the head. */
+  startOver(): void {
+    this.#obsolete = true
     this.lookAgain()
   }
 
   /** @returns true if there is nothing more to do */
   async #fetch(): Promise<boolean> {
     this.#nap = new AbortController()
+    this.#obsolete = false
     const { signal } = this.#nap
     const deliveries = await this.#claimer.claim({
       limit: () => Math.max(1, this.#desk.appetite()),
@@ -71,7 +73,7 @@ export class Fetcher {
       waitMs: Number.POSITIVE_INFINITY,
       mayBeEmpty: () => this.#desk.endsWhenEmpty(),
     })
-    this.#pass(deliveries, this.#stop.signal.aborted || this.#head.isSet)
+    this.#pass(deliveries, this.#stop.signal.aborted || this.#obsolete)
     return deliveries.length === 0 && !signal.aborted
   }
 

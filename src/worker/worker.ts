@@ -76,6 +76,7 @@ export class Worker extends Service {
   readonly #journal: Journal
   readonly #process: Process
   readonly #settler: Settler
+  readonly #head: Head
   readonly #fetcher: Fetcher
   readonly #renewer: Renewer
   readonly #pace: Pace
@@ -105,7 +106,8 @@ export class Worker extends Service {
     this.#process = new Process(access, options, invoke, isBatch, this.#journal)
     this.#settler = new Settler(name, clock, this.#journal)
     const claimer = new Claimer(access, options, this.#settler, this.#journal)
-    this.#fetcher = new Fetcher(claimer, new Head(claimer, clock, lease), {
+    this.#head = new Head(claimer, clock, lease)
+    this.#fetcher = new Fetcher(claimer, this.#head, {
       appetite: () => this.#appetite(),
       take: (deliveries) => this.#take(deliveries),
       giveBack: (deliveries) => this.#giveBack(deliveries),
@@ -200,7 +202,7 @@ export class Worker extends Service {
 
   #appetite(): number {
     // In order, what is on its way back comes before anything that a claim would find now.
-    if (this.#unsettled >= maxUnsettled || (this.#inOrder && this.#returning > 0)) return 0
+    if (this.#inOrder && this.#returning > 0) return 0
     const { concurrency, batchSize } = this.#options
     const idle = (concurrency - this.#calls) * batchSize
     const ahead = this.#ahead()
@@ -270,14 +272,15 @@ export class Worker extends Service {
     const ids = verdicts.filter((_, index) => returnsMs[index] !== null).map(({ delivery }) => delivery.message.id)
     if (ids.length === 0 || this.state !== 'running') return
     const delayMs = Math.max(...returnsMs.map((each) => each ?? 0))
-    this.#retryFirst(ids, delayMs)
+    this.#head.set(ids, delayMs)
+    this.#startOver()
     this.#journal.tell({ type: 'paused', queue: this.#access.name, ids, delayMs })
   }
 
-  /** What was read after these messages goes back, to be claimed again after them. */
-  #retryFirst(ids: readonly string[], delayMs: number): void {
+  /** What was read ahead goes back, to be claimed again in its order. */
+  #startOver(): void {
     this.#giveBack(this.#buffer.trim(0))
-    this.#fetcher.retryFirst(ids, delayMs)
+    this.#fetcher.startOver()
   }
 
   /** @returns in how many milliseconds the message comes back; null if it has ended */
@@ -316,15 +319,22 @@ export class Worker extends Service {
 
   #leaseLost(delivery: Delivery): void {
     if (delivery.phase === 'waiting') {
-      this.#buffer.remove(delivery)
-      this.#letGo(delivery)
-      if (this.#inOrder) this.#retryFirst([delivery.message.id], 0)
+      this.#dropWaiting(delivery)
     } else if (delivery.phase === 'handling') {
       delivery.lost = true
       const { message } = delivery
       this.#journal.tell({ type: 'leaseLost', queue: this.#access.name, message })
       const reason = new TidingsError('LEASE_LOST', `the lease of message ${message.id} was lost while it was handled`)
       if (delivery.context) CallContext.abortIfAllLost(delivery.context, reason)
+    }
+  }
+
+  #dropWaiting(delivery: Delivery): void {
+    if (this.#inOrder) {
+      this.#startOver()
+    } else {
+      this.#buffer.remove(delivery)
+      this.#letGo(delivery)
     }
   }
 

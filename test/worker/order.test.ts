@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { Message } from '../../src/message.ts'
 import { retry, snooze } from '../../src/worker/outcome.ts'
 import type { HandlerContext } from '../../src/worker/worker.ts'
-import { lostConnection, runUntil, scene, settleDown } from './support.ts'
+import { lostConnection, runUntil, Signal, scene, settleDown } from './support.ts'
 
 const numbers = (count: number) => Array.from({ length: count }, (_, data) => ({ data }))
 
@@ -128,6 +128,87 @@ describe('strict order', () => {
     await runUntil(clock, watcher.until('succeeded', 5))
     expect(calls).toEqual(['0.1', '1.1', '2.1', '2.2', '3.1', '4.1'])
     expect(watcher.of('leaseLost')).toHaveLength(1)
+    await bus.close()
+  })
+
+  test('what was given back for the pause is claimed again in its place, however long that takes', async () => {
+    const { bus, clock, server, watcher, observe } = scene()
+    const queue = bus.queue<number>('slow-return')
+    await queue.sendBatch(numbers(200))
+    let away = false
+    server.trouble = (member, args) => {
+      if (!away || member !== 'settle') return null
+      const isReturn = (args[1] as { uncount?: boolean }[]).every((settlement) => settlement.uncount === true)
+      if (isReturn) away = false
+      return isReturn ? lostConnection() : null
+    }
+    const { calls, handler } = recorder((data, attempt) => {
+      if (data === 150) away = true
+      return data === 150 && attempt === 1
+    })
+    queue.work(handler, { concurrency: 1, backoff: 10, observe })
+    await runUntil(clock, watcher.until('succeeded', 200), 5)
+    expect(calls).toEqual(numbers(200).flatMap(({ data }) => (data === 150 ? ['150.1', '150.2'] : [`${data}.1`])))
+    await bus.close()
+  })
+
+  test('messages read ahead whose leases ran out in an interruption are handled in their order', async () => {
+    const { bus, clock, server, watcher, observe } = scene()
+    const queue = bus.queue<number>('ran-out')
+    await queue.sendBatch(numbers(200))
+    const calls: string[] = []
+    const handler = async ({ data }: Message<number>, { attempt, signal }: HandlerContext) => {
+      calls.push(`${data}.${attempt}`)
+      if (data === 150 && attempt === 1)
+        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+    }
+    const worker = queue.work(handler, { concurrency: 1, observe })
+    await watcher.until('succeeded', 150)
+    await settleDown(clock)
+    expect(worker.stats().buffered).toBeGreaterThan(0)
+    server.down = lostConnection()
+    await runUntil(clock, watcher.until('leaseLost'))
+    for (let ms = 0; ms < 3_000; ms += 100) await clock.advance(100)
+    server.down = null
+    await runUntil(clock, watcher.until('succeeded', 200))
+    expect(calls).toEqual(numbers(200).flatMap(({ data }) => (data === 150 ? ['150.1', '150.2'] : [`${data}.1`])))
+    await bus.close()
+  })
+
+  test('a claim under way when a message fails: what it brings goes back', async () => {
+    const { bus, clock, engine, watcher, observe } = scene()
+    const queue = bus.queue<number>('under-way')
+    // Fast ones first, so that the worker has come to read ahead.
+    await queue.sendBatch(numbers(100))
+    const begun = new Signal()
+    const fail = new Signal()
+    const calls: string[] = []
+    const handler = async ({ data }: Message<number>, { attempt }: HandlerContext) => {
+      calls.push(`${data}.${attempt}`)
+      if (data !== 99 || attempt > 1) return
+      begun.resolve()
+      await fail.promise
+      throw new Error('once')
+    }
+    queue.work(handler, { concurrency: 1, backoff: '1s', observe })
+    await begun.promise
+    await settleDown(clock)
+    const asked = new Signal()
+    const answer = new Signal()
+    const claim = engine.claim.bind(engine)
+    engine.claim = async (...args) => {
+      const result = await claim(...args)
+      asked.resolve()
+      await answer.promise
+      return result
+    }
+    await queue.send(100)
+    await asked.promise
+    fail.resolve()
+    await watcher.until('paused')
+    answer.resolve()
+    await runUntil(clock, watcher.until('succeeded', 101))
+    expect(calls.slice(-3)).toEqual(['99.1', '99.2', '100.1'])
     await bus.close()
   })
 

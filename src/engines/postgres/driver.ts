@@ -31,6 +31,7 @@ export class Driver {
   #config: pg.ClientConfig | undefined
   #pool: pg.Pool | undefined
   #closing: Promise<void> | undefined
+  readonly #underWay = new Set<Promise<unknown>>()
 
   constructor(target: PostgresTarget) {
     this.#target = target
@@ -46,18 +47,31 @@ export class Driver {
     this.#pool = new pg.Pool({ ...this.#config, max: maxConnections, idleTimeoutMillis: 30_000 })
     // An idle connection that breaks is replaced when the next one is needed.
     this.#pool.on('error', () => {})
+    // One that breaks between two statements of its user would end the process.
+    this.#pool.on('connect', (client) => void client.on('error', () => {}))
     const client = await this.#connect()
     client.release()
   }
 
-  /** Waits for what is under way. */
+  /** Waits for what is under way, also where it still waits for a connection. */
   close(): Promise<void> {
-    this.#closing ??= this.#pool?.end() ?? Promise.resolve()
+    this.#closing ??= Promise.allSettled(this.#underWay).then(() => this.#pool?.end())
     return this.#closing
   }
 
   /** One statement in a transaction of its own. */
   async query(text: string, values: readonly unknown[], options: QueryOptions): Promise<Row[]> {
+    if (this.#closing !== undefined) throw closed()
+    const running = this.#queryPersistently(text, values, options)
+    this.#underWay.add(running)
+    try {
+      return await running
+    } finally {
+      this.#underWay.delete(running)
+    }
+  }
+
+  async #queryPersistently(text: string, values: readonly unknown[], options: QueryOptions): Promise<Row[]> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#queryOnce(text, values, options)
@@ -152,11 +166,11 @@ export class Driver {
   }
 
   async #connect(): Promise<pg.PoolClient> {
-    if (!this.#pool || this.#closing !== undefined) throw closed()
+    if (!this.#pool) throw closed()
     try {
       return await this.#pool.connect()
     } catch (error) {
-      throw this.#closing !== undefined ? closed() : toTidingsError(error, this.where, 'CONNECTION_FAILED')
+      throw toTidingsError(error, this.where, 'CONNECTION_FAILED')
     }
   }
 
