@@ -57,7 +57,7 @@ export const errorTable = {
 
   // What was asked for does not fit what is there.
   QUEUE_NOT_FOUND: failure('Create the queue first, or correct its name.', 404),
-  QUEUE_EXISTS_DIFFERENT: failure('Drop the queue first, or create it with the same options.', 409),
+  QUEUE_NAME_CONFLICT: failure('Choose another name: something else in the storage has this one.', 409),
   MESSAGE_NOT_FOUND: failure('It was settled, or never existed.', 404),
   DUPLICATE: failure('The first message stands; nothing was stored for this one.', 409),
   LEASE_LOST: failure('Another reader may have the message now: stop working on it. A longer lease avoids this.', 409),

@@ -23,12 +23,12 @@ export function cacheFolder(): string {
 /**
  * Downloads Debian packages, with the libraries that this machine lacks for them, and unpacks them into the cache.
  * Needs apt-get and dpkg-deb, but not root.
- * @param packages their names; the first one names the folder
+ * @param packages their names, which together name the folder
  * @param program a path inside them, without leading slash, which must have all its libraries afterwards
  */
 export async function unpackDebian(packages: readonly [string, ...string[]], program: string): Promise<DebianRoot> {
   const folder = join(cacheFolder(), 'debian')
-  const root = join(folder, packages[0])
+  const root = join(folder, packages.join('+'))
   try {
     if (!existsSync(join(root, program))) await unpack(packages, folder, root)
     const libraryPath = await libraryPathOf(root)

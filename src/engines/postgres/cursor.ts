@@ -73,17 +73,20 @@ export class Cursor {
     this.#noteKey(messages)
   }
 
-  /** @param full whether the sweep brought all that was asked for, so that there may be more where it stopped */
+  /**
+   * @param sweep full: it brought all that was asked for, so that there may be more where it stopped; costMs: its time
+   *   on the server
+   */
   noteSweep(
     messages: readonly StoredMessage[],
-    sweep: { full: boolean; startedAt: number; endedAt: number; nextDueMs: number | null },
+    sweep: { full: boolean; endedAt: number; costMs: number; nextDueMs: number | null },
   ): void {
     const last = lastPlainId(messages)
     if (last !== null && (sweep.full || last > this.#mark)) this.#mark = last
     this.#noteKey(messages)
     this.#short = !sweep.full
     this.#sweptAt = sweep.endedAt
-    this.#costsMs = [this.#costsMs[1], sweep.endedAt - sweep.startedAt]
+    this.#costsMs = [this.#costsMs[1], sweep.costMs]
     this.#nextDueAt = sweep.nextDueMs === null ? null : sweep.endedAt + sweep.nextDueMs
   }
 

@@ -4,6 +4,7 @@ import { type ErrorCode, TidingsError } from '../../errors.ts'
 /** SQLSTATE → what it means to the user. PostgreSQL's documentation, appendix A; TD… are raised by our functions. */
 const codes: Readonly<Record<string, ErrorCode>> = {
   TD404: 'QUEUE_NOT_FOUND',
+  '42P07': 'QUEUE_NAME_CONFLICT',
   '42501': 'PERMISSION_DENIED',
   '53100': 'STORAGE_FULL',
   '28000': 'CONNECTION_FAILED',

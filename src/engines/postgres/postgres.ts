@@ -153,7 +153,6 @@ export class PostgresEngine implements Engine {
     leased: boolean,
     take: () => Promise<Row[]>,
   ): Promise<{ messages: StoredMessage[]; swept: boolean }> {
-    const startedAt = performance.now()
     const rows = await take()
     const summary = sweep ? rows.pop() : undefined
     const messages = rows.map((row) => toStoredMessage(row, leased))
@@ -161,8 +160,8 @@ export class PostgresEngine implements Engine {
     if (sweep)
       cursor.noteSweep(messages, {
         full,
-        startedAt,
         endedAt: performance.now(),
+        costMs: (summary?.sweep_ms as number | undefined) ?? 0,
         nextDueMs: (summary?.next_due_ms as number | null) ?? null,
       })
     else cursor.noteClaim(messages, full)

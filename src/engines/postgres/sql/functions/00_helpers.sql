@@ -85,7 +85,7 @@ BEGIN
     CREATE TYPE tidings.message AS (
       id text, data text, meta text, headers text, read_ct integer, vt_us text,
       sent_at double precision, visible_at double precision, last_read_at double precision,
-      archived_at double precision, next_due_ms double precision, promoted_id text
+      archived_at double precision, next_due_ms double precision, sweep_ms double precision
     );
   END IF;
 END
@@ -109,7 +109,7 @@ BEGIN
     tidings.milliseconds(r.last_read_at),
     tidings.milliseconds(r.archived_at),
     NULL::double precision,
-    NULL::text
+    NULL::double precision
   FROM unnest(rows) r;
 END
 $$;

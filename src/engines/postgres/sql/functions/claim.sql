@@ -11,24 +11,24 @@
 -- last_key: messages of keys after this one come first, then the others: every key gets its turn
 -- sweep: also moves due messages in from tidings.delayed, and tells when to look again
 -- Returns a row a message, in no order. A sweep adds a row with id null and next_due_ms (null if nothing is known to
--- come) and promoted_id, the smallest id that was moved in.
+-- come) and sweep_ms, what it cost.
 CREATE OR REPLACE FUNCTION tidings.claim(
   queue text, quantity integer, lease_ms bigint, mark bigint, last_key text, sweep boolean
 ) RETURNS SETOF tidings.message
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  promoted bigint;
+  started_at timestamptz := clock_timestamp();
   taken tidings.stored[];
 BEGIN
   -- A claim promises nothing durable: if a crash forgets it, the messages are simply there again.
   PERFORM set_config('synchronous_commit', 'off', true);
   IF sweep THEN
-    promoted := tidings.promote(queue, 1000);
+    PERFORM tidings.promote(queue, 1000);
   END IF;
   taken := tidings.take_next(queue, quantity, lease_ms, CASE WHEN sweep THEN 0 ELSE mark END, last_key);
   RETURN QUERY SELECT * FROM tidings.to_messages(taken);
   IF sweep THEN
-    RETURN QUERY SELECT * FROM tidings.sweep_summary(queue, coalesce(cardinality(taken), 0) < quantity, promoted);
+    RETURN QUERY SELECT * FROM tidings.sweep_summary(queue, coalesce(cardinality(taken), 0) < quantity, started_at);
   END IF;
 END
 $$;
@@ -69,30 +69,32 @@ CREATE OR REPLACE FUNCTION tidings.pop(queue text, quantity integer, mark bigint
 RETURNS SETOF tidings.message
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  promoted bigint;
+  started_at timestamptz := clock_timestamp();
   taken tidings.stored[];
 BEGIN
   IF sweep THEN
-    promoted := tidings.promote(queue, 1000);
+    PERFORM tidings.promote(queue, 1000);
   END IF;
   taken := tidings.take_next(queue, quantity, 0, CASE WHEN sweep THEN 0 ELSE mark END, last_key);
   EXECUTE format('DELETE FROM %s WHERE msg_id = ANY ($1)', tidings.table_of(queue))
   USING ARRAY(SELECT t.msg_id FROM unnest(taken) t);
   RETURN QUERY SELECT * FROM tidings.to_messages(taken);
   IF sweep THEN
-    RETURN QUERY SELECT * FROM tidings.sweep_summary(queue, coalesce(cardinality(taken), 0) < quantity, promoted);
+    RETURN QUERY SELECT * FROM tidings.sweep_summary(queue, coalesce(cardinality(taken), 0) < quantity, started_at);
   END IF;
 END
 $$;
 
 -- The last row of a sweep. With messages left over there is no need to know what comes later.
-CREATE OR REPLACE FUNCTION tidings.sweep_summary(queue text, short boolean, promoted bigint)
+CREATE OR REPLACE FUNCTION tidings.sweep_summary(queue text, short boolean, started_at timestamptz)
 RETURNS SETOF tidings.message
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  next_due_ms double precision := CASE WHEN short THEN tidings.next_due_ms(queue) END;
 BEGIN
   RETURN QUERY SELECT NULL::text, NULL::text, NULL::text, NULL::text, NULL::integer, NULL::text,
     NULL::double precision, NULL::double precision, NULL::double precision, NULL::double precision,
-    CASE WHEN short THEN tidings.next_due_ms(queue) END, promoted::text;
+    next_due_ms, date_part('epoch', clock_timestamp() - started_at) * 1000;
 END
 $$;
 
@@ -282,14 +284,12 @@ BEGIN
 END
 $$;
 
--- Moves messages that have come due from tidings.delayed into the queue's table. Returns the smallest id, or null.
-CREATE OR REPLACE FUNCTION tidings.promote(queue text, quantity integer) RETURNS bigint
+-- Moves messages that have come due from tidings.delayed into the queue's table.
+CREATE OR REPLACE FUNCTION tidings.promote(queue text, quantity integer) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  smallest bigint;
 BEGIN
   IF NOT EXISTS (SELECT FROM tidings.delayed d WHERE d.queue_name = queue AND d.due <= clock_timestamp()) THEN
-    RETURN NULL;
+    RETURN;
   END IF;
   EXECUTE format($sql$
     WITH due AS (
@@ -299,15 +299,10 @@ BEGIN
         WHERE queue_name = $1 AND due <= clock_timestamp()
         ORDER BY due, msg_id LIMIT $2 FOR UPDATE SKIP LOCKED))
       RETURNING *
-    ), moved AS (
-      INSERT INTO %1$s (msg_id, read_ct, enqueued_at, vt, message, headers %2$s) OVERRIDING SYSTEM VALUE
-      SELECT msg_id, read_ct, enqueued_at, due, message, headers %2$s FROM due
-      RETURNING msg_id
     )
-    SELECT min(msg_id) FROM moved
-  $sql$, tidings.table_of(queue), tidings.last_read_column(queue))
-  INTO smallest USING queue, quantity;
-  RETURN smallest;
+    INSERT INTO %1$s (msg_id, read_ct, enqueued_at, vt, message, headers %2$s) OVERRIDING SYSTEM VALUE
+    SELECT msg_id, read_ct, enqueued_at, due, message, headers %2$s FROM due
+  $sql$, tidings.table_of(queue), tidings.last_read_column(queue)) USING queue, quantity;
 END
 $$;
 

@@ -37,19 +37,41 @@ DECLARE
   ids bigint[] := ARRAY(SELECT nextval(sequence) FROM generate_series(1, size));
   -- Per entry: null, or the message that it is a duplicate of.
   firsts bigint[] := array_fill(NULL::bigint, ARRAY[size]);
+  keys text[];
   has_ready boolean;
   next_due timestamptz;
   entry record;
 BEGIN
-  FOR entry IN
-    SELECT position, e ->> 'k' AS dedup_id, (e ->> 'w')::bigint AS window_ms, e ->> 'u' AS target
-    FROM jsonb_array_elements(batch) WITH ORDINALITY AS entries (e, position)
-    WHERE e ->> 'k' IS NOT NULL OR e ->> 'u' IS NOT NULL
-    ORDER BY position
-  LOOP
-    firsts[entry.position] := tidings.take_keys(
-      queue, live, entry.dedup_id, entry.window_ms, entry.target, ids[entry.position], ids);
-  END LOOP;
+  SELECT array_agg(DISTINCT key) INTO keys
+  FROM jsonb_array_elements(batch) AS entries (e),
+    LATERAL (VALUES ('id:' || (e ->> 'k')), ('target:' || (e ->> 'u'))) AS wanted (key)
+  WHERE key IS NOT NULL;
+  IF keys IS NOT NULL THEN
+    -- All keys are locked first, in one order for all senders, so that two batches never wait for each other in a
+    -- circle. A key that nobody has yet is written as one that expired.
+    INSERT INTO tidings.dedup (queue_name, key, msg_id, expires_at)
+    SELECT queue, key, 0, '-infinity' FROM unnest(keys) AS wanted (key) ORDER BY key
+    ON CONFLICT DO NOTHING;
+    PERFORM FROM tidings.dedup d WHERE d.queue_name = queue AND d.key = ANY (keys) ORDER BY d.key FOR UPDATE;
+
+    FOR entry IN
+      SELECT position, e ->> 'k' AS dedup_id, (e ->> 'w')::bigint AS window_ms, e ->> 'u' AS target
+      FROM jsonb_array_elements(batch) WITH ORDINALITY AS entries (e, position)
+      WHERE e ->> 'k' IS NOT NULL OR e ->> 'u' IS NOT NULL
+      ORDER BY position
+    LOOP
+      firsts[entry.position] := coalesce(
+        tidings.holder_of_dedup_id(queue, entry.dedup_id),
+        tidings.holder_of_target(queue, live, entry.target, ids));
+      IF firsts[entry.position] IS NULL THEN
+        UPDATE tidings.dedup d SET
+          msg_id = ids[entry.position],
+          expires_at = CASE WHEN d.key LIKE 'id:%'
+            THEN clock_timestamp() + entry.window_ms * interval '1 millisecond' END
+        WHERE d.queue_name = queue AND d.key IN ('id:' || entry.dedup_id, 'target:' || entry.target);
+      END IF;
+    END LOOP;
+  END IF;
 
   EXECUTE format($sql$
     WITH fresh AS MATERIALIZED (
@@ -84,44 +106,29 @@ BEGIN
 END
 $$;
 
--- Claims the keys of one message. Returns null, or the message that has one of them already.
-CREATE OR REPLACE FUNCTION tidings.take_keys(
-  queue text, live regclass, dedup_id text, window_ms bigint, target text, own bigint, batch_ids bigint[]
-) RETURNS bigint
+-- The message that was sent with this id within its window, or null. The id is locked.
+CREATE OR REPLACE FUNCTION tidings.holder_of_dedup_id(queue text, dedup_id text) RETURNS bigint
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT d.msg_id FROM tidings.dedup d
+  WHERE d.queue_name = queue AND d.key = 'id:' || dedup_id AND d.expires_at > clock_timestamp()
+$$;
+
+-- The message that lives with this target, or null. The target is locked.
+-- batch_ids: messages that are about to be stored
+CREATE OR REPLACE FUNCTION tidings.holder_of_target(queue text, live regclass, target text, batch_ids bigint[])
+RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  expiry timestamptz := clock_timestamp() + window_ms * interval '1 millisecond';
   holder bigint;
   alive boolean;
 BEGIN
-  IF target IS NOT NULL THEN
-    INSERT INTO tidings.dedup AS d (queue_name, key, msg_id) VALUES (queue, 'target:' || target, own)
-    ON CONFLICT DO NOTHING;
-    SELECT d.msg_id INTO holder FROM tidings.dedup d
-    WHERE d.queue_name = queue AND d.key = 'target:' || target FOR UPDATE;
-    IF holder <> own THEN
-      EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE msg_id = $1)', live) INTO alive USING holder;
-      IF alive OR holder = ANY (batch_ids)
-        OR EXISTS (SELECT FROM tidings.delayed d WHERE d.queue_name = queue AND d.msg_id = holder)
-      THEN
-        RETURN holder;
-      END IF;
-      UPDATE tidings.dedup d SET msg_id = own WHERE d.queue_name = queue AND d.key = 'target:' || target;
-    END IF;
+  SELECT d.msg_id INTO holder FROM tidings.dedup d WHERE d.queue_name = queue AND d.key = 'target:' || target;
+  IF holder IS NULL OR holder = ANY (batch_ids) THEN
+    RETURN holder;
   END IF;
-
-  IF dedup_id IS NOT NULL THEN
-    INSERT INTO tidings.dedup AS d (queue_name, key, msg_id, expires_at)
-    VALUES (queue, 'id:' || dedup_id, own, expiry)
-    ON CONFLICT (queue_name, key) DO UPDATE SET msg_id = EXCLUDED.msg_id, expires_at = EXCLUDED.expires_at
-      WHERE d.expires_at <= clock_timestamp()
-    RETURNING d.msg_id INTO holder;
-    IF NOT FOUND THEN
-      -- The message will not be stored, so it gives its target back.
-      DELETE FROM tidings.dedup d WHERE d.queue_name = queue AND d.key = 'target:' || target AND d.msg_id = own;
-      SELECT d.msg_id INTO holder FROM tidings.dedup d WHERE d.queue_name = queue AND d.key = 'id:' || dedup_id;
-      RETURN holder;
-    END IF;
+  EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE msg_id = $1)', live) INTO alive USING holder;
+  IF alive OR EXISTS (SELECT FROM tidings.delayed d WHERE d.queue_name = queue AND d.msg_id = holder) THEN
+    RETURN holder;
   END IF;
   RETURN NULL;
 END

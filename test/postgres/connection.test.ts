@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
+import { startPostgres, type TestPostgres } from '../support/postgres.ts'
+import { claimAll, message, newName, openEngine, query, until } from './support.ts'
+
+describe('a connection that cannot be made says where and why', () => {
+  const at = (change: (url: URL) => void) => {
+    const url = new URL(inject('postgres18'))
+    url.password = 'S3cret-canary'
+    change(url)
+    return url.href
+  }
+  const cases = [
+    ['a closed port', at((url) => (url.port = '1')), /127\.0\.0\.1:1: .*ECONNREFUSED/],
+    ['an unknown database', at((url) => (url.pathname = '/nowhere')), /127\.0\.0\.1:\d+: .*"nowhere" does not exist/],
+    ['an unknown role', at((url) => (url.username = 'nobody')), /127\.0\.0\.1:\d+: .*"nobody" does not exist/],
+    ['an unknown host', at((url) => (url.hostname = 'host.invalid')), /host\.invalid:\d+: .*(ENOTFOUND|EAI_AGAIN)/],
+    ['TLS that the server refuses', at((url) => (url.search = '?sslmode=require')), /127\.0\.0\.1:\d+: .*SSL/],
+  ] as const
+
+  test.each(cases)('%s', async (_what, url, expected) => {
+    const startedAt = Date.now()
+    const error = await openEngine(url).then(
+      () => undefined,
+      (reason: unknown) => reason,
+    )
+    expect(error).toMatchObject({ code: 'CONNECTION_FAILED', message: expect.stringMatching(expected), exitCode: 1 })
+    expect(Date.now() - startedAt).toBeLessThan(5_000)
+    expect(JSON.stringify(error) + String(error)).not.toContain('S3cret-canary')
+  })
+
+  test('a URL that cannot be read', async () => {
+    const error = await openEngine('postgres://tidings:S3cret-canary@[bad/x').catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ code: 'URL_INVALID' })
+    expect(JSON.stringify(error) + String(error)).not.toContain('S3cret-canary')
+  })
+})
+
+describe('a server that goes and comes back', () => {
+  let server: TestPostgres
+  let engine: PostgresEngine
+  let queue: string
+
+  beforeAll(async () => {
+    server = await startPostgres(18)
+    engine = await openEngine(server.url)
+    queue = newName('back')
+    await engine.createQueue(queue)
+  })
+  afterAll(async () => {
+    await engine?.close()
+    await server?.stop()
+  })
+
+  test('a call waits for a restart; what was acknowledged is there', async () => {
+    const sent = await engine.send(queue, [message()], null)
+    await server.kill()
+    const restarted = server.restart()
+    const read = await claimAll(engine, queue)
+    await restarted
+    expect(read.map(({ id }) => id)).toEqual(sent.map(({ id }) => id))
+    await engine.purgeQueue(queue)
+  })
+
+  test('a watch survives a restart: everybody is woken, and woken again by the next send', async () => {
+    const wakes: number[] = []
+    const watch = await engine.watch(queue, (dueMs) => wakes.push(dueMs))
+    await server.kill()
+    await server.restart()
+    await until(() => wakes.length > 0, 'the watch was woken after the restart')
+    wakes.length = 0
+    await engine.send(queue, [message()], null)
+    await until(() => wakes.length > 0, 'the watch was woken by a send')
+    watch.close()
+    await engine.purgeQueue(queue)
+  })
+
+  test('a send whose answer is lost has an unknown outcome; a claim is simply made again', async () => {
+    const table = `pgmq.q_${queue}`
+    const blocked = (word: string) =>
+      query(server.url, "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1", [
+        `%tidings.${word}(%`,
+      ])
+    const { default: pg } = await import('pg')
+    const locker = new pg.Client({ connectionString: server.url })
+    await locker.connect()
+    try {
+      await locker.query(`BEGIN; LOCK TABLE ${table}`)
+      const send = engine.send(queue, [message()], null)
+      const outcome = expect(send).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN', retryable: true })
+      await until(async () => (await blocked('send')).length > 0, 'the send waits for the lock')
+      await query(server.url, 'SELECT pg_terminate_backend($1)', [(await blocked('send'))[0]?.pid])
+      await outcome
+
+      const claim = claimAll(engine, queue)
+      await until(async () => (await blocked('claim')).length > 0, 'the claim waits for the lock')
+      await query(server.url, 'SELECT pg_terminate_backend($1)', [(await blocked('claim'))[0]?.pid])
+      await until(async () => (await blocked('claim')).length > 0, 'the claim is made again')
+      await locker.query('COMMIT')
+      expect(await claim).toEqual([])
+    } finally {
+      await locker.end()
+    }
+  })
+})
+
+test('a send announces itself only when somebody waits', async () => {
+  const url = inject('postgres18')
+  const engine = await openEngine(url)
+  const queue = newName('quiet')
+  await engine.createQueue(queue)
+  const { default: pg } = await import('pg')
+  const listener = new pg.Client({ connectionString: url })
+  await listener.connect()
+  const heard: (string | undefined)[] = []
+  listener.on('notification', ({ payload }) => heard.push(payload))
+  await listener.query(`LISTEN "tidings.${queue}"`)
+  try {
+    await engine.send(queue, [message()], null)
+    // A round trip later a notification would have come.
+    await listener.query('SELECT 1')
+    expect(heard).toEqual([])
+
+    const watch = await engine.watch(queue, () => {})
+    await engine.send(queue, [message()], null)
+    await engine.send(queue, [message({ delayMs: 5_000 })], null)
+    await until(() => heard.length === 2, 'both sends were announced')
+    expect(heard[0]).toBe('0')
+    expect(Number(heard[1])).toBeGreaterThan(4_000)
+
+    watch.close()
+    await until(async () => {
+      heard.length = 0
+      await engine.send(queue, [message()], null)
+      await listener.query('SELECT 1')
+      return heard.length === 0
+    }, 'sends are quiet again')
+  } finally {
+    await listener.end()
+    await engine.dropQueue(queue)
+    await engine.close()
+  }
+})

@@ -1,0 +1,169 @@
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
+import { claimAll, message, newDatabase, newName, openEngine, query } from './support.ts'
+
+// Sharing queues with other clients of PGMQ, by the statements that their functions make.
+describe.each(['postgres15', 'postgres18'] as const)('peers on %s', (server) => {
+  let url: string
+  let drop: () => Promise<void>
+  let engine: PostgresEngine
+  let queue: string
+
+  beforeAll(async () => {
+    ;({ url, drop } = await newDatabase(inject(server)))
+    // As PGMQ 1.5 leaves it: no last_read_at, an index on vt, the name in the case that was given.
+    await query(
+      url,
+      `CREATE SCHEMA pgmq;
+      CREATE TABLE pgmq.meta (queue_name varchar UNIQUE NOT NULL, is_partitioned boolean NOT NULL,
+        is_unlogged boolean NOT NULL, created_at timestamptz DEFAULT now() NOT NULL);
+      CREATE TABLE pgmq.q_old (msg_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, read_ct int DEFAULT 0 NOT NULL,
+        enqueued_at timestamptz DEFAULT now() NOT NULL, vt timestamptz NOT NULL, message jsonb, headers jsonb);
+      CREATE INDEX q_old_vt_idx ON pgmq.q_old (vt);
+      CREATE TABLE pgmq.a_old (msg_id bigint PRIMARY KEY, read_ct int DEFAULT 0 NOT NULL,
+        enqueued_at timestamptz DEFAULT now() NOT NULL, archived_at timestamptz DEFAULT now() NOT NULL,
+        vt timestamptz NOT NULL, message jsonb, headers jsonb);
+      INSERT INTO pgmq.meta (queue_name, is_partitioned, is_unlogged) VALUES ('Old', false, false)`,
+    )
+    engine = await openEngine(url)
+    queue = newName('shared')
+    await engine.createQueue(queue)
+  })
+  afterAll(async () => {
+    await engine.close()
+    await drop()
+  })
+
+  const insert = (table: string, body: unknown, headers: unknown = null, vt = 'now()') =>
+    query(url, `INSERT INTO pgmq.${table} (vt, message, headers) VALUES (${vt}, $1, $2) RETURNING msg_id`, [
+      body === undefined ? null : JSON.stringify(body),
+      headers === null ? null : JSON.stringify(headers),
+    ])
+
+  test('read what we send, as an envelope in snake_case', async () => {
+    await engine.send(queue, [message({ meta: { queue_name: queue, correlation_id: 'c-1' }, headers: { h: 1 } })], null)
+    const [row] = await query(url, `SELECT message, headers, read_ct FROM pgmq.q_${queue}`)
+    expect(row).toEqual({
+      message: { data: { name: 'Ada' }, meta: { queue_name: queue, correlation_id: 'c-1' } },
+      headers: { h: 1 },
+      read_ct: 0,
+    })
+    await engine.purgeQueue(queue)
+  })
+
+  test('send any body, which is read as data; an envelope is taken apart', async () => {
+    const bodies = [
+      { data: 1, meta: { a: 2 } },
+      { data: 1, meta: {}, more: 1 },
+      { meta: {} },
+      'text',
+      [1],
+      null,
+      undefined,
+    ]
+    for (const body of bodies) await insert(`q_${queue}`, body)
+    const read = await claimAll(engine, queue)
+    expect(read.map(({ data, meta }) => [JSON.parse(data), meta])).toEqual([
+      [1, { a: 2 }],
+      [{ data: 1, meta: {}, more: 1 }, {}],
+      [{ meta: {} }, {}],
+      ['text', {}],
+      [[1], {}],
+      [null, {}],
+      [null, {}],
+    ])
+    await engine.purgeQueue(queue)
+  })
+
+  test('send integers beyond 2^53 that come through exact', async () => {
+    await query(url, `INSERT INTO pgmq.q_${queue} (vt, message) VALUES (now(), '{"n": 9007199254740993}')`)
+    const [read] = await claimAll(engine, queue)
+    expect(read?.data).toBe('{"n": 9007199254740993}')
+    await engine.purgeQueue(queue)
+  })
+
+  test('delay messages in the table itself, behind our mark, and they are found when due', async () => {
+    await insert(`q_${queue}`, 'late', null, "now() + interval '100 ms'")
+    for (let round = 0; round < 3; round++) {
+      await engine.send(queue, [message()], null)
+      const [read] = await claimAll(engine, queue)
+      await engine.settle(queue, [{ kind: 'delete', id: read!.id, receipt: read!.receipt! }])
+    }
+    const { nextDueMs } = await engine.claim(queue, { limit: 1, leaseMs: 1_000, ids: null })
+    expect(nextDueMs).toBeGreaterThanOrEqual(0)
+    await new Promise((resolve) => setTimeout(resolve, nextDueMs! + 1))
+    expect((await claimAll(engine, queue)).map(({ data }) => data)).toEqual(['"late"'])
+    await engine.purgeQueue(queue)
+  })
+
+  test('that settle what we have in hand end our lease', async () => {
+    await engine.send(queue, [message(), message()], null)
+    const [deleted, hidden] = await claimAll(engine, queue)
+    await query(url, `DELETE FROM pgmq.q_${queue} WHERE msg_id = $1`, [deleted!.id])
+    await query(url, `UPDATE pgmq.q_${queue} SET vt = now() + interval '1 h' WHERE msg_id = $1`, [hidden!.id])
+    const settlements = [deleted!, hidden!].map(({ id, receipt }) => ({
+      kind: 'delete' as const,
+      id,
+      receipt: receipt!,
+    }))
+    expect(await engine.settle(queue, settlements)).toEqual([
+      { settled: false, newId: null },
+      { settled: false, newId: null },
+    ])
+    await engine.purgeQueue(queue)
+  })
+
+  test('see long delays only when they are due: until then the message is in a place of our own', async () => {
+    await engine.send(queue, [message({ delayMs: 60_000 }), message({ delayMs: 61_000 })], null)
+    expect(await query(url, `SELECT count(*)::int FROM pgmq.q_${queue}`)).toEqual([{ count: 1 }])
+    expect(await query(url, 'SELECT count(*)::int FROM tidings.delayed WHERE queue_name = $1', [queue])).toEqual([
+      { count: 1 },
+    ])
+    await query(url, "UPDATE tidings.delayed SET due = now() - interval '1 s'")
+    await engine.maintain()
+    expect(await query(url, `SELECT count(*)::int FROM pgmq.q_${queue} WHERE vt <= now()`)).toEqual([{ count: 1 }])
+    await engine.purgeQueue(queue)
+  })
+
+  test('bring queues of older layouts, which we use by the names of their columns', async () => {
+    expect((await engine.listQueues()).map((info) => info.queue)).toContain('old')
+    expect(await engine.createQueue('old')).toBe(false)
+    await insert('q_old', { a: 1 })
+    await engine.send('old', [message(), message(), message({ delayMs: 20 }), message({ orderingKey: 'k' })], null)
+    await new Promise((resolve) => setTimeout(resolve, 25))
+    const read = await claimAll(engine, 'old')
+    expect(read).toHaveLength(5)
+    for (const { readCount, firstReadAt } of read) {
+      expect(readCount).toBe(1)
+      expect(firstReadAt).not.toBeNull()
+    }
+    const end = (index: number) => ({ id: read[index]!.id, receipt: read[index]!.receipt! })
+    const settled = await engine.settle('old', [
+      { ...end(0), kind: 'archive', meta: { done: true } },
+      { ...end(1), kind: 'move', to: queue, delayMs: 0, meta: {} },
+      { ...end(2), kind: 'release', delayMs: 0, meta: {}, uncount: false },
+      { ...end(3), kind: 'release', delayMs: 20, meta: {}, uncount: false },
+      { ...end(4), kind: 'delete' },
+    ])
+    expect(settled.every((one) => one.settled)).toBe(true)
+    await new Promise((resolve) => setTimeout(resolve, 25))
+    const again = await claimAll(engine, 'old')
+    expect(again.map(({ readCount, firstReadAt }) => [readCount, firstReadAt])).toEqual(
+      [read[2]!, read[3]!].map(({ firstReadAt }) => [2, firstReadAt]),
+    )
+    expect(await engine.peek('old', { place: 'archived', limit: 1, afterId: null, ids: null })).toHaveLength(1)
+    expect(await engine.stats('old')).toMatchObject({ leased: 2, archived: 1 })
+    expect(await engine.pop(queue, 1)).toHaveLength(1)
+  })
+
+  test('drop queues without us, and nothing of ours stays behind', async () => {
+    const gone = newName('gone')
+    await engine.createQueue(gone)
+    await engine.send(gone, [message({ delayMs: 3_600_000, uniqueTarget: 't' })], null)
+    await query(url, `DROP TABLE pgmq.q_${gone}, pgmq.a_${gone}; DELETE FROM pgmq.meta WHERE queue_name = '${gone}'`)
+    await expect(engine.send(gone, [message()], null)).rejects.toMatchObject({ code: 'QUEUE_NOT_FOUND' })
+    await engine.maintain()
+    for (const table of ['queue', 'delayed', 'dedup'])
+      expect(await query(url, `SELECT FROM tidings.${table} WHERE queue_name = '${gone}'`)).toEqual([])
+  })
+})

@@ -1,0 +1,83 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync } from 'node:fs'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { Bus } from '../../src/bus.ts'
+import { unpackDebian } from '../support/debian.ts'
+import { freePort } from '../support/postgres.ts'
+import { newName, openEngine, query, until } from './support.ts'
+
+// PgBouncer in transaction mode: every transaction may get another server connection.
+let stop: () => Promise<void>
+let url: string
+
+beforeAll(async () => {
+  const { root, libraryPath } = await unpackDebian(['pgbouncer', 'libc-ares2', 'libevent-2.1-7'], 'usr/sbin/pgbouncer')
+  const directory = await mkdtemp(join(tmpdir(), 'tidings-pgbouncer-'))
+  chmodSync(directory, 0o755)
+  const server = new URL(inject('postgres18'))
+  const port = await freePort()
+  const file = join(directory, 'pgbouncer.ini')
+  await writeFile(
+    file,
+    `[databases]
+tidings = host=${server.hostname} port=${server.port} dbname=tidings user=tidings
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = ${port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 4
+`,
+  )
+  const asRoot = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
+  const pooler = spawn(join(root, 'usr/sbin/pgbouncer'), [file], {
+    stdio: 'ignore',
+    env: { ...process.env, LD_LIBRARY_PATH: libraryPath },
+    ...asRoot,
+  })
+  url = `postgres://tidings@127.0.0.1:${port}/tidings`
+  stop = async () => {
+    const ended = once(pooler, 'exit')
+    if (pooler.exitCode === null && pooler.kill()) await ended
+    await rm(directory, { recursive: true, force: true })
+  }
+  await until(
+    () =>
+      query(url, 'SELECT 1').then(
+        () => true,
+        () => false,
+      ),
+    'the pooler answers',
+  )
+}, 120_000)
+afterAll(() => stop?.())
+
+test('behind a transaction pooler everything works; new messages are found by polling', async () => {
+  const bus = new Bus(await openEngine(url))
+  const queue = bus.queue(newName('pooled'))
+  try {
+    expect(await bus.diagnose()).toContainEqual(expect.objectContaining({ check: 'wake-up', level: 'warning' }))
+    const handled: unknown[] = []
+    const worker = queue.work(({ data }) => {
+      handled.push(data)
+    })
+    await Promise.all(Array.from({ length: 50 }, (_, index) => queue.send(index)))
+    await queue.send('delayed', { delay: '100ms' })
+    await until(() => handled.length === 51, 'all were handled')
+    expect(new Set(handled).size).toBe(51)
+
+    // Everybody sleeps now, and a send is found all the same.
+    await queue.send('later')
+    await until(() => handled.length === 52, 'the late one was handled')
+    await worker.stop()
+    expect(await queue.stats()).toMatchObject({ ready: 0, leased: 0, delayed: 0 })
+  } finally {
+    await queue.drop()
+    await bus.close()
+  }
+})
