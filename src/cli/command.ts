@@ -1,14 +1,8 @@
 import { Argument, Command } from 'commander'
 import { checkQueueName } from '../name.ts'
 
-/** Flags of every command. */
-export interface GlobalFlags {
-  readonly url?: string
-  readonly json?: boolean
-}
-
-/** What the user gave by flags, under the names of the flags in camelCase. */
-export type Given = Readonly<Record<string, unknown>> & GlobalFlags
+/** What the user gave by flags, under the names of the flags in camelCase. Two of them every command has. */
+export type Given = Readonly<Record<string, unknown>> & { readonly url?: string; readonly json?: boolean }
 
 export function command(name: string, summary: string, ...examples: [string, ...string[]]): Command {
   return group(name, summary).addHelpText('after', exampleText(examples))

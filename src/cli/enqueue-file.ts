@@ -25,13 +25,12 @@ export async function enqueueFile(context: Context, queue: string, path: string,
 
   const upload = new Upload((await context.connect()).queue(queue), options)
   const progress = new Progress(input.size, !out.json)
-  const skipped: number[] = []
+  let skipped = 0
   try {
     for await (const line of readJsonLines(input.open(), (bytes) => progress.read(bytes))) {
       if ('data' in line) await upload.add(line)
       else if (!skipInvalid) throw atLine(line, path, upload.sent)
-      else if (skipped.push(line.number) <= namedLines)
-        out.note(`left out line ${line.number}: ${printable(line.broken.message)}`)
+      else if (++skipped <= namedLines) out.note(`left out line ${line.number}: ${printable(line.broken.message)}`)
       progress.draw(upload.sent)
     }
     await upload.flush()
@@ -39,11 +38,8 @@ export async function enqueueFile(context: Context, queue: string, path: string,
     progress.clear()
   }
   const { sent, duplicates } = upload
-  out.result({ queue, sent, duplicates, skipped: skipped.length }, () => {
-    const others = [
-      duplicates && count(duplicates, 'duplicate'),
-      skipped.length && `${count(skipped.length, 'line')} left out`,
-    ]
+  out.result({ queue, sent, duplicates, skipped }, () => {
+    const others = [duplicates && count(duplicates, 'duplicate'), skipped && `${count(skipped, 'line')} left out`]
     const aside = others.filter(Boolean).join(', ')
     return `enqueued ${count(sent, 'message')} in ${queue}${aside && ` (${aside})`}`
   })

@@ -23,7 +23,7 @@ export class Output {
   }
 }
 
-let onClosed = () => process.exit(0)
+let onClosed: () => void = () => process.exit(0)
 
 /** A reader that has seen enough (`| head -1`) is no error. */
 export function guardOutput(): void {
@@ -36,7 +36,7 @@ export function guardOutput(): void {
 
 /** What to do instead of ending at once when nobody reads the output any more. */
 export function whenOutputCloses(stop: () => void): void {
-  onClosed = stop as () => never
+  onClosed = stop
 }
 
 const bigintMark = '\u0000bigint:'

@@ -27,6 +27,7 @@ export function program(): Command {
   return addGlobalFlags(root)
     .version(version(), '-V, --version', 'Prints the version.')
     .enablePositionalOptions()
+    .helpCommand('help [command]', 'Shows the help of a command.')
     .addHelpText('after', `${exampleText(examples)}\n\n${whereTheUrlComesFrom}`)
 }
 

@@ -1,3 +1,4 @@
+import { systemClock, type Timer } from '../clock.ts'
 import { type Duration, toMilliseconds } from '../duration.ts'
 import type { Worker } from '../worker/worker.ts'
 import { whenOutputCloses } from './output.ts'
@@ -9,7 +10,7 @@ export class StopOrders {
   readonly #deadline: Duration | undefined
   readonly #say: (text: string) => void
   #workers: readonly Worker[] = []
-  #timer: NodeJS.Timeout | undefined
+  #timer: Timer | undefined
   #signals = 0
   #failure: { readonly error: unknown } | undefined
 
@@ -24,7 +25,7 @@ export class StopOrders {
     process.on('uncaughtException', this.#onUncaught)
     whenOutputCloses(() => this.#stop(this.#deadline))
     if (maxRuntime !== undefined)
-      this.#timer = setTimeout(() => this.#stop(this.#deadline), toMilliseconds(maxRuntime, '--max-runtime'))
+      this.#timer = systemClock.after(toMilliseconds(maxRuntime, '--max-runtime'), () => this.#stop(this.#deadline))
     if (this.#failure) this.#stop(this.#deadline)
   }
 
@@ -36,7 +37,7 @@ export class StopOrders {
 
   /** @throws what the work failed of */
   end(): void {
-    clearTimeout(this.#timer)
+    this.#timer?.cancel()
     for (const signal of signals) process.off(signal, this.#onSignal)
     process.off('uncaughtException', this.#onUncaught)
     if (this.#failure) throw this.#failure.error
