@@ -10,3 +10,18 @@ export { Message, type MessageMeta, StoredCopy } from './message.ts'
 export { Queue } from './queue.ts'
 export type { Logger } from './queue-access.ts'
 export type { PeekOptions, PopOptions, QueueOptions, ReadOptions, SendEntry, SendOptions } from './queue-options.ts'
+export { type Backoff, exponential, fixed, linear } from './worker/backoff.ts'
+export type { ConsumeOptions } from './worker/consumer.ts'
+export { archive, deadLetter, done, Outcome, retry, snooze } from './worker/outcome.ts'
+export {
+  type BatchContext,
+  type BatchHandler,
+  type BatchWorkOptions,
+  type Handler,
+  type HandlerContext,
+  type StopOptions,
+  Worker,
+  type WorkerEvent,
+  type WorkerStats,
+  type WorkOptions,
+} from './worker/worker.ts'
