@@ -31,6 +31,7 @@ const literal = (value) => JSON.stringify(value, null, 2)
 const generated = `// Made by scripts/embed-sql.mjs from the .sql files; do not edit.
 export const migrations = ${literal(folder('migrations'))} as const
 export const functions = ${literal(folder('functions'))} as const
+export const pgmqFunctions = ${literal(folder('pgmq'))} as const
 export const statements = ${literal(statements())} as const
 `
 

@@ -89,10 +89,16 @@ describe.each(['postgres15', 'postgres18'] as const)('peers on %s', (server) => 
       const [read] = await claimAll(engine, queue)
       await engine.settle(queue, [{ kind: 'delete', id: read!.id, receipt: read!.receipt! }])
     }
-    const { nextDueMs } = await engine.claim(queue, { limit: 1, leaseMs: 1_000, ids: null })
-    expect(nextDueMs).toBeGreaterThanOrEqual(0)
-    await new Promise((resolve) => setTimeout(resolve, nextDueMs! + 1))
-    expect((await claimAll(engine, queue)).map(({ data }) => data)).toEqual(['"late"'])
+    // Only by looking when we are told to.
+    const found: string[] = []
+    while (found.length === 0) {
+      const { messages, nextDueMs } = await engine.claim(queue, { limit: 1, leaseMs: 1_000, ids: null })
+      found.push(...messages.map(({ data }) => data))
+      if (found.length > 0) break
+      expect(nextDueMs).not.toBeNull()
+      await new Promise((resolve) => setTimeout(resolve, nextDueMs!))
+    }
+    expect(found).toEqual(['"late"'])
     await engine.purgeQueue(queue)
   })
 

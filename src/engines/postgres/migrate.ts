@@ -1,12 +1,14 @@
 import { createHash } from 'node:crypto'
 import { isTidingsError, TidingsError } from '../../errors.ts'
 import type { Driver } from './driver.ts'
-import { functions, migrations } from './sql.gen.ts'
+import { functions, migrations, pgmqFunctions } from './sql.gen.ts'
 
 type Query = (text: string, values?: readonly unknown[]) => Promise<readonly Record<string, unknown>[]>
 
 const newest = migrations.length
-const fingerprint = createHash('sha256').update(JSON.stringify(functions)).digest('hex')
+const fingerprint = createHash('sha256')
+  .update(JSON.stringify([functions, pgmqFunctions]))
+  .digest('hex')
 
 /**
  * Brings the schema up to date, in one transaction, from however many processes at once: the first does it, the others
@@ -57,6 +59,11 @@ async function install(query: Query): Promise<void> {
   for (const { sql } of functions) await query(sql)
   // What is granted to everybody by default is taken back before anybody else can see it.
   await query('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA tidings FROM PUBLIC')
+  const [schema] = await query("SELECT obj_description('pgmq'::regnamespace) LIKE '%by Tidings' AS ours")
+  if (schema?.ours) {
+    for (const { sql } of pgmqFunctions) await query(sql)
+    await query('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgmq FROM PUBLIC')
+  }
   for (const [index, { name }] of migrations.entries())
     await query(
       `INSERT INTO tidings.migration (version, name, fingerprint) VALUES ($1, $2, $3)

@@ -7,6 +7,8 @@ BEGIN
   END IF;
 
   CREATE SCHEMA IF NOT EXISTS pgmq;
+  -- By this comment we know later that its functions are ours to provide.
+  COMMENT ON SCHEMA pgmq IS 'PGMQ''s tables and functions, by Tidings';
 
   CREATE TABLE pgmq.meta (
     queue_name varchar UNIQUE NOT NULL,
