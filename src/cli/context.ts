@@ -41,9 +41,10 @@ async function open({ url, source }: Target): Promise<Bus> {
   try {
     return await connect(url)
   } catch (error) {
-    // Where a wrong URL comes from is half of its remedy.
     if (!isTidingsError(error) || source === '--url') throw error
     const { code, message, cause, details } = error
+    // Where a wrong URL comes from is half of its remedy.
+    if (code !== 'CONNECTION_FAILED' && code !== 'URL_INVALID') throw error
     throw new TidingsError(code, message, { cause, details, hint: `${error.hint} (The URL comes from ${source}.)` })
   }
 }

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { register } from 'node:module'
-import { sep } from 'node:path'
+import { dirname, join, sep } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { isTidingsError, TidingsError } from '../errors.ts'
 import { describeError } from '../message-error.ts'
@@ -8,13 +8,29 @@ import { type HandlerFile, type Problem, showPath } from './files.ts'
 
 const loadingTimeoutMs = 30_000
 
-let typesAreStripped = Boolean((process.features as { typescript?: unknown }).typescript)
+let hooked = false
 
-/** Sees to it that `.ts` modules can be imported from now on. */
-export function allowTypeScript(): void {
-  if (typesAreStripped) return
-  typesAreStripped = true
+/**
+ * Sees to it that the `.ts` modules of a folder can be imported. Where Node strips types itself that is left to it,
+ * unless package.json calls the modules CommonJS (`npm init` does): Node would refuse their imports and exports.
+ */
+export async function allowTypeScript(folder: string): Promise<void> {
+  if (hooked || (stripsTypes() && (await packageType(folder)) !== 'commonjs')) return
+  hooked = true
   register(new URL('./strip-types.js', import.meta.url))
+}
+
+const stripsTypes = () => Boolean((process.features as { typescript?: unknown }).typescript)
+
+/** `type` of the nearest package.json. */
+async function packageType(folder: string): Promise<unknown> {
+  const text = await readFile(join(folder, 'package.json'), 'utf8').catch(() => undefined)
+  if (text === undefined) return folder === dirname(folder) ? undefined : packageType(dirname(folder))
+  try {
+    return (JSON.parse(text) as { type?: unknown } | null)?.type
+  } catch {
+    return undefined
+  }
 }
 
 /** @returns what the module exports, or what went wrong while it was loaded */
@@ -52,7 +68,7 @@ async function explain(error: unknown, file: HandlerFile): Promise<Problem> {
 
 function commonJsAdvice(message: string): string {
   return /Unexpected token 'export'|Cannot use import statement outside/.test(message)
-    ? ` ("type" in package.json is not "module": change that, or name the file .mjs or .mts)`
+    ? ` ("type" in package.json is not "module": change that, or name the file .mjs)`
     : ''
 }
 

@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import { isTidingsError, show, TidingsError } from '../errors.ts'
 import type { Message, StoredCopy } from '../message.ts'
 import { parseOptions } from '../options.ts'
@@ -30,7 +31,7 @@ export async function loadHandlers(
 ): Promise<{ handlers: HandlerModule[]; broken: string[] }> {
   const wanted = options.queues?.length ? new Set(options.queues) : null
   const { files, problems } = await findHandlerFiles(folder, wanted)
-  if (files.some(({ realPath }) => realPath.endsWith('ts'))) allowTypeScript()
+  if (files.some(({ realPath }) => realPath.endsWith('ts'))) await allowTypeScript(resolve(folder))
 
   const handlers: HandlerModule[] = []
   for (const file of files) {

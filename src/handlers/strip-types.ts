@@ -1,20 +1,17 @@
 import { readFile } from 'node:fs/promises'
 import type { LoadHook } from 'node:module'
-import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { transformSync } from '@swc/wasm-typescript'
 
 /**
- * A module hook for versions of Node that do not strip types themselves. It uses the stripper that Node is built
- * with, so the result is the same: types become blanks, and every line and column stays where it was.
+ * A module hook, for where Node does not strip types itself or would take the modules for CommonJS. It uses the
+ * stripper that Node is built with, so the result is the same: types become blanks, and every line and column stays
+ * where it was. `.ts` is always an ES module, whatever package.json says.
  */
 export const load: LoadHook = async (url, context, nextLoad) => {
-  const extension = url.startsWith('file:') ? /\.m?ts$/.exec(new URL(url).pathname)?.[0] : undefined
-  if (extension === undefined) return nextLoad(url, context)
+  if (!url.startsWith('file:') || !/\.m?ts$/.test(new URL(url).pathname)) return nextLoad(url, context)
   const file = fileURLToPath(url)
-  const source = stripTypes(await readFile(file, 'utf8'), file)
-  const format = extension === '.ts' && (await packageType(file)) === 'commonjs' ? 'commonjs' : 'module'
-  return { format, source, shortCircuit: true }
+  return { format: 'module', source: stripTypes(await readFile(file, 'utf8'), file), shortCircuit: true }
 }
 
 /** What the stripper throws: a plain object. */
@@ -33,22 +30,5 @@ function stripTypes(source: string, file: string): string {
     // The place comes first, as in Node's own.
     error.stack = `${file}:${startLine}\n${snippet}\n${error.stack}`
     throw error
-  }
-}
-
-/** `type` of the nearest package.json, which decides for files named `.ts`, as it does for `.js`. */
-async function packageType(file: string): Promise<unknown> {
-  for (let folder = dirname(file); ; folder = dirname(folder)) {
-    const text = await readFile(join(folder, 'package.json'), 'utf8').catch(() => undefined)
-    if (text !== undefined) return parse(text)?.type
-    if (folder === dirname(folder)) return undefined
-  }
-}
-
-function parse(text: string): { type?: unknown } | undefined {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
   }
 }

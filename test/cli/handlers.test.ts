@@ -180,13 +180,17 @@ describe('handler modules', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: 'handling a, c, d, e, f, g.v2, h until there is no more\n' })
   })
 
-  it('in a package of CommonJS say so', async () => {
-    write('commonjs/package.json', '{"type":"commonjs"}')
-    write('commonjs/a.ts', good)
-    const { code, stderr } = await load('commonjs')
-    expect(code).toBe(2)
-    expect(stderr).toContain(
-      `commonjs/a.ts:1: Unexpected token 'export' ("type" in package.json is not "module": change that, or name the file .mjs or .mts)`,
+  it('are ES modules in TypeScript also where npm init made a package of CommonJS; JavaScript is told so', async () => {
+    write('commonjs/package.json', '{ "name": "x", "type": "commonjs" }')
+    write('commonjs/typed/a.ts', "import { b } from './lib/b.ts'\nexport const handle = (): number => b\n")
+    write('commonjs/typed/lib/b.ts', 'export const b: number = 1\n')
+    const { code, stderr } = await load('commonjs/typed')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: 'handling a until there is no more\n' })
+    write('commonjs/plain/a.js', good)
+    const plain = await load('commonjs/plain')
+    expect(plain.code).toBe(2)
+    expect(plain.stderr).toContain(
+      `commonjs/plain/a.js:1: Unexpected token 'export' ("type" in package.json is not "module": change that, or name the file .mjs)`,
     )
   })
 })
