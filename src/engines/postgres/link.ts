@@ -1,4 +1,4 @@
-import type { Client } from 'pg'
+import type { Client, QueryConfig, QueryResult } from 'pg'
 import { sleep, systemClock } from '../../clock.ts'
 import type { Driver } from './driver.ts'
 import { toTidingsError } from './errors.ts'
@@ -31,6 +31,7 @@ export class Link {
   readonly #listening = new Set<string>()
   readonly #waiting = new Map<string, Promise<void>>()
   readonly #heartbeat: NodeJS.Timeout
+  #last: Promise<unknown> = Promise.resolve()
   #over = false
 
   static async open(driver: Driver, events: LinkEvents): Promise<Link> {
@@ -68,6 +69,8 @@ export class Link {
     }
     const started = this.#ask(queue, statements.startWaiting)
     const waiting = started.then(() => {})
+    // Whoever comes next may await it, or nobody.
+    waiting.catch(() => {})
     this.#waiting.set(queue, waiting)
     const writers = parseList((await started)?.writers)
     if (writers.length > 0) void this.#follow(queue, waiting, writers)
@@ -75,7 +78,7 @@ export class Link {
 
   async #ask(queue: string, statement: string): Promise<Record<string, unknown> | undefined> {
     try {
-      const [, { rows }] = await Promise.all([this.#listen(queue), this.#client.query(statement, [queue])])
+      const [, { rows }] = await Promise.all([this.#listen(queue), this.#query(statement, [queue])])
       return rows[0]
     } catch (error) {
       const typed = toTidingsError(error, 'the listening connection', 'CONNECTION_LOST')
@@ -94,9 +97,9 @@ export class Link {
     for (let pauseMs = firstLookMs; open.length > 0; pauseMs = Math.min(pauseMs * 2, longestLookMs)) {
       await sleep(systemClock, pauseMs)
       if (this.#over || this.#waiting.get(queue) !== waiting) return
-      const { rows } = await this.#client
-        .query(statements.stillOpen, [JSON.stringify(open)])
-        .catch(() => ({ rows: [{ writers: null }] }))
+      const { rows } = await this.#query(statements.stillOpen, [JSON.stringify(open)]).catch(() => ({
+        rows: [{ writers: null }],
+      }))
       const left = parseList(rows[0].writers)
       if (left.length < open.length) this.#events.notified(queue, 0)
       open = left
@@ -107,13 +110,13 @@ export class Link {
     if (this.#listening.has(queue)) return
     this.#listening.add(queue)
     // Names of queues have no quotes. The second channel is that of PGMQ's own insert trigger, where it is enabled.
-    await this.#client.query(`LISTEN "tidings.${queue}"; LISTEN "pgmq.q_${queue}.INSERT"`)
+    await this.#query(`LISTEN "tidings.${queue}"; LISTEN "pgmq.q_${queue}.INSERT"`)
   }
 
   /** Does not wait: a late announcement does no harm. The connection carries its statements out in order. */
   stopWaiting(queue: string): void {
     if (!this.#waiting.delete(queue)) return
-    this.#client.query(statements.stopWaiting, [queue]).catch(() => this.#end())
+    this.#query(statements.stopWaiting, [queue]).catch(() => this.#end())
   }
 
   async close(): Promise<void> {
@@ -127,8 +130,19 @@ export class Link {
       for (const queue of this.#waiting.keys()) this.#events.notified(queue, 0)
       return
     }
-    const config = { text: 'SELECT 1', query_timeout: heartbeatTimeoutMs }
-    this.#client.query(config).catch(() => this.#end())
+    this.#query('SELECT 1').catch(() => this.#end())
+  }
+
+  /** One statement after the other, as `pg` wants it. One that hangs ends by its timeout, and with it the link. */
+  #query(text: string, values: readonly unknown[] = []): Promise<QueryResult> {
+    const config: QueryConfig & { query_timeout: number } = {
+      text,
+      values: [...values],
+      query_timeout: heartbeatTimeoutMs,
+    }
+    const result = this.#last.then(() => this.#client.query(config))
+    this.#last = result.catch(() => {})
+    return result
   }
 
   #end(): void {
