@@ -15,7 +15,7 @@ beforeAll(async () => {
 function atTerminal(args: string, answer: string): Promise<{ code: number | null; screen: string }> {
   const command = `'${process.execPath}' '${main}' ${args}`
   const { PATH = '', HOME = '' } = process.env
-  const child = spawn('script', ['-qec', command, '/dev/null'], {
+  const child = spawn('sh', ['-c', 'exec script -qec "$0" /dev/null', command], {
     cwd: folder,
     env: { PATH, HOME, NO_COLOR: '1', TERM: 'xterm', ...env },
   })
