@@ -38,8 +38,8 @@ export interface Postmaster {
   readonly port: number
   /** '' if it listens on TCP only. */
   readonly socketDirectory: string
-  /** Whether it takes connections; not yet while it starts or recovers from a crash. */
-  readonly ready: boolean
+  /** It takes connections when `ready`; not yet while it starts or recovers from a crash, and no more while it stops. */
+  readonly status: 'starting' | 'ready' | 'stopping'
 }
 
 /** How long a server may take to start (it may have to recover from a crash) or to stop. */
@@ -90,8 +90,10 @@ export class Cluster {
   async start(): Promise<Postmaster> {
     const deadline = performance.now() + patienceMs
     for (;;) {
-      const running = await this.postmaster()
-      if (running) return running.ready ? running : await this.#untilReady(running.pid)
+      const running = await this.#settled()
+      if (running?.status === 'ready') return running
+      // Told to stop, it may wait for its clients as long as they like.
+      if (running) await this.stop()
       await this.endOrphans()
       const output = await this.#attempt()
       if (typeof output !== 'string') return output
@@ -150,7 +152,7 @@ export class Cluster {
     }
     const ready = await poll(async () => {
       const found = await readPidFile(dataDirectory)
-      return ended !== undefined || (found?.pid === child.pid && found?.ready ? found : undefined)
+      return ended !== undefined || (found?.pid === child.pid && found?.status === 'ready' ? found : undefined)
     }, patienceMs)
     if (ready === undefined) throw this.#tooSlow(child.pid)
     if (ready !== true) return ready
@@ -202,13 +204,14 @@ export class Cluster {
     }
   }
 
-  async #untilReady(pid: number): Promise<Postmaster> {
-    const ready = await poll(async () => {
-      const found = await this.postmaster()
-      return found?.pid === pid && !found.ready ? undefined : (found ?? 'gone')
+  /** The running server as soon as it no longer starts. */
+  async #settled(): Promise<Postmaster | undefined> {
+    const settled = await poll(async () => {
+      const found = (await this.postmaster()) ?? null
+      return found?.status !== 'starting' && { found }
     }, patienceMs)
-    if (ready === undefined) throw this.#tooSlow(pid)
-    return ready === 'gone' || !ready.ready ? await this.start() : ready
+    if (!settled) throw this.#tooSlow((await this.postmaster())?.pid)
+    return settled.found ?? undefined
   }
 
   #tooSlow(pid: number | undefined): TidingsError {
@@ -285,6 +288,6 @@ async function readPidFile(dataDirectory: string): Promise<Postmaster | undefine
     startedAt: new Date(Number(lines[2]) * 1000),
     port: Number(lines[3]),
     socketDirectory: lines[4] ?? '',
-    ready: lines[7] === 'ready',
+    status: lines[7] === 'ready' || lines[7] === 'stopping' ? lines[7] : 'starting',
   }
 }

@@ -103,7 +103,7 @@ async function ensure(
 /** The server of a place, if it takes connections and a sentinel is in charge of it. */
 async function watchedServer(place: Place): Promise<LocalServer | undefined> {
   const server = await findPostmaster(place.dataDirectory)
-  const about = server?.ready ? await ask(server, 'ensure') : undefined
+  const about = server?.status === 'ready' ? await ask(server, 'ensure') : undefined
   if (!server || !about?.watched) return undefined
   return {
     host: server.socketDirectory,
@@ -169,7 +169,7 @@ export async function localStatus(directory = defaultDirectory): Promise<LocalSt
   const major = place && (await majorVersion(place.dataDirectory))
   if (!place || major === undefined) return { ...nothing, directory: place?.directory ?? resolve(directory) }
   const server = await findPostmaster(place.dataDirectory)
-  const about = server?.ready ? await ask(server, 'status') : undefined
+  const about = server?.status === 'ready' ? await ask(server, 'status') : undefined
   return {
     state: server ? 'running' : 'stopped',
     directory: place.directory,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { chmod, chown, lstat, mkdir, readdir, readFile, realpath, stat, writeFile } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import type { TidingsError } from '../errors.ts'
 import { openingFailed, unavailable } from './failures.ts'
 import { exists, writeWhole } from './files.ts'
@@ -51,9 +51,9 @@ export async function findPlace(directory: string): Promise<Place | undefined> {
 export async function makePlace(directory: string): Promise<Place> {
   const asked = resolve(directory)
   try {
-    const runAs = serverUser()
+    await mkdir(dirname(asked), { recursive: true })
     // What root makes is open, because the server's user has to get through; what is inside is closed.
-    if (await mkdir(asked, { recursive: true })) await chmod(asked, runAs ? 0o755 : 0o700)
+    if (await makeDirectory(asked)) await chmod(asked, serverUser() ? 0o755 : 0o700)
     const real = await realpath(asked)
     await mustBeTrusted(real)
     // Only into a directory of our own, never into one that holds something else.
@@ -138,9 +138,7 @@ function belongsTo(owner: number, path: string, but: string): TidingsError {
 
 /** Makes a directory that only the server's user (and root) can enter; one that somebody else has put there is refused. */
 async function closeToOthers(path: string): Promise<void> {
-  await mkdir(path, { mode: 0o700 }).catch((error) => {
-    if (!hasCode(error, 'EEXIST')) throw openingFailed(error, path)
-  })
+  await makeDirectory(path)
   const found = await lstat(path)
   const self = process.getuid?.()
   const server = serverUser() ?? { uid: self, gid: undefined }
@@ -149,6 +147,17 @@ async function closeToOthers(path: string): Promise<void> {
   }
   if ((found.mode & 0o777) !== 0o700) await chmod(path, 0o700)
   if (found.uid !== server.uid && server.gid !== undefined) await chown(path, server.uid, server.gid)
+}
+
+/** Closed to others. False if it was there. */
+async function makeDirectory(path: string): Promise<boolean> {
+  try {
+    await mkdir(path, { mode: 0o700 })
+    return true
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) return false
+    throw openingFailed(error, path)
+  }
 }
 
 async function writeIfMissing(path: string, text: string): Promise<void> {

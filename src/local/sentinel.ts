@@ -2,7 +2,7 @@ import { readFile, rm } from 'node:fs/promises'
 import type pg from 'pg'
 import { Service } from '../service.ts'
 import { localBinaries } from './binaries.ts'
-import { Cluster, majorVersion, type Postmaster, stopServer } from './cluster.ts'
+import { Cluster, findPostmaster, majorVersion, type Postmaster, stopServer } from './cluster.ts'
 import { unavailable } from './failures.ts'
 import { writeWhole } from './files.ts'
 import { boundLog } from './log-file.ts'
@@ -125,6 +125,7 @@ export class LocalSentinel extends Service {
       try {
         await Promise.all([boundLog(this.#place.serverLog), boundLog(this.#place.sentinelLog)])
         if (await this.#isRemoved()) return this.#abandon(server)
+        await this.#freeStopping()
         const seen = await this.#use()
         if (seen !== undefined && seen !== use.seen) use = { seen, at: performance.now() }
         const idle = performance.now() - use.at >= this.#options.idleAfterMs
@@ -140,6 +141,11 @@ export class LocalSentinel extends Service {
 
   async #isRemoved(): Promise<boolean> {
     return (await majorVersion(this.#place.dataDirectory)) === undefined
+  }
+
+  /** A server that somebody told to stop waits for its clients, of whom we are one. It is started again like any other. */
+  async #freeStopping(): Promise<void> {
+    if ((await findPostmaster(this.#place.dataDirectory))?.status === 'stopping') await this.#session?.end()
   }
 
   /** Another text than the last time if the server was used in between or is in use; undefined without a session. */

@@ -121,6 +121,21 @@ test('a server whose socket was removed gets a new one', async () => {
   )
 })
 
+test('a server that was told to stop and waits for its clients is started again', async () => {
+  const place = newPlace()
+  const server = await ensure(place)
+  const client = await connectTo(server)
+  process.kill(server.pid, 'SIGTERM')
+  await until(
+    () => query(server, 'select 1').catch((error: unknown) => error),
+    (answer) => answer instanceof Error,
+  )
+  const again = await ensure(place)
+  expect(again.pid).not.toBe(server.pid)
+  expect(await query(again, 'select 1 as one')).toEqual([{ one: 1 }])
+  await client.end().catch(() => {})
+})
+
 test('it stops when nobody has used it for some time, not while somebody is connected, and starts again', async () => {
   const place = newPlace()
   const server = await ensureLocal(place, { idleAfterMs: 300 })
