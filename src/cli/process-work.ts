@@ -47,7 +47,8 @@ export async function work(
   orders.end()
 }
 
-const isPassing = (error: unknown) => isTidingsError(error) && error.retryable
+/** A queue that somebody dropped is made again by its worker. */
+const isPassing = (error: unknown) => isTidingsError(error) && (error.retryable || error.code === 'QUEUE_NOT_FOUND')
 
 /** An invalid message is not worth another attempt. */
 function handlerOf({ validate, handle }: HandlerModule): Handler<unknown> {

@@ -113,6 +113,19 @@ describe('process', () => {
     expect(stderr).toContain('error: nobody cares\n')
   })
 
+  it('goes on when its queue is dropped and comes again', async () => {
+    write('dropping/dropped.mjs', 'export const handle = ({ data }) => console.log("did " + data)')
+    const worker = new Tidings(['process', '--handlers', 'dropping'], { env })
+    await worker.until(/handling dropped/)
+    await enqueue('dropped', 1)
+    await worker.until(/did 1/)
+    await run(['queue', 'drop', 'dropped', '--yes'])
+    await enqueue('dropped', 2)
+    await worker.until(/did 2/)
+    worker.child.kill('SIGTERM')
+    expect((await worker.ended).code).toBe(0)
+  })
+
   it('ends although a handler module keeps the process alive', async () => {
     write('alive/alive.mjs', 'setInterval(() => {}, 1000)\nexport const handle = () => {}')
     expect((await run(['process', '--handlers', 'alive', '--once'])).code).toBe(0)
