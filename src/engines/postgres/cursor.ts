@@ -1,7 +1,7 @@
 import type { StoredMessage } from '../../engine.ts'
 
 /** Under load, what lies behind the mark is looked for at least this often… */
-const sweepEveryMs = 1_000
+const sweepEveryMs = 500
 /** …and sweeps may take up this share of the time: a twentieth under load, a tenth when there is nothing else to do. */
 const busyShare = 20
 const idleShare = 10
@@ -11,7 +11,7 @@ const cheapMs = 5
 /**
  * Where one process is in one queue: the low-water mark, and when a sweep behind it is worth its cost. Every claim
  * starts at the mark and so passes over nothing that is leased, delayed or dead. A sweep walks over all of that, so it
- * is done when a claim came back short, at known due times and once a second, but never more often than its last cost
+ * is done when a claim came back short, at known due times and twice a second, but never more often than its last cost
  * allows. Losing this state costs one sweep, no more.
  */
 export class Cursor {
