@@ -1,9 +1,10 @@
-// Writes orders.jsonl, the messages of the demo: node examples/demo/make-orders.mjs
+// Writes orders.jsonl, the messages of the demo: node examples/demo/make-orders.mjs [another file]
 // The same file every time: its chance is a generator with a fixed seed.
 //
 // A line is { queue, data } and options of `send`. `fate` is not sent; it says what the proof expects of the message,
 // where that is not 'handled'.
 import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 
 let state = 2026
 /** From 0 to 1 (mulberry32). */
@@ -138,6 +139,6 @@ function interleave(all) {
 }
 
 const lines = mix(interleave(orders(600)), invoices(850), hires(350, 14))
-const file = new URL('orders.jsonl', import.meta.url)
+const file = process.argv[2] ?? fileURLToPath(new URL('orders.jsonl', import.meta.url))
 writeFileSync(file, lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
-console.log(`${lines.length} lines in ${file.pathname}`)
+console.log(`${lines.length} lines in ${file}`)

@@ -1,0 +1,38 @@
+// Messages for later: node examples/delayed.mjs
+import { connect, snooze } from 'tidings'
+
+const bus = await connect('memory:')
+const reminders = bus.queue('reminders')
+
+const startedAt = Date.now()
+await reminders.send({ text: 'in a moment' }, { delay: '500ms' })
+await reminders.send({ text: 'a moment later' }, { at: new Date(startedAt + 1_000) })
+await reminders.send({ text: 'now' })
+
+// A message that waits can still be cancelled.
+const id = await reminders.send({ text: 'never' }, { delay: '1h' })
+console.log(`cancelled: ${await reminders.cancel(id)}`)
+
+const seconds = () => ((Date.now() - startedAt) / 1000).toFixed(1)
+let asked = false
+const worker = reminders.work(
+  ({ data }) => {
+    if (data.text === 'now' && !asked) {
+      asked = true
+      console.log('now? not yet')
+      return snooze('100ms') // It comes back then; this is no attempt.
+    }
+    console.log(data.text)
+    console.error(`after ${seconds()} s`)
+  },
+  { maxMessages: 4 },
+)
+await worker.finished
+await bus.close()
+
+// Prints:
+// cancelled: true
+// now? not yet
+// now
+// in a moment
+// a moment later
