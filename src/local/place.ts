@@ -59,7 +59,6 @@ export async function makePlace(directory: string): Promise<Place> {
     // Only into a directory of our own, never into one that holds something else.
     if ((await readdir(real)).length === 0) await writeIfMissing(join(real, '.gitignore'), '*\n')
     const place = placeAt(real, await settle(real))
-    await mkdir(place.home, { recursive: true, mode: 0o755 })
     await mustBeOurs(place.dataDirectory)
     await closeToOthers(place.socketDirectory)
     return place
@@ -83,7 +82,7 @@ function placeAt(directory: string, home: string): Place {
 }
 
 /** Inside, or short and elsewhere where the path of the socket would be too long. */
-export function socketDirectoryFor(home: string): string {
+function socketDirectoryFor(home: string): string {
   const inside = join(home, 'run')
   if (Buffer.byteLength(join(inside, socketName)) <= socketPathBytes) return inside
   return `/tmp/tidings-${serverUid()}-${digest(home)}`
@@ -92,6 +91,12 @@ export function socketDirectoryFor(home: string): string {
 /** Decides once where the data of a directory go, and finds them there ever after. */
 async function settle(directory: string): Promise<string> {
   const moved = await movedTo(directory)
+  if (moved !== undefined && !(await exists(moved))) {
+    throw unavailable(`the data of ${directory} were in ${moved}, which is gone`, {
+      details: { directory, home: moved },
+      hint: `Bring it back, or remove ${directory} to begin anew without them.`,
+    })
+  }
   if (moved !== undefined) return moved
   const runAs = serverUser()
   if (!runAs || (await isReachable(directory, runAs))) return directory
@@ -102,6 +107,8 @@ async function settle(directory: string): Promise<string> {
     })
   }
   const home = join(rootsOwn, digest(directory))
+  // Before it is named: from then on, its absence means that data were lost.
+  await mkdir(home, { recursive: true, mode: 0o755 })
   await writeWhole(join(directory, 'place.json'), `${JSON.stringify({ home })}\n`)
   return home
 }
@@ -120,7 +127,7 @@ async function movedTo(directory: string): Promise<string | undefined> {
 async function mustBeTrusted(directory: string): Promise<void> {
   const { uid } = await stat(directory)
   const us = process.getuid?.() ?? uid
-  if (uid !== 0 && uid !== us && uid !== serverUid()) throw belongsTo(uid, directory, `this process runs as user ${us}`)
+  if (uid !== 0 && uid !== us) throw belongsTo(uid, directory, `this process runs as user ${us}`)
 }
 
 async function mustBeOurs(dataDirectory: string): Promise<void> {

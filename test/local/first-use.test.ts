@@ -1,5 +1,5 @@
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type pg from 'pg'
 import { expect, test } from 'vitest'
 import { ensureLocal, localStatus, stopLocal } from '../../src/local/local.ts'
@@ -79,15 +79,20 @@ test('calls of one process at the same time share one start', async () => {
 
 test('an ordinary user gets a server of their own', async () => {
   const home = temporaryDirectory()
+  const asUser = { ...ordinaryUser, cwd: home, env: { PATH: process.env.PATH, HOME: home } }
   const server = await inAnotherProcess<{ dataDirectory: string; pid: number }>(
     `return local.ensureLocal(undefined, { idleAfterMs: 60000 })`,
-    { ...ordinaryUser, cwd: home, env: { PATH: process.env.PATH, HOME: home } },
+    asUser,
   )
   expect(server.dataDirectory).toBe(join(home, '.tidings', 'data'))
   const { uid, mode } = statSync(join(home, '.tidings'))
   expect(uid).toBe(ordinaryUser.uid ?? process.getuid?.())
   expect(mode & 0o777).toBe(0o700)
   expect(processesOf(join(home, '.tidings')).servers).toEqual([server.pid])
+  if (isRoot) await expect(ensure(join(home, '.tidings'))).rejects.toMatchObject({ code: 'LOCAL_UNAVAILABLE' })
+
+  expect(await inAnotherProcess(`return local.stopLocal()`, asUser)).toBe(true)
+  rmSync(join(home, '.tidings'), { recursive: true })
 })
 
 test('who starts it is neither kept alive nor kept from closing its output', async () => {
@@ -111,29 +116,32 @@ test('a directory whose path is too long for a socket', async () => {
   }
 })
 
-test.runIf(isRoot)(
-  'a directory that the unprivileged user cannot reach keeps its data in a place of its own',
-  async () => {
-    const closed = temporaryDirectory()
-    const place = join(closed, '.tidings')
-    chmodSync(closed, 0o700)
-    const server = await ensure(place)
-    try {
-      expect(server.dataDirectory).toMatch(/^\/var\/lib\/tidings\/[0-9a-f]{12}\/data$/)
-      await query(server, 'create table kept (id int)')
-      await stopLocal(place)
-      // Once decided it stays, even if the directory can be reached later.
-      chmodSync(closed, 0o755)
-      const again = await ensure(place)
-      expect(again.dataDirectory).toBe(server.dataDirectory)
-      expect(await query(again, 'select count(*)::int from kept')).toEqual([{ count: 0 }])
-      expect(await localStatus(place)).toMatchObject({ directory: place, dataDirectory: server.dataDirectory })
-    } finally {
-      await stopLocal(place)
-      rmSync(join(server.dataDirectory, '..'), { recursive: true, force: true })
-    }
-  },
-)
+test.runIf(isRoot)('a directory that the server cannot reach keeps its data in a place of its own', async () => {
+  const closed = temporaryDirectory()
+  const place = join(closed, '.tidings')
+  chmodSync(closed, 0o700)
+  const server = await ensure(place)
+  expect(server.dataDirectory).toMatch(/^\/var\/lib\/tidings\/[0-9a-f]{12}\/data$/)
+  await query(server, 'create table kept (id int)')
+  await stopLocal(place)
+
+  // Once decided it stays, even if the directory can be reached later.
+  chmodSync(closed, 0o755)
+  const again = await ensure(place)
+  expect(again.dataDirectory).toBe(server.dataDirectory)
+  expect(await query(again, 'select count(*)::int from kept')).toEqual([{ count: 0 }])
+  expect(await localStatus(place)).toMatchObject({ directory: place, dataDirectory: server.dataDirectory })
+  await stopLocal(place)
+
+  // Lost data are not replaced by an empty database.
+  const home = dirname(server.dataDirectory)
+  rmSync(home, { recursive: true })
+  const error = await ensure(place).catch((reason: unknown) => reason)
+  expect(error).toMatchObject({
+    code: 'LOCAL_UNAVAILABLE',
+    message: `the data of ${place} were in ${home}, which is gone`,
+  })
+})
 
 test('a directory that cannot be made is named', async () => {
   const parent = temporaryDirectory()

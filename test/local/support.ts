@@ -13,6 +13,7 @@ import {
   localStatus,
   stopLocal,
 } from '../../src/local/local.ts'
+import { findPlace } from '../../src/local/place.ts'
 import { poll } from '../../src/local/processes.ts'
 
 export const isRoot = process.getuid?.() === 0
@@ -37,7 +38,11 @@ export function newPlace(): string {
 
 afterEach(async () => {
   for (const directory of made.splice(0)) {
-    await stopLocal(join(directory, '.tidings'))
+    const place = await findPlace(join(directory, '.tidings'))
+    if (place) {
+      await stopLocal(place.directory)
+      await rm(place.home, { recursive: true, force: true, maxRetries: 5 })
+    }
     await rm(directory, { recursive: true, force: true, maxRetries: 5 })
   }
 })
