@@ -1,0 +1,150 @@
+// Writes docs/reference/ from the built code: the option schemas, the error table and the help of the command line.
+// With --check it only tells whether the files are up to date. Run `npm run build` before.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { program } from '../dist/cli/program.js'
+import { connectOptions } from '../dist/connect.js'
+import { listOptions, redriveOptions } from '../dist/dead-letters.js'
+import { errorTable } from '../dist/errors.js'
+import { releaseOptions } from '../dist/message.js'
+import * as queue from '../dist/queue-options.js'
+import { exponentialOptions, linearOptions } from '../dist/worker/backoff.js'
+import { batchWorkOptions, consumeOptions, stopOptions, workOptions } from '../dist/worker/options.js'
+import { retryOptions } from '../dist/worker/outcome.js'
+
+const head = '<!-- Made by scripts/make-reference.mjs from the code; do not edit. -->\n'
+
+const cell = (text) => text.replaceAll('|', '\\|').replaceAll('<', '&lt;')
+
+/** Columns are padded, so that the files read well as text, too. */
+function table(titles, rows) {
+  const all = [titles, ...rows].map((row) => row.map(cell))
+  const widths = titles.map((_, column) => Math.max(3, ...all.map((row) => row[column].length)))
+  const line = (row) => `| ${row.map((text, column) => text.padEnd(widths[column])).join(' | ')} |`
+  return [line(all[0]), line(widths.map((width) => '-'.repeat(width))), ...all.slice(1).map(line)].join('\n')
+}
+
+const typeOf = ({ typeText }) => typeText.replace(`1 to ${Number.MAX_SAFE_INTEGER}`, '1 or more')
+
+function optionTable(schema) {
+  const rows = Object.entries(schema).map(([name, option]) => [
+    `\`${name}\``,
+    typeOf(option),
+    option.defaultText,
+    option.doc,
+  ])
+  return table(['option', 'type', 'default', 'meaning'], rows)
+}
+
+/** What `more` has beside what `base` has. */
+const without = (more, base) => Object.fromEntries(Object.entries(more).filter(([name]) => !Object.hasOwn(base, name)))
+
+const calls = [
+  ['connect(url?, options?)', connectOptions],
+  ['bus.queue(name, options?)', queue.queueOptions],
+  ['queue.send(data, options?)', queue.sendOptionsWithTx],
+  [
+    'queue.sendBatch(entries, options?)',
+    queue.txOption,
+    'Each entry is `{ data }` with any of the options of `send` except `tx`.',
+  ],
+  ['queue.read(options?)', queue.readOptions],
+  ['queue.readById(id, options?)', queue.readByIdOptions],
+  ['queue.pop(options?)', queue.popOptions],
+  ['queue.peek(options?)', queue.peekOptions],
+  ['queue.work(handler, options?)', workOptions],
+  [
+    'queue.workBatch(handler, options?)',
+    without(batchWorkOptions, workOptions),
+    'Beside these, all options of `work`.',
+  ],
+  ['queue.consume(options?)', consumeOptions],
+  ['worker.stop(options?)', stopOptions],
+  ['message.release(options?)', releaseOptions],
+  ['retry(options?)', retryOptions],
+  ['exponential(options?)', exponentialOptions],
+  ['linear(options?)', linearOptions],
+  ['queue.deadLetters.list(options?)', listOptions],
+  ['queue.deadLetters.redrive(options?)', redriveOptions],
+]
+
+function options() {
+  const sections = calls.map(([call, schema, note]) => {
+    const parts = [`## \`${call}\``, ...(note ? [note] : []), optionTable(schema)]
+    return parts.join('\n\n')
+  })
+  return `${head}
+# Options
+
+Every option of every call. A duration is a text like \`'250ms'\`, \`'5s'\`, \`'2m'\`, \`'1h'\`, \`'7d'\`, or a number of
+milliseconds. An option that is \`undefined\` counts as left out; an unknown one is OPTION_UNKNOWN.
+
+${sections.join('\n\n')}
+`
+}
+
+function errors() {
+  const rows = Object.entries(errorTable).map(([code, { hint, retryable, exitCode }]) => [
+    `\`${code}\``,
+    retryable ? 'yes' : 'no',
+    String(exitCode),
+    hint,
+  ])
+  return `${head}
+# Errors
+
+Every error that Tidings raises is a \`TidingsError\` with these fields:
+
+- \`code\`: one of the table below; \`isTidingsError(error, 'DUPLICATE')\` tests for it
+- \`message\`: the field, the value and the rule
+- \`hint\`: what to do about it
+- \`retryable\`: whether the same call may succeed later without any change
+- \`details\`: facts for programs; never a secret
+- \`exitCode\`: that of the command line: 1 it failed, 2 it was asked for wrongly
+
+${table(['code', 'retryable', 'exit code', 'hint'], rows)}
+`
+}
+
+/** The help of a command and of all below it. */
+function helpOf(command, path) {
+  let text = ''
+  command.configureOutput({ getOutHelpWidth: () => 100, writeOut: (part) => (text += part) })
+  command.outputHelp()
+  const own = `${'#'.repeat(path.length > 2 ? 3 : 2)} \`${path.join(' ')}\`\n\n\`\`\`text\n${text.trimEnd()}\n\`\`\``
+  return [own, ...command.commands.flatMap((below) => helpOf(below, [...path, below.name()]))]
+}
+
+function commandLine() {
+  return `${head}
+# Command line
+
+What every command says with \`--help\`. Exit codes: 0 done, 1 failed, 2 asked for wrongly. With \`--json\` results are
+JSON on standard output and errors JSON on standard error.
+
+${helpOf(program(), ['tidings']).join('\n\n')}
+`
+}
+
+const folder = fileURLToPath(new URL('../docs/reference/', import.meta.url))
+const files = { 'options.md': options(), 'errors.md': errors(), 'cli.md': commandLine() }
+
+if (process.argv.includes('--check')) {
+  const stale = Object.entries(files).filter(([name, text]) => read(folder + name) !== text)
+  if (stale.length > 0) {
+    const names = stale.map(([name]) => `docs/reference/${name}`).join(', ')
+    console.error(`out of date: ${names}. Run \`npm run build && node scripts/make-reference.mjs\` and commit it.`)
+    process.exitCode = 1
+  }
+} else {
+  mkdirSync(folder, { recursive: true })
+  for (const [name, text] of Object.entries(files)) writeFileSync(folder + name, text)
+}
+
+function read(path) {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return undefined
+  }
+}
