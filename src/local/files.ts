@@ -1,4 +1,5 @@
-import { open, rename, stat, writeFile } from 'node:fs/promises'
+import { randomUUID } from 'node:crypto'
+import { link, open, rename, stat, unlink, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { openingFailed } from './failures.ts'
 import { hasCode } from './processes.ts'
@@ -16,9 +17,28 @@ export async function exists(path: string): Promise<boolean> {
 
 /** Writes a file that is never seen half written, not even after a power cut. */
 export async function writeWhole(path: string, text: string): Promise<void> {
-  const unfinished = `${path}.${process.pid}`
+  await renameForGood(await writeAside(path, text), path)
+}
+
+/** The same, but false if it is there already: of many who write it, one succeeds. */
+export async function writeOnce(path: string, text: string): Promise<boolean> {
+  const unfinished = await writeAside(path, text)
+  try {
+    await link(unfinished, path)
+    await syncDirectory(dirname(path))
+    return true
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) return false
+    throw error
+  } finally {
+    await unlink(unfinished)
+  }
+}
+
+async function writeAside(path: string, text: string): Promise<string> {
+  const unfinished = `${path}.${randomUUID()}`
   await writeFile(unfinished, text, { mode: 0o644, flush: true })
-  await renameForGood(unfinished, path)
+  return unfinished
 }
 
 /** Renames, and waits until that has reached the disk. */

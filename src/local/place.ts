@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
-import { chmod, chown, lstat, mkdir, readdir, readFile, realpath, stat, writeFile } from 'node:fs/promises'
+import { createHash, randomUUID } from 'node:crypto'
+import { chmod, chown, lstat, mkdir, readdir, readFile, realpath, rmdir, stat, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { TidingsError } from '../errors.ts'
 import { openingFailed, unavailable } from './failures.ts'
-import { exists, writeWhole } from './files.ts'
+import { exists, writeOnce } from './files.ts'
 import { hasCode } from './processes.ts'
 import { isReachable, rootsOwn, serverUid, serverUser } from './users.ts'
 
@@ -85,7 +85,8 @@ function placeAt(directory: string, home: string): Place {
 function socketDirectoryFor(home: string): string {
   const inside = join(home, 'run')
   if (Buffer.byteLength(join(inside, socketName)) <= socketPathBytes) return inside
-  return `/tmp/tidings-${serverUid()}-${digest(home)}`
+  const digest = createHash('sha256').update(home).digest('hex').slice(0, 12)
+  return `/tmp/tidings-${serverUid()}-${digest}`
 }
 
 /** Decides once where the data of a directory go, and finds them there ever after. */
@@ -106,11 +107,13 @@ async function settle(directory: string): Promise<string> {
       hint: 'Make it and the directories above it passable again (chmod o+x).',
     })
   }
-  const home = join(rootsOwn, digest(directory))
+  // A name of its own each time: who removes the directory begins anew.
+  const home = join(rootsOwn, randomUUID())
   // Before it is named: from then on, its absence means that data were lost.
   await mkdir(home, { recursive: true, mode: 0o755 })
-  await writeWhole(join(directory, 'place.json'), `${JSON.stringify({ home })}\n`)
-  return home
+  if (await writeOnce(join(directory, 'place.json'), `${JSON.stringify({ home })}\n`)) return home
+  await rmdir(home)
+  return settle(directory)
 }
 
 async function movedTo(directory: string): Promise<string | undefined> {
@@ -171,8 +174,4 @@ async function writeIfMissing(path: string, text: string): Promise<void> {
   await writeFile(path, text, { flag: 'wx', mode: 0o644 }).catch((error) => {
     if (!hasCode(error, 'EEXIST')) throw openingFailed(error, path)
   })
-}
-
-function digest(path: string): string {
-  return createHash('sha256').update(path).digest('hex').slice(0, 12)
 }

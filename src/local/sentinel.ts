@@ -6,7 +6,7 @@ import { Cluster, findPostmaster, majorVersion, type Postmaster, stopServer } fr
 import { unavailable } from './failures.ts'
 import { writeWhole } from './files.ts'
 import { boundLog } from './log-file.ts'
-import type { Place } from './place.ts'
+import { findPlace, type Place } from './place.ts'
 import { hasCode, isStill, signal } from './processes.ts'
 import { makeDatabase, openSession, superuser, takeCharge, use } from './session.ts'
 import { enter } from './turnstile.ts'
@@ -140,7 +140,8 @@ export class LocalSentinel extends Service {
   }
 
   async #isRemoved(): Promise<boolean> {
-    return (await majorVersion(this.#place.dataDirectory)) === undefined
+    const { directory, home, dataDirectory } = this.#place
+    return (await findPlace(directory))?.home !== home || (await majorVersion(dataDirectory)) === undefined
   }
 
   /** A server that somebody told to stop waits for its clients, of whom we are one. It is started again like any other. */

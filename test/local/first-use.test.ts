@@ -120,8 +120,10 @@ test.runIf(isRoot)('a directory that the server cannot reach keeps its data in a
   const closed = temporaryDirectory()
   const place = join(closed, '.tidings')
   chmodSync(closed, 0o700)
-  const server = await ensure(place)
-  expect(server.dataDirectory).toMatch(/^\/var\/lib\/tidings\/[0-9a-f]{12}\/data$/)
+  const program = `return (await local.ensureLocal('${place}', { idleAfterMs: 60000 })).pid`
+  const [server, pid] = await Promise.all([ensure(place), inAnotherProcess<number>(program)])
+  expect(server.pid).toBe(pid)
+  expect(server.dataDirectory).toMatch(/^\/var\/lib\/tidings\/[0-9a-f-]{36}\/data$/)
   await query(server, 'create table kept (id int)')
   await stopLocal(place)
 
