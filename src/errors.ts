@@ -44,6 +44,8 @@ export const errorTable = {
   BODY_INVALID: usage('Send data that the schema of the queue accepts.', 422),
   HEADERS_INVALID: usage('Pass headers as a plain object with JSON values.'),
   BATCH_SIZE: usage('Split the batch.'),
+  KEY_INVALID: usage("Use 1 to 255 letters, digits, '_' and '-', in segments with single dots between them: 'Orders.Paid'."),
+  PATTERN_INVALID: usage("Write it like a routing key; a whole segment may be '*' (any one) or '#' (any number)."),
   MESSAGE_ID_INVALID: usage('Pass the id as it was returned by send or read.'),
   DEDUP_ID_INVALID: usage('Use a non-empty string of at most 255 bytes.'),
   LEASE_RANGE: usage('Use a lease between 100ms and 12h.'),
@@ -58,6 +60,7 @@ export const errorTable = {
   // What was asked for does not fit what is there.
   QUEUE_NOT_FOUND: failure('Create the queue first, or correct its name.', 404),
   QUEUE_NAME_CONFLICT: failure('Choose another name: something else in the storage has this one.', 409),
+  NO_ROUTE: failure('Bind a queue to a pattern that matches the routing key. Nothing was stored.', 404),
   MESSAGE_NOT_FOUND: failure('It was settled, or never existed.', 404),
   DUPLICATE: failure('The first message stands; nothing was stored for this one.', 409),
   LEASE_LOST: failure('Another reader may have the message now: stop working on it. A longer lease avoids this.', 409),
@@ -112,6 +115,12 @@ export class TidingsError extends Error {
     this.details = options.details ?? {}
   }
 
+  /** The same error, with the place at the start of its message: 'entry 3 of the batch'. */
+  within(place: string): TidingsError {
+    const { cause, details, hint } = this
+    return new TidingsError(this.code, `${place}: ${this.message}`, { cause, details, hint })
+  }
+
   toJSON(): { code: ErrorCode; message: string; hint: string; details: ErrorDetails } {
     return { code: this.code, message: this.message, hint: this.hint, details: this.details }
   }
@@ -122,19 +131,24 @@ export function isTidingsError(error: unknown, code?: ErrorCode): error is Tidin
   return error instanceof TidingsError && (code === undefined || error.code === code)
 }
 
-/** A value for an error message: at most 60 characters, strings quoted. */
+/** A value for an error message: at most 60 characters, strings quoted. Never throws. */
 export function show(value: unknown): string {
-  const text = typeof value === 'string' ? JSON.stringify(value) : describe(value)
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text
+  const text = typeof value === 'string' ? JSON.stringify(value.slice(0, 64)) : describe(value)
+  return text.length > 60 ? `${text.slice(0, 57).toWellFormed()}...` : text
 }
 
 function describe(value: unknown): string {
   if (typeof value === 'function') return 'a function'
   if (typeof value === 'bigint') return `${value}n`
   if (typeof value !== 'object' || value === null) return String(value)
-  if (Array.isArray(value)) return `an array of ${value.length}`
-  const name = Object.getPrototypeOf(value)?.constructor?.name
-  return name && name !== 'Object' ? `an instance of ${String(name)}` : 'an object'
+  try {
+    if (Array.isArray(value)) return `an array of ${value.length}`
+    const name = Object.getPrototypeOf(value)?.constructor?.name
+    return name && name !== 'Object' ? `an instance of ${String(name)}` : 'an object'
+  } catch {
+    // Getters and proxies can do anything.
+    return 'an object'
+  }
 }
 
 /** The candidate nearest to `word` by edit distance, if it is near enough to be a slip of the hand. */
