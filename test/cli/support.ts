@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -66,6 +66,8 @@ export const tidings = (args: readonly string[], setting?: RunSetting): Promise<
 
 /** A folder of this test file's own, which is where its commands run. */
 export const folder = realpathSync(mkdtempSync(join(tmpdir(), 'tidings-cli-')))
+// Otherwise the local server of a test that root runs could not reach its data here, and would keep them elsewhere.
+chmodSync(folder, 0o755)
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 /** Writes a file below the folder. @returns its path */
