@@ -13,12 +13,14 @@ export type Duration = number | `${number}${Unit}`
  * @throws DURATION if it is not a duration
  */
 export function toMilliseconds(value: unknown, field: string): number {
-  if (typeof value === 'number' && Number.isFinite(value)) return value
-  if (typeof value === 'string') {
-    const match = /^(-?\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(value.trim())
-    if (match) return Number(match[1]) * millisecondsPer[match[2] as Unit]
-  }
+  const milliseconds = typeof value === 'string' ? parse(value) : value
+  if (typeof milliseconds === 'number' && Number.isFinite(milliseconds)) return milliseconds
   throw new TidingsError('DURATION', `${field} is ${show(value)}, which is not a duration`, { details: { field } })
+}
+
+function parse(text: string): number | undefined {
+  const match = /^(-?\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text.trim())
+  return match ? Number(match[1]) * millisecondsPer[match[2] as Unit] : undefined
 }
 
 /** Milliseconds as a short text in the largest unit that stays exact: 90000 → '90s'. */

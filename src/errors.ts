@@ -44,7 +44,9 @@ export const errorTable = {
   BODY_INVALID: usage('Send data that the schema of the queue accepts.', 422),
   HEADERS_INVALID: usage('Pass headers as a plain object with JSON values.'),
   BATCH_SIZE: usage('Split the batch.'),
-  KEY_INVALID: usage("Use 1 to 255 letters, digits, '_' and '-', in segments with single dots between them: 'Orders.Paid'."),
+  KEY_INVALID: usage(
+    "Use 1 to 255 letters, digits, '_' and '-', in segments with single dots between them: 'Orders.Paid'.",
+  ),
   PATTERN_INVALID: usage("Write it like a routing key; a whole segment may be '*' (any one) or '#' (any number)."),
   MESSAGE_ID_INVALID: usage('Pass the id as it was returned by send or read.'),
   DEDUP_ID_INVALID: usage('Use a non-empty string of at most 255 bytes.'),
@@ -165,15 +167,19 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   return best
 }
 
-/** Levenshtein's distance, one row at a time. */
+/** How many letters to add, remove, replace or swap with their neighbour. */
 function editDistance(a: string, b: string): number {
+  let before: number[] = []
   let row = Array.from({ length: b.length + 1 }, (_, index) => index)
   for (let i = 1; i <= a.length; i++) {
     const next = [i]
     for (let j = 1; j <= b.length; j++) {
-      const replace = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(replace, row[j]! + 1, next[j - 1]! + 1))
+      const replaced = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
+      const isSwap = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+      const swapped = isSwap ? before[j - 2]! + 1 : Number.POSITIVE_INFINITY
+      next.push(Math.min(replaced, swapped, row[j]! + 1, next[j - 1]! + 1))
     }
+    before = row
     row = next
   }
   return row[b.length]!
