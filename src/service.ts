@@ -11,9 +11,10 @@ export abstract class Service implements AsyncDisposable {
     return this.#state
   }
 
-  /** Starts once; a second call waits for the first. A service that was stopped cannot be started again. */
+  /** Starts once; a second call waits for the first. Does nothing to a service that was stopped: it stays so. */
   start(): Promise<void> {
     if (this.#started === undefined) {
+      if (this.#stopped !== undefined) return Promise.resolve()
       this.#state = 'running'
       this.#started = this.onStart()
     }
