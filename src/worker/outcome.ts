@@ -11,11 +11,15 @@ export type Decision =
   | { readonly kind: 'snooze'; readonly delayMs: number }
   | { readonly kind: 'deadLetter'; readonly reason: unknown }
 
+/** Shared by all copies of the package: a CLI installed elsewhere calls handlers that import the project's own copy. */
+const brand = Symbol.for('tidings.outcome')
+
 /**
  * What a handler may return to say what is to become of its message: `done()`, `archive()`, `retry()`, `snooze()` or
  * `deadLetter()`. Anything else that it returns means success.
  */
 export class Outcome {
+  readonly [brand] = true
   readonly decision: Decision
 
   /** Use the functions instead. */
@@ -75,12 +79,14 @@ export const deadLetter = (reason: unknown): Outcome => new Outcome({ kind: 'dea
 /** What was thrown is a reason to try again. */
 export const failed = (error: unknown): Outcome => new Outcome({ kind: 'retry', delayMs: null, reason: error })
 
-export const toOutcome = (result: unknown): Outcome => (result instanceof Outcome ? result : success)
+export const toOutcome = (result: unknown): Outcome => (isOutcome(result) ? result : success)
+
+const isOutcome = (value: unknown): value is Outcome => (value as Partial<Outcome> | null | undefined)?.[brand] === true
 
 /** One outcome for each message of a batch. */
 export function toOutcomes(result: unknown, count: number): Outcome[] {
   if (!Array.isArray(result)) return new Array<Outcome>(count).fill(toOutcome(result))
-  if (result.length === count) return result.map(toOutcome)
+  if (result.length === count) return Array.from<unknown, Outcome>(result, toOutcome)
   const wrong = new TidingsError(
     'HANDLER_FAILED',
     `the handler returned ${result.length} outcomes for ${count} messages`,

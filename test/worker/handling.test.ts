@@ -1,8 +1,8 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
 import type { Message } from '../../src/message.ts'
 import type { StandardSchemaV1 } from '../../src/schema.ts'
-import { archive, deadLetter, done, retry, snooze } from '../../src/worker/outcome.ts'
+import { archive, deadLetter, done, Outcome, retry, snooze } from '../../src/worker/outcome.ts'
 import type { HandlerContext } from '../../src/worker/worker.ts'
 import { datas, runUntil, scene, settleDown } from './support.ts'
 
@@ -100,6 +100,20 @@ describe('handling', () => {
       readCount: 0,
       meta: { errorMessage: 'of no use', originQueue: 'outcomes', attempts: 1 },
     })
+  })
+
+  test('outcomes of another copy of the package count', async () => {
+    vi.resetModules()
+    const other = await import('../../src/worker/outcome.ts')
+    expect(other.Outcome).not.toBe(Outcome)
+    const { bus, watcher, observe } = scene()
+    const queue = bus.queue<number>('copies')
+    await queue.sendBatch([{ data: 1 }, { data: 2 }, { data: 3 }])
+    await queue.work(() => other.deadLetter('of no use'), { maxMessages: 1, observe }).finished
+    const batchHandler = () => [other.archive(), other.deadLetter('of no use')]
+    await queue.workBatch(batchHandler, { maxMessages: 2, observe }).finished
+    expect(datas(watcher.of('deadLettered'))).toEqual([1, 3])
+    expect(await queue.stats()).toMatchObject({ ready: 0, archived: 1 })
   })
 
   test('snooze gives a message back for the time without counting an attempt', async () => {
