@@ -4,7 +4,9 @@ import type { Delivery } from './delivery.ts'
 
 const firstPauseMs = 20
 const longestPauseMs = 1_000
-/** How many delayed messages are looked through at the start for one that failed before. */
+/** How often to look whether an earlier worker's leases have ended. */
+const leftBehindMs = 100
+/** How many delayed messages are looked through at the start for one that was read before. */
 const lookThrough = 1_000
 
 /**
@@ -36,13 +38,17 @@ export class Head {
     this.#delayMs = delayMs
   }
 
-  /** At the start: what an earlier worker has left behind, in backoff or under a lease that nobody renews any more. */
+  /** At the start: waits for what an earlier worker left behind, in backoff or under leases that nobody renews. */
   async adopt(signal: AbortSignal): Promise<void> {
-    const [leased] = await this.#claimer.look('leased', 1, null, signal)
+    for (let waitedMs = 0; waitedMs < this.#leaseMs && !signal.aborted; waitedMs += leftBehindMs) {
+      const [leased] = await this.#claimer.look('leased', 1, null, signal)
+      if (leased === undefined) break
+      await sleep(this.#clock, leftBehindMs, signal)
+    }
     const delayed = await this.#claimer.look('delayed', lookThrough, null, signal)
-    const failed = delayed.find((message) => message.readCount > 0)
-    if (leased) this.set([leased.id], 0)
-    if (failed) this.set([failed.id], 0)
+    // A snoozed one has no attempts to show.
+    const returning = delayed.find((message) => message.readCount > 0 || message.lastReadAt !== null)
+    if (returning) this.set([returning.id], 0)
   }
 
   /**
@@ -55,20 +61,23 @@ export class Head {
     await sleep(this.#clock, delayMs, signal)
     let patienceMs = this.#leaseMs
     for (let pauseMs = firstPauseMs; !signal.aborted; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
-      const found = await this.#claimer.claimIds(this.#ids, signal)
-      const missing = this.#ids.filter((id) => !found.some((delivery) => delivery.message.id === id))
-      this.#ids = await this.#stillToCome(missing, patienceMs > 0, signal)
-      if (found.length > 0 || !this.isSet) return found
+      const ids = this.#ids
+      // Several are claimed when all are ready, so that they stay in their order.
+      const found = ids.length === 1 ? await this.#claimer.claimIds(ids, signal) : []
+      if (found.length > 0 || !(await this.#isToCome(ids, patienceMs > 0, signal))) {
+        this.#ids = []
+        return found.length > 0 ? found : this.#claimer.claimIds(ids, signal)
+      }
       await sleep(this.#clock, pauseMs, signal)
       patienceMs -= pauseMs
     }
     return []
   }
 
-  async #stillToCome(ids: readonly string[], patient: boolean, signal: AbortSignal): Promise<string[]> {
-    if (ids.length === 0) return []
-    const delayed = await this.#claimer.look('delayed', ids.length, ids, signal)
-    const leased = patient ? await this.#claimer.look('leased', ids.length, ids, signal) : []
-    return [...delayed, ...leased].map((message) => message.id)
+  async #isToCome(ids: readonly string[], patient: boolean, signal: AbortSignal): Promise<boolean> {
+    const delayed = await this.#claimer.look('delayed', 1, ids, signal)
+    if (delayed.length > 0 || !patient) return delayed.length > 0
+    const leased = await this.#claimer.look('leased', 1, ids, signal)
+    return leased.length > 0
   }
 }

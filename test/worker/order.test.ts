@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { TidingsError } from '../../src/errors.ts'
 import type { Message } from '../../src/message.ts'
 import { retry, snooze } from '../../src/worker/outcome.ts'
 import type { HandlerContext } from '../../src/worker/worker.ts'
@@ -134,7 +135,7 @@ describe('strict order', () => {
   test('what was given back for the pause is claimed again in its place, however long that takes', async () => {
     const { bus, clock, server, watcher, observe } = scene()
     const queue = bus.queue<number>('slow-return')
-    await queue.sendBatch(numbers(200))
+    await queue.sendBatch(numbers(1_000))
     let away = false
     server.trouble = (member, args) => {
       if (!away || member !== 'settle') return null
@@ -147,8 +148,8 @@ describe('strict order', () => {
       return data === 150 && attempt === 1
     })
     queue.work(handler, { concurrency: 1, backoff: 10, observe })
-    await runUntil(clock, watcher.until('succeeded', 200), 5)
-    expect(calls).toEqual(numbers(200).flatMap(({ data }) => (data === 150 ? ['150.1', '150.2'] : [`${data}.1`])))
+    await runUntil(clock, watcher.until('succeeded', 1_000), 5)
+    expect(calls).toEqual(numbers(1_000).flatMap(({ data }) => (data === 150 ? ['150.1', '150.2'] : [`${data}.1`])))
     await bus.close()
   })
 
@@ -265,6 +266,62 @@ describe('strict order', () => {
     expect(await queue.cancel(ids[0]!)).toBe(true)
     await runUntil(clock, watcher.until('succeeded'))
     expect(calls).toEqual(['0.1', '1.1'])
+    await bus.close()
+  })
+
+  test('a message whose settlement was refused for good comes again, before the others', async () => {
+    const { bus, clock, server, watcher, observe } = scene()
+    const queue = bus.queue<number>('refused')
+    await queue.sendBatch(numbers(3))
+    let refuse = true
+    server.trouble = (member) => {
+      if (member !== 'settle' || !refuse) return null
+      refuse = false
+      return new TidingsError('PERMISSION_DENIED', 'no right to delete')
+    }
+    const { calls, handler } = recorder(() => false)
+    queue.work(handler, { concurrency: 1, observe })
+    await runUntil(clock, watcher.until('succeeded', 3))
+    expect(calls).toEqual(['0.1', '0.2', '1.1', '2.1'])
+    await bus.close()
+  })
+
+  test('a message that the storage says is lost, but keeps under its lease, comes again before the others', async () => {
+    const { bus, clock, engine, watcher, observe } = scene()
+    const queue = bus.queue<number>('says-lost')
+    await queue.sendBatch(numbers(3))
+    engine.extend = async (_, leases) => leases.map(() => null)
+    const calls: string[] = []
+    const handler = async ({ data }: Message<number>, { attempt, signal }: HandlerContext) => {
+      calls.push(`${data}.${attempt}`)
+      if (data === 0 && attempt === 1)
+        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+    }
+    queue.work(handler, { concurrency: 1, observe })
+    await runUntil(clock, watcher.until('succeeded', 3))
+    expect(calls).toEqual(['0.1', '0.2', '1.1', '2.1'])
+    await bus.close()
+  })
+
+  test('batches: what comes again at different times is handled together, in order', async () => {
+    const { bus, clock, engine, watcher, observe } = scene()
+    const queue = bus.queue<number>('together')
+    await queue.sendBatch(numbers(4))
+    const settle = engine.settle.bind(engine)
+    // The first message of the first batch stays under its lease for a while.
+    engine.settle = async (name, [first, ...rest]) => {
+      engine.settle = settle
+      expect(first).toMatchObject({ id: '1' })
+      return [{ settled: false, newId: null }, ...(await settle(name, rest))]
+    }
+    const calls: string[] = []
+    const handler = (messages: Message<number>[]) => {
+      calls.push(messages.map(({ data, readCount }) => `${data}.${readCount}`).join())
+      if (calls.length === 1) throw new Error('once')
+    }
+    queue.workBatch(handler, { concurrency: 1, batchSize: 2, backoff: 10, observe })
+    await runUntil(clock, watcher.until('succeeded', 4))
+    expect(calls).toEqual(['0.1,1.1', '0.2,1.2', '2.1,3.1'])
     await bus.close()
   })
 

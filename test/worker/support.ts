@@ -68,8 +68,8 @@ export class Server {
   trouble: (member: string, args: readonly unknown[]) => TidingsError | null = () => null
   readonly calls: { member: string; args: readonly unknown[]; at: number }[] = []
 
-  constructor(clock: FakeClock) {
-    this.memory = new MemoryEngine({ clock })
+  constructor(clock: FakeClock, memory: Engine = new MemoryEngine({ clock })) {
+    this.memory = memory
     this.engine = new Proxy<Engine>(this.memory, {
       get: (target, member) => {
         const value: unknown = Reflect.get(target, member, target)
