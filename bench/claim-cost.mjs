@@ -23,7 +23,7 @@ export function claimCost(url) {
   const surroundings = {
     'clean queue': async () => undefined,
     '100,000 delayed': (queue, engine) => delay(queue, engine),
-    "100,000 delayed by another client": (queue) => delayInline(url, queue),
+    '100,000 delayed by another client': (queue) => delayInline(url, queue),
     'old snapshot held': () => holdSnapshot(url),
   }
   return Object.entries(surroundings).flatMap(([name, prepare]) => [
@@ -48,7 +48,10 @@ async function tidingsLoop(url, prepare) {
       const engine = engines[reader]
       await engine.send(queue, Array(10).fill(message), null)
       const { messages } = await engine.claim(queue, { limit: 10, leaseMs: 30_000, ids: null })
-      await engine.settle(queue, messages.map(({ id, receipt }) => ({ kind: 'delete', id, receipt })))
+      await engine.settle(
+        queue,
+        messages.map(({ id, receipt }) => ({ kind: 'delete', id, receipt })),
+      )
     })
   } finally {
     await release?.()
@@ -70,9 +73,10 @@ async function pgmqLoop(url, prepare) {
   const body = JSON.stringify({ data: JSON.parse(message.data), meta: message.meta })
   try {
     return await loops(async () => {
-      await pool.query(`INSERT INTO ${table} (vt, message) SELECT clock_timestamp(), e FROM jsonb_array_elements($1::jsonb) e`, [
-        `[${Array(10).fill(body).join(',')}]`,
-      ])
+      await pool.query(
+        `INSERT INTO ${table} (vt, message) SELECT clock_timestamp(), e FROM jsonb_array_elements($1::jsonb) e`,
+        [`[${Array(10).fill(body).join(',')}]`],
+      )
       const { rows } = await pool.query(`WITH next AS (
           SELECT msg_id FROM ${table} WHERE vt <= clock_timestamp() ORDER BY msg_id LIMIT 10 FOR UPDATE SKIP LOCKED)
         UPDATE ${table} q SET vt = clock_timestamp() + interval '30 s', read_ct = read_ct + 1, last_read_at = clock_timestamp()

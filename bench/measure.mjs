@@ -14,8 +14,7 @@ export async function measure(scenarios, rounds, log) {
 function summary(values) {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length / 2
-  const median =
-    sorted.length % 2 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2
+  const median = sorted.length % 2 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2
   return { median, min: sorted[0], max: sorted.at(-1), rounds: values.length }
 }
 
@@ -47,5 +46,7 @@ export function printTable(results) {
   const head = ['what', 'median', 'spread']
   const widths = head.map((_, column) => Math.max(...[head, ...rows].map((row) => row[column].length)))
   for (const row of [head, ...rows])
-    console.log(row.map((cell, column) => (column ? cell.padStart(widths[column]) : cell.padEnd(widths[column]))).join('  '))
+    console.log(
+      row.map((cell, column) => (column ? cell.padStart(widths[column]) : cell.padEnd(widths[column]))).join('  '),
+    )
 }

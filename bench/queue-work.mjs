@@ -24,8 +24,16 @@ export function queueWork(bus) {
       unit: 'messages/s',
       run: () => withQueue(bus, (queue) => processAll(queue, 30_000)),
     },
-    { name: 'send to handler at 50 messages/s, p50', unit: 'ms', run: () => latencies(bus).then((all) => percentile(all, 0.5)) },
-    { name: 'send to handler at 50 messages/s, p99', unit: 'ms', run: () => latencies(bus).then((all) => percentile(all, 0.99)) },
+    {
+      name: 'send to handler at 50 messages/s, p50',
+      unit: 'ms',
+      run: () => latencies(bus).then((all) => percentile(all, 0.5)),
+    },
+    {
+      name: 'send to handler at 50 messages/s, p99',
+      unit: 'ms',
+      run: () => latencies(bus).then((all) => percentile(all, 0.99)),
+    },
   ]
 }
 
@@ -40,8 +48,7 @@ async function withQueue(bus, use) {
 }
 
 async function processAll(queue, count) {
-  for (let sent = 0; sent < count; sent += 1_000)
-    await queue.sendBatch(Array.from({ length: 1_000 }, () => ({ data })))
+  for (let sent = 0; sent < count; sent += 1_000) await queue.sendBatch(Array.from({ length: 1_000 }, () => ({ data })))
   const startedAt = performance.now()
   let handled = 0
   let allHandled

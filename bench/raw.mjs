@@ -2,7 +2,10 @@
 import pg from 'pg'
 import { throughput } from './measure.mjs'
 
-const message = JSON.stringify({ data: { name: 'Ada Lovelace', department: 'Engineering' }, meta: { queue_name: 'raw' } })
+const message = JSON.stringify({
+  data: { name: 'Ada Lovelace', department: 'Engineering' },
+  meta: { queue_name: 'raw' },
+})
 
 export function rawStatements(url) {
   return [
@@ -12,7 +15,7 @@ export function rawStatements(url) {
       run: () =>
         withTable(url, (pool) =>
           throughput(5_000, 10, () =>
-            pool.query("INSERT INTO bench_raw (vt, message) VALUES (now(), $1::jsonb)", [message]),
+            pool.query('INSERT INTO bench_raw (vt, message) VALUES (now(), $1::jsonb)', [message]),
           ),
         ),
     },

@@ -1,6 +1,6 @@
 // npm run bench -- [--url postgres://…] [--rounds 5] [--only send,process] [--json]
 // Without a URL: a local PostgreSQL of its own, with full durability, in a temporary directory.
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -21,8 +21,12 @@ const { values } = parseArgs({
 })
 
 const directory = values.url ? undefined : mkdtempSync(join(tmpdir(), 'tidings-bench-'))
+// So that the server can reach its data there when root runs this.
+if (directory) chmodSync(directory, 0o755)
 const local = directory && (await ensureLocal(directory))
-const url = values.url ?? `postgres://${local.user}@localhost:${local.port}/${local.database}?host=${encodeURIComponent(local.host)}`
+const url =
+  values.url ??
+  `postgres://${local.user}@localhost:${local.port}/${local.database}?host=${encodeURIComponent(local.host)}`
 const bus = await connect(url)
 try {
   const wanted = values.only?.split(',')
