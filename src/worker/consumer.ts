@@ -56,9 +56,14 @@ export class Consumer<T> implements AsyncIterableIterator<Message<T>>, AsyncDisp
   /** @throws CLOSED if the bus was closed */
   next(): Promise<IteratorResult<Message<T>, undefined>> {
     return this.#inTurn(async () => {
-      await this.#finishCurrent()
-      const message = await this.#nextMessage()
-      return message === null ? this.#close() : { done: false, value: message }
+      try {
+        await this.#finishCurrent()
+        const message = await this.#nextMessage()
+        return message === null ? this.#close() : { done: false, value: message }
+      } catch (error) {
+        this.#close()
+        throw error
+      }
     })
   }
 

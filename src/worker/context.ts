@@ -1,23 +1,6 @@
 import type { Logger } from '../queue-access.ts'
 import type { Delivery } from './delivery.ts'
-
-/** What a batch handler gets beside its messages. */
-export interface BatchContext {
-  readonly queue: string
-  readonly maxAttempts: number
-  /**
-   * Aborted when nothing that the handler still does will count: the leases of all its messages were lost
-   * (LEASE_LOST), or the worker's deadline for stopping is over (STOPPED).
-   */
-  readonly signal: AbortSignal
-  readonly logger: Logger
-}
-
-/** What a handler gets beside its message. */
-export interface HandlerContext extends BatchContext {
-  /** 1 for the first. */
-  readonly attempt: number
-}
+import type { HandlerContext } from './handler.ts'
 
 /** One call of a handler. Makes an AbortController only if the handler asks for its signal: most do not. */
 export class CallContext implements HandlerContext {

@@ -20,11 +20,14 @@ const pollInterval = option.duration('How often to look for messages even if not
 })
 
 export const workOptions = {
-  concurrency: option.integer('How many handler calls run at a time. 1 keeps strict order: see `work`.', {
-    default: 10,
-    min: 1,
-    max: 10_000,
-  }),
+  concurrency: option.integer(
+    'How many handler calls run at a time. 1 keeps strict order: all wait for a message that is to be tried again.',
+    {
+      default: 10,
+      min: 1,
+      max: 10_000,
+    },
+  ),
   maxAttempts,
   backoff: option.value<Duration | Backoff, Backoff>(
     'How long to wait after a failed attempt: a duration, a curve, or a function (attempt, error) => milliseconds.',

@@ -27,6 +27,9 @@ export type Invoke = (messages: Message<unknown>[], context: CallContext) => unk
 const remove: Ending = { kind: 'delete' }
 const keep: Ending = { kind: 'archive', meta: {} }
 
+/** For a message that is no longer this worker's. */
+const dropped = (delivery: Delivery): Verdict => ({ delivery, ending: null, events: [], returnsMs: 0 })
+
 /** The way of a message through a worker: admit, decode, handle, judge. No step throws; what went wrong is a verdict. */
 export class Process {
   readonly #access: QueueAccess<unknown>
@@ -57,10 +60,12 @@ export class Process {
     for (const delivery of deliveries) {
       const admission = this.#admit(delivery)
       const entry = admission instanceof Promise ? await admission : admission
-      if (entry instanceof Message) {
+      if (delivery.lost) verdicts.push(dropped(delivery))
+      else if (!(entry instanceof Message)) verdicts.push(entry)
+      else {
         admitted.push(delivery)
         messages.push(entry)
-      } else verdicts.push(entry)
+      }
     }
     if (messages.length === 0) return verdicts
 
@@ -117,7 +122,7 @@ export class Process {
   }
 
   #judge(delivery: Delivery, { decision }: Outcome, context: CallContext, durationMs: number): Verdict {
-    if (delivery.lost) return { delivery, ending: null, events: [], returnsMs: 0 }
+    if (delivery.lost) return dropped(delivery)
     if (delivery.ended) return this.#settledByHandler(delivery, decision, durationMs)
     if (CallContext.isAborted(context) && (decision.kind === 'success' || decision.kind === 'retry'))
       return this.#interrupted(delivery, context, decision.kind === 'retry' ? decision.reason : null, durationMs)

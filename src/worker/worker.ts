@@ -1,4 +1,4 @@
-import { sleep, type Timer } from '../clock.ts'
+import { sleep } from '../clock.ts'
 import { isTidingsError, TidingsError } from '../errors.ts'
 import type { Message } from '../message.ts'
 import { errorMeta } from '../message-error.ts'
@@ -7,10 +7,12 @@ import type { QueueAccess } from '../queue-access.ts'
 import { Service } from '../service.ts'
 import { Buffer } from './buffer.ts'
 import { Claimer } from './claimer.ts'
-import { type BatchContext, CallContext, type HandlerContext } from './context.ts'
+import { CallContext } from './context.ts'
+import { Deadline } from './deadline.ts'
 import type { Delivery } from './delivery.ts'
 import { type Counts, Journal } from './events.ts'
 import { Fetcher } from './fetcher.ts'
+import type { BatchHandler, Handler } from './handler.ts'
 import { Head } from './head.ts'
 import {
   type BatchWorkOptions,
@@ -26,22 +28,9 @@ import { type Invoke, Process, type Verdict } from './process.ts'
 import { Renewer } from './renewer.ts'
 import { Settler } from './settler.ts'
 
-export type { BatchContext, HandlerContext } from './context.ts'
 export type { WorkerEvent } from './events.ts'
+export type { BatchContext, BatchHandler, Handler, HandlerContext } from './handler.ts'
 export type { BatchWorkOptions, StopOptions, WorkOptions } from './options.ts'
-
-/**
- * Handles one message. When it returns, the message is done, unless it returns an outcome: `retry()`, `snooze()`,
- * `deadLetter()`, `done()` or `archive()`. When it throws, the message is tried again after the backoff, and
- * dead-lettered with the error at `maxAttempts`. What it does to the message itself (`message.delete()`) stands.
- */
-export type Handler<T> = (message: Message<T>, context: HandlerContext) => unknown
-
-/**
- * Handles several messages at once. When it returns, all are done, unless it returns an array with one entry for each
- * message, where an outcome decides. When it throws, all are tried again.
- */
-export type BatchHandler<T> = (messages: Message<T>[], context: BatchContext) => unknown
 
 export interface WorkerStats extends Counts {
   /** Messages in handlers now. */
@@ -81,6 +70,7 @@ export class Worker extends Service {
   readonly #renewer: Renewer
   readonly #pace: Pace
   readonly #buffer: Buffer
+  readonly #deadline: Deadline
   /** Everything from its claim to the end of its lease. */
   readonly #held = new Set<Delivery>()
   #calls = 0
@@ -92,8 +82,6 @@ export class Worker extends Service {
   #fetching: Promise<void> = Promise.resolve()
   #resolveFinished: () => void = () => {}
   #resolveEmpty: (() => void) | undefined
-  readonly #expired = new AbortController()
-  #deadline: { readonly at: number; readonly timer: Timer } | undefined
 
   private constructor(access: QueueAccess<unknown>, options: ParsedWorkOptions, invoke: Invoke, isBatch: boolean) {
     super()
@@ -119,6 +107,7 @@ export class Worker extends Service {
     })
     this.#pace = new Pace(concurrency * batchSize)
     this.#buffer = new Buffer(clock, batchSize, batchWait, () => this.#pump())
+    this.#deadline = new Deadline(clock)
     this.finished = new Promise((resolve) => {
       this.#resolveFinished = resolve
     })
@@ -151,9 +140,9 @@ export class Worker extends Service {
    */
   override async stop(options?: StopOptions): Promise<void> {
     const { deadline } = option.parseOptions(stopOptions, options, 'stop')
-    if (this.state !== 'stopped') this.#setDeadline(deadline)
+    if (this.state !== 'stopped') this.#deadline.set(deadline)
     await super.stop()
-    this.#deadline?.timer.cancel()
+    this.#deadline.clear()
     this.#resolveFinished()
   }
 
@@ -180,7 +169,7 @@ export class Worker extends Service {
     this.#fetcher.stop()
     this.#giveBack(this.#buffer.trim(0))
     const finished = this.#fetching.then(() => this.#emptyHands())
-    await Promise.race([finished, this.#whenExpired()])
+    await Promise.race([finished, this.#deadline.over])
     if (this.#held.size > 0) await this.#abandon(finished)
     this.#settler.stop()
     this.#renewer.stop()
@@ -215,8 +204,7 @@ export class Worker extends Service {
     for (const delivery of deliveries) this.#held.add(delivery)
     // Messages that were read before and have no error to show were in a process that died. They start again slowly,
     // so that one that kills its process does not use up the attempts of many that were only read ahead.
-    if (deliveries.some(({ message }) => message.readCount > 1 && message.meta.error_message === undefined))
-      this.#pace.forget()
+    if (deliveries.some(({ message }) => message.readCount > 1 && !message.meta.error_message)) this.#pace.forget()
     this.#buffer.add(deliveries)
     this.#pump()
   }
@@ -341,7 +329,7 @@ export class Worker extends Service {
   /** The handlers have become slow: what they will not get to soon is better off with other workers. */
   #trim(): void {
     const { concurrency, batchSize } = this.#options
-    // In order there is no other worker to give it to.
+    // In order it could come back in the wrong place, and there should be no other worker.
     if (this.#inOrder) return
     this.#giveBack(this.#buffer.trim((concurrency - this.#calls) * batchSize + 2 * this.#ahead()))
   }
@@ -351,22 +339,6 @@ export class Worker extends Service {
   /** Without a deadline: nobody is waiting who set one. */
   #stopByItself(): void {
     void super.stop().then(this.#resolveFinished)
-  }
-
-  #setDeadline(milliseconds: number): void {
-    const { clock } = this.#access
-    const at = clock.now() + milliseconds
-    if (this.#deadline && this.#deadline.at <= at) return
-    this.#deadline?.timer.cancel()
-    this.#deadline = { at, timer: clock.after(milliseconds, () => this.#expired.abort()) }
-  }
-
-  #whenExpired(): Promise<void> {
-    const { signal } = this.#expired
-    return new Promise((resolve) => {
-      if (signal.aborted) resolve()
-      signal.addEventListener('abort', () => resolve(), { once: true })
-    })
   }
 
   #emptyHands(): Promise<void> {

@@ -155,6 +155,17 @@ describe('consume', () => {
     expect((await bus.queue('often_dlq').peek())[0]!.meta).toMatchObject({ originQueue: 'often' })
   })
 
+  test('a bus that is closed meanwhile ends the loop with CLOSED', async () => {
+    const { bus, clock } = scene()
+    const consumer = bus.queue('closed').consume()
+    const next = consumer.next()
+    await settleDown(clock)
+    await bus.close()
+    await expect(runUntil(clock, next)).rejects.toMatchObject({ code: 'CLOSED' })
+    expect(clock.pending).toBe(0)
+    expect(await consumer.next()).toEqual({ done: true, value: undefined })
+  })
+
   test('an outage is ridden out', async () => {
     const { bus, clock, server } = scene()
     const queue = bus.queue<number>('outage')

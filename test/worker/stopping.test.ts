@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { TidingsError } from '../../src/errors.ts'
 import type { Message } from '../../src/message.ts'
+import type { StandardSchemaV1 } from '../../src/schema.ts'
 import { done } from '../../src/worker/outcome.ts'
 import type { HandlerContext } from '../../src/worker/worker.ts'
 import { lostConnection, runUntil, Signal, scene, settleDown } from './support.ts'
@@ -201,6 +202,27 @@ describe('stop', () => {
     await expect(worker.stop({ deadline: 'soon' as '1s' })).rejects.toMatchObject({ code: 'DURATION' })
     expect(worker.state).toBe('running')
     await runUntil(clock, worker.stop())
+  })
+
+  test('a message whose schema is slow does not reach the handler after the stop', async () => {
+    const { bus, clock, observe } = scene()
+    await bus.queue('slow-schema').send('x')
+    const begun = new Signal()
+    const valid = new Signal()
+    const validate = async (value: unknown) => {
+      begun.resolve()
+      await valid.promise
+      return { value }
+    }
+    const schema: StandardSchemaV1 = { '~standard': { version: 1, vendor: 'test', validate } }
+    let handled = 0
+    const worker = bus.queue('slow-schema', { schema }).work(() => void handled++, { observe })
+    await begun.promise
+    await runUntil(clock, worker.stop({ deadline: '1s' }))
+    valid.resolve()
+    await settleDown(clock)
+    expect(handled).toBe(0)
+    expect(await bus.queue('slow-schema').stats()).toMatchObject({ ready: 1, leased: 0 })
   })
 
   test('a handler may stop its own worker', async () => {
