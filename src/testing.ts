@@ -1,53 +1,24 @@
-import { setImmediate as turn } from 'node:timers/promises'
-import type { Clock, Timer } from './clock.ts'
+import { Bus } from './bus.ts'
+import type { Clock } from './clock.ts'
+import { MemoryEngine } from './engines/memory/memory.ts'
 
 export type { Clock, Timer } from './clock.ts'
+export { FakeClock } from './fake-clock.ts'
 
-/** A clock that moves only when told to, for tests of what time does. */
-export class FakeClock implements Clock {
-  #now: number
-  readonly #timers = new Set<{ readonly at: number; readonly callback: () => void }>()
-
-  /** @param startAt milliseconds since 1970; default 2026-01-01T00:00:00Z */
-  constructor(startAt = Date.UTC(2026, 0, 1)) {
-    this.#now = startAt
-  }
-
-  now(): number {
-    return this.#now
-  }
-
-  after(milliseconds: number, callback: () => void): Timer {
-    const timer = { at: this.#now + Math.max(0, milliseconds), callback }
-    this.#timers.add(timer)
-    return { cancel: () => void this.#timers.delete(timer) }
-  }
-
-  /** How many timers wait for their time. */
-  get pending(): number {
-    return this.#timers.size
-  }
-
-  /**
-   * Moves the time on and calls the timers that come due, each at its own time and in order, also those that are set
-   * meanwhile. After each it lets the promises go on that wait for it.
-   * @param milliseconds 0 calls what is due now
-   */
-  async advance(milliseconds: number): Promise<void> {
-    const end = this.#now + milliseconds
-    await turn()
-    for (let timer = this.#next(end); timer !== undefined; timer = this.#next(end)) {
-      this.#timers.delete(timer)
-      this.#now = Math.max(this.#now, timer.at)
-      timer.callback()
-      await turn()
-    }
-    this.#now = Math.max(this.#now, end)
-  }
-
-  #next(end: number) {
-    const due = [...this.#timers].filter((timer) => timer.at <= end)
-    // The sort is stable: of two at the same time, the one that was set first.
-    return due.sort((a, b) => a.at - b.at)[0]
-  }
+/**
+ * A bus on an empty storage of its own in memory, for unit tests of what uses one: nothing to start, nothing left
+ * behind. With a clock of your own, delays, leases, backoffs and waits take no time:
+ *
+ * ```ts
+ * const clock = new FakeClock()
+ * await using bus = memoryBus({ clock })
+ * const hires = bus.queue('hires')
+ * await hires.send({ name: 'Ada' }, { delay: '1h' })
+ * await clock.advance(3_600_000)
+ * const [message] = await hires.read()
+ * ```
+ * @param options clock: where the time comes from; the system's if left out
+ */
+export function memoryBus({ clock }: { readonly clock?: Clock } = {}): Bus {
+  return clock ? new Bus(new MemoryEngine({ clock }), { clock }) : new Bus(new MemoryEngine())
 }
