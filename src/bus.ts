@@ -1,8 +1,9 @@
 import { type Clock, systemClock } from './clock.ts'
 import type { Engine, Finding, QueueInfo, QueueStats } from './engine.ts'
+import { isTidingsError, TidingsError } from './errors.ts'
+import { defaultDeadLetterQueue } from './name.ts'
 import { Queue, type QueueSurroundings } from './queue.ts'
-import type { Logger } from './queue-access.ts'
-import { silentLogger } from './queue-access.ts'
+import { type Logger, silentLogger } from './queue-access.ts'
 import { QueueCalls } from './queue-calls.ts'
 import type { QueueOptions } from './queue-options.ts'
 import type { StandardSchemaV1 } from './schema.ts'
@@ -17,6 +18,8 @@ export class Bus implements AsyncDisposable {
   readonly #surroundings: QueueSurroundings
   readonly #calls = new Map<string, QueueCalls>()
   readonly #workers = new Set<Worker>()
+  /** Where the application said that a queue's dead letters go; null: nowhere. */
+  readonly #deadLetters = new Map<string, string | null>()
   #closing: Promise<void> | undefined
 
   /** @param engine opened already; `connect` does that */
@@ -43,7 +46,10 @@ export class Bus implements AsyncDisposable {
   ): Queue<InputOf<O>, OutputOf<O>>
   queue<T = unknown>(name: string, options?: QueueOptions): Queue<T>
   queue(name: string, options?: QueueOptions): Queue {
-    return new Queue(name, options, this.#surroundings)
+    const queue = new Queue(name, options, this.#surroundings)
+    this.#checkDeadLetters(queue)
+    if (options?.deadLetter !== undefined) this.#deadLetters.set(name, queue.deadLetterQueue)
+    return queue
   }
 
   /** All queues of the storage, by name. */
@@ -54,7 +60,18 @@ export class Bus implements AsyncDisposable {
   /** The figures of all queues, by name. */
   async stats(): Promise<QueueStats[]> {
     const queues = await this.#engine.listQueues()
-    return Promise.all(queues.map(({ queue }) => this.#engine.stats(queue)))
+    const stats = await Promise.all(queues.map(({ queue }) => this.#statsOf(queue)))
+    return stats.filter((one) => one !== null)
+  }
+
+  /** @returns null for a queue that was dropped meanwhile */
+  async #statsOf(queue: string): Promise<QueueStats | null> {
+    try {
+      return await this.#engine.stats(queue)
+    } catch (error) {
+      if (isTidingsError(error, 'QUEUE_NOT_FOUND')) return null
+      throw error
+    }
   }
 
   /** Looks for what could hurt: versions, permissions, durability, surroundings. */
@@ -79,14 +96,31 @@ export class Bus implements AsyncDisposable {
   #callsOf(queue: string): QueueCalls {
     let calls = this.#calls.get(queue)
     if (!calls) {
-      calls = new QueueCalls(this.#engine, queue)
+      calls = new QueueCalls(this.#engine, this.#surroundings.clock, queue)
       this.#calls.set(queue, calls)
     }
     return calls
   }
 
   #adopt(worker: Worker): void {
+    if (this.#closing !== undefined) throw new TidingsError('CLOSED', 'the bus is closed, so no worker can be started')
     this.#workers.add(worker)
+    void worker.finished.then(() => this.#workers.delete(worker))
+  }
+
+  /** What failed too often must come to rest somewhere. @throws DEAD_LETTER_INVALID */
+  #checkDeadLetters(queue: Queue): void {
+    const path = [queue.name]
+    let next = queue.deadLetterQueue
+    while (next !== null) {
+      const isCircle = path.includes(next)
+      path.push(next)
+      if (isCircle)
+        throw new TidingsError('DEAD_LETTER_INVALID', `the dead-letter queues form a circle: ${path.join(' → ')}`, {
+          details: { field: 'deadLetter', path },
+        })
+      next = this.#deadLetters.has(next) ? (this.#deadLetters.get(next) ?? null) : defaultDeadLetterQueue(next)
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,6 +3,7 @@ import { isTidingsError, TidingsError } from './errors.ts'
 import { fromJson } from './json.ts'
 import { StoredCopy } from './message.ts'
 import * as option from './options.ts'
+import { checkMessageId } from './queue-options.ts'
 
 const pageSize = 500
 const redriveLeaseMs = 30_000
@@ -75,7 +76,8 @@ export class DeadLetters {
   }
 
   /**
-   * Sends dead letters again: each is moved back in one step, and its attempts start anew.
+   * Sends dead letters again: each is moved back in one step, and its attempts start anew. One that somebody has in
+   * hand, or that waits behind another of its ordering key which stays, is left out.
    * @throws QUEUE_NOT_FOUND if the queue they came from is gone
    */
   async redrive(options?: option.OptionsInput<typeof redriveOptions>): Promise<Redriven[]> {
@@ -91,13 +93,24 @@ export class DeadLetters {
     return redriven
   }
 
+  /** A claim gives one message of an ordering key at a time, so it takes as many rounds as the longest line has. */
   async #move(target: string, page: readonly StoredMessage[], delayMs: number): Promise<Redriven[]> {
-    const { messages } = await this.#engine.claim(target, {
-      limit: page.length,
-      leaseMs: redriveLeaseMs,
-      ids: page.map(({ id }) => id),
-    })
-    if (messages.length === 0) return []
+    const moved: Redriven[] = []
+    const left = new Set(page.map(({ id }) => id))
+    while (left.size > 0) {
+      const { messages } = await this.#engine.claim(target, {
+        limit: left.size,
+        leaseMs: redriveLeaseMs,
+        ids: [...left],
+      })
+      if (messages.length === 0) break
+      for (const { id } of messages) left.delete(id)
+      moved.push(...(await this.#moveLeased(target, messages, delayMs)))
+    }
+    return moved
+  }
+
+  async #moveLeased(target: string, messages: readonly StoredMessage[], delayMs: number): Promise<Redriven[]> {
     const results = await this.#engine.settle(
       target,
       messages.map(({ id, receipt }) => ({
@@ -146,7 +159,7 @@ export class DeadLetters {
 }
 
 function parseIds(value: unknown, path: string): readonly string[] {
-  if (!Array.isArray(value) || value.length === 0 || value.some((id) => typeof id !== 'string'))
-    throw option.typeError(path, value, 'an array of ids')
+  if (!Array.isArray(value) || value.length === 0) throw option.typeError(path, value, 'an array of one id or more')
+  for (const [index, id] of value.entries()) checkMessageId(id, `${path}[${index}]`)
   return value
 }

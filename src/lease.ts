@@ -1,9 +1,11 @@
+import type { Clock } from './clock.ts'
 import type { Ending, Settlement, SettleResult, StoredMessage } from './engine.ts'
-import { TidingsError } from './errors.ts'
+import { isTidingsError, TidingsError } from './errors.ts'
 import { errorMeta } from './message-error.ts'
 
 /** The two calls that leases make; a queue groups them into batches. */
 export interface LeaseCalls {
+  readonly clock: Clock
   settle(settlement: Settlement): Promise<SettleResult>
   /** @returns the new receipt, or null if the lease was lost */
   extend(id: string, receipt: string, leaseMs: number): Promise<string | null>
@@ -19,7 +21,7 @@ export class MessageLease {
   readonly #deadLetterQueue: string | null
   readonly #calls: LeaseCalls
   #receipt: string
-  #ended = false
+  #ending: Promise<boolean> | undefined
   #extending: Promise<unknown> = Promise.resolve()
 
   /** @param deadLetterQueue null: what is dead-lettered goes to the archive */
@@ -38,26 +40,34 @@ export class MessageLease {
 
   /** True once a settlement was carried out or is under way. */
   get ended(): boolean {
-    return this.#ended
+    return this.#ending !== undefined
   }
 
   /**
-   * @returns true if it was carried out, false if the lease was settled through this object before
+   * @returns true if it was carried out, false if the lease was settled through this object before; who asks while that
+   *   is under way waits for it
    * @throws LEASE_LOST if another reader has the message now
    */
   async settle(ending: Ending): Promise<boolean> {
-    if (this.#ended) return false
-    this.#ended = true
+    if (this.#ending !== undefined) {
+      await this.#ending
+      return false
+    }
+    this.#ending = this.#settleNow(ending)
     try {
-      await this.#extending
-      const { settled } = await this.#calls.settle({ ...ending, id: this.message.id, receipt: this.#receipt })
-      if (!settled) throw this.#lost(ending.kind)
-      return true
+      return await this.#ending
     } catch (error) {
-      // A settlement that did not reach the storage may be tried again.
-      if (error instanceof TidingsError && error.retryable) this.#ended = false
+      // A lost lease stays lost; what the storage did not carry out may be tried again.
+      if (!isTidingsError(error, 'LEASE_LOST')) this.#ending = undefined
       throw error
     }
+  }
+
+  async #settleNow(ending: Ending): Promise<boolean> {
+    await this.#extending
+    const { settled } = await this.#calls.settle({ ...ending, id: this.message.id, receipt: this.#receipt })
+    if (!settled) throw this.#lost(ending.kind)
+    return true
   }
 
   /** Ends the message for good: into the dead-letter queue, or into the archive where there is none. */
@@ -71,7 +81,7 @@ export class MessageLease {
       origin_queue: this.#queue,
       origin_id: this.message.id,
       attempts: this.message.readCount,
-      dead_lettered_at: new Date().toISOString(),
+      dead_lettered_at: new Date(this.#calls.clock.now()).toISOString(),
     }
     return this.#deadLetterQueue === null
       ? { kind: 'archive', meta }
@@ -80,13 +90,13 @@ export class MessageLease {
 
   /** @throws LEASE_LOST */
   async extend(leaseMs: number): Promise<void> {
+    if (this.ended) throw this.#lost('extend')
     const extending = this.#extending.then(() => this.#extendNow(leaseMs))
     this.#extending = extending.catch(() => {})
     await extending
   }
 
   async #extendNow(leaseMs: number): Promise<void> {
-    if (this.#ended) throw this.#lost('extend')
     const receipt = await this.#calls.extend(this.message.id, this.#receipt, leaseMs)
     if (receipt === null) throw this.#lost('extend')
     this.#receipt = receipt

@@ -70,17 +70,20 @@ export const metaFields = [
   'eventKey',
 ] as const satisfies readonly (keyof typeof wireNames)[]
 
+/** The same by their names on the wire. */
+const textFields: ReadonlySet<string> = new Set(metaFields.map((name) => wireNames[name]))
+
 /**
- * Meta as it is stored: names of the wire format, nothing undefined or null.
+ * Meta as it is stored: names of the wire format, nothing undefined or null. Known fields may be given by either name.
  * @throws TYPE for a known field that is not text, BODY_NOT_JSON and the like for others
  */
 export function toWireMeta(meta: MessageMeta, queue: string): JsonObject {
   const wire: Record<string, JsonValue> = { queue_name: queue }
   for (const [name, value] of Object.entries(meta)) {
-    if (value === undefined || value === null || name === 'queueName') continue
-    if ((metaFields as readonly string[]).includes(name) && typeof value !== 'string')
-      throw option.typeError(`meta.${name}`, value, 'a string')
-    define(wire, Object.hasOwn(wireNames, name) ? wireNames[name as keyof typeof wireNames] : name, value)
+    const wireName = Object.hasOwn(wireNames, name) ? wireNames[name as keyof typeof wireNames] : name
+    if (value === undefined || value === null || wireName === 'queue_name') continue
+    if (textFields.has(wireName) && typeof value !== 'string') throw option.typeError(`meta.${name}`, value, 'a string')
+    define(wire, wireName, value)
   }
   return toJsonValue(wire, 'meta') as JsonObject
 }
@@ -89,9 +92,9 @@ export function fromWireMeta(wire: JsonObject): MessageMeta {
   const meta: Record<string, JsonValue> = {}
   for (const [name, value] of Object.entries(wire)) {
     if (value === null) continue
-    // Other clients write the correlation id as a number.
-    const known = namesByWireName.get(name)
-    define(meta, known ?? name, name === 'correlation_id' && typeof value === 'number' ? String(value) : value)
+    // Other clients write ids and versions as numbers.
+    const isNumber = typeof value === 'number' || typeof value === 'bigint'
+    define(meta, namesByWireName.get(name) ?? name, isNumber && textFields.has(name) ? String(value) : value)
   }
   return meta
 }

@@ -1,8 +1,13 @@
 import { Batcher } from './batcher.ts'
+import type { Clock } from './clock.ts'
 import type { Engine, Lease, NewMessage, SendResult, Settlement, SettleResult } from './engine.ts'
 import type { LeaseCalls } from './lease.ts'
 
 const maxBatch = 1_000
+/** A message weighs one, and one more for every so many characters: a batch has 16 MB at most, or one message. */
+const charactersPerWeight = 16_384
+const weightOf = ({ data }: NewMessage) => 1 + Math.floor(data.length / charactersPerWeight)
+const maxExtensionLengths = 100
 
 /** The calls that one process makes for one queue, grouped so that single ones travel together. */
 export class QueueCalls implements LeaseCalls {
@@ -11,12 +16,15 @@ export class QueueCalls implements LeaseCalls {
   readonly #sends: Batcher<NewMessage, SendResult>
   readonly #settlements: Batcher<Settlement, SettleResult>
   readonly #extensions = new Map<number, Batcher<Lease, string | null>>()
+  readonly clock: Clock
   #ensured: Promise<boolean> | undefined
+  #creating: Promise<boolean> | undefined
 
-  constructor(engine: Engine, queue: string) {
+  constructor(engine: Engine, clock: Clock, queue: string) {
     this.#engine = engine
+    this.clock = clock
     this.#queue = queue
-    this.#sends = new Batcher((messages) => engine.send(queue, messages, null), maxBatch)
+    this.#sends = new Batcher((messages) => engine.send(queue, messages, null), maxBatch, weightOf)
     this.#settlements = new Batcher((settlements) => engine.settle(queue, settlements), maxBatch)
   }
 
@@ -31,6 +39,8 @@ export class QueueCalls implements LeaseCalls {
   extend(id: string, receipt: string, leaseMs: number): Promise<string | null> {
     let extensions = this.#extensions.get(leaseMs)
     if (!extensions) {
+      // Whoever extends by ever other lengths must not fill the memory; what is under way goes on.
+      if (this.#extensions.size >= maxExtensionLengths) this.#extensions.clear()
       extensions = new Batcher((leases) => this.#engine.extend(this.#queue, leases, leaseMs), maxBatch)
       this.#extensions.set(leaseMs, extensions)
     }
@@ -39,6 +49,14 @@ export class QueueCalls implements LeaseCalls {
 
   create(): Promise<boolean> {
     return this.#engine.createQueue(this.#queue)
+  }
+
+  /** Creates the queue once for all that found it missing at the same time, so that they go on in their order. */
+  async createMissing(): Promise<void> {
+    this.#creating ??= this.create().finally(() => {
+      this.#creating = undefined
+    })
+    await this.#creating
   }
 
   drop(): Promise<boolean> {

@@ -1,5 +1,5 @@
 import type { Place, Transaction } from './engine.ts'
-import { show, TidingsError } from './errors.ts'
+import { type ErrorCode, show, TidingsError } from './errors.ts'
 import { type JsonObject, type JsonValue, toJsonValue } from './json.ts'
 import { leaseOption, type MessageMeta } from './message.ts'
 import { checkQueueName } from './name.ts'
@@ -50,7 +50,7 @@ export const sendOptions = {
     default: {},
     defaultText: 'none',
     typeText: 'object',
-    parse: parsePlainObject,
+    parse: parseMeta,
   }),
   headers: option.value<JsonObject, JsonObject>("The application's own headers.", {
     default: {},
@@ -71,7 +71,6 @@ export const sendOptions = {
     default: 300_000,
     min: 1,
     max: 2_592_000_000,
-    rangeCode: 'DELAY_RANGE',
   }),
   uniqueTarget: option.boolean(
     'Refuses the message as DUPLICATE while another one with the same meta.targetId is waiting or being handled.',
@@ -137,27 +136,49 @@ function parseDeadLetter(value: unknown, path: string): string | false {
 }
 
 function parseTime(value: unknown, path: string): number {
-  const time = value instanceof Date ? value.getTime() : typeof value === 'string' ? Date.parse(value) : Number.NaN
-  const now = Date.now()
-  if (!Number.isFinite(time)) throw new TidingsError('DELAY_RANGE', `${path} is ${show(value)}, which is not a time`)
-  if (time > now + tenYearsMs || time < now - 60_000)
-    throw new TidingsError('DELAY_RANGE', `${path} is ${new Date(time).toISOString()}`, { details: { field: path } })
-  return time
+  const time = value instanceof Date ? value.getTime() : typeof value === 'string' ? parseIso(value) : Number.NaN
+  if (Number.isFinite(time)) return time
+  throw new TidingsError('DELAY_RANGE', `${path} is ${show(value)}, which is not a time`, { details: { field: path } })
 }
 
-function parsePlainObject(value: unknown, path: string): Record<string, JsonValue | undefined> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw option.typeError(path, value, 'an object')
-  return value as Record<string, JsonValue | undefined>
+/** Date.parse alone takes 'foo 2030' for a time. */
+const parseIso = (text: string) => (/^\d{4}-\d\d-\d\d(T|$)/.test(text) ? Date.parse(text) : Number.NaN)
+
+/** A time that has just passed means now. @throws DELAY_RANGE */
+export function checkTime(time: number, now: number, path: string): void {
+  if (time >= now - 60_000 && time <= now + tenYearsMs) return
+  const text = `${path} is ${new Date(time).toISOString()}; it must be between now and ten years from now`
+  throw new TidingsError('DELAY_RANGE', text, { details: { field: path } })
+}
+
+/** No Date, Map or other instance: most of what these are would be lost. */
+function isPlainObject(value: unknown): value is Record<string, JsonValue | undefined> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || Object.getPrototypeOf(prototype) === null
+}
+
+function parseMeta(value: unknown, path: string): MessageMeta {
+  if (!isPlainObject(value)) throw option.typeError(path, value, 'a plain object')
+  return value
 }
 
 function parseHeaders(value: unknown, path: string): JsonObject {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new TidingsError('HEADERS_INVALID', `${path} is ${show(value)}; it must be an object`)
-  const reserved = Object.keys(value).find((key) => /^x-(tidings|pgmq)-/i.test(key))
+  const headers = isPlainObject(value) ? toJsonValue(value, path) : value
+  if (!isPlainObject(headers))
+    throw new TidingsError('HEADERS_INVALID', `${path} is ${show(value)}; it must be a plain object`, {
+      details: { field: path },
+    })
+  const reserved = Object.keys(headers).find((key) => /^x-(tidings|pgmq)-/i.test(key))
   if (reserved)
-    throw new TidingsError('HEADERS_INVALID', `${path} has ${show(reserved)}; 'x-tidings-' and 'x-pgmq-' are reserved`)
-  return toJsonValue(value, path) as JsonObject
+    throw new TidingsError(
+      'HEADERS_INVALID',
+      `${path} has ${show(reserved)}; 'x-tidings-' and 'x-pgmq-' are reserved`,
+      {
+        details: { field: path },
+      },
+    )
+  return headers as JsonObject
 }
 
 function parseTransaction(value: unknown, path: string): Transaction {
@@ -179,17 +200,20 @@ function parsePlace(value: unknown, path: string): Place {
 
 export function checkMessageId(value: unknown, path: string): asserts value is string {
   if (typeof value !== 'string' || !/^[\w-]{1,64}$/.test(value))
-    throw new TidingsError('MESSAGE_ID_INVALID', `${path} is ${show(value)}, which is not an id of a message`)
+    throw new TidingsError('MESSAGE_ID_INVALID', `${path} is ${show(value)}, which is not an id of a message`, {
+      details: { field: path },
+    })
 }
 
 function checkDedupId(value: string, path: string): void {
-  const bytes = Buffer.byteLength(value)
-  if (bytes === 0 || bytes > 255 || value.includes('\u0000'))
-    throw new TidingsError('DEDUP_ID_INVALID', `${path} is ${bytes === 0 ? 'empty' : show(value)}, ${bytes} bytes`)
+  checkKey(value, path, 'DEDUP_ID_INVALID')
 }
 
-function checkKey(value: string, path: string): void {
+/** What storages can index and tell apart. */
+export function checkKey(value: string, path: string, code: ErrorCode = 'RANGE'): void {
   const bytes = Buffer.byteLength(value)
-  if (bytes === 0 || bytes > 255 || value.includes('\u0000'))
-    throw new TidingsError('RANGE', `${path} is ${bytes === 0 ? 'empty' : show(value)}; it must have 1 to 255 bytes`)
+  if (bytes > 0 && bytes <= 255 && !value.includes('\u0000') && value.isWellFormed()) return
+  const text = bytes === 0 ? 'empty' : `${show(value)}, ${bytes} bytes`
+  const rule = 'it must have 1 to 255 bytes, without NUL characters and lone surrogates'
+  throw new TidingsError(code, `${path} is ${text}; ${rule}`, { details: { field: path } })
 }

@@ -1,17 +1,18 @@
 import type { Clock } from './clock.ts'
 import { DeadLetters } from './dead-letters.ts'
+import { decodeAll, unlessLost } from './decoding.ts'
 import type { Engine, NewMessage, QueueStats, SendResult, StoredMessage, Transaction } from './engine.ts'
 import { isTidingsError, nearest, show, TidingsError } from './errors.ts'
 import { fromJson, toJson } from './json.ts'
-import { MessageLease } from './lease.ts'
 import { Message, StoredCopy, toWireMeta } from './message.ts'
-import { errorMeta } from './message-error.ts'
 import { checkQueueName, defaultDeadLetterQueue } from './name.ts'
 import * as option from './options.ts'
 import type { Logger, QueueAccess } from './queue-access.ts'
 import type { QueueCalls } from './queue-calls.ts'
 import {
+  checkKey,
   checkMessageId,
+  checkTime,
   type PeekOptions,
   type PopOptions,
   peekOptions,
@@ -35,6 +36,8 @@ import { type BatchHandler, type BatchWorkOptions, type Handler, Worker, type Wo
 const maxBatch = 10_000
 /** How often a blocking read looks even if nothing woke it. */
 const readPollMs = 2_000
+/** For the schema of a queue that is popped from. */
+const popLeaseMs = 30_000
 
 /** What a queue gets from its bus. */
 export interface QueueSurroundings {
@@ -62,7 +65,9 @@ export class Queue<In = unknown, Out = In> {
     this.name = checkQueueName(name)
     this.#options = option.parseOptions(queueOptions, options, 'queue')
     if (this.#options.deadLetter === name)
-      throw new TidingsError('DEAD_LETTER_INVALID', `queue '${name}' is named as its own dead-letter queue`)
+      throw new TidingsError('DEAD_LETTER_INVALID', `deadLetter is ${show(name)}, the queue itself`, {
+        details: { field: 'deadLetter' },
+      })
     this.#surroundings = surroundings
     this.#engine = surroundings.engine
     this.#calls = surroundings.callsOf(name)
@@ -113,7 +118,7 @@ export class Queue<In = unknown, Out = In> {
 
   /**
    * Stores up to 10,000 messages in one step, all or none, in their order. Duplicates are left out and marked in the
-   * result with the id of the first.
+   * result with the id of the first. Does not wait for single sends of the same tick.
    */
   async sendBatch(
     entries: readonly SendEntry<In>[],
@@ -124,12 +129,10 @@ export class Queue<In = unknown, Out = In> {
     if (entries.length === 0 || entries.length > maxBatch)
       throw new TidingsError('BATCH_SIZE', `the batch has ${entries.length} messages; it must have 1 to ${maxBatch}`)
     const messages = await Promise.all(
-      (entries as readonly SendEntry<In>[]).map((entry, index) => {
-        if (typeof entry !== 'object' || entry === null)
-          throw option.typeError(`entry ${index} of the batch`, entry, 'an object { data, … }')
-        const { data, ...rest } = entry
-        return this.#prepare(data as In, option.parseOptions(sendOptions, rest, 'sendBatch'))
-      }),
+      // Array.from does not pass over holes.
+      Array.from<SendEntry<In>, Promise<NewMessage>>(entries, (entry, index) =>
+        this.#prepareEntry(entry, `entry ${index} of the batch`),
+      ),
     )
     return tx ? this.#storeWithin(tx, messages) : this.#creating(() => this.#engine.send(this.name, messages, null))
   }
@@ -156,14 +159,29 @@ export class Queue<In = unknown, Out = In> {
     return (await this.#toMessages(messages))[0] ?? null
   }
 
-  /** Takes messages for good, in one step: if handling one fails, it is lost. */
+  /**
+   * Takes messages for good, in one step: if handling one fails, it is lost. Data that the schema refuses is
+   * dead-lettered instead of being returned.
+   */
   async pop(options?: PopOptions): Promise<StoredCopy<Out>[]> {
     const { limit, wait, signal } = option.parseOptions(popOptions, options, 'pop')
     return this.#waitFor(wait, signal, async () => {
+      if (this.#options.schema) return this.#popValid(limit)
       const popped = await this.#engine.pop(this.name, limit)
-      const valid = await Promise.all(popped.map((stored) => this.#popOne(stored)))
-      return { found: valid.filter((copy) => copy !== null), nextDueMs: null }
+      const found = popped.map((stored) => new StoredCopy(this.name, stored, fromJson(stored.data) as Out))
+      return { found, nextDueMs: null }
     })
+  }
+
+  /** The schema judges under a lease, so that what it refuses can be moved, and nothing is lost while it does. */
+  async #popValid(limit: number): Promise<{ found: StoredCopy<Out>[]; nextDueMs: number | null }> {
+    const claim = await this.#engine.claim(this.name, { limit, leaseMs: popLeaseMs, ids: null })
+    const found = await Promise.all(
+      (await decodeAll(this.#access(), claim.messages)).map(async ({ stored, data, lease }) =>
+        (await unlessLost(lease.settle({ kind: 'delete' }))) ? new StoredCopy(this.name, stored, data) : null,
+      ),
+    )
+    return { found: found.filter((copy) => copy !== null), nextDueMs: claim.nextDueMs }
   }
 
   /** Looks at messages without changing anything, by id. The data is as stored, not checked against the schema. */
@@ -227,37 +245,47 @@ export class Queue<In = unknown, Out = In> {
     }
   }
 
+  async #prepareEntry(entry: SendEntry<In>, place: string): Promise<NewMessage> {
+    if (typeof entry !== 'object' || entry === null) throw option.typeError(place, entry, 'an object { data, … }')
+    const { data, ...rest } = entry
+    try {
+      return await this.#prepare(data, option.parseOptions(sendOptions, rest, 'sendBatch'))
+    } catch (error) {
+      throw error instanceof TidingsError ? error.within(place) : error
+    }
+  }
+
   #prepare(data: In, options: option.OptionsOutput<typeof sendOptions>): NewMessage | Promise<NewMessage> {
     const { schema, maxMessageBytes, envelope } = this.#options
     const { delay, at, orderingKey, priority, uniqueTarget, dedupId } = options
     if (at !== null && delay > 0) throw new TidingsError('OPTION_CONFLICT', "'delay' and 'at' are both given")
     if (orderingKey !== null && priority !== 0)
       throw new TidingsError('OPTION_CONFLICT', "'orderingKey' and 'priority' are both given")
-    const targetId = options.meta.targetId
-    if (uniqueTarget && !targetId)
-      throw new TidingsError('OPTION_CONFLICT', "'uniqueTarget' is set without meta.targetId", {
-        hint: 'Set meta.targetId too.',
-      })
-    const text = toJson(data, 'data')
-    const bytes = Buffer.byteLength(text)
-    if (bytes > maxMessageBytes)
-      throw new TidingsError('BODY_TOO_LARGE', `data is ${bytes} bytes of JSON; at most ${maxMessageBytes}`, {
-        details: { bytes, maxMessageBytes },
-      })
+    if (at !== null) checkTime(at, this.#surroundings.clock.now(), 'at')
+    const meta = toWireMeta(options.meta, this.name)
+    const targetId = meta.target_id as string | undefined
+    if (uniqueTarget) {
+      if (targetId === undefined)
+        throw new TidingsError('OPTION_CONFLICT', "'uniqueTarget' is set without meta.targetId", {
+          hint: 'Set meta.targetId too.',
+        })
+      checkKey(targetId, 'meta.targetId')
+    }
+    const text = toJson(data, 'data', maxMessageBytes)
     const message: NewMessage = {
       data: text,
-      meta: toWireMeta(options.meta, this.name),
+      meta,
       headers: options.headers,
       delayMs: delay,
       notBefore: at,
       priority,
       orderingKey,
       dedup: dedupId === null ? null : { id: dedupId, windowMs: options.dedupWindow },
-      uniqueTarget: uniqueTarget ? (targetId as string) : null,
+      uniqueTarget: uniqueTarget && targetId !== undefined ? targetId : null,
       bare: envelope === 'none',
     }
-    // The schema judges; what is stored is the data as given, so that reading can apply the schema to it again.
-    const validated = schema ? validate(schema, data, `data for queue '${this.name}'`) : undefined
+    // Judged is what reading will find. It is stored as it was given, so that reading can apply the schema to it.
+    const validated = schema ? validate(schema, fromJson(text), `data for queue '${this.name}'`) : undefined
     return validated instanceof Promise ? validated.then(() => message) : message
   }
 
@@ -268,15 +296,23 @@ export class Queue<In = unknown, Out = In> {
     } catch (error) {
       if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
       if (!this.#options.create) throw await this.#withNearestName(error)
-      await this.#calls.create()
+      await this.#calls.createMissing()
       return store()
     }
   }
 
   /** A failed statement would spoil the application's transaction, so the queue is made sure of before. */
   async #storeWithin(tx: Transaction, messages: NewMessage[]): Promise<SendResult[]> {
+    if (!this.#engine.supports.has('transactions'))
+      throw new TidingsError(
+        'UNSUPPORTED',
+        `tx is given, but the ${this.#engine.name} engine cannot join transactions`,
+        {
+          details: { feature: 'transactions' },
+        },
+      )
     if (this.#options.create) await this.#calls.ensure()
-    return this.#engine.send(this.name, messages, tx)
+    return this.#existing(() => this.#engine.send(this.name, messages, tx))
   }
 
   #decode(stored: StoredMessage): Out | Promise<Out> {
@@ -287,39 +323,9 @@ export class Queue<In = unknown, Out = In> {
       | Promise<Out>
   }
 
-  async #toMessages(stored: readonly StoredMessage[]): Promise<Message<Out>[]> {
-    const messages = await Promise.all(
-      stored.map(async (one) => {
-        const lease = new MessageLease(this.name, this.deadLetterQueue, one, this.#calls)
-        try {
-          return new Message(this.name, one, await this.#decode(one), lease)
-        } catch (error) {
-          if (!isTidingsError(error, 'BODY_INVALID')) throw error
-          await lease.deadLetter(error)
-          return null
-        }
-      }),
-    )
-    return messages.filter((message) => message !== null)
-  }
-
-  async #popOne(stored: StoredMessage): Promise<StoredCopy<Out> | null> {
-    try {
-      return new StoredCopy(this.name, stored, await this.#decode(stored))
-    } catch (error) {
-      if (!isTidingsError(error, 'BODY_INVALID')) throw error
-      await this.#keepInvalid(stored, error)
-      return null
-    }
-  }
-
-  /** A popped message has no lease left to move it by, so a copy is sent. */
-  async #keepInvalid(stored: StoredMessage, error: TidingsError): Promise<void> {
-    const target = this.deadLetterQueue ?? this.name
-    await this.#engine.createQueue(target)
-    const meta = { ...stored.meta, ...errorMeta(error), origin_queue: this.name, origin_id: stored.id }
-    const copy = { ...emptyMessage, data: stored.data, headers: stored.headers, meta }
-    await this.#engine.send(target, [copy], null)
+  async #toMessages(leased: readonly StoredMessage[]): Promise<Message<Out>[]> {
+    const decoded = await decodeAll(this.#access(), leased)
+    return decoded.map(({ stored, data, lease }) => new Message(this.name, stored, data, lease))
   }
 
   #waitFor<T>(
@@ -360,13 +366,3 @@ export class Queue<In = unknown, Out = In> {
     })
   }
 }
-
-const emptyMessage = {
-  delayMs: 0,
-  notBefore: null,
-  priority: 0,
-  orderingKey: null,
-  dedup: null,
-  uniqueTarget: null,
-  bare: false,
-} satisfies Partial<NewMessage>

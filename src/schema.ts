@@ -18,7 +18,12 @@ export function parseSchema(value: unknown, path: string): StandardSchemaV1 {
  */
 export function validate(schema: StandardSchemaV1, data: unknown, what: string): unknown {
   const result = schema['~standard'].validate(data)
-  return result instanceof Promise ? result.then((late) => outcome(late, what)) : outcome(result, what)
+  return isPromise(result) ? Promise.resolve(result).then((late) => outcome(late, what)) : outcome(result, what)
+}
+
+/** Not every library uses the Promise of this realm. */
+function isPromise<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
+  return typeof (value as PromiseLike<T> | null)?.then === 'function'
 }
 
 function outcome(result: StandardSchemaV1.Result<unknown>, what: string): unknown {

@@ -1,0 +1,46 @@
+import type { StoredMessage } from './engine.ts'
+import { isTidingsError } from './errors.ts'
+import { MessageLease } from './lease.ts'
+import type { QueueAccess } from './queue-access.ts'
+
+/** A leased message whose data has become the user's type. */
+export interface Decoded<T> {
+  readonly stored: StoredMessage
+  readonly lease: MessageLease
+  readonly data: T
+}
+
+/**
+ * Applies the schema to leased messages and leaves out those that it refuses: they are dead-lettered. If the schema
+ * fails for another reason, that message waits for the end of its lease, and the others are given back.
+ */
+export async function decodeAll<T>(access: QueueAccess<T>, leased: readonly StoredMessage[]): Promise<Decoded<T>[]> {
+  const results = await Promise.allSettled(leased.map((stored) => decode(access, stored)))
+  const decoded = results.flatMap((result) => (result.status === 'fulfilled' && result.value ? [result.value] : []))
+  const failure = results.find((result) => result.status === 'rejected')
+  if (failure === undefined) return decoded
+  const release = { kind: 'release', delayMs: 0, meta: {}, uncount: true } as const
+  await Promise.allSettled(decoded.map(({ lease }) => lease.settle(release)))
+  throw failure.reason
+}
+
+async function decode<T>(access: QueueAccess<T>, stored: StoredMessage): Promise<Decoded<T> | null> {
+  const lease = new MessageLease(access.name, access.deadLetterQueue, stored, access.leaseCalls)
+  try {
+    return { stored, lease, data: await access.decode(stored) }
+  } catch (error) {
+    if (!isTidingsError(error, 'BODY_INVALID')) throw error
+    await unlessLost(lease.deadLetter(error))
+    return null
+  }
+}
+
+/** @returns false if the lease was lost: another reader has the message now */
+export async function unlessLost(settling: Promise<boolean>): Promise<boolean> {
+  try {
+    return await settling
+  } catch (error) {
+    if (isTidingsError(error, 'LEASE_LOST')) return false
+    throw error
+  }
+}

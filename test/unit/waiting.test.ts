@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'vitest'
+import type { Engine } from '../../src/engine.ts'
+import { FakeClock } from '../../src/fake-clock.ts'
+import { type Attempt, waitFor } from '../../src/waiting.ts'
+
+/** Something to wait for, and an engine that only watches. */
+class Scene {
+  readonly clock = new FakeClock(0)
+  readonly controller = new AbortController()
+  readonly attempts: number[] = []
+  watches = 0
+  closed = 0
+  found: string | null = null
+  nextDueMs: number | null = null
+  wake: (dueMs: number) => void = () => {}
+  beforeWatch = () => {}
+
+  wait(options: { waitMs?: number; pollMs?: number } = {}): Promise<string | null> {
+    const engine = {
+      watch: async (_queue: string, wake: (dueMs: number) => void) => {
+        this.beforeWatch()
+        this.watches++
+        this.wake = wake
+        return { close: () => void this.closed++ }
+      },
+    } as Partial<Engine> as Engine
+    const { clock } = this
+    const { signal } = this.controller
+    const all = { engine, clock, queue: 'jobs', pollMs: 2_000, waitMs: 60_000, signal, ...options }
+    return waitFor(all, async (): Promise<Attempt<string>> => {
+      this.attempts.push(clock.now())
+      return { found: this.found, nextDueMs: this.nextDueMs }
+    })
+  }
+
+  /** Everything that needs no time. */
+  async settle(): Promise<void> {
+    for (let turn = 0; turn < 5; turn++) await this.clock.advance(0)
+  }
+}
+
+describe('waiting', () => {
+  test('asks nobody to watch if there is something at once', async () => {
+    const scene = new Scene()
+    scene.found = 'it'
+    assert.equal(await scene.wait(), 'it')
+    assert.deepEqual([scene.attempts, scene.watches], [[0], 0])
+  })
+
+  test('of no time is one look', async () => {
+    const scene = new Scene()
+    assert.equal(await scene.wait({ waitMs: 0 }), null)
+    assert.deepEqual([scene.attempts, scene.watches], [[0], 0])
+  })
+
+  test('looks again once the watch is in force, so that nothing slips in between', async () => {
+    const scene = new Scene()
+    scene.beforeWatch = () => {
+      scene.found = 'it'
+    }
+    assert.equal(await scene.wait(), 'it')
+    assert.deepEqual([scene.attempts, scene.closed], [[0, 0], 1])
+  })
+
+  test('looks when it is woken', async () => {
+    const scene = new Scene()
+    const waiting = scene.wait()
+    await scene.settle()
+    scene.found = 'it'
+    scene.wake(0)
+    assert.equal(await waiting, 'it')
+    assert.deepEqual([scene.clock.now(), scene.clock.pending, scene.closed], [0, 0, 1])
+  })
+
+  test('looks when what was announced is due', async () => {
+    const scene = new Scene()
+    const waiting = scene.wait()
+    await scene.settle()
+    scene.wake(500)
+    scene.wake(900)
+    await scene.clock.advance(499)
+    assert.equal(scene.attempts.length, 2)
+    scene.found = 'it'
+    await scene.clock.advance(1)
+    assert.equal(await waiting, 'it')
+  })
+
+  test('looks when the next message that is known is due', async () => {
+    const scene = new Scene()
+    scene.nextDueMs = 700
+    const waiting = scene.wait()
+    await scene.settle()
+    scene.found = 'it'
+    await scene.clock.advance(699)
+    assert.equal(scene.attempts.length, 2)
+    await scene.clock.advance(1)
+    assert.equal(await waiting, 'it')
+  })
+
+  test('polls slowly underneath', async () => {
+    const scene = new Scene()
+    const waiting = scene.wait({ pollMs: 1_000 })
+    await scene.settle()
+    await scene.clock.advance(2_500)
+    assert.deepEqual(scene.attempts, [0, 0, 1_000, 2_000])
+    scene.found = 'it'
+    await scene.clock.advance(500)
+    assert.equal(await waiting, 'it')
+  })
+
+  test('a ring between look and sleep is not lost', async () => {
+    const scene = new Scene()
+    let looks = 0
+    const { clock } = scene
+    let wake: (dueMs: number) => void = () => {}
+    const engine = {
+      watch: async (_queue: string, ring: (dueMs: number) => void) => {
+        wake = ring
+        return { close: () => {} }
+      },
+    } as Partial<Engine> as Engine
+    const found = await waitFor({ engine, clock, queue: 'jobs', pollMs: 2_000, waitMs: 60_000 }, async () => {
+      looks++
+      // A message arrives after this look has missed it.
+      if (looks === 2) wake(0)
+      return { found: looks === 3 ? 'it' : null, nextDueMs: null }
+    })
+    assert.deepEqual([found, looks, clock.now()], ['it', 3, 0])
+  })
+
+  test('ends when the time is over, with a last look', async () => {
+    const scene = new Scene()
+    const waiting = scene.wait({ waitMs: 2_500 })
+    await scene.settle()
+    await scene.clock.advance(2_500)
+    assert.equal(await waiting, null)
+    assert.deepEqual(scene.attempts, [0, 0, 2_000, 2_500])
+    assert.deepEqual([scene.clock.pending, scene.closed], [0, 1])
+  })
+
+  test('ends when the signal is aborted', async () => {
+    const scene = new Scene()
+    const waiting = scene.wait()
+    await scene.settle()
+    scene.controller.abort()
+    assert.equal(await waiting, null)
+    assert.deepEqual([scene.clock.pending, scene.closed], [0, 1])
+  })
+
+  test('with a signal that is aborted already is one look', async () => {
+    const scene = new Scene()
+    scene.controller.abort()
+    assert.equal(await scene.wait(), null)
+    assert.deepEqual([scene.attempts, scene.watches], [[0], 0])
+  })
+
+  test('leaves no listener on the signal', async () => {
+    const scene = new Scene()
+    const { signal } = scene.controller
+    let listeners = 0
+    const add = signal.addEventListener.bind(signal)
+    const remove = signal.removeEventListener.bind(signal)
+    signal.addEventListener = (...args: Parameters<typeof add>) => {
+      listeners++
+      add(...args)
+    }
+    signal.removeEventListener = (...args: Parameters<typeof remove>) => {
+      listeners--
+      remove(...args)
+    }
+    const waiting = scene.wait({ waitMs: 10_000 })
+    await scene.settle()
+    await scene.clock.advance(10_000)
+    await waiting
+    assert.equal(listeners, 0)
+  })
+
+  test('passes on the failure of a look and ends the watch', async () => {
+    const scene = new Scene()
+    const waiting = scene.wait()
+    await scene.settle()
+    Object.defineProperty(scene, 'nextDueMs', {
+      get() {
+        throw new Error('boom')
+      },
+    })
+    const failed = assert.rejects(waiting, /boom/)
+    await scene.clock.advance(2_000)
+    await failed
+    assert.equal(scene.closed, 1)
+  })
+})
