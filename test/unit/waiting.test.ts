@@ -86,6 +86,18 @@ describe('waiting', () => {
     assert.equal(await waiting, 'it')
   })
 
+  test('forgets what was announced once it has looked', async () => {
+    const scene = new Scene()
+    const waiting = scene.wait()
+    await scene.settle()
+    scene.wake(500)
+    await scene.clock.advance(2_499)
+    assert.deepEqual(scene.attempts, [0, 0, 500])
+    scene.found = 'it'
+    await scene.clock.advance(1)
+    assert.equal(await waiting, 'it')
+  })
+
   test('looks when the next message that is known is due', async () => {
     const scene = new Scene()
     scene.nextDueMs = 700
