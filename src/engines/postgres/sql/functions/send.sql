@@ -86,7 +86,7 @@ BEGIN
       ORDER BY id
     ), postponed AS (
       INSERT INTO tidings.delayed (queue_name, msg_id, due, read_ct, enqueued_at, message, headers)
-      SELECT $4, id, due, 0, clock_timestamp(), e -> 'm', nullif(e -> 'h', 'null') FROM fresh
+      SELECT $4, id, due, 0, now(), e -> 'm', nullif(e -> 'h', 'null') FROM fresh
       WHERE due > clock_timestamp() + interval '1 minute'
     )
     SELECT bool_or(due <= clock_timestamp()), min(due) FILTER (WHERE due > clock_timestamp()) FROM fresh
