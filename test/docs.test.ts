@@ -193,7 +193,9 @@ test('what the tree in CONTRIBUTING.md names is there', () => {
   const files = [
     ...readdirSync(root),
     ...readdirSync(join(root, 'examples')),
-    ...folders.flatMap((name) => readdirSync(join(root, name), { recursive: true, encoding: 'utf8' })),
+    ...folders.flatMap((folder) =>
+      readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((name) => `${folder}/${name}`),
+    ),
   ]
   const isThere = (name: string) => {
     const pattern = name.replace(/\/$/, '').replaceAll('.', '\\.').replaceAll('*', '[^/]*')
