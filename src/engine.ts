@@ -193,6 +193,8 @@ export interface PeekRequest {
   /** Only ids after this one. */
   readonly afterId: string | null
   readonly ids: readonly string[] | null
+  /** Only messages whose meta has these texts in these fields; a number counts as its digits. Left out: any. */
+  readonly meta?: Readonly<Record<string, string>>
 }
 
 export interface Lease {

@@ -194,7 +194,7 @@ export class MemoryEngine implements Engine {
     return ready.sort((a, b) => b.priority - a.priority).slice(0, limit)
   }
 
-  async peek(name: string, { place, limit, afterId, ids }: PeekRequest): Promise<StoredMessage[]> {
+  async peek(name: string, { place, limit, afterId, ids, meta = {} }: PeekRequest): Promise<StoredMessage[]> {
     const queue = this.#find(name)
     const now = this.#clock.now()
     const candidates = place === 'archived' ? byId(queue.archive) : [...queue.live.values()]
@@ -202,6 +202,7 @@ export class MemoryEngine implements Engine {
       .filter((message) => place === null || placeOf(message, now) === place)
       .filter((message) => afterId === null || Number(message.id) > Number(afterId))
       .filter((message) => ids?.includes(message.id) ?? true)
+      .filter((message) => Object.entries(meta).every(([field, text]) => textOf(message.meta, field) === text))
       .slice(0, limit)
       .map((message) => structuredClone({ ...message, receipt: null }))
   }
@@ -346,6 +347,11 @@ function asRead(message: StoredMessage, now: number): StoredMessage {
 function mergeMeta(meta: JsonObject, changes: JsonObject): JsonObject {
   const merged = Object.entries({ ...meta, ...changes })
   return Object.fromEntries(merged.filter(([field]) => !Object.hasOwn(changes, field) || changes[field] !== null))
+}
+
+function textOf(meta: JsonObject, field: string): string | null {
+  const value = Object.hasOwn(meta, field) ? meta[field] : null
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : null
 }
 
 /** The archive fills in the order of settling. */

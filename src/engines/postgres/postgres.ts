@@ -168,9 +168,10 @@ export class PostgresEngine implements Engine {
     return { messages, swept: sweep }
   }
 
-  async peek(queue: string, { place, limit, afterId, ids }: PeekRequest): Promise<StoredMessage[]> {
+  async peek(queue: string, { place, limit, afterId, ids, meta }: PeekRequest): Promise<StoredMessage[]> {
     const after = afterId === null ? null : checkId(afterId)
-    const rows = await this.#read(statements.peek, [queue, place, limit, after, ids && toIdList(ids)])
+    const wanted = meta ? JSON.stringify(meta) : null
+    const rows = await this.#read(statements.peek, [queue, place, limit, after, ids && toIdList(ids), wanted])
     return rows.map((row) => toStoredMessage(row, false))
   }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { Place } from '../../engine.ts'
 import { group } from '../group.ts'
 import { archive, assertRejects, idsOf, long, only, release, waits } from '../scene.ts'
 
@@ -77,6 +78,42 @@ export const peeking = group('peeking', {
     assert.deepEqual(idsOf(await scene.peek({ ids, place: 'delayed' })), [delayed])
     assert.deepEqual(idsOf(await scene.peek({ ids, place: 'archived' })), [archived.id])
     assert.deepEqual(idsOf(await scene.peek({ ids })), [ready, delayed])
+  },
+
+  'messages are found by what their meta says': async (scene) => {
+    const [a, b, , foreign] = await scene.send(
+      { meta: { target_id: '7', version: '1' } },
+      { meta: { target_id: '7', version: '2' } },
+      { meta: { target_id: '8' } },
+      { meta: { target_id: 7 } },
+      { meta: { other: '7' } },
+      { meta: { target_id: { id: '7' } } },
+      {},
+    )
+    assert.deepEqual(idsOf(await scene.peek({ meta: { target_id: '7' } })), [a, b, foreign])
+    assert.deepEqual(idsOf(await scene.peek({ meta: { target_id: '7', version: '2' } })), [b])
+    assert.deepEqual(await scene.peek({ meta: { target_id: '' } }), [])
+    assert.equal((await scene.peek({ meta: {} })).length, 7)
+  },
+
+  'what is found by meta is in every place, whatever its body is stored like': async (scene) => {
+    const meta = { target_id: '7' }
+    const archived = await scene.lease({ meta, bare: true })
+    await scene.settle(archived, archive())
+    await scene.settle(await scene.lease({ meta: { target_id: '8' } }), archive())
+    const leased = await scene.lease({ meta })
+    const [ready, , delayed] = await scene.send({ meta, bare: true }, {}, { meta, delayMs: waits[1]! })
+    assert.deepEqual(idsOf(await scene.peek({ meta })), [leased.id, ready, delayed])
+    for (const [place, id] of Object.entries({ ready, delayed, leased: leased.id, archived: archived.id }))
+      assert.equal(only(await scene.peek({ meta, place: place as Place })).id, id, place)
+    assert.deepEqual(await scene.peek({ meta, place: 'leased', ids: [ready] }), [])
+  },
+
+  'what is found by meta can be paged through': async (scene) => {
+    const [a, , c, , e] = await scene.send(...[1, 2, 1, 2, 1].map((id) => ({ meta: { target_id: `${id}` } })))
+    const meta = { target_id: '1' }
+    assert.deepEqual(idsOf(await scene.peek({ meta, limit: 2 })), [a, c])
+    assert.deepEqual(idsOf(await scene.peek({ meta, limit: 2, afterId: c! })), [e])
   },
 
   'a missing queue has no places': async (scene) => {

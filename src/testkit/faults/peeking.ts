@@ -55,6 +55,23 @@ export const peekingFaults = faults('peeking', {
       return found.sort((a, b) => place(a.id) - place(b.id))
     },
   }),
+  'does not look at meta': peeking(({ meta: _, ...request }) => request),
+  'takes one field of meta for all': peeking(({ meta, ...request }) => ({
+    ...request,
+    ...(meta && { meta: Object.fromEntries(Object.entries(meta).slice(0, 1)) }),
+  })),
+  'does not look at meta in the archive': peeking(({ meta, ...request }) => ({
+    ...request,
+    ...(meta && request.place !== 'archived' && { meta }),
+  })),
+  'looks at meta after the limit': (engine) => ({
+    peek: async (queue, { meta, ...request }) => {
+      const found = await engine.peek(queue, request)
+      if (meta === undefined) return found
+      const fitting = await engine.peek(queue, { ...request, limit: 1_000, meta })
+      return found.filter(({ id }) => fitting.some((one) => one.id === id))
+    },
+  }),
   'finds an empty archive where there is no queue': (engine) => ({
     peek: (queue, request) =>
       engine.peek(queue, request).catch((error) => {

@@ -46,9 +46,10 @@ SELECT * FROM tidings.claim_ids($1::text, $2::integer, $3::bigint,
 SELECT * FROM tidings.pop($1::text, $2::integer, $3::bigint, $4::text, $5::boolean);
 
 -- name: peek
--- $1 queue, $2 place or null, $3 quantity, $4 after id or null, $5 ids as JSON or null → rows of tidings.message
+-- $1 queue, $2 place or null, $3 quantity, $4 after id or null, $5 ids as JSON or null, $6 meta as JSON or null
+-- → rows of tidings.message
 SELECT * FROM tidings.peek($1::text, $2::text, $3::integer, $4::bigint,
-  CASE WHEN $5::text IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text($5::text::jsonb)::bigint) END);
+  CASE WHEN $5::text IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text($5::text::jsonb)::bigint) END, $6::text::jsonb);
 
 -- name: settle
 -- $1 queue, $2 batch, $3 plain → at, new_id
