@@ -1,4 +1,5 @@
 /** The public surface: re-exports only. */
+export type { AnyTransaction } from './adapters/recognise.ts'
 export { Bus } from './bus.ts'
 export { type ConnectOptions, connect } from './connect.ts'
 export { DeadLetters, type Redriven } from './dead-letters.ts'

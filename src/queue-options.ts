@@ -1,3 +1,4 @@
+import { type AnyTransaction, parseTransaction } from './adapters/recognise.ts'
 import type { Place, Transaction } from './engine.ts'
 import { type ErrorCode, show, TidingsError } from './errors.ts'
 import { type JsonObject, type JsonValue, toJsonValue } from './json.ts'
@@ -79,8 +80,8 @@ export const sendOptions = {
 } as const
 
 export const txOption = {
-  tx: option.value<Transaction, Transaction | null>(
-    "The application's open transaction: an object with query(text, values), a client of `pg` for example.",
+  tx: option.value<AnyTransaction, Transaction | null>(
+    "The application's open transaction, of pg, postgres.js, Drizzle, Kysely, Knex, TypeORM or Prisma, or any object with query(text, values).",
     { default: null, defaultText: 'none', typeText: 'transaction', parse: parseTransaction },
   ),
 } as const
@@ -179,12 +180,6 @@ function parseHeaders(value: unknown, path: string): JsonObject {
       },
     )
   return headers as JsonObject
-}
-
-function parseTransaction(value: unknown, path: string): Transaction {
-  if (typeof (value as Transaction | null)?.query !== 'function')
-    throw option.typeError(path, value, 'an open transaction with query(text, values)')
-  return value as Transaction
 }
 
 function parseSignal(value: unknown, path: string): AbortSignal {

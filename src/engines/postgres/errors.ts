@@ -41,7 +41,8 @@ export function toTidingsError(error: unknown, where: string, lostAs: ErrorCode)
   const details = { sqlState: code, comesBack: comesBack.has(code), rolledBack: rolledBack.has(code) }
   const known = codes[code]
   if (known === 'QUEUE_NOT_FOUND') {
-    const queue = (error as { detail?: string }).detail ?? ''
+    // Not every library passes the detail on.
+    const queue = (error as { detail?: string }).detail ?? /queue "(.*)" does not exist/.exec(why)?.[1] ?? ''
     return new TidingsError(known, `queue '${queue}' does not exist`, { details: { queue } })
   }
   if (known === 'CONNECTION_FAILED' || (lostAs === 'CONNECTION_FAILED' && known === undefined))
