@@ -42,6 +42,26 @@ export interface Engine {
   send(queue: string, messages: readonly NewMessage[], transaction: Transaction | null): Promise<SendResult[]>
 
   /**
+   * Adds the rule that what matches the pattern goes into the queue; dropping the queue removes it.
+   * @returns true if it was added now
+   */
+  bind(pattern: string, queue: string): Promise<boolean>
+  /** @returns false if there was no such rule */
+  unbind(pattern: string, queue: string): Promise<boolean>
+  /** The rules of one queue, or of all, by queue and then by pattern, in the order of their bytes. */
+  bindings(queue: string | null): Promise<Binding[]>
+
+  /**
+   * Stores a copy of each message in every queue with a pattern that matches its routing key, one copy however many
+   * do; all copies of all messages or none. Within a queue they have the order of the batch. Every copy is a message
+   * of its queue like one that was sent there, with dedup ids and targets of that queue, and the meta field
+   * `queue_name` names it.
+   * @param transaction as for `send`
+   * @returns for each message its copies, by queue in the order of bytes; none where nothing matches
+   */
+  publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<Delivery[][]>
+
+  /**
    * Leases messages that are ready, by priority, then oldest first, and at most one message of an ordering key. Which
    * of several keys comes first is for the engine to say.
    */
@@ -78,7 +98,7 @@ export interface Engine {
 
 /**
  * What not every storage can do; asking for what is missing is UNSUPPORTED.
- * - transactions: `send` joins the application's own transaction
+ * - transactions: `send` and `publish` join the application's own transaction
  * - durable: what was sent survives a crash of any process
  */
 export type Feature = 'transactions' | 'durable'
@@ -145,6 +165,21 @@ export interface SendResult {
   /** The id of the message, or of the first one if this is a duplicate. */
   readonly id: string
   readonly duplicate: boolean
+}
+
+export interface RoutedMessage extends NewMessage {
+  readonly routingKey: string
+}
+
+/** One copy of a published message. */
+export interface Delivery extends SendResult {
+  readonly queue: string
+}
+
+export interface Binding {
+  readonly pattern: string
+  readonly queue: string
+  readonly boundAt: number
 }
 
 export interface StoredMessage {

@@ -1,7 +1,7 @@
 import type { Engine, Feature } from '../engine.ts'
 import { MemoryEngine } from '../engines/memory/memory.ts'
 import { TidingsError } from '../errors.ts'
-import { FakeClock } from '../testing.ts'
+import { FakeClock } from '../fake-clock.ts'
 import type { Harness } from './harness.ts'
 
 /** Members that take the place of an engine's own. */
@@ -72,6 +72,10 @@ function forward(engine: Engine, around: Around = (call) => call()): Engine {
     purgeQueue: (queue) => around(() => engine.purgeQueue(queue)),
     stats: (queue) => around(() => engine.stats(queue)),
     send: (queue, messages, transaction) => around(() => engine.send(queue, messages, transaction)),
+    bind: (pattern, queue) => around(() => engine.bind(pattern, queue)),
+    unbind: (pattern, queue) => around(() => engine.unbind(pattern, queue)),
+    bindings: (queue) => around(() => engine.bindings(queue)),
+    publish: (messages, transaction) => around(() => engine.publish(messages, transaction)),
     claim: (queue, request) => around(() => engine.claim(queue, request)),
     pop: (queue, limit) => around(() => engine.pop(queue, limit)),
     peek: (queue, request) => around(() => engine.peek(queue, request)),

@@ -19,6 +19,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the schema on %s', (server
     expect(versions).toEqual([
       { version: 1, name: '0001_pgmq' },
       { version: 2, name: '0002_tidings' },
+      { version: 3, name: '0003_binding' },
     ])
     await Promise.all(engines.map((engine) => engine.close()))
   })
@@ -29,7 +30,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the schema on %s', (server
     try {
       await expect(openEngine(url)).rejects.toMatchObject({
         code: 'SCHEMA_NEWER',
-        message: 'the schema has version 99, this program knows 2',
+        message: 'the schema has version 99, this program knows 3',
       })
     } finally {
       await query(url, 'DELETE FROM tidings.migration WHERE version = 99')

@@ -1,7 +1,9 @@
 import { type Clock, systemClock } from '../../clock.ts'
 import type {
+  Binding,
   Claim,
   ClaimRequest,
+  Delivery,
   Engine,
   Feature,
   Finding,
@@ -11,6 +13,7 @@ import type {
   Place,
   QueueInfo,
   QueueStats,
+  RoutedMessage,
   SendResult,
   Settlement,
   SettleResult,
@@ -20,6 +23,7 @@ import type {
 } from '../../engine.ts'
 import { TidingsError } from '../../errors.ts'
 import type { JsonObject } from '../../json.ts'
+import { matches } from '../../pattern.ts'
 
 /** Maps keep the order of insertion, and ids only grow: to walk a map is to walk it by id. */
 interface MemoryQueue {
@@ -31,6 +35,8 @@ interface MemoryQueue {
   readonly dedup: Map<string, { readonly firstId: string; readonly until: number }>
   /** The message last sent for a target; it holds the target for as long as it is live. */
   readonly targets: Map<string, string>
+  /** Patterns, with the time since when they are bound. */
+  readonly bindings: Map<string, number>
   readonly watchers: Set<{ wake(dueMs: number): void }>
 }
 
@@ -76,6 +82,7 @@ export class MemoryEngine implements Engine {
       archive: new Map(),
       dedup: new Map(),
       targets: new Map(),
+      bindings: new Map(),
       watchers: new Set(),
     })
     return true
@@ -88,8 +95,7 @@ export class MemoryEngine implements Engine {
 
   async listQueues(): Promise<QueueInfo[]> {
     this.#checkOpen()
-    const names = [...this.#queues.keys()].sort()
-    return names.map((queue) => ({ queue, createdAt: this.#find(queue).createdAt }))
+    return this.#names().map((queue) => ({ queue, createdAt: this.#find(queue).createdAt }))
   }
 
   async purgeQueue(name: string): Promise<number> {
@@ -122,11 +128,43 @@ export class MemoryEngine implements Engine {
 
   async send(name: string, messages: readonly NewMessage[], transaction: Transaction | null): Promise<SendResult[]> {
     const queue = this.#find(name)
-    if (transaction !== null)
-      throw new TidingsError('UNSUPPORTED', 'the memory engine cannot join a transaction', {
-        details: { feature: 'transactions' },
-      })
+    refuse(transaction)
     return messages.map((message) => this.#sendOne(queue, message))
+  }
+
+  async bind(pattern: string, name: string): Promise<boolean> {
+    const { bindings } = this.#find(name)
+    if (bindings.has(pattern)) return false
+    bindings.set(pattern, this.#clock.now())
+    return true
+  }
+
+  async unbind(pattern: string, name: string): Promise<boolean> {
+    return this.#find(name).bindings.delete(pattern)
+  }
+
+  async bindings(name: string | null): Promise<Binding[]> {
+    this.#checkOpen()
+    return (name === null ? this.#names() : [name]).flatMap((queue) => {
+      const bound = [...this.#find(queue).bindings].map(([pattern, boundAt]) => ({ pattern, queue, boundAt }))
+      return bound.sort((a, b) => (a.pattern < b.pattern ? -1 : 1))
+    })
+  }
+
+  async publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<Delivery[][]> {
+    this.#checkOpen()
+    refuse(transaction)
+    return messages.map(({ routingKey, ...message }) =>
+      this.#boundFor(routingKey).map((queue) => {
+        const meta = { ...message.meta, queue_name: queue }
+        return { queue, ...this.#sendOne(this.#find(queue), { ...message, meta }) }
+      }),
+    )
+  }
+
+  #boundFor(routingKey: string): string[] {
+    const leadsTo = (name: string) => [...this.#find(name).bindings.keys()].some((one) => matches(one, routingKey))
+    return this.#names().filter(leadsTo)
   }
 
   #sendOne(queue: MemoryQueue, { dedup, uniqueTarget, ...message }: NewMessage): SendResult {
@@ -299,6 +337,10 @@ export class MemoryEngine implements Engine {
     if (this.#closed) throw new TidingsError('CLOSED', 'the memory engine is closed')
   }
 
+  #names(): string[] {
+    return [...this.#queues.keys()].sort()
+  }
+
   #find(name: string): MemoryQueue {
     this.#checkOpen()
     const queue = this.#queues.get(name)
@@ -325,6 +367,13 @@ export class MemoryEngine implements Engine {
         if (queue.watchers.has(watcher)) watcher.wake(dueMs)
       })
   }
+}
+
+function refuse(transaction: Transaction | null): void {
+  if (transaction === null) return
+  throw new TidingsError('UNSUPPORTED', 'the memory engine cannot join a transaction', {
+    details: { feature: 'transactions' },
+  })
 }
 
 /** A lease that has run out leaves the message ready, though its newest reader may still settle it. */

@@ -1,6 +1,8 @@
 import type {
+  Binding,
   Claim,
   ClaimRequest,
+  Delivery,
   Engine,
   Feature,
   Finding,
@@ -9,6 +11,7 @@ import type {
   PeekRequest,
   QueueInfo,
   QueueStats,
+  RoutedMessage,
   SendResult,
   Settlement,
   SettleResult,
@@ -16,13 +19,23 @@ import type {
   Transaction,
   Watch,
 } from '../../engine.ts'
-import { show, TidingsError } from '../../errors.ts'
+import { isTidingsError, show, TidingsError } from '../../errors.ts'
 import { Cursor } from './cursor.ts'
 import { diagnose } from './diagnose.ts'
 import { Driver, type PostgresTarget, type Row } from './driver.ts'
 import { Listener } from './listener.ts'
 import { migrate } from './migrate.ts'
-import { isId, isPlain, isSorted, toBatch, toLeaseEntry, toSettleEntry, toStoredMessage } from './rows.ts'
+import {
+  isId,
+  isPlain,
+  isSorted,
+  toBatch,
+  toDeliveries,
+  toLeaseEntry,
+  toRoutedBatch,
+  toSettleEntry,
+  toStoredMessage,
+} from './rows.ts'
 import { statements } from './sql.gen.ts'
 
 /** A worker's statements are small; one that hangs for this long is on a dead connection. */
@@ -99,9 +112,7 @@ export class PostgresEngine implements Engine {
     if (messages.length === 0) return []
     const values = [queue, toBatch(messages), messages.every(isPlain)]
     if (messages.some(isSorted)) await this.#enableSorting(queue, messages)
-    const rows = transaction
-      ? await this.#driver.queryWithin(transaction, statements.send, values)
-      : await this.#write(statements.send, values)
+    const rows = await this.#writeWithin(transaction, statements.send, values)
     return rows.map((row) => ({ id: String(row.id), duplicate: row.duplicate === true }))
   }
 
@@ -110,6 +121,48 @@ export class PostgresEngine implements Engine {
     const keys = messages.some((message) => message.orderingKey !== null)
     const priorities = messages.some((message) => message.priority !== 0)
     await this.#read(statements.enable, [queue, keys, priorities])
+  }
+
+  async bind(pattern: string, queue: string): Promise<boolean> {
+    const [row] = await this.#read(statements.bind, [pattern, queue])
+    return row?.bound === true
+  }
+
+  async unbind(pattern: string, queue: string): Promise<boolean> {
+    const [row] = await this.#read(statements.unbind, [pattern, queue])
+    return row?.unbound === true
+  }
+
+  async bindings(queue: string | null): Promise<Binding[]> {
+    const rows = await this.#read(statements.bindings, [queue])
+    return rows.map((row) => ({
+      pattern: row.pattern as string,
+      queue: row.queue_name as string,
+      boundAt: row.bound_at as number,
+    }))
+  }
+
+  async publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<Delivery[][]> {
+    if (messages.length === 0) return []
+    const batch = toRoutedBatch(messages)
+    const plain = messages.every(isPlain)
+    const enabled: string[] = []
+    // Every round but the last one finds a queue that was not enabled before.
+    for (;;) {
+      const rows = await this.#writeWithin(transaction, statements.publish, [batch, plain, JSON.stringify(enabled)])
+      const missing = rows.filter((row) => row.at === 0).map((row) => row.queue as string)
+      if (missing.length === 0) return toDeliveries(rows, messages.length)
+      for (const queue of missing) await this.#enableIfThere(queue, messages)
+      enabled.push(...missing)
+    }
+  }
+
+  async #enableIfThere(queue: string, messages: readonly NewMessage[]): Promise<void> {
+    try {
+      await this.#enableSorting(queue, messages)
+    } catch (error) {
+      if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
+    }
   }
 
   async claim(queue: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
@@ -241,6 +294,11 @@ export class PostgresEngine implements Engine {
   /** For what must not be done twice: if the answer is lost, the outcome is unknown. */
   #write(text: string, values: readonly unknown[]): Promise<Row[]> {
     return this.#driver.query(text, values, { repeatable: false })
+  }
+
+  /** The same in the application's transaction, if there is one. */
+  #writeWithin(transaction: Transaction | null, text: string, values: readonly unknown[]): Promise<readonly Row[]> {
+    return transaction ? this.#driver.queryWithin(transaction, text, values) : this.#write(text, values)
   }
 }
 

@@ -1,4 +1,4 @@
-import type { NewMessage, Settlement, StoredMessage } from '../../engine.ts'
+import type { Delivery, NewMessage, RoutedMessage, Settlement, StoredMessage } from '../../engine.ts'
 import type { JsonObject, JsonValue } from '../../json.ts'
 import type { Row } from './driver.ts'
 
@@ -12,10 +12,17 @@ const header = {
 
 /** A batch for tidings.send. `data` is JSON text already and goes in as it is. */
 export function toBatch(messages: readonly NewMessage[]): string {
+  return `[${messages.map((message) => `{${toParts(message).join(',')}}`).join(',')}]`
+}
+
+/** A batch for tidings.publish. */
+export function toRoutedBatch(messages: readonly RoutedMessage[]): string {
+  const toEntry = (message: RoutedMessage) =>
+    `{${[`"r":${JSON.stringify(message.routingKey)}`, ...toParts(message)].join(',')}}`
   return `[${messages.map(toEntry).join(',')}]`
 }
 
-function toEntry(message: NewMessage): string {
+function toParts(message: NewMessage): string[] {
   const meta = JSON.stringify(message.meta)
   const body = message.bare ? message.data : `{"data":${message.data},"meta":${meta}}`
   const parts = [`"m":${body}`]
@@ -25,7 +32,19 @@ function toEntry(message: NewMessage): string {
   else parts.push(`"d":${message.delayMs}`)
   if (message.dedup) parts.push(`"k":${JSON.stringify(message.dedup.id)},"w":${message.dedup.windowMs}`)
   if (message.uniqueTarget !== null) parts.push(`"u":${JSON.stringify(message.uniqueTarget)}`)
-  return `{${parts.join(',')}}`
+  return parts
+}
+
+/** Rows of tidings.publish, which are ordered by queue and then by message. */
+export function toDeliveries(rows: readonly Row[], messages: number): Delivery[][] {
+  const deliveries: Delivery[][] = Array.from({ length: messages }, () => [])
+  for (const row of rows)
+    deliveries[(row.at as number) - 1]?.push({
+      queue: row.queue as string,
+      id: row.id as string,
+      duplicate: row.duplicate === true,
+    })
+  return deliveries
 }
 
 function toHeaders(message: NewMessage): JsonObject | null {

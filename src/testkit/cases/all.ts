@@ -15,6 +15,7 @@ import { priorities } from './priorities.ts'
 import { queues } from './queues.ts'
 import { receipts } from './receipts.ts'
 import { releasing } from './releasing.ts'
+import { routing } from './routing.ts'
 import { sending } from './sending.ts'
 import { settling } from './settling.ts'
 import { statistics } from './statistics.ts'
@@ -41,6 +42,7 @@ export const allCases: readonly ConformanceCase[] = [
   ordering,
   dedup,
   targets,
+  routing,
   statistics,
   watching,
   transactions,

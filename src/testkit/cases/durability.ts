@@ -104,6 +104,27 @@ export const durability = group(
       assert.equal((await second.peek(name, { place: 'leased', limit: 5, afterId: null, ids: null })).length, 1)
     },
 
+    'bindings outlive the engine': async (scene) => {
+      const pattern = `case.${scene.queue}`
+      await scene.engine.bind(pattern, scene.queue)
+      const listed = await scene.engine.bindings(scene.queue)
+      await scene.engine.close()
+      const second = await scene.secondEngine()
+      assert.deepEqual(await second.bindings(scene.queue), listed)
+      const [deliveries] = await second.publish([{ ...newMessage({}), routingKey: pattern }], null)
+      assert.equal(deliveries?.length, 1)
+    },
+
+    'a binding of one engine is one for the other': async (scene) => {
+      const second = await scene.secondEngine()
+      const pattern = `case.${scene.queue}`
+      const publish = async () => only(await scene.engine.publish([{ ...newMessage({}), routingKey: pattern }], null))
+      assert.equal(await second.bind(pattern, scene.queue), true)
+      assert.equal((await publish()).length, 1)
+      assert.equal(await second.unbind(pattern, scene.queue), true)
+      assert.equal((await publish()).length, 0)
+    },
+
     'engines can be opened at the same time': async (scene) => {
       const engines = await Promise.all([1, 2, 3].map(() => scene.secondEngine()))
       for (const engine of engines) await engine.send(scene.queue, [newMessage({})], null)

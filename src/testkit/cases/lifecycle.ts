@@ -146,6 +146,9 @@ function queueCalls(engine: Engine, queue: string, { id, receipt }: Pick<Leased,
     extend: () => engine.extend(queue, [{ id, receipt }], long),
     cancel: () => engine.cancel(queue, [id]),
     watch: () => engine.watch(queue, () => {}),
+    bind: () => engine.bind('case.lifecycle.#', queue),
+    unbind: () => engine.unbind('case.lifecycle.#', queue),
+    bindings: () => engine.bindings(queue),
   }
 }
 
@@ -203,6 +206,8 @@ const queueStates = group('lifecycle', {
       createQueue: () => engine.createQueue(queue),
       dropQueue: () => engine.dropQueue(queue),
       listQueues: () => engine.listQueues(),
+      'all bindings': () => engine.bindings(null),
+      publish: () => engine.publish([{ ...newMessage({}), routingKey: 'case.lifecycle' }], null),
       maintain: () => engine.maintain(),
       diagnose: () => engine.diagnose(),
     }

@@ -15,6 +15,7 @@ import { priorityFaults } from './priorities.ts'
 import { queueFaults } from './queues.ts'
 import { receiptFaults } from './receipts.ts'
 import { releasingFaults } from './releasing.ts'
+import { routingDurabilityFaults, routingFaults } from './routing.ts'
 import { sendingFaults } from './sending.ts'
 import { settlingFaults } from './settling.ts'
 import { statisticsFaults } from './statistics.ts'
@@ -40,10 +41,12 @@ export const allFaults: readonly Fault[] = [
   orderingFaults,
   dedupFaults,
   targetFaults,
+  routingFaults,
   statisticsFaults,
   watchingFaults,
   transactionFaults,
   durabilityFaults,
+  routingDurabilityFaults,
   upkeepFaults,
   lifecycleFaults,
   concurrencyFaults,

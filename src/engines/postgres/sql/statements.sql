@@ -32,6 +32,23 @@ SELECT tidings.enable($1::text, $2::boolean, $3::boolean);
 -- $1 queue, $2 batch, $3 plain → id, duplicate
 SELECT id, duplicate FROM tidings.send($1::text, $2::text::jsonb, $3::boolean);
 
+-- name: bind
+-- $1 pattern, $2 queue → bound
+SELECT tidings.bind($1::text, $2::text) AS bound;
+
+-- name: unbind
+-- $1 pattern, $2 queue → unbound
+SELECT tidings.unbind($1::text, $2::text) AS unbound;
+
+-- name: bindings
+-- $1 queue or null → pattern, queue_name, bound_at in ms since 1970
+SELECT pattern, queue_name, bound_at FROM tidings.bindings($1::text);
+
+-- name: publish
+-- $1 batch, $2 plain, $3 queues that are enabled, as JSON → at, queue, id, duplicate
+SELECT at, queue, id, duplicate FROM tidings.publish($1::text::jsonb, $2::boolean,
+  ARRAY(SELECT jsonb_array_elements_text($3::text::jsonb)));
+
 -- name: claim
 -- $1 queue, $2 quantity, $3 lease in ms, $4 mark, $5 last key, $6 sweep → rows of tidings.message
 SELECT * FROM tidings.claim($1::text, $2::integer, $3::bigint, $4::bigint, $5::text, $6::boolean);

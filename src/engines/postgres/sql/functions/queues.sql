@@ -84,6 +84,7 @@ CREATE OR REPLACE FUNCTION tidings.forget(queue text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   DELETE FROM tidings.delayed d WHERE d.queue_name = queue;
   DELETE FROM tidings.dedup d WHERE d.queue_name = queue;
+  DELETE FROM tidings.binding b WHERE b.queue_name = queue;
   DELETE FROM tidings.queue q WHERE q.queue_name = queue;
 $$;
 
