@@ -8,6 +8,7 @@ import { promisify } from 'node:util'
 import { transformSync } from '@swc/wasm-typescript'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { connect } from '../src/index.ts'
 
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -107,7 +108,7 @@ declare global {
   expect(stdout).toBe('')
 })
 
-describe('blocks of TypeScript that run print what stands below them', () => {
+describe('blocks of TypeScript that run print what stands below them, and those of SQL are accepted', () => {
   const server = inject('postgres18')
   const database = `docs_${process.pid}_${Date.now()}`
   const url = server.replace(/[^/]+$/, database)
@@ -115,8 +116,8 @@ describe('blocks of TypeScript that run print what stands below them', () => {
   beforeAll(() => onServer(`CREATE DATABASE ${database}`))
   afterAll(() => onServer(`DROP DATABASE ${database} WITH (FORCE)`))
 
-  async function onServer(sql: string): Promise<void> {
-    const client = new pg.Client({ connectionString: server })
+  async function onServer(sql: string, connectionString = server): Promise<void> {
+    const client = new pg.Client({ connectionString })
     await client.connect()
     await client.query(sql)
     await client.end()
@@ -129,6 +130,12 @@ describe('blocks of TypeScript that run print what stands below them', () => {
     await writeFile(script, transformSync(block.code, { mode: 'strip-only', module: true }).code)
     const expected = `${printed?.code}\n`
     expect(await runUntil(script, expected, { DATABASE_URL: url })).toEqual({ output: expected, code: 0 })
+  })
+
+  test.each(named(blocks.filter(({ language, runs }) => language === 'sql' && runs)))('%s', async (_, block) => {
+    const bus = await connect(url)
+    await bus.close()
+    await onServer(block.code, url)
   })
 })
 
