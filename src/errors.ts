@@ -54,6 +54,7 @@ export const errorTable = {
   LIMIT_RANGE: usage('Use a limit inside the range.'),
   DELAY_RANGE: usage('Use a delay or a time between now and ten years from now.'),
   DEAD_LETTER_INVALID: usage('Name another queue as the dead-letter queue, or false for none.'),
+  TRANSACTION_REQUIRED: usage('Pass your open transaction as `{ tx }`. Nothing was stored.'),
   UNSUPPORTED: usage('Use an engine that supports it.', 501),
   HANDLERS_INVALID: usage(
     'Put one module a queue into the folder, named like the queue, that exports handle(message, context).',

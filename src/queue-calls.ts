@@ -60,8 +60,13 @@ export class QueueCalls implements LeaseCalls {
   }
 
   drop(): Promise<boolean> {
-    this.#ensured = undefined
+    this.forget()
     return this.#engine.dropQueue(this.#queue)
+  }
+
+  /** The queue may be gone. */
+  forget(): void {
+    this.#ensured = undefined
   }
 
   /** Creates the queue if it is missing; asks the storage only the first time. */

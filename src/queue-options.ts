@@ -31,6 +31,10 @@ export const queueOptions = {
     ['meta', 'none'],
     { default: 'meta' },
   ),
+  requireTransaction: option.boolean(
+    'Refuses to send without `tx`, so that no message can be stored apart from what it tells of.',
+    { default: false },
+  ),
 } as const
 export type QueueOptions = option.OptionsInput<typeof queueOptions>
 

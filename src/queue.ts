@@ -106,6 +106,7 @@ export class Queue<In = unknown, Out = In> {
    */
   async send(data: In, options?: SendOptions): Promise<string> {
     const { tx, ...parsed } = option.parseOptions(sendOptionsWithTx, options, 'send')
+    this.#checkTransaction(tx)
     // Awaiting only what is asynchronous keeps sends of one tick in their order.
     const prepared = this.#prepare(data, parsed)
     const message = prepared instanceof Promise ? await prepared : prepared
@@ -125,6 +126,7 @@ export class Queue<In = unknown, Out = In> {
     options?: option.OptionsInput<typeof txOption>,
   ): Promise<SendResult[]> {
     const { tx } = option.parseOptions(txOption, options, 'sendBatch')
+    this.#checkTransaction(tx)
     if (!Array.isArray(entries)) throw option.typeError('the batch', entries, 'an array of { data, … }')
     if (entries.length === 0 || entries.length > maxBatch)
       throw new TidingsError('BATCH_SIZE', `the batch has ${entries.length} messages; it must have 1 to ${maxBatch}`)
@@ -301,6 +303,13 @@ export class Queue<In = unknown, Out = In> {
     }
   }
 
+  #checkTransaction(tx: Transaction | null): void {
+    if (tx === null && this.#options.requireTransaction)
+      throw new TidingsError('TRANSACTION_REQUIRED', `queue '${this.name}' takes messages only within a transaction`, {
+        details: { queue: this.name },
+      })
+  }
+
   /** A failed statement would spoil the application's transaction, so the queue is made sure of before. */
   async #storeWithin(tx: Transaction, messages: NewMessage[]): Promise<SendResult[]> {
     if (!this.#engine.supports.has('transactions'))
@@ -312,7 +321,13 @@ export class Queue<In = unknown, Out = In> {
         },
       )
     if (this.#options.create) await this.#calls.ensure()
-    return this.#existing(() => this.#engine.send(this.name, messages, tx))
+    try {
+      return await this.#existing(() => this.#engine.send(this.name, messages, tx))
+    } catch (error) {
+      // It was dropped by somebody else; the next transaction finds it again.
+      if (isTidingsError(error, 'QUEUE_NOT_FOUND')) this.#calls.forget()
+      throw error
+    }
   }
 
   #decode(stored: StoredMessage): Out | Promise<Out> {

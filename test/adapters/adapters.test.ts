@@ -125,6 +125,16 @@ for (const [version, url] of Object.entries(servers))
       expect(refusal).toMatchObject({ code: 'QUEUE_NOT_FOUND', details: { queue: name } })
     })
 
+    test('a queue that somebody else dropped is there again for the next transaction', async () => {
+      const queue = bus.queue(newName('dropped'))
+      const send = () => library.transaction((tx) => queue.send(1, { tx }))
+      await send()
+      await bus.engine.dropQueue(queue.name)
+      await expect(send()).rejects.toThrow()
+      await send()
+      expect(await queue.peek()).toHaveLength(1)
+    })
+
     test('what is in no transaction is refused, and nothing is stored', async () => {
       const queue = bus.queue(newName('outside'))
       await queue.create()

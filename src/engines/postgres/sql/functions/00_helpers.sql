@@ -7,6 +7,12 @@ DECLARE
   found regclass := to_regclass(format('pgmq.%I', prefix || queue));
 BEGIN
   IF found IS NULL THEN
+    -- A session that looked for the table before it was created may believe until the end of its transaction that there
+    -- is none; the catalog itself knows better.
+    SELECT c.oid INTO found FROM pg_class c
+    WHERE c.relname = prefix || queue AND c.relnamespace = 'pgmq'::regnamespace;
+  END IF;
+  IF found IS NULL THEN
     RAISE EXCEPTION 'queue "%" does not exist', queue USING ERRCODE = 'TD404', DETAIL = queue;
   END IF;
   RETURN found;

@@ -1,0 +1,43 @@
+import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { Bus } from '../../src/bus.ts'
+import { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
+import { newName } from '../postgres/support.ts'
+import { libraries, type Opened } from './libraries.ts'
+
+const url = inject('postgres18')
+let bus: Bus
+let pg: Opened
+
+beforeAll(async () => {
+  const engine = new PostgresEngine({ url })
+  await engine.open()
+  bus = new Bus(engine)
+  pg = await libraries[0]!.open(url)
+})
+afterAll(async () => {
+  await pg.close()
+  await bus.close()
+})
+
+test('requireTransaction: a send without tx is refused and nothing is stored, not even the queue', async () => {
+  const queue = bus.queue<number>(newName('required'), { requireTransaction: true })
+  const refusal = { code: 'TRANSACTION_REQUIRED', details: { queue: queue.name }, exitCode: 2 }
+  await expect(queue.send(1)).rejects.toMatchObject(refusal)
+  await expect(queue.send(1, { tx: undefined })).rejects.toMatchObject(refusal)
+  await expect(queue.sendBatch([{ data: 2 }])).rejects.toMatchObject(refusal)
+  expect((await bus.queues()).map(({ queue }) => queue)).not.toContain(queue.name)
+})
+
+test('requireTransaction: with tx messages are sent, handled, tried again and dead-lettered as usual', async () => {
+  const queue = bus.queue<number>(newName('required'), { requireTransaction: true })
+  await pg.transaction(async (tx) => {
+    await queue.send(1, { tx })
+    await queue.sendBatch([{ data: 2 }, { data: 3 }], { tx })
+  })
+  const handler = ({ data }: { data: number }) => {
+    if (data === 2) throw new Error('2 fails')
+  }
+  await queue.work(handler, { maxAttempts: 2, backoff: 0 }).drain()
+  expect(await queue.stats()).toMatchObject({ ready: 0, delayed: 0 })
+  expect(await queue.deadLetters.list()).toMatchObject([{ data: 2 }])
+})
