@@ -1,18 +1,18 @@
 import type { Clock } from './clock.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { decodeAll, unlessLost } from './decoding.ts'
-import type { Engine, NewMessage, QueueStats, SendResult, StoredMessage, Transaction } from './engine.ts'
-import { isTidingsError, nearest, show, TidingsError } from './errors.ts'
-import { fromJson, toJson } from './json.ts'
-import { Message, StoredCopy, toWireMeta } from './message.ts'
+import type { Engine, NewMessage, Place, QueueStats, SendResult, StoredMessage, Transaction } from './engine.ts'
+import { isTidingsError, show, TidingsError } from './errors.ts'
+import { fromJson } from './json.ts'
+import { Message, StoredCopy } from './message.ts'
+import { withNearestName } from './missing-queue.ts'
 import { checkQueueName, defaultDeadLetterQueue } from './name.ts'
 import * as option from './options.ts'
+import { checkTransactions, type Outgoing, prepare, prepareBatch } from './outgoing.ts'
 import type { Logger, QueueAccess } from './queue-access.ts'
 import type { QueueCalls } from './queue-calls.ts'
 import {
-  checkKey,
   checkMessageId,
-  checkTime,
   type PeekOptions,
   type PopOptions,
   peekOptions,
@@ -24,16 +24,16 @@ import {
   readOptions,
   type SendEntry,
   type SendOptions,
-  sendOptions,
   sendOptionsWithTx,
   txOption,
 } from './queue-options.ts'
+import { Replay, type Replayed, type ReplayOptions } from './replay.ts'
 import { validate } from './schema.ts'
-import { waitFor } from './waiting.ts'
+import { Lookout } from './waiting.ts'
+import { scan, type Wanted } from './where.ts'
 import { type ConsumeOptions, Consumer } from './worker/consumer.ts'
 import { type BatchHandler, type BatchWorkOptions, type Handler, Worker, type WorkOptions } from './worker/worker.ts'
 
-const maxBatch = 10_000
 /** How often a blocking read looks even if nothing woke it. */
 const readPollMs = 2_000
 /** For the schema of a queue that is popped from. */
@@ -108,7 +108,7 @@ export class Queue<In = unknown, Out = In> {
     const { tx, ...parsed } = option.parseOptions(sendOptionsWithTx, options, 'send')
     this.#checkTransaction(tx)
     // Awaiting only what is asynchronous keeps sends of one tick in their order.
-    const prepared = this.#prepare(data, parsed)
+    const prepared = prepare(data, parsed, this.#outgoing())
     const message = prepared instanceof Promise ? await prepared : prepared
     const result = tx
       ? (await this.#storeWithin(tx, [message]))[0]!
@@ -127,15 +127,7 @@ export class Queue<In = unknown, Out = In> {
   ): Promise<SendResult[]> {
     const { tx } = option.parseOptions(txOption, options, 'sendBatch')
     this.#checkTransaction(tx)
-    if (!Array.isArray(entries)) throw option.typeError('the batch', entries, 'an array of { data, … }')
-    if (entries.length === 0 || entries.length > maxBatch)
-      throw new TidingsError('BATCH_SIZE', `the batch has ${entries.length} messages; it must have 1 to ${maxBatch}`)
-    const messages = await Promise.all(
-      // Array.from does not pass over holes.
-      Array.from<SendEntry<In>, Promise<NewMessage>>(entries, (entry, index) =>
-        this.#prepareEntry(entry, `entry ${index} of the batch`),
-      ),
-    )
+    const messages = await prepareBatch(entries, 'sendBatch', this.#outgoing())
     return tx ? this.#storeWithin(tx, messages) : this.#creating(() => this.#engine.send(this.name, messages, null))
   }
 
@@ -162,21 +154,24 @@ export class Queue<In = unknown, Out = In> {
   }
 
   /**
-   * Takes messages for good, in one step: if handling one fails, it is lost. Data that the schema refuses is
+   * Takes messages for good: if handling one fails, it is lost. Data that the schema refuses is
    * dead-lettered instead of being returned.
    */
   async pop(options?: PopOptions): Promise<StoredCopy<Out>[]> {
     const { limit, wait, signal } = option.parseOptions(popOptions, options, 'pop')
     return this.#waitFor(wait, signal, async () => {
-      if (this.#options.schema) return this.#popValid(limit)
+      if (this.#options.schema || wait > 0) return this.#claimAndDelete(limit)
       const popped = await this.#engine.pop(this.name, limit)
       const found = popped.map((stored) => new StoredCopy(this.name, stored, fromJson(stored.data) as Out))
       return { found, nextDueMs: null }
     })
   }
 
-  /** The schema judges under a lease, so that what it refuses can be moved, and nothing is lost while it does. */
-  async #popValid(limit: number): Promise<{ found: StoredCopy<Out>[]; nextDueMs: number | null }> {
+  /**
+   * The schema judges under a lease, so that what it refuses can be moved, and nothing is lost while it does. A claim
+   * also tells whoever waits when the next message is due.
+   */
+  async #claimAndDelete(limit: number): Promise<{ found: StoredCopy<Out>[]; nextDueMs: number | null }> {
     const claim = await this.#engine.claim(this.name, { limit, leaseMs: popLeaseMs, ids: null })
     const found = await Promise.all(
       (await decodeAll(this.#access(), claim.messages)).map(async ({ stored, data, lease }) =>
@@ -188,9 +183,39 @@ export class Queue<In = unknown, Out = In> {
 
   /** Looks at messages without changing anything, by id. The data is as stored, not checked against the schema. */
   async peek(options?: PeekOptions): Promise<StoredCopy<unknown>[]> {
-    const { limit, place, after } = option.parseOptions(peekOptions, options, 'peek')
+    const { limit, place, after, meta } = option.parseOptions(peekOptions, options, 'peek')
+    if (meta !== null) return this.#existing(() => this.#look(place, meta, after, limit))
     const stored = await this.#existing(() => this.#engine.peek(this.name, { limit, place, afterId: after, ids: null }))
     return stored.map((message) => new StoredCopy(this.name, message, fromJson(message.data)))
+  }
+
+  async #look(
+    place: Place | null,
+    wanted: Wanted,
+    after: string | null,
+    limit: number,
+  ): Promise<StoredCopy<unknown>[]> {
+    const found: StoredCopy<unknown>[] = []
+    for await (const page of scan(this.#engine, this.name, place, wanted, after)) {
+      found.push(...page)
+      if (found.length >= limit) break
+    }
+    return found.slice(0, limit)
+  }
+
+  /**
+   * Sends archived messages again, oldest first: copies with new ids, which keep data, headers, meta, priority and
+   * ordering key. The archive stays as it is.
+   *
+   * A message is replayed into a queue once within `dedupWindow`, whichever call does it: what was sent already is
+   * marked as a duplicate, so a replay that broke off can simply be repeated. `again: true` sends regardless.
+   * @throws QUEUE_NOT_FOUND; TYPE and the like
+   */
+  async replay(options?: ReplayOptions): Promise<Replayed[]> {
+    const replay = new Replay(this.#engine, this.name, options)
+    const ids = await this.#existing(() => replay.find())
+    if (replay.dryRun) return ids.map((archivedId) => ({ archivedId, id: null, duplicate: false }))
+    return replay.send(ids, this.#options.create, this.#options.envelope === 'none')
   }
 
   /** Removes a message that nobody has in hand. @returns false if it is not there or leased */
@@ -247,48 +272,18 @@ export class Queue<In = unknown, Out = In> {
     }
   }
 
-  async #prepareEntry(entry: SendEntry<In>, place: string): Promise<NewMessage> {
-    if (typeof entry !== 'object' || entry === null) throw option.typeError(place, entry, 'an object { data, … }')
-    const { data, ...rest } = entry
-    try {
-      return await this.#prepare(data, option.parseOptions(sendOptions, rest, 'sendBatch'))
-    } catch (error) {
-      throw error instanceof TidingsError ? error.within(place) : error
-    }
-  }
-
-  #prepare(data: In, options: option.OptionsOutput<typeof sendOptions>): NewMessage | Promise<NewMessage> {
+  /** What holds for all messages that this queue is sent. */
+  #outgoing(): Outgoing {
     const { schema, maxMessageBytes, envelope } = this.#options
-    const { delay, at, orderingKey, priority, uniqueTarget, dedupId } = options
-    if (at !== null && delay > 0) throw new TidingsError('OPTION_CONFLICT', "'delay' and 'at' are both given")
-    if (orderingKey !== null && priority !== 0)
-      throw new TidingsError('OPTION_CONFLICT', "'orderingKey' and 'priority' are both given")
-    if (at !== null) checkTime(at, this.#surroundings.clock.now(), 'at')
-    const meta = toWireMeta(options.meta, this.name)
-    const targetId = meta.target_id as string | undefined
-    if (uniqueTarget) {
-      if (targetId === undefined)
-        throw new TidingsError('OPTION_CONFLICT', "'uniqueTarget' is set without meta.targetId", {
-          hint: 'Set meta.targetId too.',
-        })
-      checkKey(targetId, 'meta.targetId')
-    }
-    const text = toJson(data, 'data', maxMessageBytes)
-    const message: NewMessage = {
-      data: text,
-      meta,
-      headers: options.headers,
-      delayMs: delay,
-      notBefore: at,
-      priority,
-      orderingKey,
-      dedup: dedupId === null ? null : { id: dedupId, windowMs: options.dedupWindow },
-      uniqueTarget: uniqueTarget && targetId !== undefined ? targetId : null,
+    const { clock } = this.#surroundings
+    return {
+      queue: this.name,
+      routingKey: null,
+      schema,
+      maxMessageBytes,
       bare: envelope === 'none',
+      now: () => clock.now(),
     }
-    // Judged is what reading will find. It is stored as it was given, so that reading can apply the schema to it.
-    const validated = schema ? validate(schema, fromJson(text), `data for queue '${this.name}'`) : undefined
-    return validated instanceof Promise ? validated.then(() => message) : message
   }
 
   /** Creates the queue and tries again where it is missing and may be created. */
@@ -297,7 +292,7 @@ export class Queue<In = unknown, Out = In> {
       return await store()
     } catch (error) {
       if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
-      if (!this.#options.create) throw await this.#withNearestName(error)
+      if (!this.#options.create) return this.#existing(() => Promise.reject(error))
       await this.#calls.createMissing()
       return store()
     }
@@ -312,14 +307,7 @@ export class Queue<In = unknown, Out = In> {
 
   /** A failed statement would spoil the application's transaction, so the queue is made sure of before. */
   async #storeWithin(tx: Transaction, messages: NewMessage[]): Promise<SendResult[]> {
-    if (!this.#engine.supports.has('transactions'))
-      throw new TidingsError(
-        'UNSUPPORTED',
-        `tx is given, but the ${this.#engine.name} engine cannot join transactions`,
-        {
-          details: { feature: 'transactions' },
-        },
-      )
+    checkTransactions(this.#engine)
     if (this.#options.create) await this.#calls.ensure()
     try {
       return await this.#existing(() => this.#engine.send(this.name, messages, tx))
@@ -349,29 +337,22 @@ export class Queue<In = unknown, Out = In> {
     attempt: () => Promise<{ found: T[]; nextDueMs: number | null }>,
   ): Promise<T[]> {
     const { engine, clock } = this.#surroundings
-    const options = { engine, clock, queue: this.name, pollMs: readPollMs, waitMs, ...(signal ? { signal } : {}) }
+    const lookout = new Lookout({ engine, clock, queue: this.name, pollMs: readPollMs })
     return this.#existing(async () => {
-      const found = await waitFor(options, async () => {
-        const { found, nextDueMs } = await attempt()
-        return { found: found.length > 0 ? found : null, nextDueMs }
-      })
-      return found ?? []
+      try {
+        const found = await lookout.wait({ waitMs, ...(signal ? { signal } : {}) }, async () => {
+          const { found, nextDueMs } = await attempt()
+          return { found: found.length > 0 ? found : null, full: false, nextDueMs }
+        })
+        return found ?? []
+      } finally {
+        lookout.close()
+      }
     })
   }
 
-  async #existing<T>(call: () => Promise<T>): Promise<T> {
-    try {
-      return await call()
-    } catch (error) {
-      throw isTidingsError(error, 'QUEUE_NOT_FOUND') ? await this.#withNearestName(error) : error
-    }
-  }
-
-  async #withNearestName(error: TidingsError): Promise<TidingsError> {
-    const names = (await this.#engine.listQueues()).map((info) => info.queue)
-    const meant = nearest(this.name, names)
-    const hint = meant ? `Did you mean '${meant}'? Or create it first.` : error.hint
-    return new TidingsError(error.code, error.message, { cause: error.cause, details: error.details, hint })
+  #existing<T>(call: () => Promise<T>): Promise<T> {
+    return withNearestName(this.#engine, this.name, call)
   }
 
   #duplicate(message: NewMessage, firstId: string): TidingsError {
