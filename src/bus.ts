@@ -1,11 +1,12 @@
 import { type Clock, systemClock } from './clock.ts'
-import type { Engine, Finding, QueueInfo, QueueStats } from './engine.ts'
+import type { Binding, Delivery, Engine, Finding, QueueInfo, QueueStats } from './engine.ts'
 import { isTidingsError, TidingsError } from './errors.ts'
 import { defaultDeadLetterQueue } from './name.ts'
+import { Publisher, type QueueOrName } from './publisher.ts'
 import { Queue, type QueueSurroundings } from './queue.ts'
 import { type Logger, silentLogger } from './queue-access.ts'
 import { QueueCalls } from './queue-calls.ts'
-import type { QueueOptions } from './queue-options.ts'
+import type { PublishBatchOptions, PublishOptions, QueueOptions, SendEntry } from './queue-options.ts'
 import type { StandardSchemaV1 } from './schema.ts'
 import type { Worker } from './worker/worker.ts'
 
@@ -16,6 +17,7 @@ type OutputOf<O> = O extends { schema: infer S extends StandardSchemaV1 } ? Stan
 export class Bus implements AsyncDisposable {
   readonly #engine: Engine
   readonly #surroundings: QueueSurroundings
+  readonly #publisher: Publisher
   readonly #calls = new Map<string, QueueCalls>()
   readonly #workers = new Set<Worker>()
   /** Where the application said that a queue's dead letters go; null: nowhere. */
@@ -32,6 +34,7 @@ export class Bus implements AsyncDisposable {
       callsOf: (queue) => this.#callsOf(queue),
       adopt: (worker) => this.#adopt(worker),
     }
+    this.#publisher = new Publisher(engine, this.#surroundings.clock)
   }
 
   /** The storage behind it all. */
@@ -72,6 +75,47 @@ export class Bus implements AsyncDisposable {
       if (isTidingsError(error, 'QUEUE_NOT_FOUND')) return null
       throw error
     }
+  }
+
+  /**
+   * From now on, what is published under a routing key that matches the pattern goes into the queue. Segments are
+   * separated by dots; '*' stands for exactly one of them, '#' for any number, none included.
+   * @returns true if it was bound now, false if it was already
+   * @throws PATTERN_INVALID with the position, QUEUE_NOT_FOUND
+   */
+  bind(pattern: string, queue: QueueOrName): Promise<boolean> {
+    return this.#publisher.bind(pattern, queue)
+  }
+
+  /** @returns false if it was not bound */
+  unbind(pattern: string, queue: QueueOrName): Promise<boolean> {
+    return this.#publisher.unbind(pattern, queue)
+  }
+
+  /** What is bound to one queue, or to any, by queue and pattern. */
+  bindings(queue?: QueueOrName): Promise<Binding[]> {
+    return this.#publisher.bindings(queue)
+  }
+
+  /**
+   * Stores a copy of the message in every queue that is bound to a matching pattern: in all of them or in none.
+   * @returns the copies, by queue; none where nothing matches. A duplicate has the id of the first message there.
+   * @throws KEY_INVALID with the position; NO_ROUTE where nothing matches, with `mandatory`; as Queue.send for the rest
+   */
+  publish(routingKey: string, data: unknown, options?: PublishOptions): Promise<Delivery[]> {
+    return this.#publisher.publish(routingKey, data, options)
+  }
+
+  /**
+   * Publishes up to 10,000 messages under one routing key, in their order: all copies of all of them, or none.
+   * @returns for each message its copies
+   */
+  publishBatch(
+    routingKey: string,
+    entries: readonly SendEntry<unknown>[],
+    options?: PublishBatchOptions,
+  ): Promise<Delivery[][]> {
+    return this.#publisher.publishBatch(routingKey, entries, options)
   }
 
   /** Looks for what could hurt: versions, permissions, durability, surroundings. */

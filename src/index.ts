@@ -4,13 +4,22 @@ export { Bus } from './bus.ts'
 export { type ConnectOptions, connect } from './connect.ts'
 export { DeadLetters, type Redriven } from './dead-letters.ts'
 export type { Duration } from './duration.ts'
-export type { Finding, Place, QueueInfo, QueueStats, SendResult, Transaction } from './engine.ts'
+export type { Binding, Delivery, Finding, Place, QueueInfo, QueueStats, SendResult, Transaction } from './engine.ts'
 export { type ErrorCode, type ErrorDetails, errorTable, isTidingsError, TidingsError } from './errors.ts'
 export type { JsonObject, JsonValue } from './json.ts'
 export { Message, type MessageMeta, StoredCopy } from './message.ts'
 export { Queue } from './queue.ts'
 export type { Logger } from './queue-access.ts'
-export type { PeekOptions, PopOptions, QueueOptions, ReadOptions, SendEntry, SendOptions } from './queue-options.ts'
+export type {
+  PeekOptions,
+  PopOptions,
+  PublishBatchOptions,
+  PublishOptions,
+  QueueOptions,
+  ReadOptions,
+  SendEntry,
+  SendOptions,
+} from './queue-options.ts'
 export { type Backoff, exponential, fixed, linear } from './worker/backoff.ts'
 export type { ConsumeOptions } from './worker/consumer.ts'
 export { archive, deadLetter, done, Outcome, retry, snooze } from './worker/outcome.ts'

@@ -25,6 +25,8 @@ export interface MessageMeta {
   readonly businessReason?: string
   readonly associatedPeriod?: string
   readonly eventKey?: string
+  /** The routing key under which the message was published. Set by Tidings. */
+  readonly routingKey?: string
   /** The error of the last attempt that failed. Set by Tidings, like all that follow. */
   readonly errorMessage?: string
   readonly stackTrace?: string
@@ -47,6 +49,7 @@ const wireNames = {
   businessReason: 'business_reason',
   associatedPeriod: 'associated_period',
   eventKey: 'event_key',
+  routingKey: 'routing_key',
   errorMessage: 'error_message',
   stackTrace: 'stack_trace',
   originQueue: 'origin_queue',
@@ -73,15 +76,20 @@ export const metaFields = [
 /** The same by their names on the wire. */
 const textFields: ReadonlySet<string> = new Set(metaFields.map((name) => wireNames[name]))
 
+const addressFields: ReadonlySet<string> = new Set(['queue_name', 'routing_key'])
+
 /**
  * Meta as it is stored: names of the wire format, nothing undefined or null. Known fields may be given by either name.
+ * What names the queue and the routing key is left out where it was given, since a message that was read may be sent on.
  * @throws TYPE for a known field that is not text, BODY_NOT_JSON and the like for others
  */
-export function toWireMeta(meta: MessageMeta, queue: string): JsonObject {
-  const wire: Record<string, JsonValue> = { queue_name: queue }
+export function toWireMeta(meta: MessageMeta, queue: string | null, routingKey: string | null = null): JsonObject {
+  const wire: Record<string, JsonValue> = {}
+  if (queue !== null) wire.queue_name = queue
+  if (routingKey !== null) wire.routing_key = routingKey
   for (const [name, value] of Object.entries(meta)) {
     const wireName = Object.hasOwn(wireNames, name) ? wireNames[name as keyof typeof wireNames] : name
-    if (value === undefined || value === null || wireName === 'queue_name') continue
+    if (value === undefined || value === null || addressFields.has(wireName)) continue
     if (textFields.has(wireName) && typeof value !== 'string') throw option.typeError(`meta.${name}`, value, 'a string')
     define(wire, wireName, value)
   }

@@ -3,10 +3,11 @@ import type { Clock } from './clock.ts'
 import type { Engine, Lease, NewMessage, SendResult, Settlement, SettleResult } from './engine.ts'
 import type { LeaseCalls } from './lease.ts'
 
-const maxBatch = 1_000
+/** The largest weight of a batch of calls. */
+export const maxCallBatch = 1_000
 /** A message weighs one, and one more for every so many characters: a batch has 16 MB at most, or one message. */
 const charactersPerWeight = 16_384
-const weightOf = ({ data }: NewMessage) => 1 + Math.floor(data.length / charactersPerWeight)
+export const weightOf = ({ data }: NewMessage) => 1 + Math.floor(data.length / charactersPerWeight)
 const maxExtensionLengths = 100
 
 /** The calls that one process makes for one queue, grouped so that single ones travel together. */
@@ -24,8 +25,8 @@ export class QueueCalls implements LeaseCalls {
     this.#engine = engine
     this.clock = clock
     this.#queue = queue
-    this.#sends = new Batcher((messages) => engine.send(queue, messages, null), maxBatch, weightOf)
-    this.#settlements = new Batcher((settlements) => engine.settle(queue, settlements), maxBatch)
+    this.#sends = new Batcher((messages) => engine.send(queue, messages, null), maxCallBatch, weightOf)
+    this.#settlements = new Batcher((settlements) => engine.settle(queue, settlements), maxCallBatch)
   }
 
   send(message: NewMessage): Promise<SendResult> {
@@ -41,7 +42,7 @@ export class QueueCalls implements LeaseCalls {
     if (!extensions) {
       // Whoever extends by ever other lengths must not fill the memory; what is under way goes on.
       if (this.#extensions.size >= maxExtensionLengths) this.#extensions.clear()
-      extensions = new Batcher((leases) => this.#engine.extend(this.#queue, leases, leaseMs), maxBatch)
+      extensions = new Batcher((leases) => this.#engine.extend(this.#queue, leases, leaseMs), maxCallBatch)
       this.#extensions.set(leaseMs, extensions)
     }
     return extensions.add({ id, receipt })

@@ -92,6 +92,15 @@ export const txOption = {
 
 export const sendOptionsWithTx = { ...sendOptions, ...txOption } as const
 export type SendOptions = option.OptionsInput<typeof sendOptionsWithTx>
+export const publishBatchOptions = {
+  ...txOption,
+  mandatory: option.boolean('Refuses with NO_ROUTE what no queue is bound for, instead of storing it nowhere.', {
+    default: false,
+  }),
+} as const
+export type PublishBatchOptions = option.OptionsInput<typeof publishBatchOptions>
+export const publishOptions = { ...sendOptions, ...publishBatchOptions } as const
+export type PublishOptions = option.OptionsInput<typeof publishOptions>
 export type SendEntry<In> = { readonly data: In } & option.OptionsInput<typeof sendOptions>
 
 const limitOption = (defaultLimit: number, max = 1_000) =>

@@ -1,0 +1,103 @@
+import type { Engine, NewMessage } from './engine.ts'
+import { TidingsError } from './errors.ts'
+import { fromJson, toJson } from './json.ts'
+import { toWireMeta } from './message.ts'
+import * as option from './options.ts'
+import { checkKey, checkTime, type SendEntry, sendOptions } from './queue-options.ts'
+import { type StandardSchemaV1, validate } from './schema.ts'
+
+const maxBatch = 10_000
+
+/** What holds for the messages on their way to one queue, or to all that a routing key leads to. */
+export interface Outgoing {
+  /** Null for what is published: every copy is told its own. */
+  readonly queue: string | null
+  readonly routingKey: string | null
+  readonly schema: StandardSchemaV1 | null
+  readonly maxMessageBytes: number
+  readonly bare: boolean
+  /** The time at which they are sent. */
+  now(): number
+}
+
+/**
+ * Checks what is to be sent and gives it the form that engines store.
+ * @returns a promise only where the schema is asynchronous
+ */
+export function prepare(
+  data: unknown,
+  options: option.OptionsOutput<typeof sendOptions>,
+  outgoing: Outgoing,
+): NewMessage | Promise<NewMessage> {
+  const { delay, at, orderingKey, priority, uniqueTarget, dedupId } = options
+  if (at !== null && delay > 0) throw new TidingsError('OPTION_CONFLICT', "'delay' and 'at' are both given")
+  if (orderingKey !== null && priority !== 0)
+    throw new TidingsError('OPTION_CONFLICT', "'orderingKey' and 'priority' are both given")
+  if (at !== null) checkTime(at, outgoing.now(), 'at')
+  const meta = toWireMeta(options.meta, outgoing.queue, outgoing.routingKey)
+  const targetId = meta.target_id as string | undefined
+  if (uniqueTarget) {
+    if (targetId === undefined)
+      throw new TidingsError('OPTION_CONFLICT', "'uniqueTarget' is set without meta.targetId", {
+        hint: 'Set meta.targetId too.',
+      })
+    checkKey(targetId, 'meta.targetId')
+  }
+  const text = toJson(data, 'data', outgoing.maxMessageBytes)
+  const message: NewMessage = {
+    data: text,
+    meta,
+    headers: options.headers,
+    delayMs: delay,
+    notBefore: at,
+    priority,
+    orderingKey,
+    dedup: dedupId === null ? null : { id: dedupId, windowMs: options.dedupWindow },
+    uniqueTarget: uniqueTarget && targetId !== undefined ? targetId : null,
+    bare: outgoing.bare,
+  }
+  // Judged is what reading will find. It is stored as it was given, so that reading can apply the schema to it.
+  const { schema } = outgoing
+  const validated = schema ? validate(schema, fromJson(text), `data for queue '${outgoing.queue}'`) : undefined
+  return validated instanceof Promise ? validated.then(() => message) : message
+}
+
+/** @param call the name of the user's call, for error messages */
+export async function prepareBatch(
+  entries: readonly SendEntry<unknown>[],
+  call: string,
+  outgoing: Outgoing,
+): Promise<NewMessage[]> {
+  if (!Array.isArray(entries)) throw option.typeError('the batch', entries, 'an array of { data, … }')
+  if (entries.length === 0 || entries.length > maxBatch)
+    throw new TidingsError('BATCH_SIZE', `the batch has ${entries.length} messages; it must have 1 to ${maxBatch}`)
+  return Promise.all(
+    // Array.from does not pass over holes.
+    Array.from<SendEntry<unknown>, Promise<NewMessage>>(entries, (entry, index) =>
+      prepareEntry(entry, `entry ${index} of the batch`, call, outgoing),
+    ),
+  )
+}
+
+async function prepareEntry(
+  entry: SendEntry<unknown>,
+  place: string,
+  call: string,
+  outgoing: Outgoing,
+): Promise<NewMessage> {
+  if (typeof entry !== 'object' || entry === null) throw option.typeError(place, entry, 'an object { data, … }')
+  const { data, ...rest } = entry
+  try {
+    return await prepare(data, option.parseOptions(sendOptions, rest, call), outgoing)
+  } catch (error) {
+    throw error instanceof TidingsError ? error.within(place) : error
+  }
+}
+
+/** @throws UNSUPPORTED for an engine that cannot join the application's transaction */
+export function checkTransactions(engine: Engine): void {
+  if (engine.supports.has('transactions')) return
+  throw new TidingsError('UNSUPPORTED', `tx is given, but the ${engine.name} engine cannot join transactions`, {
+    details: { feature: 'transactions' },
+  })
+}

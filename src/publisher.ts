@@ -1,0 +1,106 @@
+import { Batcher } from './batcher.ts'
+import type { Clock } from './clock.ts'
+import type { Binding, Delivery, Engine, NewMessage, RoutedMessage, Transaction } from './engine.ts'
+import { show, TidingsError } from './errors.ts'
+import { withNearestName } from './missing-queue.ts'
+import { checkQueueName } from './name.ts'
+import * as option from './options.ts'
+import { checkTransactions, type Outgoing, prepare, prepareBatch } from './outgoing.ts'
+import { checkPattern, checkRoutingKey } from './pattern.ts'
+import { maxCallBatch, weightOf } from './queue-calls.ts'
+import {
+  type PublishBatchOptions,
+  type PublishOptions,
+  publishBatchOptions,
+  publishOptions,
+  queueOptions,
+  type SendEntry,
+} from './queue-options.ts'
+
+/** A queue, or its name. */
+export type QueueOrName = string | { readonly name: string }
+
+/** The bus's side of routing: bindings, and publishing to all queues that a routing key leads to. */
+export class Publisher {
+  readonly #engine: Engine
+  readonly #clock: Clock
+  readonly #publishes: Batcher<RoutedMessage, Delivery[]>
+
+  constructor(engine: Engine, clock: Clock) {
+    this.#engine = engine
+    this.#clock = clock
+    this.#publishes = new Batcher((messages: RoutedMessage[]) => engine.publish(messages, null), maxCallBatch, weightOf)
+  }
+
+  async bind(pattern: string, queue: QueueOrName): Promise<boolean> {
+    return this.#engineCall(queue, (name) => this.#engine.bind(checkPattern(pattern), name))
+  }
+
+  async unbind(pattern: string, queue: QueueOrName): Promise<boolean> {
+    return this.#engineCall(queue, (name) => this.#engine.unbind(checkPattern(pattern), name))
+  }
+
+  async bindings(queue?: QueueOrName): Promise<Binding[]> {
+    if (queue === undefined) return this.#engine.bindings(null)
+    return this.#engineCall(queue, (name) => this.#engine.bindings(name))
+  }
+
+  async publish(routingKey: string, data: unknown, options?: PublishOptions): Promise<Delivery[]> {
+    const routed = routedBy(checkRoutingKey(routingKey))
+    const { tx, mandatory, ...parsed } = option.parseOptions(publishOptions, options, 'publish')
+    // Awaiting only what is asynchronous keeps messages of one tick in their order.
+    const prepared = prepare(data, parsed, this.#outgoing(routingKey))
+    const message = prepared instanceof Promise ? await prepared : prepared
+    const deliveries = tx
+      ? (await this.#publishWithin(tx, [routed(message)]))[0]!
+      : await this.#publishes.add(routed(message))
+    if (mandatory && deliveries.length === 0) throw noRoute(routingKey)
+    return deliveries
+  }
+
+  async publishBatch(
+    routingKey: string,
+    entries: readonly SendEntry<unknown>[],
+    options?: PublishBatchOptions,
+  ): Promise<Delivery[][]> {
+    const routed = routedBy(checkRoutingKey(routingKey))
+    const { tx, mandatory } = option.parseOptions(publishBatchOptions, options, 'publishBatch')
+    const messages = (await prepareBatch(entries, 'publishBatch', this.#outgoing(routingKey))).map(routed)
+    const results = tx ? await this.#publishWithin(tx, messages) : await this.#engine.publish(messages, null)
+    // All have one routing key: what one of them does not reach, none does.
+    if (mandatory && results[0]?.length === 0) throw noRoute(routingKey)
+    return results
+  }
+
+  async #publishWithin(tx: Transaction, messages: RoutedMessage[]): Promise<Delivery[][]> {
+    checkTransactions(this.#engine)
+    return this.#engine.publish(messages, tx)
+  }
+
+  /** Schemas belong to queues: whoever reads a copy applies that of its queue. */
+  #outgoing(routingKey: string): Outgoing {
+    return {
+      queue: null,
+      routingKey,
+      schema: null,
+      maxMessageBytes: queueOptions.maxMessageBytes.defaultValue,
+      bare: false,
+      now: () => this.#clock.now(),
+    }
+  }
+
+  #engineCall<T>(queue: QueueOrName, call: (name: string) => Promise<T>): Promise<T> {
+    const name = checkQueueName(typeof queue === 'string' ? queue : queue?.name)
+    return withNearestName(this.#engine, name, async () => call(name))
+  }
+}
+
+const routedBy =
+  (routingKey: string) =>
+  (message: NewMessage): RoutedMessage => ({ ...message, routingKey })
+
+function noRoute(routingKey: string): TidingsError {
+  return new TidingsError('NO_ROUTE', `no queue is bound to a pattern that matches ${show(routingKey)}`, {
+    details: { routingKey },
+  })
+}

@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { describe, test } from 'vitest'
+import { isTidingsError } from '../../src/errors.ts'
+import { checkPattern, checkRoutingKey, matches } from '../../src/pattern.ts'
+import { keys, naiveMatches, patterns } from './pattern-support.ts'
+
+/** The code and position of the refusal, or 'fine'. */
+function verdict(check: () => unknown): string {
+  try {
+    check()
+    return 'fine'
+  } catch (error) {
+    assert(isTidingsError(error), String(error))
+    const { position } = error.details
+    if (position !== undefined) assert.match(error.message, new RegExp(`at position ${position}$`))
+    return position === undefined ? error.code : `${error.code} ${position}`
+  }
+}
+
+describe('patterns are refused with the position', () => {
+  const rows: [pattern: unknown, verdict: string][] = [
+    // 31
+    ['', 'PATTERN_INVALID 1'],
+    ['.a', 'PATTERN_INVALID 1'],
+    ['a.', 'PATTERN_INVALID 3'],
+    ['a..b', 'PATTERN_INVALID 3'],
+    ['.', 'PATTERN_INVALID 1'],
+    // 32
+    ['a.**', 'PATTERN_INVALID 3'],
+    ['##', 'PATTERN_INVALID 1'],
+    ['*#', 'PATTERN_INVALID 1'],
+    ['#*', 'PATTERN_INVALID 1'],
+    // 33
+    ['a#', 'PATTERN_INVALID 2'],
+    ['#a#a#a#a#a#a#a#b', 'PATTERN_INVALID 1'],
+    ['a.b*.c', 'PATTERN_INVALID 4'],
+    // others
+    ['a b', 'PATTERN_INVALID 2'],
+    ['a.\u0000', 'PATTERN_INVALID 3'],
+    ['a.é', 'PATTERN_INVALID 3'],
+    ['a.(b|c)+', 'PATTERN_INVALID 3'],
+    ['a'.repeat(256), 'PATTERN_INVALID 256'],
+    ['é'.repeat(200), 'PATTERN_INVALID 1'],
+    [null, 'TYPE'],
+    [7, 'TYPE'],
+    [['a'], 'TYPE'],
+    ['#', 'fine'],
+    ['*', 'fine'],
+    ['a.*.#.B-_9', 'fine'],
+    ['#.#', 'fine'],
+    ['a'.repeat(255), 'fine'],
+  ]
+  test.each(rows)('%j', (pattern, expected) => {
+    assert.equal(
+      verdict(() => checkPattern(pattern)),
+      expected,
+    )
+  })
+})
+
+describe('routing keys are refused with the position', () => {
+  const rows: [key: unknown, verdict: string][] = [
+    // 35
+    ['a.*', 'KEY_INVALID 3'],
+    ['#', 'KEY_INVALID 1'],
+    ['a b', 'KEY_INVALID 2'],
+    ['a.ü', 'KEY_INVALID 3'],
+    ['a'.repeat(256), 'KEY_INVALID 256'],
+    ['🚀', 'KEY_INVALID 1'],
+    ['\ud800', 'KEY_INVALID 1'],
+    ['', 'KEY_INVALID 1'],
+    ['.a', 'KEY_INVALID 1'],
+    ['a.', 'KEY_INVALID 3'],
+    ['a..b', 'KEY_INVALID 3'],
+    ['a\n', 'KEY_INVALID 2'],
+    [undefined, 'TYPE'],
+    [{}, 'TYPE'],
+    ['Orders.Events.Paid', 'fine'],
+    ['a_b-c.9', 'fine'],
+    ['__proto__', 'fine'],
+    ['a'.repeat(255), 'fine'],
+  ]
+  test.each(rows)('%j', (key, expected) => {
+    assert.equal(
+      verdict(() => checkRoutingKey(key)),
+      expected,
+    )
+  })
+})
+
+describe('matching', () => {
+  // 34
+  const rows: [pattern: string, key: string, matches: boolean][] = [
+    ['logs.#', 'logs', true],
+    ['logs.#', 'logs.a.b', true],
+    ['logs.#', 'logsa', false],
+    ['a.#.b', 'a.b', true],
+    ['a.#.b', 'a.x.y.b', true],
+    ['a.#.b', 'a', false],
+    ['#', 'a', true],
+    ['#', 'a.b.c', true],
+    ['*', 'a', true],
+    ['*', 'a.b', false],
+    ['a.*', 'a', false],
+    ['a.*.b', 'a.b', false],
+    ['a.*.b', 'a.x.y.b', false],
+    ['*.*', 'a', false],
+    ['#.*', 'a', true],
+    ['*.#', 'a', true],
+    ['#.*.#.*.#', 'a', false],
+    ['#.a.#.a.#', 'a', false],
+    ['#.a.#.a.#', 'a.a', true],
+    ['#.b.#.a', 'a.b.b.a.a', true],
+    ['#.a.b', 'a.a.b', true],
+    ['#.a.*.c', 'a.a.b.c', true],
+    ['Orders.*', 'orders.x', false],
+    ['a-b', 'aXb', false],
+  ]
+  test.each(rows)('%s and %s: %s', (pattern, key, expected) => {
+    assert.equal(matches(pattern, key), expected)
+    assert.equal(naiveMatches(pattern, key), expected)
+  })
+
+  test('agrees with the definition', () => {
+    fc.assert(
+      fc.property(patterns, keys, (pattern, key) => {
+        assert.equal(matches(pattern, key), naiveMatches(pattern, key))
+      }),
+      { numRuns: 20_000 },
+    )
+  })
+
+  test('what passes the checks can be matched', () => {
+    fc.assert(
+      fc.property(patterns, keys, (pattern, key) => {
+        assert.equal(checkPattern(pattern), pattern)
+        assert.equal(checkRoutingKey(key), key)
+        assert.equal(matches(key, key), true)
+        assert.equal(matches('#', key), true)
+      }),
+    )
+  })
+
+  test('the worst pattern and the longest key take well under a millisecond', () => {
+    const key = 'a.'.repeat(127) + 'a'
+    const worst = [
+      '#.a.'.repeat(63) + 'b',
+      '#.' + 'a.'.repeat(60) + '#.' + '*.'.repeat(60) + 'b',
+      '#.'.repeat(127) + 'b',
+    ]
+    for (const pattern of worst) {
+      assert(pattern.length <= 255 && key.length === 255)
+      const rounds = 200
+      const start = performance.now()
+      for (let round = 0; round < rounds; round++) assert.equal(matches(pattern, key), false)
+      const each = (performance.now() - start) / rounds
+      assert(each < 1, `${each} ms`)
+    }
+  })
+})
