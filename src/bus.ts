@@ -8,6 +8,7 @@ import { type Logger, silentLogger } from './queue-access.ts'
 import { QueueCalls } from './queue-calls.ts'
 import type { PublishBatchOptions, PublishOptions, QueueOptions, SendEntry } from './queue-options.ts'
 import type { StandardSchemaV1 } from './schema.ts'
+import { type TraceEvent, type TraceOptions, trace } from './trace.ts'
 import type { Worker } from './worker/worker.ts'
 
 type InputOf<O> = O extends { schema: infer S extends StandardSchemaV1 } ? StandardSchemaV1.InferInput<S> : unknown
@@ -116,6 +117,14 @@ export class Bus implements AsyncDisposable {
     options?: PublishBatchOptions,
   ): Promise<Delivery[][]> {
     return this.#publisher.publishBatch(routingKey, entries, options)
+  }
+
+  /**
+   * What happened to a target (`meta.targetId`) in all queues, archives and dead-letter queues, in the order of time.
+   * Deleted messages leave nothing to tell of.
+   */
+  trace(targetId: string, options?: TraceOptions): Promise<TraceEvent[]> {
+    return trace(this.#engine, targetId, options)
   }
 
   /** Looks for what could hurt: versions, permissions, durability, surroundings. */

@@ -39,7 +39,7 @@ export const redriveOptions = {
 } as const
 
 /** What redriving takes away again: the traces of the failure. */
-const clearedMeta = {
+export const clearedMeta = {
   error_message: null,
   stack_trace: null,
   origin_queue: null,

@@ -55,6 +55,7 @@ export const errorTable = {
   DELAY_RANGE: usage('Use a delay or a time between now and ten years from now.'),
   DEAD_LETTER_INVALID: usage('Name another queue as the dead-letter queue, or false for none.'),
   TRANSACTION_REQUIRED: usage('Pass your open transaction as `{ tx }`. Nothing was stored.'),
+  VERSIONS_INVALID: usage('Give every version a handler, or an upcaster that leads to a version with one.'),
   UNSUPPORTED: usage('Use an engine that supports it.', 501),
   HANDLERS_INVALID: usage(
     'Put one module a queue into the folder, named like the queue, that exports handle(message, context).',
@@ -66,6 +67,7 @@ export const errorTable = {
   NO_ROUTE: failure('Bind a queue to a pattern that matches the routing key. Nothing was stored.', 404),
   MESSAGE_NOT_FOUND: failure('It was settled, or never existed.', 404),
   DUPLICATE: failure('The first message stands; nothing was stored for this one.', 409),
+  VERSION_UNKNOWN: failure('Add a handler or an upcaster for this version, then redrive.', 422),
   LEASE_LOST: failure('Another reader may have the message now: stop working on it. A longer lease avoids this.', 409),
   CLOSED: failure('Connect again.', 409),
   STOPPED: failure('The message is delivered again. Allow more time with `stop({ deadline })`.', 503, true),

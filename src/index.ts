@@ -20,6 +20,10 @@ export type {
   SendEntry,
   SendOptions,
 } from './queue-options.ts'
+export type { Replayed, ReplayOptions } from './replay.ts'
+export { type Upcaster, type VersionsOptions, versions } from './router/versions.ts'
+export type { TraceEvent, TraceOptions } from './trace.ts'
+export type { Predicate, Where } from './where.ts'
 export { type Backoff, exponential, fixed, linear } from './worker/backoff.ts'
 export type { ConsumeOptions } from './worker/consumer.ts'
 export { archive, deadLetter, done, Outcome, retry, snooze } from './worker/outcome.ts'

@@ -35,6 +35,9 @@ export interface MessageMeta {
   readonly originId?: string
   readonly attempts?: number
   readonly deadLetteredAt?: string
+  /** In a replayed copy: the queue whose archive it is from, and its id there. */
+  readonly replayedFromQueue?: string
+  readonly replayedFromId?: string
   readonly [custom: string]: JsonValue | undefined
 }
 
@@ -56,6 +59,8 @@ const wireNames = {
   originId: 'origin_id',
   attempts: 'attempts',
   deadLetteredAt: 'dead_lettered_at',
+  replayedFromQueue: 'replayed_from_queue',
+  replayedFromId: 'replayed_from_id',
 } as const satisfies Record<string, string>
 
 const namesByWireName = new Map<string, string>(Object.entries(wireNames).map(([name, wire]) => [wire, name]))
@@ -77,6 +82,12 @@ export const metaFields = [
 const textFields: ReadonlySet<string> = new Set(metaFields.map((name) => wireNames[name]))
 
 const addressFields: ReadonlySet<string> = new Set(['queue_name', 'routing_key'])
+
+export const toWireName = (name: string): string =>
+  Object.hasOwn(wireNames, name) ? wireNames[name as keyof typeof wireNames] : name
+export const fromWireName = (wire: string): string => namesByWireName.get(wire) ?? wire
+/** Whether a known field, by its name on the wire, is text. */
+export const isTextField = (wire: string): boolean => textFields.has(wire)
 
 /**
  * Meta as it is stored: names of the wire format, nothing undefined or null. Known fields may be given by either name.
@@ -178,6 +189,11 @@ export class Message<T> extends StoredCopy<T> {
   constructor(queue: string, stored: StoredMessage, data: T, lease: MessageLease) {
     super(queue, stored, data)
     this.#lease = lease
+  }
+
+  /** The same message under the same lease with other data: for what converts them on their way to a handler. */
+  withData<U>(data: U): Message<U> {
+    return new Message(this.queue, this.#lease.message, data, this.#lease)
   }
 
   /** The receipt that proves the lease. Changes with every extension. */

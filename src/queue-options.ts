@@ -6,6 +6,7 @@ import { leaseOption, type MessageMeta } from './message.ts'
 import { checkQueueName } from './name.ts'
 import * as option from './options.ts'
 import { parseSchema, type StandardSchemaV1 } from './schema.ts'
+import { parseMetaWhere, type Wanted, type Where } from './where.ts'
 
 const tenYearsMs = 315_360_000_000
 
@@ -142,6 +143,12 @@ export const peekOptions = {
     },
   ),
   after: option.text('Only messages after this id.', { default: null, check: checkMessageId }),
+  meta: option.value<Where['meta'], Wanted | null>('Only messages whose meta has these fields; null: lacks them.', {
+    default: null,
+    defaultText: 'any',
+    typeText: 'object',
+    parse: parseMetaWhere,
+  }),
 } as const
 export type PeekOptions = option.OptionsInput<typeof peekOptions>
 
@@ -150,13 +157,13 @@ function parseDeadLetter(value: unknown, path: string): string | false {
 }
 
 function parseTime(value: unknown, path: string): number {
-  const time = value instanceof Date ? value.getTime() : typeof value === 'string' ? parseIso(value) : Number.NaN
+  const time = value instanceof Date ? value.getTime() : typeof value === 'string' ? parseIsoTime(value) : Number.NaN
   if (Number.isFinite(time)) return time
   throw new TidingsError('DELAY_RANGE', `${path} is ${show(value)}, which is not a time`, { details: { field: path } })
 }
 
 /** Date.parse alone takes 'foo 2030' for a time. */
-const parseIso = (text: string) => (/^\d{4}-\d\d-\d\d(T|$)/.test(text) ? Date.parse(text) : Number.NaN)
+export const parseIsoTime = (text: string) => (/^\d{4}-\d\d-\d\d(T|$)/.test(text) ? Date.parse(text) : Number.NaN)
 
 /** A time that has just passed means now. @throws DELAY_RANGE */
 export function checkTime(time: number, now: number, path: string): void {
