@@ -74,12 +74,21 @@ export interface Engine {
    * Ends leases. Each settlement stands for itself: one whose receipt is stale changes nothing and says so, while the
    * others are carried out. A receipt is stale once the lease was settled, extended or followed by another; that it
    * has run out alone does not make it so.
+   * @param transaction left out: one of the engine's own. A settlement that is rolled back leaves its receipt good.
    */
-  settle(queue: string, settlements: readonly Settlement[]): Promise<SettleResult[]>
+  settle(queue: string, settlements: readonly Settlement[], transaction?: Transaction): Promise<SettleResult[]>
   /** Makes leases last `leaseMs` from now. @returns the new receipts; null where the lease was lost or has run out */
   extend(queue: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]>
   /** Removes messages that are not leased, without a lease. @returns which were removed */
   cancel(queue: string, ids: readonly string[]): Promise<boolean[]>
+
+  /**
+   * Runs `work` in a transaction of the engine's own, for what is sent and settled in it and for statements of the
+   * caller: commits when `work` resolves, and rolls back when it rejects, with the same error. It holds up no other
+   * call of the engine, whatever `work` waits for. After its end the transaction takes nothing more: CLOSED. Only with
+   * 'transactions'.
+   */
+  transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>
 
   /**
    * Calls `wake` soon after messages may have become ready in the queue: after a send, a release, a move into it, the
@@ -98,12 +107,12 @@ export interface Engine {
 
 /**
  * What not every storage can do; asking for what is missing is UNSUPPORTED.
- * - transactions: `send` and `publish` join the application's own transaction
+ * - transactions: `send`, `publish` and `settle` join a transaction, the application's own or one of `transaction`
  * - durable: what was sent survives a crash of any process
  */
 export type Feature = 'transactions' | 'durable'
 
-/** The application's open transaction, cut down to what Tidings needs. Parameters are scalars, `$1` is the first. */
+/** An open transaction, cut down to what Tidings needs. Parameters are scalars, `$1` is the first. */
 export interface Transaction {
   query(text: string, values: readonly unknown[]): Promise<{ rows: readonly Record<string, unknown>[] }>
 }

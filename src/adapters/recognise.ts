@@ -1,5 +1,6 @@
 import type { Transaction } from '../engine.ts'
 import { TidingsError } from '../errors.ts'
+import { inTurn } from '../in-turn.ts'
 import { typeError } from '../options.ts'
 import type { Adapter, Candidate, Recognised } from './adapter.ts'
 import { type DrizzleTransaction, drizzle } from './drizzle.ts'
@@ -55,16 +56,4 @@ function recognise(candidate: Candidate): Recognised | null {
     if (recognised) return recognised
   }
   return null
-}
-
-/** One statement after the other, also where sends were not awaited: not every driver can wait by itself. */
-function inTurn(transaction: Transaction): Transaction {
-  let last: Promise<unknown> = Promise.resolve()
-  return {
-    query(text, values) {
-      const result = last.then(() => transaction.query(text, values))
-      last = result.catch(() => {})
-      return result
-    },
-  }
 }

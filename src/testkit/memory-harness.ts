@@ -79,10 +79,11 @@ function forward(engine: Engine, around: Around = (call) => call()): Engine {
     claim: (queue, request) => around(() => engine.claim(queue, request)),
     pop: (queue, limit) => around(() => engine.pop(queue, limit)),
     peek: (queue, request) => around(() => engine.peek(queue, request)),
-    settle: (queue, settlements) => around(() => engine.settle(queue, settlements)),
+    settle: (queue, settlements, transaction) => around(() => engine.settle(queue, settlements, transaction)),
     extend: (queue, leases, leaseMs) => around(() => engine.extend(queue, leases, leaseMs)),
     cancel: (queue, ids) => around(() => engine.cancel(queue, ids)),
     watch: (queue, wake) => around(() => engine.watch(queue, wake)),
+    transaction: (work) => around(() => engine.transaction(work)),
     maintain: () => around(() => engine.maintain()),
     diagnose: () => around(() => engine.diagnose()),
   }

@@ -94,6 +94,7 @@ export class Scene {
     return engine
   }
 
+  /** One of the application. */
   async transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
     assert(this.harness.transaction, 'the harness has a transaction')
     return await this.harness.transaction(this.engine, work)
@@ -177,8 +178,8 @@ export class Scene {
     return places[0] ?? 'gone'
   }
 
-  async settle(message: Leased, ending: Ending, queue = this.queue): Promise<SettleResult> {
-    return only(await this.engine.settle(queue, [settlement(message, ending)]))
+  async settle(message: Leased, ending: Ending, queue = this.queue, transaction?: Transaction): Promise<SettleResult> {
+    return only(await this.engine.settle(queue, [settlement(message, ending)], transaction))
   }
 
   /** Tries to end the lease by deleting. @returns whether the receipt was good */

@@ -245,7 +245,8 @@ export class MemoryEngine implements Engine {
       .map((message) => structuredClone({ ...message, receipt: null }))
   }
 
-  async settle(name: string, settlements: readonly Settlement[]): Promise<SettleResult[]> {
+  async settle(name: string, settlements: readonly Settlement[], transaction?: Transaction): Promise<SettleResult[]> {
+    refuse(transaction ?? null)
     const queue = this.#find(name)
     return settlements.map((settlement) => this.#settleOne(queue, settlement))
   }
@@ -312,6 +313,10 @@ export class MemoryEngine implements Engine {
     return { close: () => void watchers.delete(watcher) }
   }
 
+  transaction(): Promise<never> {
+    return Promise.reject(unsupported())
+  }
+
   async maintain(): Promise<void> {
     this.#checkOpen()
     const now = this.#clock.now()
@@ -370,8 +375,11 @@ export class MemoryEngine implements Engine {
 }
 
 function refuse(transaction: Transaction | null): void {
-  if (transaction === null) return
-  throw new TidingsError('UNSUPPORTED', 'the memory engine cannot join a transaction', {
+  if (transaction !== null) throw unsupported()
+}
+
+function unsupported(): TidingsError {
+  return new TidingsError('UNSUPPORTED', 'the memory engine has no transactions', {
     details: { feature: 'transactions' },
   })
 }

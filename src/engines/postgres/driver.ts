@@ -2,6 +2,7 @@ import pg from 'pg'
 import { sleep, systemClock } from '../../clock.ts'
 import type { Transaction } from '../../engine.ts'
 import { isTidingsError, TidingsError } from '../../errors.ts'
+import { inTurn } from '../../in-turn.ts'
 import { describeTarget, isConnectionError, toTidingsError } from './errors.ts'
 
 /** Where the server is: a URL, or a function that finds (and, for the local one, starts) it. */
@@ -24,12 +25,15 @@ const connectTimeoutMs = 4_000
 /** After a first success, how long a call waits for the server to come back before it fails. */
 const reconnectMs = 5_000
 const longestStatementMs = 60_000
+const rollbackMs = 5_000
 
 /** Connections to PostgreSQL: a pool for statements, and single ones for listening. */
 export class Driver {
   readonly #target: PostgresTarget
   #config: pg.ClientConfig | undefined
   #pool: pg.Pool | undefined
+  /** For transactions that last as long as somebody's work; who asks for them says how many there are. */
+  #held: pg.Pool | undefined
   #closing: Promise<void> | undefined
   readonly #underWay = new Set<Promise<unknown>>()
 
@@ -44,25 +48,40 @@ export class Driver {
 
   async open(): Promise<void> {
     this.#config = await this.#locate()
-    this.#pool = new pg.Pool({ ...this.#config, max: maxConnections, idleTimeoutMillis: 30_000 })
-    // An idle connection that breaks is replaced when the next one is needed.
-    this.#pool.on('error', () => {})
-    // One that breaks between two statements of its user would end the process.
-    this.#pool.on('connect', (client) => void client.on('error', () => {}))
+    this.#pool = this.#newPool(maxConnections)
+    this.#held = this.#newPool(Number.MAX_SAFE_INTEGER)
     const client = await this.#connect()
     client.release()
   }
 
+  #newPool(max: number): pg.Pool {
+    const pool = new pg.Pool({ ...this.#config, max, idleTimeoutMillis: 30_000 })
+    // An idle connection that breaks is replaced when the next one is needed.
+    pool.on('error', () => {})
+    // One that breaks between two statements of its user would end the process.
+    pool.on('connect', (client) => void client.on('error', () => {}))
+    return pool
+  }
+
   /** Waits for what is under way, also where it still waits for a connection. */
   close(): Promise<void> {
-    this.#closing ??= Promise.allSettled(this.#underWay).then(() => this.#pool?.end())
+    this.#closing ??= this.#close()
     return this.#closing
   }
 
+  async #close(): Promise<void> {
+    await Promise.allSettled(this.#underWay)
+    await Promise.all([this.#pool?.end(), this.#held?.end()])
+  }
+
   /** One statement in a transaction of its own. */
-  async query(text: string, values: readonly unknown[], options: QueryOptions): Promise<Row[]> {
+  query(text: string, values: readonly unknown[], options: QueryOptions): Promise<Row[]> {
+    return this.#whileOpen(() => this.#queryPersistently(text, values, options))
+  }
+
+  async #whileOpen<T>(call: () => Promise<T>): Promise<T> {
     if (this.#closing !== undefined) throw closed()
-    const running = this.#queryPersistently(text, values, options)
+    const running = call()
     this.#underWay.add(running)
     try {
       return await running
@@ -103,7 +122,7 @@ export class Driver {
     }
   }
 
-  /** One statement in the application's transaction. */
+  /** One statement in a transaction that somebody else began. */
   async queryWithin(transaction: Transaction, text: string, values: readonly unknown[]): Promise<readonly Row[]> {
     if (this.#closing !== undefined) throw closed()
     try {
@@ -135,6 +154,49 @@ export class Driver {
     }
   }
 
+  /** A transaction for somebody's work, which may take long: on a connection that nothing else waits for. */
+  hold<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
+    return this.#whileOpen(() => this.#hold(work))
+  }
+
+  async #hold<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
+    const client = await this.#connectPatiently(this.#held)
+    let over = false
+    let broken: Error | undefined
+    const carryOut = async (text: string, timeoutMs: number, lostAs: 'CONNECTION_LOST' | 'OUTCOME_UNKNOWN') => {
+      try {
+        const config: pg.QueryConfig & { query_timeout: number } = { text, query_timeout: timeoutMs }
+        return (await client.query(config)).command
+      } catch (error) {
+        if (isConnectionError(error)) broken = error as Error
+        throw toTidingsError(error, this.where, lostAs)
+      }
+    }
+    const transaction = inTurn({
+      async query(text, values) {
+        // The connection may be somebody else's by now.
+        if (over) throw new TidingsError('CLOSED', 'the transaction has ended')
+        return client.query(text, [...values])
+      },
+    })
+    try {
+      // What others commit meanwhile must be seen: the lease of the message at hand may have been prolonged.
+      await carryOut('BEGIN ISOLATION LEVEL READ COMMITTED', longestStatementMs, 'CONNECTION_LOST')
+      const result = await work(transaction).catch(async (reason: unknown) => {
+        over = true
+        await carryOut('ROLLBACK', rollbackMs, 'CONNECTION_LOST').catch(() => {})
+        throw reason
+      })
+      over = true
+      const done = await carryOut('COMMIT', longestStatementMs, 'OUTCOME_UNKNOWN')
+      if (done !== 'COMMIT')
+        throw new TidingsError('STORAGE_FAILED', 'the transaction was rolled back, since one of its statements failed')
+      return result
+    } finally {
+      client.release(broken)
+    }
+  }
+
   /** A connection of its own, not from the pool; the caller ends it. */
   async connectAlone(): Promise<pg.Client> {
     if (this.#closing !== undefined) throw closed()
@@ -150,11 +212,11 @@ export class Driver {
   }
 
   /** Waits for a server that is just starting again. Nothing was sent yet, so nothing can be done twice. */
-  async #connectPatiently(): Promise<pg.PoolClient> {
+  async #connectPatiently(pool = this.#pool): Promise<pg.PoolClient> {
     const giveUpAt = Date.now() + reconnectMs
     for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 500)) {
       try {
-        return await this.#connect()
+        return await this.#connect(pool)
       } catch (error) {
         if (!isTidingsError(error, 'CONNECTION_FAILED') || error.details.comesBack !== true) throw error
         if (Date.now() + pauseMs > giveUpAt || this.#closing !== undefined) throw error
@@ -165,10 +227,10 @@ export class Driver {
     }
   }
 
-  async #connect(): Promise<pg.PoolClient> {
-    if (!this.#pool) throw closed()
+  async #connect(pool = this.#pool): Promise<pg.PoolClient> {
+    if (!pool) throw closed()
     try {
-      return await this.#pool.connect()
+      return await pool.connect()
     } catch (error) {
       throw toTidingsError(error, this.where, 'CONNECTION_FAILED')
     }

@@ -228,11 +228,15 @@ export class PostgresEngine implements Engine {
     return rows.map((row) => toStoredMessage(row, false))
   }
 
-  async settle(queue: string, settlements: readonly Settlement[]): Promise<SettleResult[]> {
+  async settle(
+    queue: string,
+    settlements: readonly Settlement[],
+    transaction: Transaction | null = null,
+  ): Promise<SettleResult[]> {
     if (settlements.length === 0) return []
     const plain = settlements.every(({ kind }) => kind === 'delete')
     const batch = JSON.stringify(settlements.map(toSettleEntry))
-    const rows = await this.#write(statements.settle, [queue, batch, plain])
+    const rows = await this.#writeWithin(transaction, statements.settle, [queue, batch, plain])
     const results: SettleResult[] = settlements.map(() => ({ settled: false, newId: null }))
     for (const row of rows)
       results[(row.at as number) - 1] = { settled: true, newId: (row.new_id as string | null) ?? null }
@@ -257,6 +261,10 @@ export class PostgresEngine implements Engine {
     const rows = await this.#write(statements.cancel, [queue, toIdList(ids)])
     const removed = new Set(rows.map((row) => row.id))
     return ids.map((id) => removed.has(id))
+  }
+
+  transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
+    return this.#driver.hold(work)
   }
 
   watch(queue: string, wake: (dueMs: number) => void): Promise<Watch> {
@@ -296,7 +304,7 @@ export class PostgresEngine implements Engine {
     return this.#driver.query(text, values, { repeatable: false })
   }
 
-  /** The same in the application's transaction, if there is one. */
+  /** The same within a transaction, if there is one. */
   #writeWithin(transaction: Transaction | null, text: string, values: readonly unknown[]): Promise<readonly Row[]> {
     return transaction ? this.#driver.queryWithin(transaction, text, values) : this.#write(text, values)
   }
