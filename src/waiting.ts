@@ -4,57 +4,102 @@ import type { Engine, Watch } from './engine.ts'
 export interface Attempt<T> {
   /** Null if there was nothing. */
   readonly found: T | null
+  /** Whether there may be more right now: as much was found as was asked for. */
+  readonly full: boolean
   /** When it is worth looking again, in milliseconds; null if nothing is known to come. */
   readonly nextDueMs: number | null
 }
 
-export interface WaitOptions {
+export interface Site {
   readonly engine: Engine
   readonly clock: Clock
   readonly queue: string
   /** The slow poll underneath, in milliseconds. */
   readonly pollMs: number
+}
+
+export interface Patience {
   /** Gives up after this, in milliseconds; Infinity for never. */
   readonly waitMs: number
   readonly signal?: AbortSignal
+  /** Called before the first sleep. */
+  readonly resting?: () => void
 }
 
 /**
- * Repeats an attempt until it finds something, and sleeps in between: until a send, until the next message is due,
- * until a slow poll. Looks again after the watch is in force, so that nothing slips in between.
- * @returns null when the time is over or the signal was aborted
+ * Looks into a queue until something is found, and sleeps in between: until a send, until the next message is due,
+ * until a slow poll. It looks again once its watch is in force, so that nothing slips in between. The watch stays in
+ * force from one call to the next while there is little to do, and then a message costs one look; while there is much
+ * to do nobody has to be woken, and senders need not announce anything.
  */
-export async function waitFor<T>(options: WaitOptions, attempt: () => Promise<Attempt<T>>): Promise<T | null> {
-  const first = await attempt()
-  if (first.found !== null || options.waitMs <= 0 || options.signal?.aborted) return first.found
+export class Lookout {
+  readonly #site: Site
+  readonly #bell: Bell
+  #watch: Watch | undefined
+  /** Until when there is nothing to be found unless the bell rings; null if that is not known. */
+  #quietUntil: number | null = null
 
-  const deadline = options.clock.now() + options.waitMs
-  const bell = new Bell(options.clock, options.signal)
-  let watch: Watch | undefined
-  try {
-    watch = await options.engine.watch(options.queue, (dueMs) => bell.ring(dueMs))
-    for (;;) {
-      bell.reset()
-      const { found, nextDueMs } = await attempt()
-      const leftMs = deadline - options.clock.now()
-      if (found !== null || leftMs <= 0 || options.signal?.aborted) return found
-      await bell.wait(Math.min(options.pollMs, leftMs, nextDueMs ?? Number.POSITIVE_INFINITY))
+  constructor(site: Site) {
+    this.#site = site
+    this.#bell = new Bell(site.clock)
+  }
+
+  /** @returns null when the time is over or the signal was aborted */
+  async wait<T>(patience: Patience, attempt: () => Promise<Attempt<T>>): Promise<T | null> {
+    try {
+      return await this.#wait(patience, attempt)
+    } catch (error) {
+      this.close()
+      throw error
     }
-  } finally {
-    watch?.close()
+  }
+
+  /** The next call looks at once. */
+  forget(): void {
+    this.#quietUntil = null
+  }
+
+  close(): void {
+    this.#watch?.close()
+    this.#watch = undefined
+    this.#quietUntil = null
+  }
+
+  async #wait<T>({ waitMs, signal, resting }: Patience, attempt: () => Promise<Attempt<T>>): Promise<T | null> {
+    const { clock, engine, queue, pollMs } = this.#site
+    const deadline = clock.now() + waitMs
+    let rested = false
+    for (;;) {
+      if (this.#quietUntil !== null) {
+        if (!rested) resting?.()
+        rested = true
+        const quietMs = this.#quietUntil - clock.now()
+        await this.#bell.wait(Math.min(pollMs, quietMs, deadline - clock.now()), signal)
+        this.#quietUntil = null
+      }
+      const watching = this.#watch !== undefined
+      this.#bell.reset()
+      const { found, full, nextDueMs } = await attempt()
+      if (full) this.close()
+      else if (watching) this.#quietUntil = clock.now() + Math.min(pollMs, nextDueMs ?? Number.POSITIVE_INFINITY)
+      if (found !== null) return found
+      if (signal?.aborted || clock.now() >= deadline) {
+        this.#quietUntil = null
+        return null
+      }
+      this.#watch ??= await engine.watch(queue, (dueMs) => this.#bell.ring(dueMs))
+    }
   }
 }
 
 /** One sleeper that can be woken early. What rings before the sleep is not lost. */
 class Bell {
   readonly #clock: Clock
-  readonly #signal: AbortSignal | undefined
   #dueAt = Number.POSITIVE_INFINITY
   #wakeUp: (() => void) | undefined
 
-  constructor(clock: Clock, signal: AbortSignal | undefined) {
+  constructor(clock: Clock) {
     this.#clock = clock
-    this.#signal = signal
   }
 
   reset(): void {
@@ -67,30 +112,30 @@ class Bell {
     this.#wakeUp?.()
   }
 
-  async wait(milliseconds: number): Promise<void> {
+  async wait(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
     const until = this.#clock.now() + milliseconds
     let slept = false
-    while (!slept && !this.#signal?.aborted) {
+    while (!slept && !signal?.aborted) {
       // Never longer than asked for, and over when the timer says so: the clock may be set back meanwhile.
       const leftMs = Math.min(milliseconds, Math.min(until, this.#dueAt) - this.#clock.now())
       if (leftMs <= 0) return
-      slept = await this.#sleep(leftMs)
+      slept = await this.#sleep(leftMs, signal)
     }
   }
 
   /** @returns true if the time is over, false if it was woken */
-  #sleep(milliseconds: number): Promise<boolean> {
+  #sleep(milliseconds: number, signal: AbortSignal | undefined): Promise<boolean> {
     return new Promise((resolve) => {
       const end = (slept: boolean) => {
         timer.cancel()
-        this.#signal?.removeEventListener('abort', woken)
+        signal?.removeEventListener('abort', woken)
         this.#wakeUp = undefined
         resolve(slept)
       }
       const woken = () => end(false)
       const timer = this.#clock.after(milliseconds, () => end(true))
       this.#wakeUp = woken
-      this.#signal?.addEventListener('abort', woken, { once: true })
+      signal?.addEventListener('abort', woken, { once: true })
     })
   }
 }

@@ -2,7 +2,7 @@ import { sleep } from '../clock.ts'
 import type { StoredMessage } from '../engine.ts'
 import { isTidingsError } from '../errors.ts'
 import type { QueueAccess } from '../queue-access.ts'
-import { waitFor } from '../waiting.ts'
+import { Lookout } from '../waiting.ts'
 import { Delivery } from './delivery.ts'
 import type { Journal } from './events.ts'
 import type { Settler } from './settler.ts'
@@ -26,6 +26,7 @@ export class Claimer {
   readonly #access: QueueAccess<unknown>
   readonly #leaseMs: number
   readonly #pollMs: number
+  readonly #lookout: Lookout
   readonly #settler: Settler
   readonly #journal: Journal
   #ensured = false
@@ -40,6 +41,8 @@ export class Claimer {
     this.#access = access
     this.#leaseMs = options.lease
     this.#pollMs = options.pollInterval
+    const { engine, clock, name: queue } = access
+    this.#lookout = new Lookout({ engine, clock, queue, pollMs: options.pollInterval })
     this.#settler = settler
     this.#journal = journal
   }
@@ -49,20 +52,23 @@ export class Claimer {
    * @throws CLOSED, and nothing else
    */
   async claim({ limit, signal, waitMs, mayBeEmpty }: ClaimTask): Promise<Delivery[]> {
-    const { engine, clock, name: queue } = this.#access
-    let idle = false
+    const { name: queue } = this.#access
+    if (mayBeEmpty()) this.#lookout.forget()
+    const resting = () => this.#journal.tell({ type: 'idle', queue })
     const attempt = async () => {
-      if (signal.aborted) return { found: [], nextDueMs: null }
-      const { deliveries, nextDueMs } = await this.#claim(limit(), null)
-      if (deliveries.length > 0 || mayBeEmpty()) return { found: deliveries, nextDueMs }
-      if (!idle) this.#journal.tell({ type: 'idle', queue })
-      idle = true
-      return { found: null, nextDueMs }
+      if (signal.aborted) return { found: [], full: false, nextDueMs: null }
+      const asked = limit()
+      const { deliveries, nextDueMs } = await this.#claim(asked, null)
+      const full = deliveries.length === asked
+      return { found: deliveries.length > 0 || mayBeEmpty() ? deliveries : null, full, nextDueMs }
     }
-    const found = await this.#persistently(signal, () =>
-      waitFor({ engine, clock, queue, pollMs: this.#pollMs, waitMs, signal }, attempt),
-    )
+    const found = await this.#persistently(signal, () => this.#lookout.wait({ waitMs, signal, resting }, attempt))
     return found ?? []
+  }
+
+  /** Nothing more will be claimed. */
+  close(): void {
+    this.#lookout.close()
   }
 
   /** Claims those of the messages that are ready. @throws CLOSED, and nothing else */

@@ -166,6 +166,7 @@ export class Consumer<T> implements AsyncIterableIterator<Message<T>>, AsyncDisp
   #close(): { done: true; value: undefined } {
     this.#end.abort()
     this.#options.signal?.removeEventListener('abort', this.#abort)
+    this.#claimer.close()
     this.#renewer.stop()
     return { done: true, value: undefined }
   }

@@ -32,11 +32,15 @@ export class Fetcher {
   /** Runs until it is stopped, or the queue is empty and that ends the work. @throws CLOSED */
   async run(inOrder: boolean): Promise<void> {
     const { signal } = this.#stop
-    if (inOrder) await this.#head.adopt(signal)
-    while (!signal.aborted) {
-      if (this.#head.isSet) this.#pass(await this.#head.claim(signal), signal.aborted)
-      else if (this.#desk.appetite() === 0) await this.#untilPoked()
-      else if (await this.#fetch()) return
+    try {
+      if (inOrder) await this.#head.adopt(signal)
+      while (!signal.aborted) {
+        if (this.#head.isSet) this.#pass(await this.#head.claim(signal), signal.aborted)
+        else if (this.#desk.appetite() === 0) await this.#untilPoked()
+        else if (await this.#fetch()) return
+      }
+    } finally {
+      this.#claimer.close()
     }
   }
 

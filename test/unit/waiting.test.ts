@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'vitest'
 import type { Engine } from '../../src/engine.ts'
 import { FakeClock } from '../../src/fake-clock.ts'
-import { type Attempt, waitFor } from '../../src/waiting.ts'
+import { type Attempt, Lookout } from '../../src/waiting.ts'
 
 /** Something to wait for, and an engine that only watches. */
 class Scene {
@@ -16,7 +16,12 @@ class Scene {
   wake: (dueMs: number) => void = () => {}
   beforeWatch = () => {}
 
-  wait(options: { waitMs?: number; pollMs?: number } = {}): Promise<string | null> {
+  full = false
+
+  #lookout: Lookout | undefined
+
+  /** The lookout stays the same for all calls. */
+  wait({ waitMs = 60_000, pollMs = 2_000 }: { waitMs?: number; pollMs?: number } = {}): Promise<string | null> {
     const engine = {
       watch: async (_queue: string, wake: (dueMs: number) => void) => {
         this.beforeWatch()
@@ -27,11 +32,15 @@ class Scene {
     } as Partial<Engine> as Engine
     const { clock } = this
     const { signal } = this.controller
-    const all = { engine, clock, queue: 'jobs', pollMs: 2_000, waitMs: 60_000, signal, ...options }
-    return waitFor(all, async (): Promise<Attempt<string>> => {
+    this.#lookout ??= new Lookout({ engine, clock, queue: 'jobs', pollMs })
+    return this.#lookout.wait({ waitMs, signal }, async (): Promise<Attempt<string>> => {
       this.attempts.push(clock.now())
-      return { found: this.found, nextDueMs: this.nextDueMs }
+      return { found: this.found, full: this.full, nextDueMs: this.nextDueMs }
     })
+  }
+
+  close(): void {
+    this.#lookout?.close()
   }
 
   /** Everything that needs no time. */
@@ -60,6 +69,7 @@ describe('waiting', () => {
       scene.found = 'it'
     }
     assert.equal(await scene.wait(), 'it')
+    scene.close()
     assert.deepEqual([scene.attempts, scene.closed], [[0, 0], 1])
   })
 
@@ -70,6 +80,7 @@ describe('waiting', () => {
     scene.found = 'it'
     scene.wake(0)
     assert.equal(await waiting, 'it')
+    scene.close()
     assert.deepEqual([scene.clock.now(), scene.clock.pending, scene.closed], [0, 0, 1])
   })
 
@@ -132,11 +143,12 @@ describe('waiting', () => {
         return { close: () => {} }
       },
     } as Partial<Engine> as Engine
-    const found = await waitFor({ engine, clock, queue: 'jobs', pollMs: 2_000, waitMs: 60_000 }, async () => {
+    const lookout = new Lookout({ engine, clock, queue: 'jobs', pollMs: 2_000 })
+    const found = await lookout.wait({ waitMs: 60_000 }, async () => {
       looks++
       // A message arrives after this look has missed it.
       if (looks === 2) wake(0)
-      return { found: looks === 3 ? 'it' : null, nextDueMs: null }
+      return { found: looks === 3 ? 'it' : null, full: false, nextDueMs: null }
     })
     assert.deepEqual([found, looks, clock.now()], ['it', 3, 0])
   })
@@ -148,6 +160,7 @@ describe('waiting', () => {
     await scene.clock.advance(2_500)
     assert.equal(await waiting, null)
     assert.deepEqual(scene.attempts, [0, 0, 2_000, 2_500])
+    scene.close()
     assert.deepEqual([scene.clock.pending, scene.closed], [0, 1])
   })
 
@@ -157,6 +170,7 @@ describe('waiting', () => {
     await scene.settle()
     scene.controller.abort()
     assert.equal(await waiting, null)
+    scene.close()
     assert.deepEqual([scene.clock.pending, scene.closed], [0, 1])
   })
 
@@ -201,5 +215,59 @@ describe('waiting', () => {
     await scene.clock.advance(2_000)
     await failed
     assert.equal(scene.closed, 1)
+  })
+
+  test('keeps its watch while there is little to do: then a message costs one look', async () => {
+    const scene = new Scene()
+    const first = scene.wait()
+    await scene.settle()
+    scene.found = 'one'
+    scene.wake(0)
+    assert.equal(await first, 'one')
+    assert.deepEqual([scene.attempts.length, scene.watches, scene.closed], [3, 1, 0])
+
+    // Nothing more was there, and nobody rang since.
+    const second = scene.wait()
+    await scene.settle()
+    assert.equal(scene.attempts.length, 3)
+    scene.found = 'two'
+    scene.wake(0)
+    assert.equal(await second, 'two')
+    assert.deepEqual([scene.attempts.length, scene.watches, scene.closed], [4, 1, 0])
+  })
+
+  test('remembers what rang between two calls', async () => {
+    const scene = new Scene()
+    const first = scene.wait()
+    await scene.settle()
+    scene.found = 'one'
+    scene.wake(0)
+    await first
+    scene.wake(0)
+    assert.equal(await scene.wait(), 'one')
+    assert.equal(scene.clock.now(), 0)
+  })
+
+  test('ends its watch when there is much to do, and when it is closed', async () => {
+    const scene = new Scene()
+    const first = scene.wait()
+    await scene.settle()
+    scene.found = 'many'
+    scene.full = true
+    scene.wake(0)
+    await first
+    assert.deepEqual([scene.watches, scene.closed], [1, 1])
+    assert.equal(await scene.wait(), 'many')
+    assert.deepEqual([scene.watches, scene.closed], [1, 1])
+
+    scene.found = null
+    scene.full = false
+    const last = scene.wait()
+    await scene.settle()
+    assert.equal(scene.watches, 2)
+    scene.controller.abort()
+    await last
+    scene.close()
+    assert.equal(scene.closed, 2)
   })
 })
