@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
+import { bind, bindings, unbind } from './bindings.ts'
 import { addGlobalFlags, exampleText, group } from './command.ts'
 import { deadLetters } from './dead-letters.ts'
 import { doctor } from './doctor.ts'
@@ -9,6 +10,7 @@ import { local } from './local.ts'
 import { peek } from './peek.ts'
 import { pop } from './pop.ts'
 import { processQueues } from './process.ts'
+import { publish } from './publish.ts'
 import { queue } from './queue.ts'
 import { read } from './read.ts'
 import { status } from './status.ts'
@@ -22,7 +24,22 @@ const examples = [
 /** The whole command line. Made anew for every run, since commander keeps what it parsed. */
 export function program(): Command {
   const root = group('tidings', 'Durable message queues on the storage you have.')
-  for (const make of [enqueue, processQueues, status, queue, read, pop, peek, deadLetters, local, doctor])
+  for (const make of [
+    enqueue,
+    processQueues,
+    status,
+    queue,
+    read,
+    pop,
+    peek,
+    publish,
+    bind,
+    unbind,
+    bindings,
+    deadLetters,
+    local,
+    doctor,
+  ])
     root.addCommand(make())
   return addGlobalFlags(root)
     .version(version(), '-V, --version', 'Prints the version.')

@@ -1,0 +1,43 @@
+import { Argument } from 'commander'
+import type { Delivery } from '../engine.ts'
+import { checkRoutingKey } from '../pattern.ts'
+import { publishBatchOptions } from '../queue-options.ts'
+import { command } from './command.ts'
+import { withContext } from './context.ts'
+import { Flags } from './flags.ts'
+import { count } from './output.ts'
+import { addMessageFlags, dataFrom, messageOptions } from './sending.ts'
+
+const flags = new Flags(publishBatchOptions)
+
+export const publish = () => {
+  const made = command(
+    'publish',
+    'Sends a message to every queue that is bound to a pattern of its routing key, all or none.',
+    `tidings publish Orders.Events.Paid '{"id":7}'`,
+    `tidings publish Orders.Events.Paid '{"id":7}' --mandatory --dedup-id paid-7`,
+    'cat order.json | tidings publish Orders.Events.Paid',
+  )
+    .addArgument(
+      new Argument('<routing-key>', "segments with dots between them: 'Orders.Events.Paid'").argParser((key) =>
+        checkRoutingKey(key),
+      ),
+    )
+    .argument('[data]', 'JSON; - for standard input, which is also read if no data are given')
+  return addMessageFlags(flags.addTo(made)).action(
+    withContext(async ({ given, out, connect }, routingKey, text) => {
+      const options = { ...messageOptions(given), ...flags.read(given) }
+      const data = await dataFrom(text)
+      const deliveries = await (await connect()).publish(routingKey!, data, options)
+      out.result({ routingKey, deliveries }, () => describe(routingKey!, deliveries))
+    }),
+  )
+}
+
+function describe(routingKey: string, deliveries: readonly Delivery[]): string {
+  if (deliveries.length === 0) return `no queue is bound for ${routingKey}; nothing was stored`
+  const lines = deliveries.map(({ queue, id, duplicate }) =>
+    duplicate ? `  ${queue}: duplicate of message ${id}` : `  ${queue}: message ${id}`,
+  )
+  return [`published ${routingKey} to ${count(deliveries.length, 'queue')}`, ...lines].join('\n')
+}
