@@ -8,6 +8,7 @@ import { type Logger, silentLogger } from './queue-access.ts'
 import { QueueCalls } from './queue-calls.ts'
 import type { PublishBatchOptions, PublishOptions, QueueOptions, SendEntry } from './queue-options.ts'
 import type { StandardSchemaV1 } from './schema.ts'
+import { Upkeep } from './sentinel/upkeep.ts'
 import { type TraceEvent, type TraceOptions, trace } from './trace.ts'
 import type { Worker } from './worker/worker.ts'
 
@@ -21,6 +22,8 @@ export class Bus implements AsyncDisposable {
   readonly #publisher: Publisher
   readonly #calls = new Map<string, QueueCalls>()
   readonly #workers = new Set<Worker>()
+  /** Runs while there are workers. */
+  #upkeep: Upkeep | undefined
   /** Where the application said that a queue's dead letters go; null: nowhere. */
   readonly #deadLetters = new Map<string, string | null>()
   #closing: Promise<void> | undefined
@@ -141,6 +144,7 @@ export class Bus implements AsyncDisposable {
   async #closeOnce(): Promise<void> {
     try {
       await Promise.all([...this.#workers].map((worker) => worker.stop()))
+      await this.#upkeep?.stop()
     } finally {
       await this.#engine.close()
     }
@@ -158,7 +162,18 @@ export class Bus implements AsyncDisposable {
   #adopt(worker: Worker): void {
     if (this.#closing !== undefined) throw new TidingsError('CLOSED', 'the bus is closed, so no worker can be started')
     this.#workers.add(worker)
-    void worker.finished.then(() => this.#workers.delete(worker))
+    if (!this.#upkeep) {
+      this.#upkeep = new Upkeep(this.#surroundings)
+      void this.#upkeep.start()
+    }
+    void worker.finished.then(() => this.#dismiss(worker))
+  }
+
+  #dismiss(worker: Worker): void {
+    this.#workers.delete(worker)
+    if (this.#workers.size > 0) return
+    void this.#upkeep?.stop()
+    this.#upkeep = undefined
   }
 
   /** What failed too often must come to rest somewhere. @throws DEAD_LETTER_INVALID */

@@ -104,6 +104,8 @@ describe('stop', () => {
     await watcher.until('idle')
     await settleDown(clock)
     await worker.stop()
+    // The upkeep of the bus ends a moment after its last worker.
+    await settleDown(clock)
     expect(clock.pending).toBe(0)
     await queue.send('x')
     await settleDown(clock)
