@@ -132,19 +132,26 @@ function reference(queue: string | undefined, id: string | undefined) {
   return queue === undefined || id === undefined ? null : { queue, id }
 }
 
-const steps: readonly TraceEvent['kind'][] = [
-  'sent',
-  'replayed',
-  'read',
-  'archived',
-  'deadLettered',
-  'leased',
-  'waiting',
-]
-
-function byTime(a: TraceEvent, b: TraceEvent): number {
-  return a.at.getTime() - b.at.getTime() || steps.indexOf(a.kind) - steps.indexOf(b.kind)
+const rank: Readonly<Record<TraceEvent['kind'], number>> = {
+  sent: 0,
+  replayed: 0,
+  read: 1,
+  archived: 2,
+  deadLettered: 2,
+  leased: 3,
+  waiting: 3,
 }
+
+/** What is of the same millisecond stands in the order in which it must have been. */
+function byTime(a: TraceEvent, b: TraceEvent): number {
+  return (
+    a.at.getTime() - b.at.getTime() ||
+    rank[a.kind] - rank[b.kind] ||
+    (a.queue === b.queue ? a.id.length - b.id.length || compare(a.id, b.id) : compare(a.queue, b.queue))
+  )
+}
+
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
 
 function parseQueues(value: unknown, path: string): readonly string[] {
   if (!Array.isArray(value) || value.length === 0) throw option.typeError(path, value, 'an array of one name or more')

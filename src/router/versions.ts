@@ -12,13 +12,19 @@ type Convert = { convert(data: unknown, message: Message<unknown>): unknown }['c
 /** Turns the data of one version into those of another: of the next whole number, or of the one that it names. */
 export type Upcaster = Convert | { readonly to: string; readonly convert: Convert }
 
-type DataOf<Schemas, Version> = Version extends keyof Schemas
-  ? Schemas[Version] extends StandardSchemaV1
-    ? StandardSchemaV1.InferOutput<Schemas[Version]>
+/** Keys may be written as numbers, too. */
+type ByText<Table> = { readonly [K in keyof Table & (string | number) as `${K}`]: Table[K] }
+
+type DataOf<Schemas, Version extends string | number> = `${Version}` extends keyof ByText<Schemas>
+  ? ByText<Schemas>[`${Version}`] extends infer S extends StandardSchemaV1
+    ? StandardSchemaV1.InferOutput<S>
     : unknown
   : unknown
 
-export interface VersionsOptions<Schemas extends Readonly<Record<string, StandardSchemaV1>>, Version extends string> {
+export interface VersionsOptions<
+  Schemas extends Readonly<Record<string, StandardSchemaV1>>,
+  Version extends string | number,
+> {
   /** Judge data of their versions, be they sent so or converted; the output goes on. */
   readonly schemas?: Schemas
   /** By the version that they are for. */
@@ -37,7 +43,7 @@ export interface VersionsOptions<Schemas extends Readonly<Record<string, Standar
  * @throws VERSIONS_INVALID for a table with a gap, a circle or no handler; TYPE
  */
 export function versions<
-  const Version extends string,
+  const Version extends string | number,
   const Schemas extends Readonly<Record<string, StandardSchemaV1>> = Readonly<Record<never, StandardSchemaV1>>,
 >(
   options: VersionsOptions<Schemas, Version>,
