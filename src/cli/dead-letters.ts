@@ -6,7 +6,7 @@ import { command, group, queueArgument } from './command.ts'
 import { confirm, declined, yesFlag } from './confirm.ts'
 import { type Context, withContext } from './context.ts'
 import { asText, Flags } from './flags.ts'
-import { count, roughly, table, toText } from './output.ts'
+import { count, inOneLine, roughly, table, toText } from './output.ts'
 
 const previewed = 20
 
@@ -80,9 +80,4 @@ function describe(letters: readonly StoredCopy<unknown>[]): string {
     ['ERROR', ({ meta }) => (meta.errorMessage ? inOneLine(meta.errorMessage) : null)],
     ['DATA', ({ data }) => inOneLine(toText(data))],
   ])
-}
-
-function inOneLine(text: string): string {
-  const line = text.replace(/\s+/g, ' ')
-  return line.length > 60 ? `${line.slice(0, 57)}...` : line
 }

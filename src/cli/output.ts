@@ -55,6 +55,12 @@ export function printable(text: string): string {
   })
 }
 
+/** For a cell of a table. */
+export function inOneLine(text: string): string {
+  const line = text.replace(/\s+/g, ' ')
+  return line.length > 60 ? `${line.slice(0, 57)}...` : line
+}
+
 export type Column<T> = readonly [title: string, cell: (row: T) => string | number | null]
 
 /** Rows under their titles; numbers to the right, `null` as a dash. */

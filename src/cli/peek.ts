@@ -1,10 +1,10 @@
 import { peekOptions } from '../queue-options.ts'
 import { command, queueArgument } from './command.ts'
 import { withContext } from './context.ts'
-import { asText, Flags } from './flags.ts'
+import { asJson, asText, Flags } from './flags.ts'
 import { printMessages } from './messages.ts'
 
-const flags = new Flags(peekOptions, { place: asText('ready|delayed|leased|archived') })
+const flags = new Flags(peekOptions, { place: asText('ready|delayed|leased|archived'), meta: asJson })
 
 export const peek = () =>
   flags

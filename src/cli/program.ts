@@ -13,7 +13,9 @@ import { processQueues } from './process.ts'
 import { publish } from './publish.ts'
 import { queue } from './queue.ts'
 import { read } from './read.ts'
+import { replay } from './replay.ts'
 import { status } from './status.ts'
+import { trace } from './trace.ts'
 
 const examples = [
   `tidings enqueue hires '{"name":"Ada"}'`,
@@ -37,6 +39,8 @@ export function program(): Command {
     unbind,
     bindings,
     deadLetters,
+    replay,
+    trace,
     local,
     doctor,
   ])
