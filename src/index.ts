@@ -33,6 +33,7 @@ export {
   type BatchWorkOptions,
   type Handler,
   type HandlerContext,
+  type HandlerTransaction,
   type StopOptions,
   Worker,
   type WorkerEvent,

@@ -70,6 +70,18 @@ export class MessageLease {
     return true
   }
 
+  /** Leaves the settling to the caller, under the newest receipt: no extension is under way, and none begins. */
+  async handOver(ending: Ending): Promise<Settlement> {
+    this.#ending = Promise.resolve(true)
+    await this.#extending
+    return { ...ending, id: this.message.id, receipt: this.#receipt }
+  }
+
+  /** What the caller settled was rolled back. */
+  takeBack(): void {
+    this.#ending = undefined
+  }
+
   /** Ends the message for good: into the dead-letter queue, or into the archive where there is none. */
   deadLetter(reason: unknown): Promise<boolean> {
     return this.settle(this.deadLetterEnding(reason))

@@ -1,6 +1,8 @@
+import type { Transaction } from '../engine.ts'
+import { TidingsError } from '../errors.ts'
 import type { Logger } from '../queue-access.ts'
 import type { Delivery } from './delivery.ts'
-import type { HandlerContext } from './handler.ts'
+import type { HandlerContext, HandlerTransaction } from './handler.ts'
 
 /** One call of a handler. Makes an AbortController only if the handler asks for its signal: most do not. */
 export class CallContext implements HandlerContext {
@@ -11,6 +13,7 @@ export class CallContext implements HandlerContext {
   readonly #deliveries: readonly Delivery[]
   #controller: AbortController | undefined
   #aborted = false
+  #tx: HandlerTransaction | undefined
   #reason: unknown
 
   constructor(queue: string, maxAttempts: number, logger: Logger, deliveries: readonly Delivery[]) {
@@ -28,7 +31,29 @@ export class CallContext implements HandlerContext {
     return this.#controller.signal
   }
 
+  get tx(): HandlerTransaction {
+    if (this.#tx) return this.#tx
+    throw new TidingsError('UNSUPPORTED', 'context.tx is only there in a transactional worker', {
+      hint: 'Start the worker with { transactional: true }.',
+    })
+  }
+
   // Static, so that handlers do not find them on what they are given.
+
+  static begin(context: CallContext, transaction: Transaction): void {
+    context.#tx = {
+      query: <R>(text: string, values: readonly unknown[] = []) =>
+        transaction.query(text, values) as Promise<{ rows: R[] }>,
+    }
+  }
+
+  /** Rejects with the reason when the call is aborted; until then it waits. */
+  static untilAborted({ signal }: CallContext): Promise<never> {
+    return new Promise((_, reject) => {
+      if (signal.aborted) reject(signal.reason)
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    })
+  }
 
   static abort(context: CallContext, reason: unknown): void {
     if (context.#aborted) return

@@ -1,4 +1,5 @@
-import type { StoredMessage } from '../engine.ts'
+import type { Ending, StoredMessage } from '../engine.ts'
+import { TidingsError } from '../errors.ts'
 import { MessageLease } from '../lease.ts'
 import type { QueueAccess } from '../queue-access.ts'
 import type { CallContext } from './context.ts'
@@ -10,6 +11,8 @@ export class Delivery extends MessageLease {
   lost = false
   /** The call of the handler that it is in. */
   context: CallContext | null = null
+  /** Its end belongs to the transaction of its handler. */
+  transactional = false
 
   #leaseMs: number
   /**
@@ -33,6 +36,16 @@ export class Delivery extends MessageLease {
 
   timePassed(milliseconds: number): void {
     this.#elapsedMs += milliseconds
+  }
+
+  override async settle(ending: Ending): Promise<boolean> {
+    if (this.transactional && this.phase === 'handling')
+      throw new TidingsError(
+        'UNSUPPORTED',
+        `message ${this.message.id} cannot be settled by itself: it ends with the transaction of its handler`,
+        { hint: 'Return done(), archive(), retry(), snooze() or deadLetter() instead.' },
+      )
+    return super.settle(ending)
   }
 
   override async extend(leaseMs: number): Promise<void> {

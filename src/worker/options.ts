@@ -42,6 +42,10 @@ export const workOptions = {
   onSuccess: option.choice('What becomes of a message that was handled.', ['delete', 'archive'], {
     default: 'delete',
   }),
+  transactional: option.boolean(
+    'Calls the handler in a transaction, `context.tx`, that commits together with the end of its messages.',
+    { default: false },
+  ),
   pollInterval,
   prefetch: option.integer(
     'How many messages may be read ahead of the handlers, at most; never more than they get through in 200 ms.',

@@ -9,6 +9,7 @@ import type { Delivery } from './delivery.ts'
 import type { Journal, WorkerEvent } from './events.ts'
 import type { ParsedWorkOptions } from './options.ts'
 import { failed, type Outcome, toOutcome, toOutcomes } from './outcome.ts'
+import { callInTransaction, isDone, notDone } from './transactional.ts'
 
 /** What becomes of one message. */
 export interface Verdict {
@@ -26,6 +27,8 @@ export type Invoke = (messages: Message<unknown>[], context: CallContext) => unk
 
 const remove: Ending = { kind: 'delete' }
 const keep: Ending = { kind: 'archive', meta: {} }
+/** When messages come back for which there was no transaction: the storage is away or has too many connections. */
+const notBegunMs = 1_000
 
 /** For a message that is no longer this worker's. */
 const dropped = (delivery: Delivery): Verdict => ({ delivery, ending: null, events: [], returnsMs: 0 })
@@ -69,15 +72,51 @@ export class Process {
     }
     if (messages.length === 0) return verdicts
 
-    const { clock, name, logger } = this.#access
-    const context = new CallContext(name, this.#options.maxAttempts, logger, admitted)
+    const context = new CallContext(this.#access.name, this.#options.maxAttempts, this.#access.logger, admitted)
+    const call = () => this.#call(admitted, messages, context)
+    verdicts.push(...(await (this.#options.transactional ? this.#callInTransaction(admitted, context, call) : call())))
+    return verdicts
+  }
+
+  async #call(deliveries: Delivery[], messages: Message<unknown>[], context: CallContext): Promise<Verdict[]> {
+    const { clock, name } = this.#access
     const startedAt = clock.now()
-    for (const { message } of admitted) this.#journal.tell({ type: 'started', queue: name, message })
+    for (const { message } of deliveries) this.#journal.tell({ type: 'started', queue: name, message })
     const outcomes = await this.#handle(messages, context)
     const durationMs = clock.now() - startedAt
-    for (const [index, delivery] of admitted.entries())
-      verdicts.push(this.#judge(delivery, outcomes[index] as Outcome, context, durationMs))
-    return verdicts
+    return deliveries.map((delivery, index) => this.#judge(delivery, outcomes[index] as Outcome, context, durationMs))
+  }
+
+  async #callInTransaction(
+    deliveries: Delivery[],
+    context: CallContext,
+    call: () => Promise<Verdict[]>,
+  ): Promise<Verdict[]> {
+    const queue = this.#access.name
+    for (const delivery of deliveries) delivery.transactional = true
+    const { verdicts, failure } = await callInTransaction(this.#access, context, call, (delivery) => {
+      delivery.lost = true
+      this.#journal.tell({ type: 'leaseLost', queue, message: delivery.message })
+    })
+    if (verdicts === null) {
+      this.#journal.warn(queue, failure, 'no transaction could be begun; the messages are given back')
+      return deliveries.map((delivery) => this.#snooze(delivery, notBegunMs))
+    }
+    if (failure === null) return verdicts.map((verdict) => ({ ...verdict, ending: null }))
+    return verdicts.map((verdict) => this.#afterRollback(verdict, failure, context))
+  }
+
+  /** What was done is undone. */
+  #afterRollback(verdict: Verdict, failure: unknown, context: CallContext): Verdict {
+    const { delivery, events } = verdict
+    if (delivery.lost) return dropped(delivery)
+    if (!isDone(verdict)) return verdict
+    const [event] = events
+    const durationMs = event?.type === 'succeeded' ? event.durationMs : 0
+    if (CallContext.isAborted(context)) return this.#interrupted(delivery, context, null, durationMs)
+    // Another message of the call was the reason: this one is to come again as if nothing had happened.
+    if (failure === notDone || isTidingsError(failure, 'LEASE_LOST')) return this.#snooze(delivery, 0)
+    return this.#retry(delivery, failure, null, durationMs)
   }
 
   /** A message above the maximum has killed its readers, or they lost it: it is not tried on another one. */

@@ -29,7 +29,7 @@ import { Renewer } from './renewer.ts'
 import { Settler } from './settler.ts'
 
 export type { WorkerEvent } from './events.ts'
-export type { BatchContext, BatchHandler, Handler, HandlerContext } from './handler.ts'
+export type { BatchContext, BatchHandler, Handler, HandlerContext, HandlerTransaction } from './handler.ts'
 export type { BatchWorkOptions, StopOptions, WorkOptions } from './options.ts'
 
 export interface WorkerStats extends Counts {
@@ -85,6 +85,14 @@ export class Worker extends Service {
 
   private constructor(access: QueueAccess<unknown>, options: ParsedWorkOptions, invoke: Invoke, isBatch: boolean) {
     super()
+    if (options.transactional && !access.engine.supports.has('transactions'))
+      throw new TidingsError(
+        'UNSUPPORTED',
+        `transactional is set, but the ${access.engine.name} engine has no transactions`,
+        {
+          details: { feature: 'transactions' },
+        },
+      )
     const { name, clock, logger } = access
     const { concurrency, batchSize, batchWait, lease } = options
     this.#access = access
