@@ -8,6 +8,9 @@ import { listOptions, redriveOptions } from '../dist/dead-letters.js'
 import { errorTable } from '../dist/errors.js'
 import { releaseOptions } from '../dist/message.js'
 import * as queue from '../dist/queue-options.js'
+import { replayOptions } from '../dist/replay.js'
+import { versionsOptions } from '../dist/router/versions.js'
+import { traceOptions } from '../dist/trace.js'
 import { exponentialOptions, linearOptions } from '../dist/worker/backoff.js'
 import { batchWorkOptions, consumeOptions, stopOptions, workOptions } from '../dist/worker/options.js'
 import { retryOptions } from '../dist/worker/outcome.js'
@@ -66,6 +69,9 @@ const calls = [
   ['linear(options?)', linearOptions],
   ['queue.deadLetters.list(options?)', listOptions],
   ['queue.deadLetters.redrive(options?)', redriveOptions],
+  ['queue.replay(options?)', replayOptions],
+  ['bus.trace(targetId, options?)', traceOptions],
+  ['versions(options)', versionsOptions],
 ]
 
 function options() {

@@ -57,25 +57,31 @@ interface Step {
   readonly convert: Convert
 }
 
-const versionsOptions = {
-  schemas: option.value<object, ReadonlyMap<string, StandardSchemaV1>>('Schemas of versions.', {
-    default: new Map(),
-    defaultText: 'none',
-    typeText: 'object of schemas',
-    parse: (value, path) => parseTable(value, path, parseSchema),
-  }),
-  handlers: option.value<object, ReadonlyMap<string, HandlerOf<unknown>>>('Handlers of versions.', {
+export const versionsOptions = {
+  schemas: option.value<object, ReadonlyMap<string, StandardSchemaV1>>(
+    'By version, a schema for its data, as sent or as converted; its output goes on.',
+    {
+      default: new Map(),
+      defaultText: 'none',
+      typeText: 'object of schemas',
+      parse: (value, path) => parseTable(value, path, parseSchema),
+    },
+  ),
+  handlers: option.value<object, ReadonlyMap<string, HandlerOf<unknown>>>('By version, its handler.', {
     default: new Map(),
     defaultText: 'none',
     typeText: 'object of functions',
     parse: (value, path) => parseTable(value, path, option.parseFunction<HandlerOf<unknown>>),
   }),
-  upcasters: option.value<object, ReadonlyMap<string, Step>>('Conversions by the version that they start from.', {
-    default: new Map(),
-    defaultText: 'none',
-    typeText: 'object of functions',
-    parse: (value, path) => parseTable(value, path, parseUpcaster),
-  }),
+  upcasters: option.value<object, ReadonlyMap<string, Step>>(
+    'By the version that it starts from, a function to the next one, or { to, convert }.',
+    {
+      default: new Map(),
+      defaultText: 'none',
+      typeText: 'object of functions',
+      parse: (value, path) => parseTable(value, path, parseUpcaster),
+    },
+  ),
   unversioned: option.text('What a message without a version counts as.', { default: null }),
 } as const
 
