@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { Bus } from '../../src/bus.ts'
 import { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
-import { newName } from '../postgres/support.ts'
+import { newName, query } from '../postgres/support.ts'
 import { libraries, type Opened } from './libraries.ts'
 
 const url = inject('postgres18')
@@ -40,4 +40,24 @@ test('requireTransaction: with tx messages are sent, handled, tried again and de
   await queue.work(handler, { maxAttempts: 2, backoff: 0 }).drain()
   expect(await queue.stats()).toMatchObject({ ready: 0, delayed: 0 })
   expect(await queue.deadLetters.list()).toMatchObject([{ data: 2 }])
+})
+
+test('a queue that another client made gets priorities in a transaction that has sent to it already', async () => {
+  const queue = bus.queue<string>(newName('foreign'))
+  await queue.create()
+  // Tables of PGMQ have no indexes for ordering keys and priorities, and building one waits for open transactions.
+  const table = `pgmq."q_${queue.name}"`
+  const indexes = await query(
+    url,
+    `SELECT format('pgmq.%I', relname) AS name FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+    WHERE indrelid = $1::regclass AND indpred IS NOT NULL`,
+    [table],
+  )
+  expect(indexes).toHaveLength(2)
+  await query(url, `DROP INDEX ${indexes.map(({ name }) => name).join(', ')}`)
+  await pg.transaction(async (tx) => {
+    await queue.send('plain', { tx })
+    await queue.send('urgent', { tx, priority: 1 })
+  })
+  expect((await queue.read({ limit: 2 })).map(({ data }) => data)).toEqual(['urgent', 'plain'])
 })

@@ -61,18 +61,34 @@ BEGIN
 END
 $$;
 
--- Notes that a queue has messages with ordering keys or priorities from now on.
-CREATE OR REPLACE FUNCTION tidings.enable(queue text, keys boolean, priorities boolean) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  PERFORM tidings.settings_of(queue);
-  PERFORM pg_advisory_xact_lock(hashtext('pgmq.queue_' || queue));
-  IF NOT EXISTS (
+CREATE OR REPLACE FUNCTION tidings.has_indexes(queue text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (
     SELECT FROM pg_index i
     WHERE i.indrelid = tidings.table_of(queue)
-      AND pg_get_expr(i.indpred, i.indrelid) LIKE '%x-tidings-priority%'
-  ) THEN
-    PERFORM tidings.create_indexes(queue);
+      AND pg_get_expr(i.indpred, i.indrelid) LIKE '%x-tidings-priority%')
+$$;
+
+-- Notes that a queue has messages with ordering keys or priorities from now on. Does not wait long for a lock: the
+-- transaction that holds it may be the one for which this is done, on another connection.
+CREATE OR REPLACE FUNCTION tidings.enable(queue text, keys boolean, priorities boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
+DECLARE
+  settings tidings.queue := tidings.settings_of(queue);
+BEGIN
+  IF (settings.has_keys OR NOT keys) AND (settings.has_priorities OR NOT priorities)
+    AND tidings.has_indexes(queue)
+  THEN
+    RETURN;
+  END IF;
+  PERFORM pg_advisory_xact_lock(hashtext('pgmq.queue_' || queue));
+  IF NOT tidings.has_indexes(queue) THEN
+    BEGIN
+      PERFORM tidings.create_indexes(queue);
+    EXCEPTION WHEN lock_not_available THEN
+      -- They only make it faster; the next send tries again.
+      NULL;
+    END;
   END IF;
   UPDATE tidings.queue q SET has_keys = q.has_keys OR keys, has_priorities = q.has_priorities OR priorities
   WHERE q.queue_name = queue;
