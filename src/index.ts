@@ -21,6 +21,8 @@ export type {
   SendOptions,
 } from './queue-options.ts'
 export type { Replayed, ReplayOptions } from './replay.ts'
+export { logging, type Middleware, pipe, timeout, validated } from './router/middleware.ts'
+export { type Route, type RoutesOptions, routes } from './router/routes.ts'
 export { type Upcaster, type VersionsOptions, versions } from './router/versions.ts'
 export type { TraceEvent, TraceOptions } from './trace.ts'
 export type { Predicate, Where } from './where.ts'

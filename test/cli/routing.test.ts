@@ -97,7 +97,7 @@ it('every command shows an example', async () => {
     const { code, stdout } = await run([name, '--help'])
     expect({ name, code, stdout }).toMatchObject({
       code: 0,
-      stdout: expect.stringMatching(new RegExp(`Examples?:\n  \\$ tidings ${name} `)),
+      stdout: expect.stringMatching(new RegExp(`Examples?:\n  \\$ tidings ${name}\\b`)),
     })
   }
 })
