@@ -20,7 +20,7 @@ const maxBytesBeside = 1_048_576
  * @throws BODY_NOT_JSON, BODY_UNSUPPORTED_CHAR, BODY_TOO_DEEP, each with the path of the value; BODY_TOO_LARGE
  */
 export function toJson(value: unknown, field: string, maxBytes = Number.POSITIVE_INFINITY): string {
-  const text = JSON.stringify(check(value, field, { field, maxBytes, leftBytes: maxBytes, ancestors: [] }))
+  const text = JSON.stringify(check(value, field, startWalk(field, maxBytes)))
   const bytes = Buffer.byteLength(text)
   if (bytes > maxBytes) throw tooLarge(field, `${bytes}`, maxBytes)
   return text
@@ -28,7 +28,14 @@ export function toJson(value: unknown, field: string, maxBytes = Number.POSITIVE
 
 /** The same as a value: a copy that shares nothing with the original. */
 export function toJsonValue(value: unknown, field: string): JsonValue {
-  return JSON.parse(toJson(value, field, maxBytesBeside)) as JsonValue
+  return copy(check(value, field, startWalk(field, maxBytesBeside))) as JsonValue
+}
+
+function copy(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map(copy)
+  const entries = Object.entries(value).filter(([, each]) => each !== undefined)
+  return Object.fromEntries(entries.map(([key, each]) => [key, copy(each)]))
 }
 
 /** The way through a value. */
@@ -38,6 +45,10 @@ interface Walk {
   /** What is left by a count that is never too high, so that a value without end is noticed before it is written. */
   leftBytes: number
   readonly ancestors: object[]
+}
+
+function startWalk(field: string, maxBytes: number): Walk {
+  return { field, maxBytes, leftBytes: maxBytes, ancestors: [] }
 }
 
 function spend(walk: Walk, bytes: number): void {

@@ -86,6 +86,7 @@ describe('what JSON can hold', () => {
           return
         }
         assert.equal(written, JSON.stringify(value))
+        assert.equal(JSON.stringify(toJsonValue(value, 'data')), written)
       }),
       { numRuns: 2_000 },
     )
