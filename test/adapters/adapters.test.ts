@@ -101,6 +101,22 @@ for (const [version, url] of Object.entries(servers))
       expect(await queue.stats()).toMatchObject({ delayed: 1, ready: 1 })
     })
 
+    test('a published message goes to every queue that is bound, with the transaction', async () => {
+      const [one, two] = [bus.queue(newName('one')), bus.queue(newName('two'))]
+      const topic = newName('topic')
+      await Promise.all([one.create(), two.create()])
+      await bus.bind(`${topic}.#`, one.name)
+      await bus.bind(`${topic}.*`, two.name)
+      const outcome = library.transaction(async (tx) => {
+        await bus.publish(`${topic}.undone`, 0, { tx })
+        throw reason
+      })
+      await expect(outcome).rejects.toBe(reason)
+      const copies = await library.transaction((tx) => bus.publish(`${topic}.paid`, 1, { tx, priority: 1 }))
+      expect(copies).toHaveLength(2)
+      for (const queue of [one, two]) expect(await queue.peek()).toMatchObject([{ data: 1, priority: 1 }])
+    })
+
     test("an error of the application's own ends in a rollback", async () => {
       const queue = bus.queue(newName('failed'))
       const outcome = library.transaction(async (tx, run) => {
