@@ -22,9 +22,10 @@ const layers: readonly (readonly [string, ...string[]])[] = [
     'service',
     'message-error',
     'schema',
+    'url',
   ],
-  // The port, and what an engine with a schema has beside it.
-  ['engine', 'in-turn', 'engines/migrations'],
+  // The port, what an engine with a schema has beside it, and the events that it may announce.
+  ['engine', 'in-turn', 'engines/migrations', 'events/'],
   // What implements the port, what runs its servers, and what joins the application's transactions.
   ['engines/', 'local/', 'adapters/'],
   // The parts that queues and workers are made of.
@@ -52,6 +53,7 @@ const layers: readonly (readonly [string, ...string[]])[] = [
   ['router/'],
   ['connect', 'testing', 'testkit/'],
   ['handlers/'],
+  ['config/'],
   ['index', 'cli/'],
 ]
 
@@ -81,7 +83,9 @@ const packages: Record<string, readonly string[]> = {
   commander: ['cli/'],
   '@swc/wasm-typescript': ['handlers/'],
   '@standard-schema/spec': ['schema'],
-  'smol-toml': ['cli/'],
+  'smol-toml': ['config/'],
+  // In the text that it writes.
+  tidings: ['config/template'],
 }
 
 /** Files that have outgrown a sitting and are still to be cut. Nothing is added here. */
