@@ -9,6 +9,7 @@ import { errorTable } from '../dist/errors.js'
 import { releaseOptions } from '../dist/message.js'
 import * as queue from '../dist/queue-options.js'
 import { replayOptions } from '../dist/replay.js'
+import { routesOptions } from '../dist/router/routes.js'
 import { versionsOptions } from '../dist/router/versions.js'
 import { traceOptions } from '../dist/trace.js'
 import { exponentialOptions, linearOptions } from '../dist/worker/backoff.js'
@@ -51,6 +52,12 @@ const calls = [
     queue.txOption,
     'Each entry is `{ data }` with any of the options of `send` except `tx`.',
   ],
+  [
+    'bus.publish(routingKey, data, options?)',
+    without(queue.publishOptions, queue.sendOptions),
+    'Beside these, all options of `send`.',
+  ],
+  ['bus.publishBatch(routingKey, entries, options?)', queue.publishBatchOptions, 'Entries are those of `sendBatch`.'],
   ['queue.read(options?)', queue.readOptions],
   ['queue.readById(id, options?)', queue.readByIdOptions],
   ['queue.pop(options?)', queue.popOptions],
@@ -71,6 +78,7 @@ const calls = [
   ['queue.deadLetters.redrive(options?)', redriveOptions],
   ['queue.replay(options?)', replayOptions],
   ['bus.trace(targetId, options?)', traceOptions],
+  ['routes(table, options?)', routesOptions],
   ['versions(options)', versionsOptions],
 ]
 
