@@ -237,7 +237,7 @@ export interface PeekRequest {
   /** Only ids after this one. */
   readonly afterId: string | null
   readonly ids: readonly string[] | null
-  /** Only messages whose meta has these texts in these fields; a number counts as its digits. Left out: any. */
+  /** Only messages whose meta has these texts in these fields; numbers and booleans count as their text. */
   readonly meta?: Readonly<Record<string, string>>
 }
 

@@ -408,7 +408,7 @@ function mergeMeta(meta: JsonObject, changes: JsonObject): JsonObject {
 
 function textOf(meta: JsonObject, field: string): string | null {
   const value = Object.hasOwn(meta, field) ? meta[field] : null
-  return typeof value === 'string' || typeof value === 'number' ? String(value) : null
+  return value === undefined || value === null || typeof value === 'object' ? null : String(value)
 }
 
 /** The archive fills in the order of settling. */

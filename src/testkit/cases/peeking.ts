@@ -88,11 +88,12 @@ export const peeking = group('peeking', {
       { meta: { target_id: 7 } },
       { meta: { other: '7' } },
       { meta: { target_id: { id: '7' } } },
-      {},
+      { meta: { target_id: null, done: true } },
     )
     assert.deepEqual(idsOf(await scene.peek({ meta: { target_id: '7' } })), [a, b, foreign])
     assert.deepEqual(idsOf(await scene.peek({ meta: { target_id: '7', version: '2' } })), [b])
     assert.deepEqual(await scene.peek({ meta: { target_id: '' } }), [])
+    assert.equal((await scene.peek({ meta: { done: 'true' } })).length, 1)
     assert.equal((await scene.peek({ meta: {} })).length, 7)
   },
 
