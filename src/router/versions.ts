@@ -57,6 +57,7 @@ interface Step {
   readonly convert: Convert
 }
 
+/** @public The reference is made from it. */
 export const versionsOptions = {
   schemas: option.value<object, ReadonlyMap<string, StandardSchemaV1>>(
     'By version, a schema for its data, as sent or as converted; its output goes on.',
