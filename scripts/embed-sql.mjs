@@ -1,5 +1,5 @@
-// Writes the .sql files below src/engines/postgres/sql into sql.gen.ts, so that the package needs no file access at
-// run time and bundlers take it along. With --check it only tells whether the generated file is up to date.
+// Writes the .sql files below src/engines/postgres/sql into sql.gen.ts and events.gen.ts, so that the package needs no
+// file access at run time and bundlers take it along. With --check it only tells whether these files are up to date.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -12,8 +12,8 @@ const folder = (name) =>
     .map((file) => ({ name: file.replace(/\.sql$/, ''), sql: readFileSync(join(root, 'sql', name, file), 'utf8') }))
 
 /** `-- name: send` starts a statement; comment lines under it are its header. */
-function statements() {
-  const text = readFileSync(join(root, 'sql/statements.sql'), 'utf8')
+function statements(file) {
+  const text = readFileSync(join(root, 'sql', file), 'utf8')
   const parts = text.split(/^-- name: (\w+)$/m).slice(1)
   const found = {}
   for (let i = 0; i < parts.length; i += 2)
@@ -28,17 +28,25 @@ function statements() {
 }
 
 const literal = (value) => JSON.stringify(value, null, 2)
-const generated = `// Made by scripts/embed-sql.mjs from the .sql files; do not edit.
-export const migrations = ${literal(folder('migrations'))} as const
+const head = '// Made by scripts/embed-sql.mjs from the .sql files; do not edit.\n'
+const [down, , up] = folder('events')
+const generated = {
+  'sql.gen.ts': `${head}export const migrations = ${literal(folder('migrations'))} as const
 export const functions = ${literal(folder('functions'))} as const
 export const pgmqFunctions = ${literal(folder('pgmq'))} as const
-export const statements = ${literal(statements())} as const
-`
+export const statements = ${literal(statements('statements.sql'))} as const
+`,
+  'events.gen.ts': `${head}export const up = ${literal(up.sql)}
+export const down = ${literal(down.sql)}
+export const statements = ${literal(statements('events/statements.sql'))} as const
+`,
+}
 
-const target = join(root, 'sql.gen.ts')
-if (process.argv.includes('--check')) {
-  if (readFileSync(target, 'utf8') !== generated) {
-    console.error('src/engines/postgres/sql.gen.ts is out of date: run `npm run build` and commit it.')
-    process.exit(1)
+for (const [name, text] of Object.entries(generated)) {
+  const target = join(root, name)
+  if (!process.argv.includes('--check')) writeFileSync(target, text)
+  else if (readFileSync(target, 'utf8') !== text) {
+    console.error(`src/engines/postgres/${name} is out of date: run \`npm run build\` and commit it.`)
+    process.exitCode = 1
   }
-} else writeFileSync(target, generated)
+}

@@ -1,6 +1,9 @@
 import { type Clock, systemClock } from './clock.ts'
 import type { Binding, Delivery, Engine, Finding, QueueInfo, QueueStats } from './engine.ts'
 import { isTidingsError, TidingsError } from './errors.ts'
+import { Events } from './events/events.ts'
+import { EventHub } from './events/hub.ts'
+import type { EventsOptions } from './events/options.ts'
 import { defaultDeadLetterQueue } from './name.ts'
 import { Publisher, type QueueOrName } from './publisher.ts'
 import { Queue, type QueueSurroundings } from './queue.ts'
@@ -22,6 +25,7 @@ export class Bus implements AsyncDisposable {
   readonly #publisher: Publisher
   readonly #calls = new Map<string, QueueCalls>()
   readonly #workers = new Set<Worker>()
+  readonly #eventHub: EventHub
   /** Runs while there are workers. */
   #upkeep: Upkeep | undefined
   /** Where the application said that a queue's dead letters go; null: nowhere. */
@@ -38,6 +42,7 @@ export class Bus implements AsyncDisposable {
       callsOf: (queue) => this.#callsOf(queue),
       adopt: (worker) => this.#adopt(worker),
     }
+    this.#eventHub = new EventHub(this.#surroundings)
     this.#publisher = new Publisher(engine, this.#surroundings.clock)
   }
 
@@ -130,12 +135,22 @@ export class Bus implements AsyncDisposable {
     return trace(this.#engine, targetId, options)
   }
 
+  /**
+   * What the queues tell of themselves, once the SQL of `tidings generate-migration` was applied. Nothing is connected
+   * before it is read: by `for await` or `listen(handler)`. All share one connection.
+   * @throws UNSUPPORTED
+   */
+  events(options?: EventsOptions): Events {
+    this.#eventHub.check()
+    return new Events(options, this.#eventHub, this.#surroundings)
+  }
+
   /** Looks for what could hurt: versions, permissions, durability, surroundings. */
   diagnose(): Promise<Finding[]> {
     return this.#engine.diagnose()
   }
 
-  /** Stops all workers gracefully, then gives the connections back. Safe to call twice. */
+  /** Stops all workers gracefully, and all events, then gives the connections back. Safe to call twice. */
   close(): Promise<void> {
     this.#closing ??= this.#closeOnce()
     return this.#closing
@@ -143,7 +158,7 @@ export class Bus implements AsyncDisposable {
 
   async #closeOnce(): Promise<void> {
     try {
-      await Promise.all([...this.#workers].map((worker) => worker.stop()))
+      await Promise.all([this.#eventHub.close(), ...[...this.#workers].map((worker) => worker.stop())])
       await this.#upkeep?.stop()
     } finally {
       await this.#engine.close()

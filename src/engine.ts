@@ -99,6 +99,9 @@ export interface Engine {
    */
   watch(queue: string, wake: (dueMs: number) => void): Promise<Watch>
 
+  /** Opens a connection on which the storage tells of its queues. Only with 'events'. */
+  openChannels?(listener: ChannelListener): Promise<Channels>
+
   /** What time asks for in storage: removes expired dedup ids, moves due messages into their queues. */
   maintain(): Promise<void>
   /** Looks for what could hurt: versions, permissions, durability, surroundings. */
@@ -109,8 +112,9 @@ export interface Engine {
  * What not every storage can do; asking for what is missing is UNSUPPORTED.
  * - transactions: `send`, `publish` and `settle` join a transaction, the application's own or one of `transaction`
  * - durable: what was sent survives a crash of any process
+ * - events: `openChannels` is there
  */
-export type Feature = 'transactions' | 'durable'
+export type Feature = 'transactions' | 'durable' | 'events'
 
 /** An open transaction, cut down to what Tidings needs. Parameters are scalars, `$1` is the first. */
 export interface Transaction {
@@ -279,6 +283,26 @@ export interface SettleResult {
 
 export interface Watch {
   close(): void
+}
+
+export interface ChannelListener {
+  notified(channel: string, text: string): void
+  /** The connection broke. Told once, and not after `close`. */
+  lost(error: unknown): void
+}
+
+/** A connection to channels by name, which nobody keeps up but its owner. */
+export interface Channels {
+  /** @returns once in force */
+  listen(channel: string): Promise<void>
+  unlisten(channel: string): Promise<void>
+  /**
+   * Has delayed messages announced that have come due since.
+   * @returns whether what announces messages is installed in the storage, and in how many milliseconds the next one is
+   *   due, null if none is known
+   */
+  announceDue(): Promise<{ readonly installed: boolean; readonly nextDueMs: number | null }>
+  close(): Promise<void>
 }
 
 export interface Finding {

@@ -1,5 +1,7 @@
 import type {
   Binding,
+  ChannelListener,
+  Channels,
   Claim,
   ClaimRequest,
   Delivery,
@@ -20,6 +22,7 @@ import type {
   Watch,
 } from '../../engine.ts'
 import { isTidingsError, show, TidingsError } from '../../errors.ts'
+import { PostgresChannels } from './channels.ts'
 import { Cursor } from './cursor.ts'
 import { diagnose } from './diagnose.ts'
 import { Driver, type PostgresTarget, type Row } from './driver.ts'
@@ -44,7 +47,7 @@ const promptMs = 5_000
 /** Queues on PGMQ's tables, in PostgreSQL 13 and newer. What the statements do stands in the .sql files. */
 export class PostgresEngine implements Engine {
   readonly name = 'postgres'
-  readonly supports: ReadonlySet<Feature> = new Set<Feature>(['transactions', 'durable'])
+  readonly supports: ReadonlySet<Feature> = new Set<Feature>(['transactions', 'durable', 'events'])
   readonly #driver: Driver
   readonly #listener: Listener
   readonly #cursors = new Map<string, Cursor>()
@@ -269,6 +272,10 @@ export class PostgresEngine implements Engine {
 
   watch(queue: string, wake: (dueMs: number) => void): Promise<Watch> {
     return this.#listener.watch(queue, wake)
+  }
+
+  openChannels(listener: ChannelListener): Promise<Channels> {
+    return PostgresChannels.open(this.#driver, listener)
   }
 
   async maintain(): Promise<void> {

@@ -1,0 +1,191 @@
+import type { Clock, Timer } from '../clock.ts'
+import type { Channels, Engine } from '../engine.ts'
+import { isTidingsError, TidingsError } from '../errors.ts'
+import type { Logger } from '../queue-access.ts'
+import { channelOf } from './channels.ts'
+
+/** Whoever wants to hear of some channels. */
+export interface Subscriber {
+  readonly prefix: string | null
+  readonly channels: readonly string[]
+  notified(channel: string, text: string): void
+  failed(error: unknown): void
+  stop(): Promise<void>
+}
+
+const firstPauseMs = 100
+const longestPauseMs = 5_000
+/** How often due messages are looked for without being told of any; also finds a connection that is only half there. */
+const lookMs = 5_000
+/** Where another process is at it, or there is more than goes at once. */
+const shortestLookMs = 50
+
+/** One connection for all who listen to the events of a bus. It is made with the first of them, and again when it breaks. */
+export class EventHub {
+  readonly #engine: Engine
+  readonly #clock: Clock
+  readonly #logger: Logger
+  readonly #subscribers = new Set<Subscriber>()
+  #channels: Channels | undefined
+  #connecting: Promise<void> | undefined
+  #pauseMs = firstPauseMs
+  #retry: Timer | undefined
+  #look: Timer | undefined
+  #looking: Promise<void> | undefined
+  #toldOfMigration = false
+  #closed = false
+
+  constructor({ engine, clock, logger }: { engine: Engine; clock: Clock; logger: Logger }) {
+    this.#engine = engine
+    this.#clock = clock
+    this.#logger = logger
+  }
+
+  get connected(): boolean {
+    return this.#channels !== undefined
+  }
+
+  /** @throws UNSUPPORTED */
+  check(): void {
+    if (this.#engine.openChannels === undefined)
+      throw new TidingsError('UNSUPPORTED', `the ${this.#engine.name} engine has no events`)
+  }
+
+  /**
+   * Resolves when the channels are listened to, or the first attempt to connect has failed, of which the subscriber is
+   * told; it is tried again.
+   * @throws UNSUPPORTED behind a pooler, CLOSED
+   */
+  async add(subscriber: Subscriber): Promise<void> {
+    if (this.#closed) throw new TidingsError('CLOSED', 'the bus is closed, so nothing can be listened to')
+    this.#subscribers.add(subscriber)
+    const before = this.#channels
+    try {
+      if (before === undefined) await this.#connect()
+      else await listenFor(before, [subscriber]).catch(() => {})
+    } catch (error) {
+      this.#subscribers.delete(subscriber)
+      throw error
+    }
+  }
+
+  async remove(subscriber: Subscriber): Promise<void> {
+    if (!this.#subscribers.delete(subscriber)) return
+    if (this.#subscribers.size === 0) return this.#disconnect()
+    const wanted = channelsOf(this.#subscribers)
+    const unwanted = [...channelsOf([subscriber])].filter((channel) => !wanted.has(channel))
+    // A connection that breaks now listens to nothing anyway.
+    await Promise.all(unwanted.map((channel) => this.#channels?.unlisten(channel))).catch(() => {})
+  }
+
+  /** Stops all who listen. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await Promise.all([...this.#subscribers].map((subscriber) => subscriber.stop()))
+  }
+
+  async #disconnect(): Promise<void> {
+    this.#retry?.cancel()
+    this.#look?.cancel()
+    await this.#connecting?.catch(() => {})
+    const channels = this.#channels
+    this.#channels = undefined
+    await channels?.close()
+    await this.#looking
+  }
+
+  #connect(): Promise<void> {
+    this.#connecting ??= this.#connectOnce().finally(() => {
+      this.#connecting = undefined
+    })
+    return this.#connecting
+  }
+
+  async #connectOnce(): Promise<void> {
+    this.#retry?.cancel()
+    let lost = false
+    try {
+      const channels = await this.#engine.openChannels!({
+        notified: (channel, text) => this.#notified(channel, text),
+        lost: (error) => {
+          lost = true
+          if (this.#channels === undefined) return
+          this.#channels = undefined
+          this.#interrupted(error)
+        },
+      })
+      await listenFor(channels, this.#subscribers)
+      if (this.#subscribers.size === 0) return await channels.close()
+      if (lost) throw new TidingsError('CONNECTION_LOST', 'the connection for events broke at once')
+      this.#channels = channels
+      this.#pauseMs = firstPauseMs
+      this.#lookIn(0)
+    } catch (error) {
+      if (isTidingsError(error, 'UNSUPPORTED')) throw error
+      this.#interrupted(error)
+    }
+  }
+
+  #interrupted(error: unknown): void {
+    this.#look?.cancel()
+    this.#retry?.cancel()
+    for (const subscriber of this.#subscribers) subscriber.failed(error)
+    if (this.#subscribers.size === 0 || isTidingsError(error, 'CLOSED')) return
+    this.#retry = this.#clock.after(this.#pauseMs, () => void this.#connectAgain())
+    this.#pauseMs = Math.min(this.#pauseMs * 2, longestPauseMs)
+  }
+
+  async #connectAgain(): Promise<void> {
+    // What was direct is behind a pooler now.
+    await this.#connect().catch((error) => this.#interrupted(error))
+  }
+
+  #notified(channel: string, text: string): void {
+    for (const subscriber of [...this.#subscribers]) {
+      if (channel === channelOf.due(subscriber.prefix)) this.#lookIn(Number(text) || 0)
+      else if (subscriber.channels.includes(channel)) subscriber.notified(channel, text)
+    }
+  }
+
+  /** Looks for due messages then, or earlier if that was planned. */
+  #lookIn(milliseconds: number): void {
+    const at = this.#clock.now() + milliseconds
+    if (this.#look !== undefined && this.#lookAt <= at) return
+    this.#look?.cancel()
+    this.#lookAt = at
+    this.#look = this.#clock.after(milliseconds, () => {
+      this.#look = undefined
+      this.#looking = this.#announceDue()
+    })
+  }
+  #lookAt = 0
+
+  async #announceDue(): Promise<void> {
+    const channels = this.#channels
+    if (channels === undefined) return
+    let nextMs = lookMs
+    try {
+      const { installed, nextDueMs } = await channels.announceDue()
+      if (!installed) this.#tellOfMigration()
+      nextMs = Math.min(lookMs, Math.max(shortestLookMs, nextDueMs ?? lookMs))
+    } catch (error) {
+      // Of a connection that broke they were told already.
+      if (this.#channels === channels) for (const subscriber of this.#subscribers) subscriber.failed(error)
+    }
+    if (this.#channels === channels) this.#lookIn(nextMs)
+  }
+
+  #tellOfMigration(): void {
+    if (this.#toldOfMigration) return
+    this.#toldOfMigration = true
+    this.#logger.warn({}, 'nothing in this database announces messages: apply what `tidings generate-migration` writes')
+  }
+}
+
+function channelsOf(subscribers: Iterable<Subscriber>): Set<string> {
+  return new Set([...subscribers].flatMap(({ prefix, channels }) => [...channels, channelOf.due(prefix)]))
+}
+
+async function listenFor(channels: Channels, subscribers: Iterable<Subscriber>): Promise<void> {
+  await Promise.all([...channelsOf(subscribers)].map((channel) => channels.listen(channel)))
+}

@@ -1,0 +1,42 @@
+import { afterAll } from 'vitest'
+import type { Bus } from '../../src/bus.ts'
+import { eventsMigration } from '../../src/engines/postgres/events-migration.ts'
+import type { QueueEvent } from '../../src/events/event.ts'
+import type { Events } from '../../src/events/events.ts'
+import type { EventsOptions } from '../../src/events/options.ts'
+import { connect } from '../../src/index.ts'
+import { newDatabase, query, until } from '../postgres/support.ts'
+
+type Settings = Parameters<typeof eventsMigration>[0]
+
+/** Databases of a test file, each with its own bus; removed at its end. */
+export function databases() {
+  const closings: (() => Promise<unknown>)[] = []
+  afterAll(async () => {
+    for (const close of closings.reverse()) await close()
+  })
+
+  /** @param settings of the migration; null: it is not applied */
+  return async (server: string, settings: Settings | null = {}): Promise<{ bus: Bus; url: string }> => {
+    const database = await newDatabase(server)
+    closings.push(() => database.drop())
+    const bus = await connect(database.url)
+    closings.push(() => bus.close())
+    if (settings !== null) await query(database.url, eventsMigration(settings).up)
+    return { bus, url: database.url }
+  }
+}
+
+/** Listens, and keeps what comes. */
+export async function record(bus: Bus, options?: EventsOptions): Promise<{ events: Events; seen: QueueEvent[] }> {
+  const events = bus.events(options)
+  const seen: QueueEvent[] = []
+  await events.listen((event) => void seen.push(event))
+  return { events, seen }
+}
+
+/** Waits for so many events, and takes them. */
+export async function exactly(seen: QueueEvent[], count: number): Promise<QueueEvent[]> {
+  await until(() => seen.length >= count, `${count} events came; there are ${JSON.stringify(seen)}`)
+  return seen.splice(0)
+}
