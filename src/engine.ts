@@ -83,6 +83,19 @@ export interface Engine {
   cancel(queue: string, ids: readonly string[]): Promise<boolean[]>
 
   /**
+   * How far the tasks of a correlation are: the messages that were sent with it in `tracked`. A task is over when its
+   * message is: deleted, archived or popped (done), cancelled, purged or dropped with its queue (cancelled), or archived
+   * or moved with the meta field `dead_lettered_at` (dead). A dead one that is moved without that field is to be done
+   * again.
+   *
+   * With the end of a task after which no task is left, the correlation is completed: in the same step a message is
+   * stored in its completion queue, which is created if it is missing. That happens once for a correlation, whatever is
+   * sent or moved back later. What is in a transaction that has not committed counts for nobody else.
+   * @returns null if there is no such task; upkeep forgets completed correlations after 30 days
+   */
+  correlation(id: string): Promise<CorrelationState | null>
+
+  /**
    * Runs `work` in a transaction of the engine's own, for what is sent and settled in it and for statements of the
    * caller: commits when `work` resolves, and rolls back when it rejects, with the same error. It holds up no other
    * call of the engine, whatever `work` waits for. After its end the transaction takes nothing more: CLOSED. Only with
@@ -172,6 +185,45 @@ export interface NewMessage {
    * where the storage has no body format that others read.
    */
   readonly bare: boolean
+  /** Makes the message a task of a correlation. Left out: it is none. */
+  readonly tracked?: Tracked
+}
+
+export interface Tracked {
+  readonly correlationId: string
+  /** The queue that is told when all tasks are over; that of the first task that names one counts. */
+  readonly completionQueue: string | null
+}
+
+/** The tasks of one queue. A dead one counts where it died. */
+export interface TaskCounts {
+  readonly queue: string
+  /** Neither over nor in the hands of a reader. */
+  readonly pending: number
+  /** In the hands of a reader. */
+  readonly running: number
+  readonly done: number
+  readonly dead: number
+  readonly cancelled: number
+}
+
+export interface CorrelationState {
+  /** When the first task was sent. */
+  readonly startedAt: number
+  /** When the last task ended for the first time; null if that is still to come. */
+  readonly completedAt: number | null
+  /** By queue, in the order of bytes. */
+  readonly queues: readonly TaskCounts[]
+}
+
+/** The data of the message that tells of a completion; its meta has the `correlation_id`. Times are ISO 8601 texts. */
+export interface Completion {
+  readonly correlationId: string
+  readonly done: number
+  readonly dead: number
+  readonly cancelled: number
+  readonly startedAt: string
+  readonly endedAt: string
 }
 
 export interface SendResult {

@@ -82,6 +82,7 @@ function forward(engine: Engine, around: Around = (call) => call()): Engine {
     settle: (queue, settlements, transaction) => around(() => engine.settle(queue, settlements, transaction)),
     extend: (queue, leases, leaseMs) => around(() => engine.extend(queue, leases, leaseMs)),
     cancel: (queue, ids) => around(() => engine.cancel(queue, ids)),
+    correlation: (id) => around(() => engine.correlation(id)),
     watch: (queue, wake) => around(() => engine.watch(queue, wake)),
     transaction: (work) => around(() => engine.transaction(work)),
     maintain: () => around(() => engine.maintain()),

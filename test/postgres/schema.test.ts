@@ -20,6 +20,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the schema on %s', (server
       { version: 1, name: '0001_pgmq' },
       { version: 2, name: '0002_tidings' },
       { version: 3, name: '0003_binding' },
+      { version: 4, name: '0004_correlation' },
     ])
     await Promise.all(engines.map((engine) => engine.close()))
   })
@@ -30,7 +31,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the schema on %s', (server
     try {
       await expect(openEngine(url)).rejects.toMatchObject({
         code: 'SCHEMA_NEWER',
-        message: 'the schema has version 99, this program knows 3',
+        message: 'the schema has version 99, this program knows 4',
       })
     } finally {
       await query(url, 'DELETE FROM tidings.migration WHERE version = 99')

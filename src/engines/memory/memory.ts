@@ -3,6 +3,7 @@ import type {
   Binding,
   Claim,
   ClaimRequest,
+  CorrelationState,
   Delivery,
   Engine,
   Feature,
@@ -24,9 +25,11 @@ import type {
 import { TidingsError } from '../../errors.ts'
 import type { JsonObject } from '../../json.ts'
 import { matches } from '../../pattern.ts'
+import { Correlations } from './correlations.ts'
 
 /** Maps keep the order of insertion, and ids only grow: to walk a map is to walk it by id. */
 interface MemoryQueue {
+  readonly name: string
   readonly createdAt: number
   lastId: number
   /** Everything that is not archived. `receipt` is that of the newest reader, also when its lease has run out. */
@@ -50,6 +53,18 @@ export class MemoryEngine implements Engine {
   readonly supports: ReadonlySet<Feature> = new Set()
   readonly #clock: Clock
   readonly #queues = new Map<string, MemoryQueue>()
+  readonly #correlations = new Correlations((name, completion) => {
+    this.#create(name)
+    this.#store(this.#find(name), {
+      data: JSON.stringify(completion),
+      meta: { queue_name: name, correlation_id: completion.correlationId },
+      headers: {},
+      priority: 0,
+      orderingKey: null,
+      sentAt: this.#clock.now(),
+      visibleAt: this.#clock.now(),
+    })
+  })
   /** One count for all queues, so that no receipt outlives its queue into one of the same name. */
   #receipts = 0
   #closed = false
@@ -76,6 +91,7 @@ export class MemoryEngine implements Engine {
   #create(name: string): boolean {
     if (this.#queues.has(name)) return false
     this.#queues.set(name, {
+      name,
       createdAt: this.#clock.now(),
       lastId: 0,
       live: new Map(),
@@ -90,7 +106,11 @@ export class MemoryEngine implements Engine {
 
   async dropQueue(name: string): Promise<boolean> {
     this.#checkOpen()
-    return this.#queues.delete(name)
+    const queue = this.#queues.get(name)
+    if (queue === undefined) return false
+    this.#queues.delete(name)
+    this.#cancelAll(queue)
+    return true
   }
 
   async listQueues(): Promise<QueueInfo[]> {
@@ -99,10 +119,16 @@ export class MemoryEngine implements Engine {
   }
 
   async purgeQueue(name: string): Promise<number> {
-    const { live } = this.#find(name)
-    const count = live.size
-    live.clear()
+    const queue = this.#find(name)
+    const count = queue.live.size
+    this.#cancelAll(queue)
     return count
+  }
+
+  #cancelAll({ name, live }: MemoryQueue): void {
+    const ids = [...live.keys()]
+    live.clear()
+    for (const id of ids) this.#correlations.end(name, id, 'cancelled', this.#clock.now())
   }
 
   async stats(name: string): Promise<QueueStats> {
@@ -167,7 +193,7 @@ export class MemoryEngine implements Engine {
     return this.#names().filter(leadsTo)
   }
 
-  #sendOne(queue: MemoryQueue, { dedup, uniqueTarget, ...message }: NewMessage): SendResult {
+  #sendOne(queue: MemoryQueue, { dedup, uniqueTarget, tracked, ...message }: NewMessage): SendResult {
     const now = this.#clock.now()
     const first = dedup === null ? undefined : queue.dedup.get(dedup.id)
     if (first !== undefined && now < first.until) return { id: first.firstId, duplicate: true }
@@ -185,6 +211,7 @@ export class MemoryEngine implements Engine {
     })
     if (dedup !== null) queue.dedup.set(dedup.id, { firstId: id, until: now + dedup.windowMs })
     if (uniqueTarget !== null) queue.targets.set(uniqueTarget, id)
+    if (tracked !== undefined) this.#correlations.add(queue.name, id, tracked, now)
     return { id, duplicate: false }
   }
 
@@ -215,6 +242,7 @@ export class MemoryEngine implements Engine {
     const queue = this.#find(name)
     return this.#claimable(queue, null, limit).map((message) => {
       this.#remove(queue, message)
+      this.#correlations.end(name, message.id, 'done', this.#clock.now())
       return structuredClone({ ...asRead(message, this.#clock.now()), receipt: null })
     })
   }
@@ -258,11 +286,13 @@ export class MemoryEngine implements Engine {
     switch (settlement.kind) {
       case 'delete':
         this.#remove(queue, message)
+        this.#correlations.end(queue.name, message.id, 'done', now)
         break
       case 'archive': {
         this.#remove(queue, message)
         const meta = mergeMeta(message.meta, settlement.meta)
         queue.archive.set(message.id, { ...message, meta, archivedAt: now, receipt: null })
+        this.#correlations.end(queue.name, message.id, isDeadLetter(meta) ? 'dead' : 'done', now)
         break
       }
       case 'release': {
@@ -278,7 +308,9 @@ export class MemoryEngine implements Engine {
         const meta = mergeMeta(message.meta, settlement.meta)
         const copy = { ...message, meta, visibleAt: now + settlement.delayMs }
         this.#create(settlement.to)
-        return { settled: true, newId: this.#store(this.#find(settlement.to), copy) }
+        const newId = this.#store(this.#find(settlement.to), copy)
+        this.#correlations.move(queue.name, message.id, settlement.to, newId, isDeadLetter(meta), now)
+        return { settled: true, newId }
       }
     }
     return { settled: true, newId: null }
@@ -302,7 +334,17 @@ export class MemoryEngine implements Engine {
       const message = queue.live.get(id)
       if (message === undefined || placeOf(message, this.#clock.now()) === 'leased') return false
       this.#remove(queue, message)
+      this.#correlations.end(name, id, 'cancelled', this.#clock.now())
       return true
+    })
+  }
+
+  async correlation(id: string): Promise<CorrelationState | null> {
+    this.#checkOpen()
+    const now = this.#clock.now()
+    return this.#correlations.stateOf(id, (name, messageId) => {
+      const message = this.#queues.get(name)?.live.get(messageId)
+      return message !== undefined && placeOf(message, now) === 'leased'
     })
   }
 
@@ -324,6 +366,7 @@ export class MemoryEngine implements Engine {
       for (const [id, { until }] of dedup) if (until <= now) dedup.delete(id)
       for (const [target, id] of targets) if (!live.has(id)) targets.delete(target)
     }
+    this.#correlations.maintain(now)
   }
 
   async diagnose(): Promise<Finding[]> {
@@ -405,6 +448,8 @@ function mergeMeta(meta: JsonObject, changes: JsonObject): JsonObject {
   const merged = Object.entries({ ...meta, ...changes })
   return Object.fromEntries(merged.filter(([field]) => !Object.hasOwn(changes, field) || changes[field] !== null))
 }
+
+const isDeadLetter = (meta: JsonObject) => (meta.dead_lettered_at ?? null) !== null
 
 function textOf(meta: JsonObject, field: string): string | null {
   const value = Object.hasOwn(meta, field) ? meta[field] : null

@@ -4,6 +4,7 @@ import type {
   Channels,
   Claim,
   ClaimRequest,
+  CorrelationState,
   Delivery,
   Engine,
   Feature,
@@ -33,6 +34,7 @@ import {
   isPlain,
   isSorted,
   toBatch,
+  toCorrelationState,
   toDeliveries,
   toLeaseEntry,
   toRoutedBatch,
@@ -264,6 +266,10 @@ export class PostgresEngine implements Engine {
     const rows = await this.#write(statements.cancel, [queue, toIdList(ids)])
     const removed = new Set(rows.map((row) => row.id))
     return ids.map((id) => removed.has(id))
+  }
+
+  async correlation(id: string): Promise<CorrelationState | null> {
+    return toCorrelationState(await this.#read(statements.correlation, [id]))
   }
 
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {

@@ -1,4 +1,4 @@
-import type { Delivery, NewMessage, RoutedMessage, Settlement, StoredMessage } from '../../engine.ts'
+import type { CorrelationState, Delivery, NewMessage, RoutedMessage, Settlement, StoredMessage } from '../../engine.ts'
 import type { JsonObject, JsonValue } from '../../json.ts'
 import type { Row } from './driver.ts'
 
@@ -8,6 +8,7 @@ const header = {
   priority: 'x-tidings-priority',
   firstRead: 'x-tidings-first-read',
   meta: 'x-tidings-meta',
+  tracked: 'x-tidings-tracked',
 } as const
 
 /** A batch for tidings.send. `data` is JSON text already and goes in as it is. */
@@ -32,6 +33,10 @@ function toParts(message: NewMessage): string[] {
   else parts.push(`"d":${message.delayMs}`)
   if (message.dedup) parts.push(`"k":${JSON.stringify(message.dedup.id)},"w":${message.dedup.windowMs}`)
   if (message.uniqueTarget !== null) parts.push(`"u":${JSON.stringify(message.uniqueTarget)}`)
+  if (message.tracked)
+    parts.push(
+      `"c":${JSON.stringify(message.tracked.correlationId)},"q":${JSON.stringify(message.tracked.completionQueue)}`,
+    )
   return parts
 }
 
@@ -52,6 +57,7 @@ function toHeaders(message: NewMessage): JsonObject | null {
   if (message.orderingKey !== null) own[header.orderingKey] = message.orderingKey
   if (message.priority !== 0) own[header.priority] = message.priority
   if (message.bare) own[header.meta] = message.meta
+  if (message.tracked) own[header.tracked] = message.tracked.correlationId
   const headers = { ...message.headers, ...own }
   return Object.keys(headers).length > 0 ? headers : null
 }
@@ -63,6 +69,7 @@ export function isPlain(message: NewMessage): boolean {
     message.notBefore === null &&
     message.dedup === null &&
     message.uniqueTarget === null &&
+    message.tracked === undefined &&
     !isSorted(message)
   )
 }
@@ -80,7 +87,7 @@ export function toStoredMessage(row: Row, leased: boolean): StoredMessage {
     [header.firstRead]: firstRead,
     ...rest
   } = parse(row.headers)
-  const { [header.meta]: _bareMeta, ...headers } = rest
+  const { [header.meta]: _bareMeta, [header.tracked]: _tracked, ...headers } = rest
   const readCount = row.read_ct as number
   const lastReadAt = row.last_read_at as number | null
   return {
@@ -105,6 +112,23 @@ function parse(text: unknown): Record<string, JsonValue> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
     ? (value as Record<string, JsonValue>)
     : {}
+}
+
+/** Rows of tidings.correlation_state. */
+export function toCorrelationState(rows: readonly Row[]): CorrelationState | null {
+  if (rows.length === 0) return null
+  return {
+    startedAt: rows[0]?.started_at as number,
+    completedAt: rows[0]?.completed_at as number | null,
+    queues: rows.map((row) => ({
+      queue: row.queue as string,
+      pending: row.pending as number,
+      running: row.running as number,
+      done: row.done as number,
+      dead: row.dead as number,
+      cancelled: row.cancelled as number,
+    })),
+  }
 }
 
 /** The read count and the end of the lease, or null for what was never a receipt of ours. */

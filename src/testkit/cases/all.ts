@@ -3,6 +3,7 @@ import { archiving } from './archiving.ts'
 import { cancelling } from './cancelling.ts'
 import { claiming } from './claiming.ts'
 import { concurrency } from './concurrency.ts'
+import { correlation } from './correlation.ts'
 import { dedup } from './dedup.ts'
 import { delays } from './delays.ts'
 import { durability } from './durability.ts'
@@ -43,6 +44,7 @@ export const allCases: readonly ConformanceCase[] = [
   dedup,
   targets,
   routing,
+  correlation,
   statistics,
   watching,
   transactions,

@@ -2,6 +2,7 @@ import { archivingFaults } from './archiving.ts'
 import { cancellingFaults } from './cancelling.ts'
 import { claimingFaults } from './claiming.ts'
 import { concurrencyFaults } from './concurrency.ts'
+import { correlationFaults } from './correlation.ts'
 import { dedupFaults } from './dedup.ts'
 import { delayFaults } from './delays.ts'
 import { durabilityFaults } from './durability.ts'
@@ -42,6 +43,7 @@ export const allFaults: readonly Fault[] = [
   dedupFaults,
   targetFaults,
   routingFaults,
+  correlationFaults,
   statisticsFaults,
   watchingFaults,
   transactionFaults,

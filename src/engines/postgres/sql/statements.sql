@@ -80,6 +80,11 @@ SELECT at, vt_us FROM tidings.extend($1::text, $2::text::jsonb, $3::bigint);
 -- $1 queue, $2 ids as JSON → id
 SELECT id FROM tidings.cancel($1::text, ARRAY(SELECT jsonb_array_elements_text($2::text::jsonb)::bigint));
 
+-- name: correlation
+-- $1 correlation id → queue, pending, running, done, dead, cancelled, started_at, completed_at
+SELECT queue, pending::float8, running::float8, done::float8, dead::float8, cancelled::float8, started_at, completed_at
+FROM tidings.correlation_state($1::text);
+
 -- name: maintain
 SELECT tidings.maintain();
 

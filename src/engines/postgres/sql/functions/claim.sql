@@ -71,6 +71,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   started_at timestamptz := clock_timestamp();
   taken tidings.stored[];
+  tracked bigint[];
 BEGIN
   IF sweep THEN
     PERFORM tidings.promote(queue, 1000);
@@ -78,6 +79,10 @@ BEGIN
   taken := tidings.take_next(queue, quantity, 0, CASE WHEN sweep THEN 0 ELSE mark END, last_key);
   EXECUTE format('DELETE FROM %s WHERE msg_id = ANY ($1)', tidings.table_of(queue))
   USING ARRAY(SELECT t.msg_id FROM unnest(taken) t);
+  SELECT array_agg(t.msg_id) INTO tracked FROM unnest(taken) t WHERE t.headers ? 'x-tidings-tracked';
+  IF tracked IS NOT NULL THEN
+    PERFORM tidings.end_tasks(queue, tracked, 'done');
+  END IF;
   RETURN QUERY SELECT * FROM tidings.to_messages(taken);
   IF sweep THEN
     RETURN QUERY SELECT * FROM tidings.sweep_summary(queue, coalesce(cardinality(taken), 0) < quantity, started_at);

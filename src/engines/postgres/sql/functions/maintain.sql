@@ -35,5 +35,7 @@ BEGIN
         AND NOT EXISTS (SELECT FROM tidings.delayed p WHERE p.queue_name = $1 AND p.msg_id = d.msg_id)
     $sql$, tidings.table_of(one)) USING one;
   END LOOP;
+
+  PERFORM tidings.maintain_tasks();
 END
 $$;

@@ -2,7 +2,8 @@
 --
 -- batch: a JSON array of {
 --   m: the body, h: headers or null, d: delay in ms, t: not before, in ms since 1970, or null,
---   k: dedup id or null, w: its window in ms, u: unique target or null }
+--   k: dedup id or null, w: its window in ms, u: unique target or null,
+--   c: the correlation that it is a task of, or null, q: its completion queue or null }
 -- plain: no message of the batch uses anything but m and h
 -- Returns a row a message, in order: the id (of the first message, for a duplicate) and whether it is a duplicate.
 CREATE OR REPLACE FUNCTION tidings.send(queue text, batch jsonb, plain boolean)
@@ -24,7 +25,7 @@ BEGIN
 END
 $$;
 
--- The same for batches with delays, dedup ids or unique targets.
+-- The same for batches with delays, dedup ids, unique targets or tracking.
 -- A delay of up to a minute stays in the queue's table, where other clients of PGMQ see it; a longer one is kept in
 -- tidings.delayed, so that a claim does not have to walk over it.
 CREATE OR REPLACE FUNCTION tidings.send_special(queue text, batch jsonb)
@@ -88,6 +89,9 @@ BEGIN
       INSERT INTO tidings.delayed (queue_name, msg_id, due, read_ct, enqueued_at, message, headers)
       SELECT $4, id, due, 0, now(), e -> 'm', nullif(e -> 'h', 'null') FROM fresh
       WHERE due > clock_timestamp() + interval '1 minute'
+    ), tracked AS (
+      INSERT INTO tidings.task (correlation_id, completion_queue, queue_name, held_in, msg_id)
+      SELECT e ->> 'c', e ->> 'q', $4, $4, id FROM fresh WHERE e ->> 'c' IS NOT NULL ORDER BY id
     )
     SELECT bool_or(due <= clock_timestamp()), min(due) FILTER (WHERE due > clock_timestamp()) FROM fresh
   $sql$, live) INTO has_ready, next_due USING batch, ids, firsts, queue;

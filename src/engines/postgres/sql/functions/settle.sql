@@ -13,15 +13,24 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   live regclass := tidings.table_of(queue);
+  positions integer[];
+  tracked bigint[];
 BEGIN
-  RETURN QUERY EXECUTE format($sql$
-    DELETE FROM %s q
-    USING jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
-    WHERE e ->> 'k' = 'delete'
-      AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
-      AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
-    RETURNING position::integer, NULL::text
-  $sql$, live) USING batch;
+  EXECUTE format($sql$
+    WITH gone AS (
+      DELETE FROM %s q
+      USING jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
+      WHERE e ->> 'k' = 'delete'
+        AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
+        AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
+      RETURNING position::integer, q.msg_id, q.headers
+    )
+    SELECT array_agg(position), array_agg(msg_id) FILTER (WHERE headers ? 'x-tidings-tracked') FROM gone
+  $sql$, live) INTO positions, tracked USING batch;
+  RETURN QUERY SELECT position, NULL::text FROM unnest(positions) AS deleted (position);
+  IF tracked IS NOT NULL THEN
+    PERFORM tidings.end_tasks(queue, tracked, 'done');
+  END IF;
   IF NOT plain THEN
     RETURN QUERY SELECT * FROM tidings.settle_archive(queue, live, batch);
     RETURN QUERY SELECT * FROM tidings.settle_release(queue, live, batch);
@@ -37,8 +46,12 @@ $$;
 CREATE OR REPLACE FUNCTION tidings.settle_archive(queue text, live regclass, batch jsonb)
 RETURNS TABLE (at integer, new_id text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  positions integer[];
+  done bigint[];
+  dead bigint[];
 BEGIN
-  RETURN QUERY EXECUTE format($sql$
+  EXECUTE format($sql$
     WITH gone AS (
       DELETE FROM %1$s q
       USING jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
@@ -52,8 +65,21 @@ BEGIN
         tidings.patched_headers(message, headers, e -> 'm') %3$s
       FROM gone
     )
-    SELECT position::integer, NULL::text FROM gone
-  $sql$, live, tidings.table_of(queue, 'a_'), tidings.last_read_column(queue)) USING batch;
+    SELECT array_agg(position::integer),
+      array_agg(msg_id) FILTER (WHERE headers ? 'x-tidings-tracked'
+        AND NOT tidings.is_dead_letter(message, headers, e -> 'm')),
+      array_agg(msg_id) FILTER (WHERE headers ? 'x-tidings-tracked'
+        AND tidings.is_dead_letter(message, headers, e -> 'm'))
+    FROM gone
+  $sql$, live, tidings.table_of(queue, 'a_'), tidings.last_read_column(queue))
+  INTO positions, done, dead USING batch;
+  RETURN QUERY SELECT position, NULL::text FROM unnest(positions) AS archived (position);
+  IF done IS NOT NULL THEN
+    PERFORM tidings.end_tasks(queue, done, 'done');
+  END IF;
+  IF dead IS NOT NULL THEN
+    PERFORM tidings.end_tasks(queue, dead, 'dead');
+  END IF;
 END
 $$;
 
@@ -117,6 +143,11 @@ DECLARE
   target_live regclass;
   soonest bigint;
   anything boolean;
+  positions integer[];
+  new_ids bigint[];
+  tracked bigint[];
+  tracked_ids bigint[];
+  was text[];
   settings tidings.queue := tidings.settings_of(queue);
 BEGIN
   FOR target, soonest IN
@@ -134,18 +165,18 @@ BEGIN
     CONTINUE WHEN NOT anything;
     PERFORM tidings.create_queue(target);
     target_live := tidings.table_of(target);
-    RETURN QUERY EXECUTE format($sql$
+    EXECUTE format($sql$
       WITH gone AS (
         DELETE FROM %1$s q
         USING jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
         WHERE e ->> 'k' = 'move' AND e ->> 't' = $2
           AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
           AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
-        RETURNING q.message, q.headers, q.enqueued_at, e, position
+        RETURNING q.msg_id, q.message, q.headers, q.enqueued_at, e, position
       ), numbered AS MATERIALIZED (
         SELECT *, nextval($3::regclass) AS id FROM (SELECT * FROM gone ORDER BY position) ordered
       ), moved AS (
-        SELECT position, id, enqueued_at,
+        SELECT position, id, msg_id, enqueued_at,
           clock_timestamp() + (e ->> 'd')::bigint * interval '1 millisecond' AS due,
           tidings.patched_message(message, headers, e -> 'm') AS message,
           tidings.patched_headers(message, headers, e -> 'm') - 'x-tidings-first-read' AS headers
@@ -159,9 +190,19 @@ BEGIN
         SELECT $2, id, due, 0, enqueued_at, message, headers FROM moved
         WHERE due > clock_timestamp() + interval '1 minute'
       )
-      SELECT position::integer, id::text FROM moved
+      SELECT array_agg(position::integer ORDER BY id), array_agg(id ORDER BY id),
+        array_agg(msg_id ORDER BY id) FILTER (WHERE headers ? 'x-tidings-tracked'),
+        array_agg(id ORDER BY id) FILTER (WHERE headers ? 'x-tidings-tracked'),
+        array_agg(CASE WHEN tidings.is_dead_letter(message, headers, '{}') THEN 'dead' ELSE 'pending' END ORDER BY id)
+          FILTER (WHERE headers ? 'x-tidings-tracked')
+      FROM moved
     $sql$, live, target_live)
+    INTO positions, new_ids, tracked, tracked_ids, was
     USING batch, target, pg_get_serial_sequence(target_live::text, 'msg_id');
+    RETURN QUERY SELECT position, id::text FROM unnest(positions, new_ids) AS moved (position, id);
+    IF tracked IS NOT NULL THEN
+      PERFORM tidings.move_tasks(queue, target, tracked, tracked_ids, was);
+    END IF;
     -- Keys and priorities move along.
     IF (settings.has_keys AND NOT (tidings.settings_of(target)).has_keys)
       OR (settings.has_priorities AND NOT (tidings.settings_of(target)).has_priorities)
@@ -195,12 +236,23 @@ $$;
 -- Removes messages that nobody has in hand. Returns the ids of those that were removed.
 CREATE OR REPLACE FUNCTION tidings.cancel(queue text, ids bigint[]) RETURNS TABLE (id text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  cancelled bigint[];
+  tracked bigint[];
 BEGIN
-  RETURN QUERY EXECUTE format(
-    'DELETE FROM %s WHERE msg_id = ANY ($1) AND (vt <= clock_timestamp() OR read_ct = 0) RETURNING msg_id::text',
-    tidings.table_of(queue)) USING ids;
-  RETURN QUERY DELETE FROM tidings.delayed d WHERE d.queue_name = queue AND d.msg_id = ANY (ids)
-    RETURNING d.msg_id::text;
+  EXECUTE format($sql$
+    WITH gone AS (
+      DELETE FROM %s WHERE msg_id = ANY ($1) AND (vt <= clock_timestamp() OR read_ct = 0) RETURNING msg_id, headers
+    ), unwaited AS (
+      DELETE FROM tidings.delayed d WHERE d.queue_name = $2 AND d.msg_id = ANY ($1) RETURNING d.msg_id, d.headers
+    )
+    SELECT array_agg(msg_id), array_agg(msg_id) FILTER (WHERE headers ? 'x-tidings-tracked')
+    FROM (SELECT * FROM gone UNION ALL SELECT * FROM unwaited) removed
+  $sql$, tidings.table_of(queue)) INTO cancelled, tracked USING ids, queue;
+  RETURN QUERY SELECT c::text FROM unnest(cancelled) c;
+  IF tracked IS NOT NULL THEN
+    PERFORM tidings.end_tasks(queue, tracked, 'cancelled');
+  END IF;
   IF (tidings.settings_of(queue)).has_keys THEN
     PERFORM tidings.announce(queue, 0);
   END IF;
