@@ -3,6 +3,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { program } from '../dist/cli/program.js'
+import { sections } from '../dist/config/settings.js'
 import { connectOptions } from '../dist/connect.js'
 import { listOptions, redriveOptions } from '../dist/dead-letters.js'
 import { errorTable } from '../dist/errors.js'
@@ -140,8 +141,23 @@ ${helpOf(program(), ['tidings']).join('\n\n')}
 `
 }
 
+function config() {
+  const parts = sections.map(
+    ({ path, doc, schema }) => `## ${path ? `\`${path}\`` : 'At the top'}\n\n${doc}\n\n${optionTable(schema)}`,
+  )
+  return `${head}
+# Configuration file
+
+The command line reads \`tidings.config.js\`, \`.mjs\`, \`.json\` or \`.toml\` in the working directory, or the file after
+\`--config\`. A flag goes before the environment, that before the file, and that before the default. \`tidings init\`
+writes a file with every setting as a comment; \`tidings validate-config\` shows what is in effect.
+
+${parts.join('\n\n')}
+`
+}
+
 const folder = fileURLToPath(new URL('../docs/reference/', import.meta.url))
-const files = { 'options.md': options(), 'errors.md': errors(), 'cli.md': commandLine() }
+const files = { 'options.md': options(), 'errors.md': errors(), 'cli.md': commandLine(), 'config.md': config() }
 
 if (process.argv.includes('--check')) {
   const stale = Object.entries(files).filter(([name, text]) => read(folder + name) !== text)

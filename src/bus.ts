@@ -30,11 +30,18 @@ export class Bus implements AsyncDisposable {
   #upkeep: Upkeep | undefined
   /** Where the application said that a queue's dead letters go; null: nowhere. */
   readonly #deadLetters = new Map<string, string | null>()
+  readonly #queueOptions: ReadonlyMap<string, QueueOptions>
   #closing: Promise<void> | undefined
 
   /** @param engine opened already; `connect` does that */
-  constructor(engine: Engine, options: { clock?: Clock; logger?: Logger } = {}) {
+  constructor(
+    engine: Engine,
+    options: { clock?: Clock; logger?: Logger; queues?: ReadonlyMap<string, QueueOptions> } = {},
+  ) {
     this.#engine = engine
+    this.#queueOptions = options.queues ?? new Map()
+    for (const [name, { deadLetter }] of this.#queueOptions)
+      if (deadLetter !== undefined) this.#deadLetters.set(name, deadLetter || null)
     this.#surroundings = {
       engine,
       clock: options.clock ?? systemClock,
@@ -57,7 +64,8 @@ export class Bus implements AsyncDisposable {
     options: O,
   ): Queue<InputOf<O>, OutputOf<O>>
   queue<T = unknown>(name: string, options?: QueueOptions): Queue<T>
-  queue(name: string, options?: QueueOptions): Queue {
+  queue(name: string, given?: QueueOptions): Queue {
+    const options = withDefaults(given, this.#queueOptions.get(name))
     const queue = new Queue(name, options, this.#surroundings)
     this.#checkDeadLetters(queue)
     if (options?.deadLetter !== undefined) this.#deadLetters.set(name, queue.deadLetterQueue)
@@ -209,4 +217,10 @@ export class Bus implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
+}
+
+/** An option that is `undefined` counts as left out. What is no object is left for the check of options to refuse. */
+function withDefaults(given: QueueOptions | undefined, defaults: QueueOptions | undefined): QueueOptions | undefined {
+  if (defaults === undefined || (given !== undefined && (typeof given !== 'object' || given === null))) return given
+  return { ...defaults, ...Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => value !== undefined)) }
 }

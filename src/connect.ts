@@ -1,8 +1,12 @@
 import { Bus } from './bus.ts'
 import type { Engine } from './engine.ts'
-import { show, TidingsError } from './errors.ts'
+import type { Migrations } from './engines/migrations.ts'
+import type { PostgresTarget } from './engines/postgres/driver.ts'
+import { checkQueueName } from './name.ts'
 import * as option from './options.ts'
 import type { Logger } from './queue-access.ts'
+import { type QueueOptions, queueOptions } from './queue-options.ts'
+import { checkUrl } from './url.ts'
 
 export const connectOptions = {
   logger: option.value<Logger, Logger | null>('Takes what Tidings has to say: pino, winston, console.', {
@@ -11,6 +15,10 @@ export const connectOptions = {
     typeText: 'object with debug, info, warn and error',
     parse: parseLogger,
   }),
+  queues: option.value<Readonly<Record<string, QueueOptions>>, ReadonlyMap<string, QueueOptions>>(
+    'Options of queues by their names, for every `bus.queue(name)` that does not say otherwise.',
+    { default: new Map(), defaultText: 'none', typeText: 'object with the options of queues', parse: parseQueues },
+  ),
 } as const
 export type ConnectOptions = option.OptionsInput<typeof connectOptions>
 
@@ -21,41 +29,42 @@ export type ConnectOptions = option.OptionsInput<typeof connectOptions>
  * @throws URL_INVALID, CONNECTION_FAILED with host, port and cause, LOCAL_UNAVAILABLE
  */
 export async function connect(url?: string, options?: ConnectOptions): Promise<Bus> {
-  const { logger } = option.parseOptions(connectOptions, options, 'connect')
+  const { logger, queues } = option.parseOptions(connectOptions, options, 'connect')
   const engine = await createEngine(url ?? 'local:.tidings')
   await engine.open()
-  return new Bus(engine, logger ? { logger } : {})
+  return new Bus(engine, { queues, ...(logger ? { logger } : {}) })
 }
 
 /** The only place that names the engines. Each is loaded when it is asked for. */
 async function createEngine(url: string): Promise<Engine> {
-  if (typeof url !== 'string') throw option.typeError('url', url, 'a string')
-  const scheme = /^([a-z+]+):/i.exec(url)?.[1]?.toLowerCase()
-  switch (scheme) {
-    case 'postgres':
-    case 'postgresql': {
-      const { PostgresEngine } = await import('./engines/postgres/postgres.ts')
-      return new PostgresEngine({ url })
-    }
-    case 'local': {
-      const [{ ensureLocal }, { PostgresEngine }] = await Promise.all([
-        import('./local/local.ts'),
-        import('./engines/postgres/postgres.ts'),
-      ])
-      const directory = url.slice('local:'.length) || '.tidings'
-      return new PostgresEngine({ locate: () => ensureLocal(directory) })
-    }
-    case 'memory': {
-      const { MemoryEngine } = await import('./engines/memory/memory.ts')
-      return new MemoryEngine()
-    }
-    default:
-      // Without what follows the scheme, which may hold a password.
-      throw new TidingsError(
-        'URL_INVALID',
-        `the URL ${scheme ? `scheme ${show(scheme)}` : 'without a scheme'} is not known`,
-      )
+  if (checkUrl(url) === 'memory') {
+    const { MemoryEngine } = await import('./engines/memory/memory.ts')
+    return new MemoryEngine()
   }
+  const { PostgresEngine } = await import('./engines/postgres/postgres.ts')
+  return new PostgresEngine(await postgresTarget(url))
+}
+
+/** The migrations of a storage, not opened yet; null for one that has no schema. @throws URL_INVALID */
+export async function migrationsOf(url: string): Promise<Migrations | null> {
+  if (checkUrl(url) === 'memory') return null
+  const { PostgresMigrations } = await import('./engines/postgres/migrate.ts')
+  return new PostgresMigrations(await postgresTarget(url))
+}
+
+async function postgresTarget(url: string): Promise<PostgresTarget> {
+  if (checkUrl(url) === 'postgres') return { url }
+  const { ensureLocal } = await import('./local/local.ts')
+  const directory = url.slice('local:'.length) || '.tidings'
+  return { locate: () => ensureLocal(directory) }
+}
+
+function parseQueues(value: unknown, path: string): ReadonlyMap<string, QueueOptions> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw option.typeError(path, value, 'an object with the options of queues')
+  const queues = Object.entries(value)
+  for (const [name, options] of queues) option.parseOptions(queueOptions, options, checkQueueName(name, path))
+  return new Map(queues)
 }
 
 function parseLogger(value: unknown, path: string): Logger {

@@ -1,6 +1,7 @@
 /** The public surface: re-exports only. */
 export type { AnyTransaction } from './adapters/recognise.ts'
 export { Bus } from './bus.ts'
+export type { Config } from './config/settings.ts'
 export { type ConnectOptions, connect } from './connect.ts'
 export { DeadLetters, type Redriven } from './dead-letters.ts'
 export type { Duration } from './duration.ts'

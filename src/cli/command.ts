@@ -1,8 +1,12 @@
 import { Argument, Command } from 'commander'
 import { checkQueueName } from '../name.ts'
 
-/** What the user gave by flags, under the names of the flags in camelCase. Two of them every command has. */
-export type Given = Readonly<Record<string, unknown>> & { readonly url?: string; readonly json?: boolean }
+/** What the user gave by flags, under the names of the flags in camelCase. Three of them every command has. */
+export type Given = Readonly<Record<string, unknown>> & {
+  readonly url?: string
+  readonly config?: string
+  readonly json?: boolean
+}
 
 export function command(name: string, summary: string, ...examples: [string, ...string[]]): Command {
   return group(name, summary).addHelpText('after', exampleText(examples))
@@ -27,6 +31,7 @@ export function exampleText(examples: readonly string[]): string {
 export function addGlobalFlags(command: Command): Command {
   command
     .option('--url <url>', 'Where the messages are: postgres://…, local:./directory. (See `tidings --help`.)')
+    .option('--config <file>', 'The configuration file. (default: tidings.config.* in the working directory)')
     .option('--json', 'Prints JSON, for programs.')
   for (const below of command.commands) addGlobalFlags(below)
   return command

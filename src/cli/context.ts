@@ -1,5 +1,7 @@
 import type { Command } from 'commander'
 import type { Bus } from '../bus.ts'
+import { type CheckedConfig, loadConfig } from '../config/load.ts'
+import type { Config } from '../config/settings.ts'
 import { isTidingsError, TidingsError } from '../errors.ts'
 import type { Given } from './command.ts'
 import { loadEnvironment, type Target, targetOf } from './environment.ts'
@@ -12,7 +14,9 @@ export interface Context {
   /** Opens the bus, which is closed when the command is done. Comes after all that can be checked without it. */
   connect(): Promise<Bus>
   /** Where the bus is, and who said so. */
-  target(): Target
+  target(): Promise<Target>
+  /** What the configuration file says. Commands that do not ask for it work beside a broken one. */
+  config(): Promise<CheckedConfig>
 }
 
 /** Makes the action of a command. */
@@ -21,14 +25,16 @@ export function withContext(run: (context: Context, ...args: string[]) => Promis
     const command = received.at(-1) as Command
     const given: Given = command.optsWithGlobals()
     loadEnvironment()
-    const target = () => targetOf(given.url, process.env)
+    let loaded: Promise<CheckedConfig> | undefined
+    const config = () => (loaded ??= loadConfig(given.config))
+    const target = async () => targetOf(given.url, process.env, urlOf(await config()))
     let bus: Bus | undefined
     const connect = async () => {
-      bus = await open(target())
+      bus = await open(await target(), (await config()).config)
       return bus
     }
     try {
-      const context = { given, out: new Output(given.json ?? false), connect, target }
+      const context = { given, out: new Output(given.json ?? false), connect, target, config }
       await run(context, ...(command.processedArgs as string[]))
     } finally {
       await bus?.close()
@@ -36,10 +42,15 @@ export function withContext(run: (context: Context, ...args: string[]) => Promis
   }
 }
 
-async function open({ url, source }: Target): Promise<Bus> {
-  const { connect } = await import('../connect.ts')
+export function urlOf({ file, config: { url } }: CheckedConfig): Target | undefined {
+  return url === undefined || file === null ? undefined : { url, source: file }
+}
+
+async function open({ url, source }: Target, { queues = {} }: Config): Promise<Bus> {
+  const [{ connect }, { queuePart }] = await Promise.all([import('../connect.ts'), import('../config/settings.ts')])
+  const options = Object.entries(queues).map(([name, settings]) => [name, queuePart(settings)])
   try {
-    return await connect(url)
+    return await connect(url, { queues: Object.fromEntries(options) })
   } catch (error) {
     if (!isTidingsError(error) || source === '--url') throw error
     const { code, message, cause, details } = error

@@ -8,7 +8,7 @@ export const doctor = () =>
   command('doctor', 'Looks for what could hurt; exits with 1 if something does.', 'tidings doctor').action(
     withContext(async (context) => {
       const { out } = context
-      const { url, source } = context.target()
+      const { url, source } = await context.target()
       const findings = await (await context.connect()).diagnose()
       out.result({ storage: redact(url), findings }, () =>
         [`storage: ${redact(url)} (from ${source})`, ...findings.map(describe)].join('\n'),

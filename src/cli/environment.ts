@@ -18,8 +18,12 @@ export const whereTheUrlComesFrom = `The storage is, by the first of these that 
   --url
   ${urlVariables.join(', ')}   (each also as NAME_FILE, the path of a file with the value)
   PGHOST with PGDATABASE, and PGPORT, PGUSER, PGPASSWORD, PGSSLMODE
+  url in the configuration file
   the PostgreSQL that comes with Tidings, with its data in ./.tidings
-A file .env in the working directory is read; what is set in the environment goes before it.`
+A file .env in the working directory is read; what is set in the environment goes before it.
+
+The configuration file is --config, or tidings.config.js, .mjs, .json or .toml in the working directory. A flag goes
+before the environment, that before the file, and that before the default.`
 
 /** Reads `.env` of the working directory, if there is one. What is set already stays. */
 export function loadEnvironment(): void {
@@ -33,15 +37,16 @@ export function loadEnvironment(): void {
 
 /**
  * @param flag what `--url` says
+ * @param config what the configuration file says
  * @throws CONFIG_INVALID if a variable is empty or the PG* variables are half set: the user meant something by them
  */
-export function targetOf(flag: string | undefined, env: Environment): Target {
+export function targetOf(flag: string | undefined, env: Environment, config?: Target): Target {
   if (flag !== undefined) return { url: flag, source: '--url' }
   for (const name of urlVariables) {
     const found = secret(name, env)
     if (found) return { url: found.value, source: found.source }
   }
-  return fromPgVariables(env) ?? { url: 'local:.tidings', source: 'the default' }
+  return fromPgVariables(env) ?? config ?? { url: 'local:.tidings', source: 'the default' }
 }
 
 function fromPgVariables(env: Environment): Target | undefined {

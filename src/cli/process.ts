@@ -1,3 +1,4 @@
+import { workerPart } from '../config/settings.ts'
 import type { HandlerModule } from '../handlers/load.ts'
 import { checkQueueName } from '../name.ts'
 import * as option from '../options.ts'
@@ -34,7 +35,10 @@ export const processQueues = () => {
     'tidings process --handlers handlers --queue hires --queue invoices --concurrency 20 --delete',
     'tidings process --handlers handlers --once',
   )
-    .option('--handlers <folder>', 'The folder with the handler modules.', 'handlers')
+    .option(
+      '--handlers <folder>',
+      'The folder with the handler modules. (default: that of the configuration file, else handlers)',
+    )
     .option('--queue <names...>', 'Only these queues. (default: all that have a module)', collectQueues)
     .option('--once', 'Ends when the queues have nothing more that is ready.')
     .option('--validate-only', 'Only calls validate(message) for every ready message; exits with 1 if one is invalid.')
@@ -45,13 +49,17 @@ export const processQueues = () => {
     withContext(async (context) => {
       const { given } = context
       const flags = { ...workFlags.read(given), ...(given.delete ? { onSuccess: 'delete' as const } : {}) }
-      const run = { ...runFlags.read(given), once: given.once === true, queue: queueFlags.read(given) }
-      const modules = await load(context)
+      const { config } = await context.config()
+      const { stopDeadline: deadline, ...workers } = config.process ?? {}
+      const run = { deadline, ...runFlags.read(given), once: given.once === true, queue: queueFlags.read(given) }
+      const modules = await load(context, (given.handlers as string | undefined) ?? config.handlers ?? 'handlers')
       if (given.validateOnly) return validateReady(context, modules)
       const report = new Report(context.out)
-      // Flags go before what the module says, and that before the defaults.
       const configured = modules.map((module) => {
-        return { ...module, options: { onSuccess: 'archive' as const, ...module.options, ...flags } }
+        const queues = new Map(Object.entries(config.queues ?? {}))
+        const own = workerPart(queues.get(module.queue) ?? {})
+        const options = { onSuccess: 'archive' as const, ...workers, ...workerPart(module.options), ...own, ...flags }
+        return { ...module, options }
       })
       await work(await context.connect(), configured, run, report)
     }),
@@ -60,17 +68,18 @@ export const processQueues = () => {
 
 const moduleHelp = `
 A handler module exports handle(message, context), and if it wants validate(message), which throws if the message is
-invalid (it becomes a dead letter then), and options (concurrency, maxAttempts, lease, ...). Flags go before options.`
+invalid (it becomes a dead letter then), and options (concurrency, maxAttempts, lease, ...). Of an option counts the
+first of: the flag, queues.NAME of the configuration file, the module, process of the configuration file, the default.`
 
 function collectQueues(name: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), checkQueueName(name, '--queue')]
 }
 
-async function load({ given, out }: Context): Promise<HandlerModule[]> {
+async function load({ given, out }: Context, folder: string): Promise<HandlerModule[]> {
   const { loadHandlers } = await import('../handlers/load.ts')
   const queues = given.queue as readonly string[] | undefined
   const skipBroken = given.skipBroken === true
-  const { handlers, broken } = await loadHandlers(given.handlers as string, { queues, skipBroken })
+  const { handlers, broken } = await loadHandlers(folder, { queues, skipBroken })
   for (const one of broken) out.note(`left out: ${one}`)
   return handlers
 }

@@ -6,7 +6,9 @@ import { deadLetters } from './dead-letters.ts'
 import { doctor } from './doctor.ts'
 import { enqueue } from './enqueue.ts'
 import { whereTheUrlComesFrom } from './environment.ts'
+import { init } from './init.ts'
 import { local } from './local.ts'
+import { migrate } from './migrate.ts'
 import { peek } from './peek.ts'
 import { pop } from './pop.ts'
 import { processQueues } from './process.ts'
@@ -16,6 +18,7 @@ import { read } from './read.ts'
 import { replay } from './replay.ts'
 import { status } from './status.ts'
 import { trace } from './trace.ts'
+import { validateConfig } from './validate-config.ts'
 
 const examples = [
   `tidings enqueue hires '{"name":"Ada"}'`,
@@ -41,7 +44,10 @@ export function program(): Command {
     deadLetters,
     replay,
     trace,
+    init,
+    validateConfig,
     local,
+    migrate,
     doctor,
   ])
     root.addCommand(make())

@@ -5,12 +5,15 @@ import { nearest, show, TidingsError } from '../errors.ts'
 import { checkQueueName } from '../name.ts'
 
 /** A module that is to be loaded, checked as far as that goes without running it. */
-export interface HandlerFile {
-  readonly queue: string
+export interface ModuleFile {
   /** For people: relative to the working directory where it is below. */
   readonly shown: string
   /** Without symbolic links. What was checked is what is loaded. */
   readonly realPath: string
+}
+
+export interface HandlerFile extends ModuleFile {
+  readonly queue: string
 }
 
 /** What is wrong with one module. */
@@ -115,7 +118,7 @@ async function checkFile(path: string, root: string): Promise<string | { realPat
 }
 
 /** Windows has no such bits; what stat says there means nothing. */
-const isWorldWritable = (info: Stats) => process.platform !== 'win32' && (info.mode & 0o002) !== 0
+export const isWorldWritable = (info: Stats) => process.platform !== 'win32' && (info.mode & 0o002) !== 0
 
 /** Relative to the working directory where that is shorter to read. */
 export function showPath(path: string): string {

@@ -4,7 +4,7 @@ import { dirname, join, sep } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { isTidingsError, TidingsError } from '../errors.ts'
 import { describeError } from '../message-error.ts'
-import { type HandlerFile, type Problem, showPath } from './files.ts'
+import { type ModuleFile, type Problem, showPath } from './files.ts'
 
 const loadingTimeoutMs = 30_000
 
@@ -34,7 +34,7 @@ async function packageType(folder: string): Promise<unknown> {
 }
 
 /** @returns what the module exports, or what went wrong while it was loaded */
-export async function importModule(file: HandlerFile): Promise<{ exports: Record<string, unknown> } | Problem> {
+export async function importModule(file: ModuleFile): Promise<{ exports: Record<string, unknown> } | Problem> {
   try {
     return { exports: await withinTime(import(pathToFileURL(file.realPath).href)) }
   } catch (error) {
@@ -56,7 +56,7 @@ async function withinTime<T>(loading: Promise<T>): Promise<T> {
   }
 }
 
-async function explain(error: unknown, file: HandlerFile): Promise<Problem> {
+async function explain(error: unknown, file: ModuleFile): Promise<Problem> {
   const { message, stack } = describeError(error)
   const reason = (message.split('\n')[0] ?? '') + commonJsAdvice(message)
   if (isTidingsError(error, 'TIMEOUT')) return { file: file.shown, reason }

@@ -1,0 +1,80 @@
+import * as option from '../options.ts'
+import { type QueueOptions, queueOptions } from '../queue-options.ts'
+import { checkUrl } from '../url.ts'
+import { stopOptions, type WorkOptions, workOptions } from '../worker/options.ts'
+
+/** What belongs to code or to a single run. */
+const { observe: _observe, maxMessages: _maxMessages, ...fileable } = workOptions
+
+/** `tidings process` keeps what was handled, unless it is told otherwise. */
+const onSuccess: typeof workOptions.onSuccess = {
+  ...workOptions.onSuccess,
+  defaultValue: 'archive',
+  defaultText: 'archive',
+}
+
+const workerSettings = { ...fileable, onSuccess } as const
+
+export const generalSettings = {
+  url: option.text('Where the messages are. --url and the environment go before it.', {
+    default: null,
+    check: (url, path) => void checkUrl(url, path),
+  }),
+  handlers: option.text('The folder with the handler modules, seen from this file.', { default: 'handlers' }),
+} as const
+
+export const processSettings = { ...workerSettings, stopDeadline: stopOptions.deadline } as const
+
+/** Those of the queue itself take effect in every command, those of its worker in `tidings process`. */
+export const queueSettings = { ...queueOptions, ...workerSettings } as const
+
+/** What a configuration file may say; for `tidings.config.js` and `.mjs`, and for editors. */
+export interface Config extends option.OptionsInput<typeof generalSettings> {
+  readonly process?: option.OptionsInput<typeof processSettings>
+  readonly queues?: Readonly<Record<string, option.OptionsInput<typeof queueSettings>>>
+}
+
+/** One group of settings, for everything that goes through all of them. */
+export interface Section {
+  /** 'process'; empty for what stands at the top. NAME stands for the name of a queue. */
+  readonly path: string
+  readonly doc: string
+  readonly schema: option.OptionSchema
+  /** How a value may look that the default does not show, as JavaScript; null: no short example is possible. */
+  readonly examples: Readonly<Record<string, string | null>>
+}
+
+const backoff = "'5s'"
+
+export const sections: readonly Section[] = [
+  {
+    path: '',
+    doc: 'General.',
+    schema: generalSettings,
+    examples: { url: "'postgres://user@host/database'" },
+  },
+  {
+    path: 'process',
+    doc: 'Workers of `tidings process`. Options that a handler module exports go before these, flags before both.',
+    schema: processSettings,
+    examples: { backoff },
+  },
+  {
+    path: 'queues.NAME',
+    doc: 'One queue: its own options, for all commands, and those of its worker, which go before `process` and before what its handler module exports.',
+    schema: queueSettings,
+    examples: { backoff, deadLetter: "'failed_orders'", schema: null },
+  },
+]
+
+const isOf = (schema: object) => (name: string) => Object.hasOwn(schema, name)
+
+function pick(settings: object, wanted: (name: string) => boolean): object {
+  return Object.fromEntries(Object.entries(settings).filter(([name, value]) => value !== undefined && wanted(name)))
+}
+
+/** The part that concerns the queue. */
+export const queuePart = (settings: object): QueueOptions => pick(settings, isOf(queueOptions))
+
+/** The part that concerns a worker. */
+export const workerPart = (settings: object): WorkOptions => pick(settings, isOf(workOptions))

@@ -1,0 +1,23 @@
+import { show, TidingsError } from './errors.ts'
+import { typeError } from './options.ts'
+
+/** @returns the kind of the storage. @throws TYPE, URL_INVALID */
+export function checkUrl(url: unknown, path = 'url'): 'postgres' | 'local' | 'memory' {
+  if (typeof url !== 'string') throw typeError(path, url, 'a string')
+  const scheme = /^([a-z+]+):/i.exec(url)?.[1]?.toLowerCase()
+  switch (scheme) {
+    case 'postgres':
+    case 'postgresql':
+      return 'postgres'
+    case 'local':
+    case 'memory':
+      return scheme
+    default:
+      // Without what follows the scheme, which may hold a password.
+      throw new TidingsError(
+        'URL_INVALID',
+        `the URL ${scheme ? `scheme ${show(scheme)}` : 'without a scheme'} is not known`,
+        { details: { field: path } },
+      )
+  }
+}

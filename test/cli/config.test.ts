@@ -1,0 +1,303 @@
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import pg from 'pg'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { type Ended, folder, ownDatabase, type RunSetting, tidings, write } from './support.ts'
+
+let env: Record<string, string>
+beforeAll(async () => {
+  env = { DATABASE_URL: await ownDatabase() }
+})
+
+/** Runs in a folder of its own. */
+const runIn = (name: string, args: string[], setting: RunSetting = { env }): Promise<Ended> => {
+  mkdirSync(join(folder, name), { recursive: true })
+  return tidings(args, { cwd: join(folder, name), ...setting })
+}
+const figures = async (queue: string) =>
+  JSON.parse((await tidings(['queue', 'status', queue, '--json'], { env })).stdout)
+
+describe('the configuration file', () => {
+  it('says where the storage is, unless a flag or the environment does', async () => {
+    write('urls/tidings.config.toml', 'url = "postgres://file@127.0.0.1:1/db"')
+    const storageOf = async (args: string[], env = {}) =>
+      (await runIn('urls', ['validate-config', '--json', ...args], { env })).stdout
+    const url = (text: string) => JSON.parse(text).settings[0]
+    expect(url(await storageOf([]))).toMatchObject({
+      value: 'postgres://file@127.0.0.1:1/db',
+      source: 'tidings.config.toml',
+    })
+    const DATABASE_URL = 'postgres://env@h/db'
+    expect(url(await storageOf([], { DATABASE_URL }))).toMatchObject({ value: DATABASE_URL, source: 'DATABASE_URL' })
+    expect(url(await storageOf(['--url', 'memory:'], { DATABASE_URL }))).toMatchObject({
+      value: 'memory:',
+      source: '--url',
+    })
+    const ended = await runIn('urls', ['status'], { env: {} })
+    expect(ended).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('(The URL comes from tidings.config.toml.)'),
+    })
+    expect(await runIn('urls', ['status', '--url', 'memory:'], { env: {} })).toMatchObject({ code: 0 })
+  })
+
+  it('gives process its folder, and workers their options: flag, queue, module, process, default', async () => {
+    const handle = `export const handle = () => { throw new Error('no') }`
+    write('workers/work/from_process.mjs', handle)
+    write('workers/work/from_module.mjs', `${handle}\nexport const options = { maxAttempts: 3 }`)
+    write('workers/work/from_queue.mjs', `${handle}\nexport const options = { maxAttempts: 3 }`)
+    write(
+      'workers/tidings.config.json',
+      JSON.stringify({
+        handlers: 'work',
+        process: { maxAttempts: 2, backoff: '0ms' },
+        queues: { from_queue: { maxAttempts: 4 } },
+      }),
+    )
+    const names = ['from_process', 'from_module', 'from_queue']
+    const attempts = async (args: string[]) => {
+      for (const queue of names) await runIn('workers', ['enqueue', queue, '1'])
+      const { stdout } = await runIn('workers', ['process', '--once', '--json', ...args])
+      const events = stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line))
+      return names.map((queue) => events.filter((one) => one.event === 'failed' && one.queue === queue).length)
+    }
+    expect(await attempts([])).toEqual([2, 3, 4])
+    expect(await attempts(['--max-attempts', '1'])).toEqual([1, 1, 1])
+  })
+
+  it('says what becomes of messages that were handled', async () => {
+    write('ending/handlers/gone.mjs', 'export const handle = () => {}')
+    write('ending/handlers/kept.mjs', 'export const handle = () => {}')
+    write('ending/tidings.config.mjs', `export default { queues: { gone: { onSuccess: 'delete' } } }`)
+    for (const queue of ['gone', 'kept']) await runIn('ending', ['enqueue', queue, '1'])
+    await runIn('ending', ['process', '--once'])
+    expect(await figures('gone')).toMatchObject({ ready: 0, archived: 0 })
+    expect(await figures('kept')).toMatchObject({ ready: 0, archived: 1 })
+  })
+
+  it('gives queues their options in every command', async () => {
+    write(
+      'queues/tidings.config.mjs',
+      `const schema = { '~standard': { version: 1, vendor: 'test', validate: (value) =>
+         typeof value === 'number' ? { value } : { issues: [{ message: 'no number' }] } } }
+       export default { queues: {
+         small: { maxMessageBytes: 5 }, absent: { create: false }, typed: { schema }, lettered: { deadLetter: 'kept_letters' },
+       } }`,
+    )
+    write('queues/handlers/lettered.mjs', `export const handle = () => { throw new Error('no') }`)
+    const failed = async (...args: string[]) => (await runIn('queues', args)).stderr
+    expect(await failed('enqueue', 'small', '"too large"')).toContain('5')
+    expect(await failed('enqueue', 'absent', '1')).toContain('absent')
+    expect(await failed('enqueue', 'typed', '"x"')).toContain('no number')
+    expect(await runIn('queues', ['enqueue', 'typed', '1'])).toMatchObject({ code: 0 })
+    await runIn('queues', ['enqueue', 'lettered', '1'])
+    await runIn('queues', ['process', '--once', '--max-attempts', '1'])
+    expect((await runIn('queues', ['dead-letters', 'list', 'lettered'])).stdout).toContain('no')
+    expect(await figures('kept_letters')).toMatchObject({ ready: 1 })
+  })
+
+  it('may lie elsewhere, with --config', async () => {
+    write('deploy/production.toml', 'url = "memory:"')
+    const args = ['status', '--config', '../deploy/production.toml']
+    expect(await runIn('elsewhere', args, { env: {} })).toMatchObject({ code: 0, stdout: 'no queues yet\n' })
+    expect(await runIn('elsewhere', ['status', '--config', 'none.toml'])).toMatchObject({
+      code: 2,
+      stderr:
+        "error: the configuration file 'none.toml' cannot be read: there is none\nhint: `tidings init` writes one.\n",
+    })
+  })
+
+  it('stops a command when it is wrong, but not those that do not need it', async () => {
+    write('broken/tidings.config.toml', '[process]\nconcurency = 3')
+    expect(await runIn('broken', ['status', '--url', 'memory:'])).toMatchObject({
+      code: 2,
+      stderr:
+        "error: tidings.config.toml: process.concurency is not a setting\nhint: Did you mean 'process.concurrency'?\n",
+    })
+    expect(await runIn('broken', ['local', 'status'])).toMatchObject({ code: 0 })
+  })
+
+  it('must be the only one of its folder', async () => {
+    for (const name of ['tidings.config.mjs', 'tidings.config.toml']) write(`two/${name}`, '')
+    expect(await runIn('two', ['status', '--url', 'memory:'])).toMatchObject({
+      code: 2,
+      stderr:
+        'error: there are several configuration files: tidings.config.mjs, tidings.config.toml\n' +
+        'hint: Keep one of them, or name one with --config.\n',
+    })
+  })
+})
+
+describe('validate-config', () => {
+  it('shows what is in effect, and where it comes from, without secrets', async () => {
+    write(
+      'shown/tidings.config.toml',
+      'url = "postgres://app:secret@h/db"\n[process]\nlease = 90000\n[queues.orders]\nconcurrency = 1',
+    )
+    const { code, stdout } = await runIn('shown', ['validate-config'], { env: {} })
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^tidings\.config\.toml is valid\n/)
+    expect(stdout).toMatch(/^url +postgres:\/\/app:\*\*\*@h\/db$/m)
+    expect(stdout).toMatch(/^process\.lease +90s$/m)
+    expect(stdout).toMatch(/^process\.concurrency +10 {2}\(default\)$/m)
+    expect(stdout).toMatch(/^queues\.orders\.concurrency +1$/m)
+    expect(stdout).not.toContain('secret')
+    const json = await runIn('shown', ['validate-config', '--json'], { env: {} })
+    expect(json.stdout).not.toContain('secret')
+    expect(JSON.parse(json.stdout)).toMatchObject({ file: 'tidings.config.toml', valid: true })
+  })
+
+  it('tells everything that is wrong, and exits with 1', async () => {
+    write('wrong.json', '{"procss": {}, "queues": {"orders": {"concurrency": "x"}}}')
+    const ended = await tidings(['validate-config', 'wrong.json'])
+    expect(ended).toMatchObject({
+      code: 1,
+      stdout:
+        'wrong.json has 2 errors\n' +
+        "  ✗ procss is not a setting\n      Did you mean 'process'?\n" +
+        '  ✗ queues.orders.concurrency is "x"; it must be a whole number\n' +
+        '      Check the type of this value against the reference.\n',
+    })
+    const json = await tidings(['validate-config', 'wrong.json', '--json'])
+    expect(json.code).toBe(1)
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      file: 'wrong.json',
+      valid: false,
+      problems: [
+        { path: 'procss', code: 'OPTION_UNKNOWN' },
+        { path: 'queues.orders.concurrency', code: 'TYPE' },
+      ],
+    })
+  })
+
+  it('knows the line of a syntax error in JavaScript', async () => {
+    write('syntax.mjs', 'export default {\n  a: 1,,\n}')
+    expect(await tidings(['validate-config', 'syntax.mjs'])).toMatchObject({
+      code: 1,
+      stdout: "syntax.mjs has an error\n  ✗ syntax.mjs:2: Unexpected token ','\n",
+    })
+  })
+
+  it('exits with 2 when it is used wrongly', async () => {
+    expect(await runIn('nothing', ['validate-config'])).toMatchObject({
+      code: 2,
+      stderr: 'error: there is no configuration file in the working directory\nhint: `tidings init` writes one.\n',
+    })
+    expect(await tidings(['validate-config', 'none.json'])).toMatchObject({ code: 2 })
+    expect(await tidings(['validate-config', 'wrong.json', '--config', 'wrong.json'])).toMatchObject({ code: 2 })
+  })
+})
+
+describe('init', () => {
+  it('writes a valid file, and overwrites it only by force', async () => {
+    expect(await runIn('fresh', ['init'])).toMatchObject({ code: 0, stdout: 'wrote tidings.config.mjs\n' })
+    expect(await runIn('fresh', ['validate-config'])).toMatchObject({ code: 0, stderr: '' })
+    write('fresh/tidings.config.mjs', 'export default {}')
+    expect(await runIn('fresh', ['init'])).toMatchObject({
+      code: 2,
+      stderr: 'error: there is a tidings.config.mjs already\nhint: Pass --force to overwrite it.\n',
+    })
+    expect(readFileSync(join(folder, 'fresh/tidings.config.mjs'), 'utf8')).toBe('export default {}')
+    expect(await runIn('fresh', ['init', '--force', '--json'])).toMatchObject({
+      code: 0,
+      stdout: '{"file":"tidings.config.mjs"}\n',
+    })
+    expect(readFileSync(join(folder, 'fresh/tidings.config.mjs'), 'utf8')).toContain('// concurrency: 10,')
+  })
+
+  it('does not put a second one beside another', async () => {
+    write('other/tidings.config.toml', '')
+    expect(await runIn('other', ['init', '--force'])).toMatchObject({ code: 2 })
+    rmSync(join(folder, 'other'), { recursive: true })
+  })
+})
+
+describe('migrate', () => {
+  let url: string
+  const migrate = (...args: string[]) => tidings(['migrate', '--url', url, ...args])
+  const query = async (text: string) => {
+    const client = new pg.Client({ connectionString: url })
+    await client.connect()
+    try {
+      return (await client.query(text)).rows ?? []
+    } finally {
+      await client.end()
+    }
+  }
+  const isInstalled = async () => (await query(`SELECT to_regnamespace('tidings') IS NOT NULL AS there`))[0]?.there
+
+  it('shows what it would do, does it, and has nothing more to do', async () => {
+    url = await ownDatabase()
+    const plan = await migrate('--dry-run')
+    expect(plan.stdout).toMatch(
+      /^-- the schema is not installed; would install version \d+: \d+ steps in one transaction/,
+    )
+    const { dryRun, from, to, steps } = JSON.parse((await migrate('--dry-run', '--json')).stdout)
+    expect({ dryRun, from }).toEqual({ dryRun: true, from: 0 })
+    expect(steps.map((one: { name: string }) => one.name)).toContain('0001_pgmq')
+    expect(await isInstalled()).toBe(false)
+
+    expect(await migrate()).toMatchObject({ code: 0, stdout: `installed the schema: version ${to}\n` })
+    expect(await migrate()).toMatchObject({ code: 0, stdout: `up to date: version ${to}\n` })
+    expect((await migrate('--dry-run')).stdout).toBe(`-- up to date: version ${to}\n`)
+    expect(JSON.parse((await migrate('--json')).stdout)).toEqual({ dryRun: false, from: to, to, steps: [] })
+
+    await query(`UPDATE tidings.migration SET fingerprint = 'other'`)
+    expect((await migrate('--dry-run')).stdout).toContain(`-- would replace the functions of version ${to}: `)
+    expect((await migrate()).stdout).toBe(`replaced the functions of version ${to}\n`)
+  })
+
+  it('shows SQL that does the same', async () => {
+    url = await ownDatabase()
+    await query((await migrate('--dry-run')).stdout)
+    expect((await migrate()).stdout).toMatch(/^up to date: /)
+  })
+
+  it('refuses a schema that is newer', async () => {
+    url = await ownDatabase()
+    await migrate()
+    await query(`INSERT INTO tidings.migration (version, name, fingerprint) VALUES (99, 'future', '')`)
+    for (const args of [[], ['--dry-run']])
+      expect(await migrate(...args)).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(
+          /^error: the schema has version 99, this program knows \d+\nhint: Update this program/,
+        ),
+      })
+  })
+
+  it('is done by one when two do it at once', async () => {
+    url = await ownDatabase()
+    const ended = await Promise.all([migrate(), migrate(), migrate()])
+    expect(ended.map(({ code, stderr }) => ({ code, stderr }))).toEqual(Array(3).fill({ code: 0, stderr: '' }))
+    const said = ended.map(({ stdout }) => stdout.replace(/version \d+\n/, '')).toSorted()
+    expect(said).toEqual(['installed the schema: ', 'up to date: ', 'up to date: '])
+  })
+
+  it('says so where the role may not', async () => {
+    url = await ownDatabase()
+    const role = `migrates_not_${process.pid}`
+    await query(`CREATE ROLE ${role} LOGIN`)
+    const asRole = new URL(url)
+    asRole.username = role
+    try {
+      expect(await tidings(['migrate', '--url', asRole.href])).toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(/^error: this role may not install the schema of Tidings: .*\nhint: /),
+      })
+      expect(await isInstalled()).toBe(false)
+    } finally {
+      await query(`DROP ROLE ${role}`)
+    }
+  })
+
+  it('has nothing to do for a storage without a schema', async () => {
+    expect(await tidings(['migrate', '--url', 'memory:'])).toMatchObject({
+      code: 0,
+      stdout: 'this storage has no schema: nothing to do\n',
+    })
+  })
+})

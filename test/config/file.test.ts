@@ -1,0 +1,93 @@
+import { chmodSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { findConfigFile } from '../../src/config/file.ts'
+import { loadConfig, readConfig } from '../../src/config/load.ts'
+
+const root = realpathSync(mkdtempSync(join(tmpdir(), 'tidings-config-')))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(root, 'one-'))
+})
+
+function write(name: string, text: string): string {
+  const path = join(folder, name)
+  writeFileSync(path, text)
+  chmodSync(path, 0o644)
+  return path
+}
+
+/** The messages, with the folder left out. */
+const problemsOf = async (path: string) =>
+  (await readConfig(path)).problems.map(({ message }) => message.replace(`${folder}/`, ''))
+
+describe('every format says the same', () => {
+  const settings = { url: 'memory:', queues: { orders: { concurrency: 1, deadLetter: false } } }
+
+  test.each([
+    ['tidings.config.json', JSON.stringify(settings)],
+    ['tidings.config.mjs', `export default ${JSON.stringify(settings)}`],
+    ['tidings.config.js', `module.exports = ${JSON.stringify(settings)}`],
+    ['tidings.config.toml', 'url = "memory:"\n[queues.orders]\nconcurrency = 1\ndeadLetter = false'],
+  ])('%s', async (name, text) => {
+    const path = write(name, text)
+    expect(findConfigFile(folder)).toBe(path)
+    expect(await readConfig(path)).toMatchObject({ config: settings, problems: [] })
+  })
+})
+
+describe('a file that cannot be used is told with its line', () => {
+  test.each([
+    ['a.json', '{\n  "url": "memory:",\n}', 'a.json:3: Expected double-quoted property name'],
+    ['b.json', '{', 'b.json:1: Expected property name or '],
+    ['empty.json', '', 'empty.json:1: Unexpected end'],
+    ['a.toml', 'url = "memory:"\n[process\nlease = 1', 'a.toml:2: '],
+    ['twice.toml', 'url = "memory:"\nurl = "memory:"', 'twice.toml:2: '],
+    ['throws.mjs', 'const a = 1\n\nthrow new Error("boom")', 'throws.mjs:3: boom'],
+    ['none.mjs', 'export const url = "memory:"', 'none.mjs: it has no default export'],
+    ['function.mjs', 'export default () => ({})', 'the configuration is a function; it must be an object'],
+  ])('%s', async (name, text, problem) => {
+    const problems = await problemsOf(write(name, text))
+    expect(problems).toHaveLength(1)
+    expect(problems[0]?.startsWith(problem), problems[0]).toBe(true)
+  })
+
+  test('a module that everybody may change is not run', async () => {
+    const path = write('open.mjs', 'throw new Error("it ran")')
+    chmodSync(path, 0o666)
+    expect(await problemsOf(path)).toEqual(['open.mjs: it can be changed by everybody on this machine (chmod o-w)'])
+  })
+})
+
+test('several files in one folder are an error that names them', () => {
+  const paths = [write('tidings.config.mjs', ''), write('tidings.config.toml', '')]
+  expect(() => findConfigFile(folder)).toThrow(`there are several configuration files: ${paths.join(', ')}`)
+})
+
+test.each([
+  ['missing.toml', 'cannot be read: there is none'],
+  ['config.yaml', 'has an unknown extension'],
+])('%s is an error of use', async (name, why) => {
+  const path = join(folder, name)
+  await expect(readConfig(path)).rejects.toMatchObject({
+    code: 'USAGE',
+    message: `the configuration file '${path}' ${why}`,
+  })
+})
+
+test('without a file there is nothing to say', () => expect(findConfigFile(folder)).toBeNull())
+
+test('paths are seen from the file', async () => {
+  const path = write('c.json', '{"url": "local:./data", "handlers": "work"}')
+  expect((await readConfig(path)).config).toMatchObject({ url: `local:${folder}/data`, handlers: `${folder}/work` })
+})
+
+test('a command is refused with everything that is wrong', async () => {
+  const path = write('wrong.json', '{"urll": 1, "process": {"lease": true}}')
+  await expect(loadConfig(path)).rejects.toMatchObject({
+    code: 'CONFIG_INVALID',
+    message: `${path}: urll is not a setting\n${path}: process.lease is true, which is not a duration`,
+  })
+})
