@@ -1,4 +1,5 @@
 import { type Clock, systemClock } from './clock.ts'
+import { type Correlation, correlation } from './correlation.ts'
 import type { Binding, Delivery, Engine, Finding, QueueInfo, QueueStats } from './engine.ts'
 import { isTidingsError, TidingsError } from './errors.ts'
 import { Events } from './events/events.ts'
@@ -151,6 +152,14 @@ export class Bus implements AsyncDisposable {
   events(options?: EventsOptions): Events {
     this.#eventHub.check()
     return new Events(options, this.#eventHub, this.#surroundings)
+  }
+
+  /**
+   * How far the tasks of a correlation are: messages that were sent with `meta.correlationId` and `track: true`.
+   * @returns null if there are none; completed correlations are forgotten after 30 days
+   */
+  correlation(id: string): Promise<Correlation | null> {
+    return correlation(this.#engine, id)
   }
 
   /** Looks for what could hurt: versions, permissions, durability, surroundings. */

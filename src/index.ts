@@ -3,9 +3,20 @@ export type { AnyTransaction } from './adapters/recognise.ts'
 export { Bus } from './bus.ts'
 export type { Config } from './config/settings.ts'
 export { type ConnectOptions, connect } from './connect.ts'
+export type { Correlation } from './correlation.ts'
 export { DeadLetters, type Redriven } from './dead-letters.ts'
 export type { Duration } from './duration.ts'
-export type { Binding, Delivery, Finding, Place, QueueInfo, QueueStats, SendResult, Transaction } from './engine.ts'
+export type {
+  Binding,
+  Completion,
+  Delivery,
+  Finding,
+  Place,
+  QueueInfo,
+  QueueStats,
+  SendResult,
+  Transaction,
+} from './engine.ts'
 export { type ErrorCode, type ErrorDetails, errorTable, isTidingsError, TidingsError } from './errors.ts'
 export type { QueueEvent } from './events/event.ts'
 export type { Events, EventsStats } from './events/events.ts'

@@ -1,7 +1,8 @@
-import type { Engine, NewMessage } from './engine.ts'
+import type { Engine, NewMessage, Tracked } from './engine.ts'
 import { TidingsError } from './errors.ts'
-import { fromJson, toJson } from './json.ts'
+import { fromJson, type JsonObject, toJson } from './json.ts'
 import { toWireMeta } from './message.ts'
+import { checkQueueName } from './name.ts'
 import * as option from './options.ts'
 import { checkKey, checkTime, type SendEntry, sendOptions } from './queue-options.ts'
 import { type StandardSchemaV1, validate } from './schema.ts'
@@ -55,11 +56,23 @@ export function prepare(
     dedup: dedupId === null ? null : { id: dedupId, windowMs: options.dedupWindow },
     uniqueTarget: uniqueTarget && targetId !== undefined ? targetId : null,
     bare: outgoing.bare,
+    ...(options.track ? { tracked: trackedBy(meta) } : {}),
   }
   // Judged is what reading will find. It is stored as it was given, so that reading can apply the schema to it.
   const { schema } = outgoing
   const validated = schema ? validate(schema, fromJson(text), `data for queue '${outgoing.queue}'`) : undefined
   return validated instanceof Promise ? validated.then(() => message) : message
+}
+
+/** Names that could not be used when the last task ends are refused while there is somebody to tell. */
+function trackedBy({ correlation_id: id, correlation_queue: queue }: JsonObject): Tracked {
+  if (typeof id !== 'string')
+    throw new TidingsError('OPTION_CONFLICT', "'track' is set without meta.correlationId", {
+      hint: 'Set meta.correlationId too.',
+    })
+  checkKey(id, 'meta.correlationId')
+  const completionQueue = queue === undefined ? null : checkQueueName(queue, 'meta.correlationQueue')
+  return { correlationId: id, completionQueue }
 }
 
 /** @param call the name of the user's call, for error messages */

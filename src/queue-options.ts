@@ -82,6 +82,10 @@ export const sendOptions = {
     'Refuses the message as DUPLICATE while another one with the same meta.targetId is waiting or being handled.',
     { default: false },
   ),
+  track: option.boolean(
+    'Counts the message as a task of meta.correlationId; when the last task has ended, meta.correlationQueue is told.',
+    { default: false },
+  ),
 } as const
 
 export const txOption = {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
 import { bind, bindings, unbind } from './bindings.ts'
 import { addGlobalFlags, exampleText, group } from './command.ts'
+import { correlation } from './correlation.ts'
 import { deadLetters } from './dead-letters.ts'
 import { doctor } from './doctor.ts'
 import { enqueue } from './enqueue.ts'
@@ -44,6 +45,7 @@ export function program(): Command {
     deadLetters,
     replay,
     trace,
+    correlation,
     init,
     validateConfig,
     local,
