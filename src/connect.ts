@@ -3,6 +3,7 @@ import type { Engine } from './engine.ts'
 import type { Migrations } from './engines/migrations.ts'
 import type { PostgresTarget } from './engines/postgres/driver.ts'
 import { checkQueueName } from './name.ts'
+import type { EventsMigrationOptions } from './events/migration.ts'
 import * as option from './options.ts'
 import type { Logger } from './queue-access.ts'
 import { type QueueOptions, queueOptions } from './queue-options.ts'
@@ -33,6 +34,12 @@ export async function connect(url?: string, options?: ConnectOptions): Promise<B
   const engine = await createEngine(url ?? 'local:.tidings')
   await engine.open()
   return new Bus(engine, { queues, ...(logger ? { logger } : {}) })
+}
+
+/** The SQL that lets the queues of a PostgreSQL announce their messages, and the SQL that takes it away again. */
+export async function eventsMigration(options?: EventsMigrationOptions): Promise<{ up: string; down: string }> {
+  const postgres = await import('./engines/postgres/events-migration.ts')
+  return postgres.eventsMigration(options)
 }
 
 /** The only place that names the engines. Each is loaded when it is asked for. */

@@ -17,7 +17,20 @@ interface Proof {
 }
 
 describe('examples print what their last comment says', () => {
+  const server = inject('postgres18')
+  const database = `examples_${process.pid}_${Date.now()}`
+  const env = { ...process.env, DATABASE_URL: server.replace(/[^/]+$/, database) }
   const names = readdirSync(examples).filter((name) => name.endsWith('.mjs'))
+
+  beforeAll(() => onServer(`CREATE DATABASE ${database}`))
+  afterAll(() => onServer(`DROP DATABASE ${database} WITH (FORCE)`))
+
+  async function onServer(sql: string): Promise<void> {
+    const client = new pg.Client({ connectionString: server })
+    await client.connect()
+    await client.query(sql)
+    await client.end()
+  }
 
   test('there are examples', () => expect(names.length).toBeGreaterThanOrEqual(5))
 
@@ -25,7 +38,7 @@ describe('examples print what their last comment says', () => {
     const source = readFileSync(examples + name, 'utf8')
     const [, comment] = source.split('\n// Prints:\n')
     const expected = comment?.replaceAll(/^\/\/ ?/gm, '')
-    const { stdout } = await run(process.execPath, [examples + name], { timeout: 25_000 })
+    const { stdout } = await run(process.execPath, [examples + name], { timeout: 25_000, env })
     expect(stdout).toBe(expected)
   })
 })

@@ -7,6 +7,8 @@ import { deadLetters } from './dead-letters.ts'
 import { doctor } from './doctor.ts'
 import { enqueue } from './enqueue.ts'
 import { whereTheUrlComesFrom } from './environment.ts'
+import { events } from './events.ts'
+import { generateMigration } from './generate-migration.ts'
 import { init } from './init.ts'
 import { local } from './local.ts'
 import { migrate } from './migrate.ts'
@@ -45,6 +47,8 @@ export function program(): Command {
     deadLetters,
     replay,
     trace,
+    events,
+    generateMigration,
     correlation,
     init,
     validateConfig,

@@ -11,6 +11,8 @@ import { type EventsOptions, eventsOptions } from './options.ts'
 
 export interface EventsStats {
   readonly connected: boolean
+  /** Whether what `tidings generate-migration` writes was applied; null before it was looked for. */
+  readonly installed: boolean | null
   /** The channels that it listens to. */
   readonly channels: readonly string[]
   /** Events that came for it, dropped ones too. */
@@ -73,6 +75,7 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
     const saturation = this.#buffer.length / this.#options.buffer
     return {
       connected: this.state === 'running' && this.#hub.connected,
+      installed: this.#hub.installed,
       channels: this.#subscriber.channels,
       ...this.#counts,
       saturation,
@@ -86,10 +89,10 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
    * Calls the handler with each event, one after the other. What it throws is counted and logged, and ends nothing.
    * @returns once the events are listened to
    */
-  listen(handler: (event: QueueEvent) => void | Promise<void>): Promise<void> {
+  async listen(handler: (event: QueueEvent) => void | Promise<void>): Promise<void> {
     this.#takeReader()
     this.#handling = this.#handleAll(handler)
-    return this.start()
+    await this.start()
   }
 
   async #handleAll(handler: (event: QueueEvent) => void | Promise<void>): Promise<void> {

@@ -31,8 +31,9 @@ export class EventHub {
   #pauseMs = firstPauseMs
   #retry: Timer | undefined
   #look: Timer | undefined
+  #lookAt = 0
   #looking: Promise<void> | undefined
-  #toldOfMigration = false
+  #installed: boolean | null = null
   #closed = false
 
   constructor({ engine, clock, logger }: { engine: Engine; clock: Clock; logger: Logger }) {
@@ -43,6 +44,11 @@ export class EventHub {
 
   get connected(): boolean {
     return this.#channels !== undefined
+  }
+
+  /** Whether anything in the storage announces messages; null if that is not known yet. */
+  get installed(): boolean | null {
+    return this.#installed
   }
 
   /** @throws UNSUPPORTED */
@@ -59,14 +65,14 @@ export class EventHub {
   async add(subscriber: Subscriber): Promise<void> {
     if (this.#closed) throw new TidingsError('CLOSED', 'the bus is closed, so nothing can be listened to')
     this.#subscribers.add(subscriber)
-    const before = this.#channels
     try {
-      if (before === undefined) await this.#connect()
-      else await listenFor(before, [subscriber]).catch(() => {})
+      if (this.#channels === undefined) await this.#connect()
     } catch (error) {
       this.#subscribers.delete(subscriber)
       throw error
     }
+    // The connection may have been made for others. One that breaks now is made anew for all.
+    if (this.#channels) await listenFor(this.#channels, [subscriber]).catch(() => {})
   }
 
   async remove(subscriber: Subscriber): Promise<void> {
@@ -85,13 +91,19 @@ export class EventHub {
   }
 
   async #disconnect(): Promise<void> {
-    this.#retry?.cancel()
-    this.#look?.cancel()
-    await this.#connecting?.catch(() => {})
     const channels = this.#channels
     this.#channels = undefined
+    this.#cancelTimers()
     await channels?.close()
+    // It closes what it opens for nobody.
+    await this.#connecting?.catch(() => {})
     await this.#looking
+  }
+
+  #cancelTimers(): void {
+    this.#retry?.cancel()
+    this.#look?.cancel()
+    this.#look = undefined
   }
 
   #connect(): Promise<void> {
@@ -104,8 +116,9 @@ export class EventHub {
   async #connectOnce(): Promise<void> {
     this.#retry?.cancel()
     let lost = false
+    let channels: Channels | undefined
     try {
-      const channels = await this.#engine.openChannels!({
+      channels = await this.#engine.openChannels!({
         notified: (channel, text) => this.#notified(channel, text),
         lost: (error) => {
           lost = true
@@ -119,16 +132,17 @@ export class EventHub {
       if (lost) throw new TidingsError('CONNECTION_LOST', 'the connection for events broke at once')
       this.#channels = channels
       this.#pauseMs = firstPauseMs
-      this.#lookIn(0)
+      this.#looking = this.#announceDue()
+      await this.#looking
     } catch (error) {
+      await channels?.close()
       if (isTidingsError(error, 'UNSUPPORTED')) throw error
       this.#interrupted(error)
     }
   }
 
   #interrupted(error: unknown): void {
-    this.#look?.cancel()
-    this.#retry?.cancel()
+    this.#cancelTimers()
     for (const subscriber of this.#subscribers) subscriber.failed(error)
     if (this.#subscribers.size === 0 || isTidingsError(error, 'CLOSED')) return
     this.#retry = this.#clock.after(this.#pauseMs, () => void this.#connectAgain())
@@ -158,7 +172,6 @@ export class EventHub {
       this.#looking = this.#announceDue()
     })
   }
-  #lookAt = 0
 
   async #announceDue(): Promise<void> {
     const channels = this.#channels
@@ -166,19 +179,15 @@ export class EventHub {
     let nextMs = lookMs
     try {
       const { installed, nextDueMs } = await channels.announceDue()
-      if (!installed) this.#tellOfMigration()
+      if (!installed && this.#installed === null)
+        this.#logger.warn({}, 'nothing in this database announces messages yet: see `tidings generate-migration`')
+      this.#installed = installed
       nextMs = Math.min(lookMs, Math.max(shortestLookMs, nextDueMs ?? lookMs))
     } catch (error) {
       // Of a connection that broke they were told already.
       if (this.#channels === channels) for (const subscriber of this.#subscribers) subscriber.failed(error)
     }
     if (this.#channels === channels) this.#lookIn(nextMs)
-  }
-
-  #tellOfMigration(): void {
-    if (this.#toldOfMigration) return
-    this.#toldOfMigration = true
-    this.#logger.warn({}, 'nothing in this database announces messages: apply what `tidings generate-migration` writes')
   }
 }
 

@@ -1,22 +1,7 @@
-import { checkPrefix } from '../../events/channels.ts'
-import { defaultQueuePattern, namespaceSql, parseQueuePattern } from '../../events/namespace.ts'
+import { type EventsMigrationOptions, eventsMigrationOptions } from '../../events/migration.ts'
+import { namespaceSql, parseQueuePattern } from '../../events/namespace.ts'
 import * as option from '../../options.ts'
 import { down, up } from './events.gen.ts'
-
-export const eventsMigrationOptions = {
-  queuePattern: option.text('Names of queues, with a group (?<namespace>…) for their namespace.', {
-    default: defaultQueuePattern,
-    check: (pattern, path) => void parseQueuePattern(pattern, path),
-  }),
-  channelPrefix: option.text('What the names of the channels start with.', { default: null, check: checkPrefix }),
-  maxPayloadSize: option.integer('Bytes of an event at most; what is larger comes without its data.', {
-    min: 512,
-    // PostgreSQL's own limit for a notification.
-    max: 7_999,
-    default: 7_800,
-  }),
-} as const
-type EventsMigrationOptions = option.OptionsInput<typeof eventsMigrationOptions>
 
 /** The SQL that lets queues announce their messages, and the SQL that takes it away again. */
 export function eventsMigration(options?: EventsMigrationOptions): { up: string; down: string } {
