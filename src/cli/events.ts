@@ -18,8 +18,9 @@ export const events = () =>
       ),
     )
     .action(
-      withContext(async ({ given, out, connect }) => {
-        const options = flags.read(given)
+      withContext(async ({ given, out, connect, config }) => {
+        const { events: { channelPrefix: prefix } = {} } = (await config()).config
+        const options = { prefix, ...flags.read(given) }
         const bus = await connect()
         const events = bus.events({
           ...options,

@@ -21,8 +21,9 @@ export const generateMigration = () =>
         .option('--name <name>', 'What the names of the files end with.', 'add_queue_events'),
     )
     .action(
-      withContext(async ({ given, out }) => {
-        const options = flags.read(given)
+      withContext(async ({ given, out, config }) => {
+        const { events } = (await config()).config
+        const options = { ...events, ...flags.read(given) }
         const start = join(String(given.outputDir), `${timestamp(new Date())}_${checkName(String(given.name))}`)
         const { eventsMigration } = await import('../connect.ts')
         const { up, down } = await eventsMigration(options)

@@ -80,7 +80,8 @@ function settingsOf({ file, config }: CheckedConfig): Setting[] {
       case '':
         return withDefaults(section, '', config, file)
       case 'process':
-        return withDefaults(section, 'process.', config.process ?? {}, file)
+      case 'events':
+        return withDefaults(section, `${section.path}.`, config[section.path] ?? {}, file)
       default:
         // What is not said of a queue is said elsewhere.
         return queues.flatMap(([name, own]) =>

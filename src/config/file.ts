@@ -13,7 +13,7 @@ const readers: Readonly<Record<string, (file: File) => Promise<unknown>>> = {
 }
 
 /** In the order in which they are listed to people. */
-export const configFileNames = Object.keys(readers).map((extension) => `tidings.config${extension}`)
+const configFileNames = Object.keys(readers).map((extension) => `tidings.config${extension}`)
 
 interface File {
   readonly path: string

@@ -1,3 +1,4 @@
+import { eventsMigrationOptions } from '../events/migration.ts'
 import * as option from '../options.ts'
 import { type QueueOptions, queueOptions } from '../queue-options.ts'
 import { checkUrl } from '../url.ts'
@@ -28,10 +29,14 @@ export const processSettings = { ...workerSettings, stopDeadline: stopOptions.de
 /** Those of the queue itself take effect in every command, those of its worker in `tidings process`. */
 export const queueSettings = { ...queueOptions, ...workerSettings } as const
 
+/** `generate-migration` puts them into its SQL; `events` listens by the prefix. */
+export const eventSettings = eventsMigrationOptions
+
 /** What a configuration file may say; for `tidings.config.js` and `.mjs`, and for editors. */
 export interface Config extends option.OptionsInput<typeof generalSettings> {
   readonly process?: option.OptionsInput<typeof processSettings>
   readonly queues?: Readonly<Record<string, option.OptionsInput<typeof queueSettings>>>
+  readonly events?: option.OptionsInput<typeof eventSettings>
 }
 
 /** One group of settings, for everything that goes through all of them. */
@@ -64,6 +69,12 @@ export const sections: readonly Section[] = [
     doc: 'One queue: its own options, for all commands, and those of its worker, which go before `process` and before what its handler module exports.',
     schema: queueSettings,
     examples: { backoff, deadLetter: "'failed_orders'", schema: null },
+  },
+  {
+    path: 'events',
+    doc: 'What queues announce: for `tidings generate-migration`, and the prefix for `tidings events`, too.',
+    schema: eventSettings,
+    examples: { channelPrefix: "'shop'" },
   },
 ]
 

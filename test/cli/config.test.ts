@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type Ended, folder, ownDatabase, type RunSetting, tidings, write } from './support.ts'
+import { type Ended, folder, ownDatabase, type RunSetting, Tidings, tidings, write } from './support.ts'
 
 let env: Record<string, string>
 beforeAll(async () => {
@@ -97,6 +97,27 @@ describe('the configuration file', () => {
     await runIn('queues', ['process', '--once', '--max-attempts', '1'])
     expect((await runIn('queues', ['dead-letters', 'list', 'lettered'])).stdout).toContain('no')
     expect(await figures('kept_letters')).toMatchObject({ ready: 1 })
+  })
+
+  it('gives events their pattern, prefix and limit', async () => {
+    write(
+      'events/tidings.config.toml',
+      '[events]\nqueuePattern = "app_(?<namespace>.+)"\nchannelPrefix = "shop"\nmaxPayloadSize = 1000',
+    )
+    const sqlOf = async (...args: string[]) => {
+      const { stdout } = await runIn('events', ['generate-migration', '--json', ...args])
+      return readFileSync(join(folder, 'events', JSON.parse(stdout).up), 'utf8')
+    }
+    const sql = await sqlOf('--name', 'one')
+    expect(sql).toContain("SELECT 'shop.'")
+    expect(sql).toContain('SELECT 1000')
+    expect(sql).toContain('-- Of app_(?<namespace>.+)')
+    expect(await sqlOf('--name', 'two', '--channel-prefix', 'other')).toContain("SELECT 'other.'")
+
+    const listening = new Tidings(['events'], { cwd: join(folder, 'events'), env })
+    await listening.until(/listening to shop\.pgmq_queue_created, shop\.pgmq_message_ready\n/)
+    listening.child.kill('SIGTERM')
+    expect(await listening.ended).toMatchObject({ code: 0 })
   })
 
   it('may lie elsewhere, with --config', async () => {

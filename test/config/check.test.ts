@@ -23,6 +23,7 @@ describe('what a configuration may say', () => {
       url: 'memory:',
       process: { lease: '10s' },
       queues: { orders: { deadLetter: false, concurrency: 1 } },
+      events: { channelPrefix: 'shop' },
     }
     expect(checkConfig(config).config).toEqual(config)
   })
@@ -68,7 +69,7 @@ describe('what is wrong is told with its path', () => {
       'nothing near',
       { zzzzzz: 3 },
       'OPTION_UNKNOWN zzzzzz is not a setting',
-      'There are url, handlers, process, queues.',
+      'There are url, handlers, process, queues, events.',
     ],
     ['a name of Object', { toString: 3 }, 'OPTION_UNKNOWN toString is not a setting'],
     ['a URL', { url: 'mysql://user:secret@host' }, 'URL_INVALID the URL scheme "mysql" is not known'],
@@ -81,6 +82,21 @@ describe('what is wrong is told with its path', () => {
       'a name above the limit of PostgreSQL, in bytes',
       { queues: { ['q'.repeat(48)]: {} } },
       `QUEUE_NAME_INVALID queues.${'q'.repeat(48)} "${'q'.repeat(48)}" is 48 bytes; at most 47`,
+    ],
+    [
+      'a pattern without a namespace',
+      { events: { queuePattern: 'orders' } },
+      'CONFIG_INVALID events.queuePattern is "orders"; "orders" cannot be read',
+    ],
+    [
+      'a prefix of channels that is too long',
+      { events: { channelPrefix: 'p'.repeat(21) } },
+      `CONFIG_INVALID events.channelPrefix is "${'p'.repeat(21)}", which cannot start the name of a channel`,
+    ],
+    [
+      "a payload above PostgreSQL's limit",
+      { events: { maxPayloadSize: 8_000 } },
+      'RANGE events.maxPayloadSize is 8000; it must be between 512 and 7999',
     ],
     [
       'dead letters in a circle',
