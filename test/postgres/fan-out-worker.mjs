@@ -1,0 +1,26 @@
+// A process with workers on four queues: handles trees of tasks until it is killed. Arguments: URL, then the queues.
+import { connect, isTidingsError } from '../../dist/index.js'
+
+const [url, ...queues] = process.argv.slice(2)
+const bus = await connect(url)
+
+async function handle({ data, meta, queue: own }) {
+  const { path = own, depth } = data
+  if (path.endsWith('.1.1')) throw new Error('fails always')
+  if (depth === 0) return
+  for (const child of [0, 1]) {
+    const queue = queues[(path.length + child) % queues.length]
+    const task = { path: `${path}.${child}`, depth: depth - 1 }
+    // After a crash the task is handled again, and must not have twice the children.
+    const options = { meta, track: true, dedupId: `${meta.correlationId}/${task.path}` }
+    await bus
+      .queue(queue)
+      .send(task, options)
+      .catch((error) => {
+        if (!isTidingsError(error, 'DUPLICATE')) throw error
+      })
+  }
+}
+
+for (const name of queues) bus.queue(name).work(handle, { maxAttempts: 6, backoff: () => 10, concurrency: 4 })
+console.log('started')
