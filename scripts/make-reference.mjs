@@ -7,6 +7,8 @@ import { sections } from '../dist/config/settings.js'
 import { connectOptions } from '../dist/connect.js'
 import { listOptions, redriveOptions } from '../dist/dead-letters.js'
 import { errorTable } from '../dist/errors.js'
+import { eventsMigrationOptions } from '../dist/events/migration.js'
+import { eventsOptions } from '../dist/events/options.js'
 import { releaseOptions } from '../dist/message.js'
 import * as queue from '../dist/queue-options.js'
 import { replayOptions } from '../dist/replay.js'
@@ -79,6 +81,8 @@ const calls = [
   ['queue.deadLetters.redrive(options?)', redriveOptions],
   ['queue.replay(options?)', replayOptions],
   ['bus.trace(targetId, options?)', traceOptions],
+  ['bus.events(options?)', eventsOptions],
+  ['eventsMigration(options?)', eventsMigrationOptions],
   ['routes(table, options?)', routesOptions],
   ['versions(options)', versionsOptions],
 ]

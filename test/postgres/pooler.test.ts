@@ -81,3 +81,17 @@ test('behind a transaction pooler everything works; new messages are found by po
     await bus.close()
   }
 })
+
+test('events are refused there, since notifications would go astray', async () => {
+  const bus = new Bus(await openEngine(url))
+  try {
+    const events = bus.events()
+    await expect(events.start()).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringContaining('pooler'),
+    })
+    expect(events.stats()).toMatchObject({ connected: false, connectionErrors: 0 })
+  } finally {
+    await bus.close()
+  }
+})
