@@ -1,0 +1,51 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { ownDatabase, tidings } from './support.ts'
+
+let env: Record<string, string>
+beforeAll(async () => {
+  env = { DATABASE_URL: await ownDatabase() }
+})
+const run = (...args: string[]) => tidings(args, { env })
+
+describe('correlation', () => {
+  it('shows how far the tasks are', async () => {
+    const flags = ['--correlation-id', 'hired-17', '--correlation-queue', 'told', '--track']
+    for (const queue of ['accounts', 'badges']) await run('enqueue', queue, '1', ...flags)
+    await run('pop', 'badges')
+    const { code, stdout } = await run('correlation', 'hired-17')
+    expect(code).toBe(0)
+    expect(stdout.replaceAll(/20\d\d-\S+Z/g, 'TIME')).toBe(`hired-17: 1 of 2 tasks left; started TIME
+
+QUEUE     PENDING  RUNNING  DONE  DEAD  CANCELLED
+accounts        1        0     0     0          0
+badges          0        0     1     0          0
+together        1        0     1     0          0
+`)
+    await run('pop', 'accounts')
+    const ended = await run('correlation', 'hired-17', '--json')
+    expect(JSON.parse(ended.stdout)).toMatchObject({
+      id: 'hired-17',
+      done: 2,
+      total: 2,
+      completedAt: expect.stringMatching(/Z$/),
+      queues: [{ queue: 'accounts' }, { queue: 'badges' }],
+    })
+    expect((await run('correlation', 'hired-17')).stdout).toMatch(
+      /^hired-17: 2 tasks, none left; started .*, completed /,
+    )
+    expect(JSON.parse((await run('peek', 'told', '--json')).stdout)).toMatchObject([{ data: { done: 2 } }])
+  })
+
+  it('says so when there are none', async () => {
+    const nothing = 'no tracked messages have the correlation id unknown\n'
+    expect(await run('correlation', 'unknown')).toEqual({ code: 0, stdout: nothing, stderr: '' })
+    expect(await run('correlation', 'unknown', '--json')).toEqual({ code: 0, stdout: 'null\n', stderr: '' })
+  })
+
+  it('needs a correlation id to track', async () => {
+    expect(await run('enqueue', 'accounts', '1', '--track')).toMatchObject({
+      code: 2,
+      stderr: "error: 'track' is set without meta.correlationId\nhint: Set meta.correlationId too.\n",
+    })
+  })
+})
