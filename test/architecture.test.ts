@@ -44,6 +44,7 @@ const layers: readonly (readonly [string, ...string[]])[] = [
     'dead-letters',
     'replay',
     'trace',
+    'correlation',
     'publisher',
     'events/',
     'sentinel/',
