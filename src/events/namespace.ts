@@ -3,7 +3,7 @@ import { show, TidingsError } from '../errors.ts'
 /** `worker_X_queue` → X, else `X_queue` → X. */
 export const defaultQueuePattern = 'worker_(?<namespace>.+)_queue|(?<namespace>.+)_queue'
 /** The namespace of a queue that the pattern does not match. */
-export const defaultNamespace = 'default'
+const defaultNamespace = 'default'
 
 /** What may stand in the place of the namespace. The patterns here are ours, never the user's. */
 const classes = {

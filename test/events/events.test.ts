@@ -1,5 +1,7 @@
 import { expect, inject, test } from 'vitest'
-import { connect } from '../../src/index.ts'
+import { Bus } from '../../src/bus.ts'
+import type { Engine } from '../../src/engine.ts'
+import { connect, TidingsError } from '../../src/index.ts'
 import { query, until } from '../postgres/support.ts'
 import { databases, exactly, record } from './support.ts'
 
@@ -169,7 +171,7 @@ test('closing the bus ends the loop; after that nothing starts', async () => {
   const loop = (async () => {
     for await (const _ of events) throw new Error('nothing was sent')
   })()
-  await until(() => events.stats().connected, 'it listens')
+  await events.start()
   expect(events.stats().installed).toBe(true)
   await bus.close()
   await loop
@@ -190,4 +192,33 @@ test('engines without events refuse, and so do wrong options', async () => {
   expect(() => bus.events({ prefix: 'no-dash' })).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }))
   expect(() => bus.events({ namespace: 'a b' })).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }))
   expect(() => bus.events({ buffer: 0 })).toThrow(expect.objectContaining({ code: 'RANGE' }))
+})
+
+test('a server that is down when listening begins is tried again until it is there', async () => {
+  const errors: unknown[] = []
+  let attempts = 0
+  const listened: string[] = []
+  const fake: Pick<Engine, 'name' | 'openChannels' | 'close'> = {
+    name: 'fake',
+    async openChannels() {
+      if (++attempts < 3) throw new TidingsError('CONNECTION_FAILED', 'nobody there')
+      return {
+        listen: async (channel) => void listened.push(channel),
+        unlisten: async () => {},
+        announceDue: async () => ({ installed: true, nextDueMs: null }),
+        close: async () => {},
+      }
+    },
+    close: async () => {},
+  }
+  const bus = new Bus(fake as Engine)
+  const events = bus.events({ namespace: 'x'.repeat(60), onConnectionError: (error) => errors.push(error) })
+  await events.start()
+  expect(events.stats()).toMatchObject({ connected: false, connectionErrors: 1 })
+  await until(() => events.stats().connected, 'it is connected')
+  expect(errors).toHaveLength(2)
+  // A namespace too long for a channel's name comes through the one for all.
+  expect(new Set(listened)).toEqual(new Set(['pgmq_queue_created', 'pgmq_message_ready', 'pgmq_message_due']))
+  await bus.close()
+  expect(events.state).toBe('stopped')
 })
