@@ -16,20 +16,32 @@ DECLARE
   positions integer[];
   tracked bigint[];
 BEGIN
-  EXECUTE format($sql$
-    WITH gone AS (
+  -- Where nothing is tracked, looking for it would take a tenth of the time.
+  IF EXISTS (SELECT FROM tidings.task t WHERE t.state = 'pending') THEN
+    EXECUTE format($sql$
+      WITH gone AS (
+        DELETE FROM %s q
+        USING jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
+        WHERE e ->> 'k' = 'delete'
+          AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
+          AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
+        RETURNING position::integer, q.msg_id, q.headers
+      )
+      SELECT array_agg(position), array_agg(msg_id) FILTER (WHERE headers ? 'x-tidings-tracked') FROM gone
+    $sql$, live) INTO positions, tracked USING batch;
+    RETURN QUERY SELECT position, NULL::text FROM unnest(positions) AS deleted (position);
+    IF tracked IS NOT NULL THEN
+      PERFORM tidings.end_tasks(queue, tracked, 'done');
+    END IF;
+  ELSE
+    RETURN QUERY EXECUTE format($sql$
       DELETE FROM %s q
       USING jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
       WHERE e ->> 'k' = 'delete'
         AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
         AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
-      RETURNING position::integer, q.msg_id, q.headers
-    )
-    SELECT array_agg(position), array_agg(msg_id) FILTER (WHERE headers ? 'x-tidings-tracked') FROM gone
-  $sql$, live) INTO positions, tracked USING batch;
-  RETURN QUERY SELECT position, NULL::text FROM unnest(positions) AS deleted (position);
-  IF tracked IS NOT NULL THEN
-    PERFORM tidings.end_tasks(queue, tracked, 'done');
+      RETURNING position::integer, NULL::text
+    $sql$, live) USING batch;
   END IF;
   IF NOT plain THEN
     RETURN QUERY SELECT * FROM tidings.settle_archive(queue, live, batch);
