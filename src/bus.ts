@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from './clock.ts'
 import { type Correlation, correlation } from './correlation.ts'
-import type { Binding, Delivery, Engine, Finding, QueueInfo, QueueStats } from './engine.ts'
+import type { Binding, Engine, Finding, PublishedCopy, QueueInfo, QueueStats } from './engine.ts'
 import { isTidingsError, TidingsError } from './errors.ts'
 import { Events } from './events/events.ts'
 import { EventHub } from './events/hub.ts'
@@ -120,7 +120,7 @@ export class Bus implements AsyncDisposable {
    * @returns the copies, by queue; none where nothing matches. A duplicate has the id of the first message there.
    * @throws KEY_INVALID with the position; NO_ROUTE where nothing matches, with `mandatory`; as Queue.send for the rest
    */
-  publish(routingKey: string, data: unknown, options?: PublishOptions): Promise<Delivery[]> {
+  publish(routingKey: string, data: unknown, options?: PublishOptions): Promise<PublishedCopy[]> {
     return this.#publisher.publish(routingKey, data, options)
   }
 
@@ -132,7 +132,7 @@ export class Bus implements AsyncDisposable {
     routingKey: string,
     entries: readonly SendEntry<unknown>[],
     options?: PublishBatchOptions,
-  ): Promise<Delivery[][]> {
+  ): Promise<PublishedCopy[][]> {
     return this.#publisher.publishBatch(routingKey, entries, options)
   }
 

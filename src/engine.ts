@@ -59,7 +59,7 @@ export interface Engine {
    * @param transaction as for `send`
    * @returns for each message its copies, by queue in the order of bytes; none where nothing matches
    */
-  publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<Delivery[][]>
+  publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<PublishedCopy[][]>
 
   /**
    * Leases messages that are ready, by priority, then oldest first, and at most one message of an ordering key. Which
@@ -237,7 +237,7 @@ export interface RoutedMessage extends NewMessage {
 }
 
 /** One copy of a published message. */
-export interface Delivery extends SendResult {
+export interface PublishedCopy extends SendResult {
   readonly queue: string
 }
 

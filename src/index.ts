@@ -9,9 +9,9 @@ export type { Duration } from './duration.ts'
 export type {
   Binding,
   Completion,
-  Delivery,
   Finding,
   Place,
+  PublishedCopy,
   QueueInfo,
   QueueStats,
   SendResult,

@@ -1,6 +1,6 @@
 import { Batcher } from './batcher.ts'
 import type { Clock } from './clock.ts'
-import type { Binding, Delivery, Engine, NewMessage, RoutedMessage, Transaction } from './engine.ts'
+import type { Binding, Engine, NewMessage, PublishedCopy, RoutedMessage, Transaction } from './engine.ts'
 import { show, TidingsError } from './errors.ts'
 import { withNearestName } from './missing-queue.ts'
 import { checkQueueName } from './name.ts'
@@ -24,7 +24,7 @@ export type QueueOrName = string | { readonly name: string }
 export class Publisher {
   readonly #engine: Engine
   readonly #clock: Clock
-  readonly #publishes: Batcher<RoutedMessage, Delivery[]>
+  readonly #publishes: Batcher<RoutedMessage, PublishedCopy[]>
 
   constructor(engine: Engine, clock: Clock) {
     this.#engine = engine
@@ -45,24 +45,24 @@ export class Publisher {
     return this.#engineCall(queue, (name) => this.#engine.bindings(name))
   }
 
-  async publish(routingKey: string, data: unknown, options?: PublishOptions): Promise<Delivery[]> {
+  async publish(routingKey: string, data: unknown, options?: PublishOptions): Promise<PublishedCopy[]> {
     const routed = routedBy(checkRoutingKey(routingKey))
     const { tx, mandatory, ...parsed } = option.parseOptions(publishOptions, options, 'publish')
     // Awaiting only what is asynchronous keeps messages of one tick in their order.
     const prepared = prepare(data, parsed, this.#outgoing(routingKey))
     const message = prepared instanceof Promise ? await prepared : prepared
-    const deliveries = tx
+    const copies = tx
       ? (await this.#publishWithin(tx, [routed(message)]))[0]!
       : await this.#publishes.add(routed(message))
-    if (mandatory && deliveries.length === 0) throw noRoute(routingKey)
-    return deliveries
+    if (mandatory && copies.length === 0) throw noRoute(routingKey)
+    return copies
   }
 
   async publishBatch(
     routingKey: string,
     entries: readonly SendEntry<unknown>[],
     options?: PublishBatchOptions,
-  ): Promise<Delivery[][]> {
+  ): Promise<PublishedCopy[][]> {
     const routed = routedBy(checkRoutingKey(routingKey))
     const { tx, mandatory } = option.parseOptions(publishBatchOptions, options, 'publishBatch')
     const messages = (await prepareBatch(entries, 'publishBatch', this.#outgoing(routingKey))).map(routed)
@@ -72,7 +72,7 @@ export class Publisher {
     return results
   }
 
-  async #publishWithin(tx: Transaction, messages: RoutedMessage[]): Promise<Delivery[][]> {
+  async #publishWithin(tx: Transaction, messages: RoutedMessage[]): Promise<PublishedCopy[][]> {
     checkTransactions(this.#engine)
     return this.#engine.publish(messages, tx)
   }

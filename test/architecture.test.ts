@@ -25,7 +25,15 @@ const layers: readonly (readonly [string, ...string[]])[] = [
     'url',
   ],
   // The port, what an engine with a schema has beside it, and the events that it may announce.
-  ['engine', 'in-turn', 'engines/migrations', 'events/event', 'events/channels', 'events/namespace', 'events/migration'],
+  [
+    'engine',
+    'in-turn',
+    'engines/migrations',
+    'events/event',
+    'events/channels',
+    'events/namespace',
+    'events/migration',
+  ],
   // What implements the port, what runs its servers, and what joins the application's transactions.
   ['engines/', 'local/', 'adapters/'],
   // The parts that queues and workers are made of.

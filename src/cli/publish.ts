@@ -1,5 +1,5 @@
 import { Argument } from 'commander'
-import type { Delivery } from '../engine.ts'
+import type { PublishedCopy } from '../engine.ts'
 import { checkRoutingKey } from '../pattern.ts'
 import { publishBatchOptions } from '../queue-options.ts'
 import { command } from './command.ts'
@@ -28,16 +28,16 @@ export const publish = () => {
     withContext(async ({ given, out, connect }, routingKey, text) => {
       const options = { ...messageOptions(given), ...flags.read(given) }
       const data = await dataFrom(text)
-      const deliveries = await (await connect()).publish(routingKey!, data, options)
-      out.result({ routingKey, deliveries }, () => describe(routingKey!, deliveries))
+      const copies = await (await connect()).publish(routingKey!, data, options)
+      out.result({ routingKey, copies }, () => describe(routingKey!, copies))
     }),
   )
 }
 
-function describe(routingKey: string, deliveries: readonly Delivery[]): string {
-  if (deliveries.length === 0) return `no queue is bound for ${routingKey}; nothing was stored`
-  const lines = deliveries.map(({ queue, id, duplicate }) =>
+function describe(routingKey: string, copies: readonly PublishedCopy[]): string {
+  if (copies.length === 0) return `no queue is bound for ${routingKey}; nothing was stored`
+  const lines = copies.map(({ queue, id, duplicate }) =>
     duplicate ? `  ${queue}: duplicate of message ${id}` : `  ${queue}: message ${id}`,
   )
-  return [`published ${routingKey} to ${count(deliveries.length, 'queue')}`, ...lines].join('\n')
+  return [`published ${routingKey} to ${count(copies.length, 'queue')}`, ...lines].join('\n')
 }

@@ -12,6 +12,7 @@ type KeyOf = { keyOf(message: Message<unknown>): string | null | undefined }['ke
 /** Declared as a method, so that a handler may name the type of its data. */
 type AnyHandler = { handle(message: Message<never>, context: never): unknown }['handle']
 
+/** @public The reference is made from it. */
 export const routesOptions = {
   keyOf: option.value<KeyOf, KeyOf>('What a message is routed by.', {
     default: (message) => message.meta.routingKey,

@@ -8,7 +8,7 @@ import { FakeClock } from '../../src/testing.ts'
 type Member = { [K in keyof Engine]: Engine[K] extends (...args: never[]) => unknown ? K : never }[keyof Engine]
 
 /** A memory engine that notes what it is asked, and can be told to fail or to take its time. */
-export class Spy {
+class Spy {
   readonly memory: MemoryEngine
   readonly engine: Engine
   readonly calls: { member: Member; args: unknown[] }[] = []

@@ -4,7 +4,6 @@ import type {
   Claim,
   ClaimRequest,
   CorrelationState,
-  Delivery,
   Engine,
   Feature,
   Finding,
@@ -12,6 +11,7 @@ import type {
   NewMessage,
   PeekRequest,
   Place,
+  PublishedCopy,
   QueueInfo,
   QueueStats,
   RoutedMessage,
@@ -177,7 +177,7 @@ export class MemoryEngine implements Engine {
     })
   }
 
-  async publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<Delivery[][]> {
+  async publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<PublishedCopy[][]> {
     this.#checkOpen()
     refuse(transaction)
     return messages.map(({ routingKey, ...message }) =>

@@ -5,13 +5,13 @@ import type {
   Claim,
   ClaimRequest,
   CorrelationState,
-  Delivery,
   Engine,
   Feature,
   Finding,
   Lease,
   NewMessage,
   PeekRequest,
+  PublishedCopy,
   QueueInfo,
   QueueStats,
   RoutedMessage,
@@ -35,8 +35,8 @@ import {
   isSorted,
   toBatch,
   toCorrelationState,
-  toDeliveries,
   toLeaseEntry,
+  toPublishedCopies,
   toRoutedBatch,
   toSettleEntry,
   toStoredMessage,
@@ -147,7 +147,7 @@ export class PostgresEngine implements Engine {
     }))
   }
 
-  async publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<Delivery[][]> {
+  async publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<PublishedCopy[][]> {
     if (messages.length === 0) return []
     const batch = toRoutedBatch(messages)
     const plain = messages.every(isPlain)
@@ -156,7 +156,7 @@ export class PostgresEngine implements Engine {
     for (;;) {
       const rows = await this.#writeWithin(transaction, statements.publish, [batch, plain, JSON.stringify(enabled)])
       const missing = rows.filter((row) => row.at === 0).map((row) => row.queue as string)
-      if (missing.length === 0) return toDeliveries(rows, messages.length)
+      if (missing.length === 0) return toPublishedCopies(rows, messages.length)
       for (const queue of missing) await this.#enableIfThere(queue, messages)
       enabled.push(...missing)
     }

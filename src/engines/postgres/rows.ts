@@ -1,4 +1,11 @@
-import type { CorrelationState, Delivery, NewMessage, RoutedMessage, Settlement, StoredMessage } from '../../engine.ts'
+import type {
+  CorrelationState,
+  NewMessage,
+  PublishedCopy,
+  RoutedMessage,
+  Settlement,
+  StoredMessage,
+} from '../../engine.ts'
 import type { JsonObject, JsonValue } from '../../json.ts'
 import type { Row } from './driver.ts'
 
@@ -41,15 +48,15 @@ function toParts(message: NewMessage): string[] {
 }
 
 /** Rows of tidings.publish, which are ordered by queue and then by message. */
-export function toDeliveries(rows: readonly Row[], messages: number): Delivery[][] {
-  const deliveries: Delivery[][] = Array.from({ length: messages }, () => [])
+export function toPublishedCopies(rows: readonly Row[], messages: number): PublishedCopy[][] {
+  const copies: PublishedCopy[][] = Array.from({ length: messages }, () => [])
   for (const row of rows)
-    deliveries[(row.at as number) - 1]?.push({
+    copies[(row.at as number) - 1]?.push({
       queue: row.queue as string,
       id: row.id as string,
       duplicate: row.duplicate === true,
     })
-  return deliveries
+  return copies
 }
 
 function toHeaders(message: NewMessage): JsonObject | null {
@@ -132,7 +139,7 @@ export function toCorrelationState(rows: readonly Row[]): CorrelationState | nul
 }
 
 /** The read count and the end of the lease, or null for what was never a receipt of ours. */
-export function parseReceipt(receipt: string): { readCount: number; hiddenUntil: string } | null {
+function parseReceipt(receipt: string): { readCount: number; hiddenUntil: string } | null {
   const match = /^(\d{1,9})\.(\d{1,18})$/.exec(receipt)
   return match ? { readCount: Number(match[1]), hiddenUntil: match[2] as string } : null
 }

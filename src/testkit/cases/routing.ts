@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Delivery, Transaction } from '../../engine.ts'
+import type { PublishedCopy, Transaction } from '../../engine.ts'
 import { group } from '../group.ts'
 import {
   assertAtLeast,
@@ -38,9 +38,8 @@ async function boundQueues(scene: Scene, count: number, pattern: string): Promis
   return queues.sort()
 }
 
-const queuesOf = (deliveries: readonly Delivery[]) => deliveries.map(({ queue }) => queue)
-const idIn = (deliveries: readonly Delivery[], queue: string) =>
-  only(deliveries.filter((one) => one.queue === queue)).id
+const queuesOf = (copies: readonly PublishedCopy[]) => copies.map(({ queue }) => queue)
+const idIn = (copies: readonly PublishedCopy[], queue: string) => only(copies.filter((one) => one.queue === queue)).id
 
 /** The start stands for a segment that is the case's own. */
 const patterns: readonly (readonly [pattern: string, matching: readonly string[], other: readonly string[]])[] = [
@@ -67,9 +66,9 @@ const routes = group('routing', {
     await scene.engine.bind(`${start}.paid`, scene.queue)
     await scene.engine.bind(`${start}.*`, other)
     await scene.engine.bind(`${start}.sent`, deaf)
-    const deliveries = await publish(scene, `${start}.paid`, text('one'))
-    assert.deepEqual(queuesOf(deliveries), [scene.queue, other].sort())
-    for (const { queue, id, duplicate } of deliveries) {
+    const copies = await publish(scene, `${start}.paid`, text('one'))
+    assert.deepEqual(queuesOf(copies), [scene.queue, other].sort())
+    for (const { queue, id, duplicate } of copies) {
       assert.equal(duplicate, false)
       const message = only(await scene.peek({}, queue))
       assert.deepEqual([message.id, dataOf([message])], [id, ['one']])
@@ -210,9 +209,9 @@ const copies = group('routing', {
       [false, { priority: 3 }],
       [true, { orderingKey: 'k' }],
     ] as const) {
-      const deliveries = await publish(scene, start, { ...message, ...more, bare })
+      const copies = await publish(scene, start, { ...message, ...more, bare })
       for (const queue of queues) {
-        const stored = await scene.look(idIn(deliveries, queue), queue)
+        const stored = await scene.look(idIn(copies, queue), queue)
         assert.deepEqual(JSON.parse(stored.data), { a: [1, 'b'] })
         assert.deepEqual(stored.meta, { ...message.meta, queue_name: queue })
         assert.deepEqual(stored.headers, message.headers)
@@ -248,7 +247,7 @@ const copies = group('routing', {
       assert.deepEqual(dataOf(messages), labels)
       assert.deepEqual(
         idsOf(messages),
-        results.map((deliveries) => idIn(deliveries, queue)),
+        results.map((copies) => idIn(copies, queue)),
       )
     }
   },
@@ -307,9 +306,9 @@ const copies = group('routing', {
     const [first, second] = (await boundQueues(scene, 2, start)) as [string, string]
     const dedup = { id: 'd', windowMs: long }
     const [there] = await scene.sendTo(first, { ...text('before'), dedup })
-    const deliveries = await publish(scene, start, { ...text('published'), dedup })
-    const fresh = idIn(deliveries, second)
-    assert.deepEqual(deliveries, [
+    const copies = await publish(scene, start, { ...text('published'), dedup })
+    const fresh = idIn(copies, second)
+    assert.deepEqual(copies, [
       { queue: first, id: there, duplicate: true },
       { queue: second, id: fresh, duplicate: false },
     ])
@@ -330,9 +329,9 @@ const copies = group('routing', {
     const queues = await boundQueues(scene, 2, start)
     await publish(scene, start, { uniqueTarget: 't' })
     await scene.pop(1, queues[0])
-    const deliveries = await publish(scene, start, { uniqueTarget: 't' })
+    const copies = await publish(scene, start, { uniqueTarget: 't' })
     assert.deepEqual(
-      deliveries.map(({ duplicate }) => duplicate),
+      copies.map(({ duplicate }) => duplicate),
       [false, true],
     )
   },
@@ -358,7 +357,7 @@ const atOnce = <T>(count: number, start: (index: number) => Promise<T>) => Promi
 function publishUntilDone(scene: Scene, routingKey: string, publishers: number) {
   let over = false
   const published = atOnce(publishers, async () => {
-    const results: Delivery[][] = []
+    const results: PublishedCopy[][] = []
     while (!over) {
       results.push(await publish(scene, routingKey))
       await turn()
@@ -412,10 +411,10 @@ const races = group('routing', {
     const start = newStart()
     const queues = await boundQueues(scene, 3, `${start}.#`)
     const published = await atOnce(10, async (publisher) => {
-      const deliveries: Delivery[] = []
+      const copies: PublishedCopy[] = []
       for (let round = 0; round < 5; round++)
-        deliveries.push(...(await publish(scene, `${start}.${publisher}`, text(`${publisher}/${round}`))))
-      return deliveries
+        copies.push(...(await publish(scene, `${start}.${publisher}`, text(`${publisher}/${round}`))))
+      return copies
     })
     for (const queue of queues) {
       const messages = await scene.peek({}, queue)
@@ -453,10 +452,10 @@ const races = group('routing', {
         assert(!queuesOf(await publish(scene, `${start}.a`, text('known'))).includes(other))
       }
     })
-    const deliveries = (await publishing.results).flat()
+    const copies = (await publishing.results).flat()
     for (const queue of queues) {
       const stored = (await scene.peek({ limit: 100_000 }, queue)).filter((one) => one.data === 'null')
-      const reported = deliveries.filter((one) => one.queue === queue)
+      const reported = copies.filter((one) => one.queue === queue)
       assert.deepEqual(idsOf(stored).sort(), idsOf(reported).sort())
     }
   },
@@ -476,7 +475,7 @@ const races = group('routing', {
       }
     })
     const published = await publishing.results
-    for (const deliveries of published) assert(queuesOf(deliveries).includes(kept))
+    for (const copies of published) assert(queuesOf(copies).includes(kept))
     assert.equal((await scene.peek({ limit: 100_000 })).length, published.length)
   },
 
@@ -506,16 +505,16 @@ const joining = group(
       const start = newStart()
       const queues = await boundQueues(scene, 3, start)
       const wakes = await Promise.all(queues.map((queue) => scene.watch(queue)))
-      const deliveries = await scene.transaction(async (transaction) => {
+      const copies = await scene.transaction(async (transaction) => {
         const made = await publish(scene, start, text('new'), transaction)
         for (const queue of queues) assert.deepEqual(await scene.peek({}, queue), [])
         for (const one of wakes) one.clear()
         return made
       })
-      assert.deepEqual(queuesOf(deliveries), queues)
+      assert.deepEqual(queuesOf(copies), queues)
       for (const [index, one] of wakes.entries())
         await one.next(async () => (await scene.peek({}, queues[index])).length === 1)
-      for (const queue of queues) assert.deepEqual(idsOf(await scene.claim({}, queue)), [idIn(deliveries, queue)])
+      for (const queue of queues) assert.deepEqual(idsOf(await scene.claim({}, queue)), [idIn(copies, queue)])
     },
 
     'a rollback leaves nothing in any queue': async (scene) => {

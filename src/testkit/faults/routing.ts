@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Delivery, Engine, RoutedMessage, Transaction } from '../../engine.ts'
+import type { Engine, PublishedCopy, RoutedMessage, Transaction } from '../../engine.ts'
 import { isTidingsError, TidingsError } from '../../errors.ts'
 import { matches } from '../../pattern.ts'
 import type { Plant } from '../memory-harness.ts'
@@ -25,10 +25,10 @@ async function publishBySending(
   messages: readonly RoutedMessage[],
   tx: Transaction | null,
   pause: () => Promise<void> = async () => {},
-): Promise<Delivery[][]> {
-  const results: Delivery[][] = []
+): Promise<PublishedCopy[][]> {
+  const results: PublishedCopy[][] = []
   for (const { routingKey, ...message } of messages) {
-    const deliveries: Delivery[] = []
+    const deliveries: PublishedCopy[] = []
     for (const queue of await routes(routingKey)) {
       await pause()
       const [sent] = await engine.send(queue, [{ ...message, meta: { ...message.meta, queue_name: queue } }], tx)
@@ -134,9 +134,9 @@ export const routingFaults = faults('routing', {
   'loses the headers of copies': publishing((message) => ({ ...message, headers: {} })),
   'leaves the name of the queue as it was given': (engine) => ({
     publish: async (messages, tx) => {
-      const results: Delivery[][] = []
+      const results: PublishedCopy[][] = []
       for (const { routingKey, ...message } of messages) {
-        const deliveries: Delivery[] = []
+        const deliveries: PublishedCopy[] = []
         for (const queue of await routesBy(engine, matches, routingKey))
           deliveries.push({ queue, ...(await engine.send(queue, [message], tx))[0]! })
         results.push(deliveries)
@@ -145,7 +145,7 @@ export const routingFaults = faults('routing', {
     },
   }),
   'keeps one copy for all queues': (engine) => {
-    const copies: Delivery[][] = []
+    const copies: PublishedCopy[][] = []
     return {
       publish: async (messages, tx) => {
         const results = await engine.publish(messages, tx)
