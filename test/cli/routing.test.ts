@@ -56,7 +56,7 @@ describe('publish', () => {
   it('sends to every bound queue', async () => {
     expect(await run(['publish', 'Orders.Events.Paid', '{"id":7}', '--target-id', 'o-7', '--json'])).toEqual(
       ok(
-        '{"routingKey":"Orders.Events.Paid","deliveries":[{"queue":"audit","id":"1","duplicate":false},' +
+        '{"routingKey":"Orders.Events.Paid","copies":[{"queue":"audit","id":"1","duplicate":false},' +
           '{"queue":"invoices","id":"1","duplicate":false}]}\n',
       ),
     )
