@@ -29,9 +29,10 @@ describe('process', () => {
       stderr: 'handling ada, bob until there is no more\n',
     })
     expect(handled(ended).toSorted()).toEqual([1, 2, 3])
+    // The queues are worked on side by side.
+    expect(ended.stdout).toContain('bob did 4\n')
     expect(ended.stdout).toContain(
-      'bob did 4\n' +
-        'QUEUE  HANDLED  FAILED ATTEMPTS  DEAD-LETTERED  LEASES LOST\n' +
+      'QUEUE  HANDLED  FAILED ATTEMPTS  DEAD-LETTERED  LEASES LOST\n' +
         'ada          3                0              0            0\n' +
         'bob          1                0              0            0\n',
     )
