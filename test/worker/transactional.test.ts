@@ -107,21 +107,20 @@ describe('a transactional handler', () => {
   })
 
   test('a lease that was lost before the commit undoes everything; the other reader counts', async () => {
-    const other = await connect()
     await queue.send(1)
-    const claims: number[] = []
     const handler = async (message: Message<number>, context: HandlerContext) => {
       await effect(message, context)
       if (context.attempt > 1) return
-      // As if this process had slept for longer than its lease.
-      await query(url, `UPDATE pgmq."q_${queue.name}" SET vt = clock_timestamp() - interval '1 s'`)
-      const claim = await other.engine.claim(queue.name, { limit: 1, leaseMs: 500, ids: null })
-      claims.push(claim.messages.length)
+      // As if this process had slept for longer than its lease and another reader had come: in one step, since this
+      // worker itself looks for messages, too.
+      await query(
+        url,
+        `UPDATE pgmq."q_${queue.name}" SET vt = clock_timestamp() + interval '500 ms', read_ct = read_ct + 1`,
+      )
     }
     queue.work(handler, { transactional: true, lease: '1h', observe: watcher.observe })
     await watcher.until('leaseLost')
     await expectEffects()
-    expect(claims).toEqual([1])
     await watcher.until('succeeded')
     await expectEffects(1)
     expect(await query(url, `SELECT attempt FROM ${table}`)).toEqual([{ attempt: 3 }])
