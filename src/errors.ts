@@ -65,7 +65,6 @@ export const errorTable = {
   QUEUE_NOT_FOUND: failure('Create the queue first, or correct its name.', 404),
   QUEUE_NAME_CONFLICT: failure('Choose another name: something else in the storage has this one.', 409),
   NO_ROUTE: failure('Bind a queue to a pattern that matches the routing key. Nothing was stored.', 404),
-  MESSAGE_NOT_FOUND: failure('It was settled, or never existed.', 404),
   DUPLICATE: failure('The first message stands; nothing was stored for this one.', 409),
   VERSION_UNKNOWN: failure('Add a handler or an upcaster for this version, then redrive.', 422),
   LEASE_LOST: failure('Another reader may have the message now: stop working on it. A longer lease avoids this.', 409),
