@@ -1,4 +1,8 @@
 import type { JsonObject } from './json.ts'
+import type { NewMessage, Transaction, Watch } from './port-types.ts'
+import type { AppendResult, TopicStore } from './topic-store.ts'
+
+export type { NewMessage, Tracked, Transaction, Watch } from './port-types.ts'
 
 /**
  * The port: what a storage must do so that everything above it works. It is the whole of what an engine has to
@@ -55,9 +59,10 @@ export interface Engine {
    * Stores a copy of each message in every queue with a pattern that matches its routing key, one copy however many
    * do; all copies of all messages or none. Within a queue they have the order of the batch. Every copy is a message
    * of its queue like one that was sent there, with dedup ids and targets of that queue, and the meta field
-   * `queue_name` names it.
+   * `queue_name` names it. Topics with a matching pattern take the message too, and with it the queues linked to them.
    * @param transaction as for `send`
-   * @returns for each message its copies, by queue in the order of bytes; none where nothing matches
+   * @returns for each message its copies, by queue in the order of bytes, then those in topics, likewise; none where
+   *   nothing matches
    */
   publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<PublishedCopy[][]>
 
@@ -112,10 +117,13 @@ export interface Engine {
    */
   watch(queue: string, wake: (dueMs: number) => void): Promise<Watch>
 
+  /** Topics and their subscriptions. Only with 'topics'. */
+  readonly topics?: TopicStore
+
   /** Opens a connection on which the storage tells of its queues. Only with 'events'. */
   openChannels?(listener: ChannelListener): Promise<Channels>
 
-  /** What time asks for in storage: removes expired dedup ids, moves due messages into their queues. */
+  /** What time asks for in storage: removes expired dedup ids, moves due messages into their queues, trims topics. */
   maintain(): Promise<void>
   /** Looks for what could hurt: versions, permissions, durability, surroundings. */
   diagnose(): Promise<Finding[]>
@@ -126,13 +134,9 @@ export interface Engine {
  * - transactions: `send`, `publish` and `settle` join a transaction, the application's own or one of `transaction`
  * - durable: what was sent survives a crash of any process
  * - events: `openChannels` is there
+ * - topics: `topics` is there
  */
-export type Feature = 'transactions' | 'durable' | 'events'
-
-/** An open transaction, cut down to what Tidings needs. Parameters are scalars, `$1` is the first. */
-export interface Transaction {
-  query(text: string, values: readonly unknown[]): Promise<{ rows: readonly Record<string, unknown>[] }>
-}
+export type Feature = 'transactions' | 'durable' | 'events' | 'topics'
 
 export interface QueueInfo {
   readonly queue: string
@@ -157,42 +161,6 @@ export interface QueueStats {
   readonly newestMs: number | null
   readonly oldestMs: number | null
   readonly createdAt: number
-}
-
-export interface NewMessage {
-  /** JSON text. */
-  readonly data: string
-  /** In the names of the wire format (snake_case). */
-  readonly meta: JsonObject
-  readonly headers: JsonObject
-  /** Becomes ready this long after it is stored… */
-  readonly delayMs: number
-  /** …or at this time, if not null. */
-  readonly notBefore: number | null
-  /** Higher is read first; 0 for most. */
-  readonly priority: number
-  /**
-   * Messages of one key are read one after the other, in the order in which they were sent: a message can be claimed
-   * when no earlier one of its key is in the queue, be it ready, delayed or leased.
-   */
-  readonly orderingKey: string | null
-  /** Refuses a second message of this id within the window, whatever became of the first. */
-  readonly dedup: { readonly id: string; readonly windowMs: number } | null
-  /** Refuses a second message for this target while the first is in this queue, be it ready, delayed or leased. */
-  readonly uniqueTarget: string | null
-  /**
-   * Keeps `data` alone as the stored body and meta beside it, for readers that know no envelope. Makes no difference
-   * where the storage has no body format that others read.
-   */
-  readonly bare: boolean
-  /** Makes the message a task of a correlation. Left out: it is none. */
-  readonly tracked?: Tracked
-}
-
-export interface Tracked {
-  readonly correlationId: string
-  /** The queue that is told when all tasks are over; that of the first task that names one counts. */
-  readonly completionQueue: string | null
 }
 
 /** The tasks of one queue. A dead one counts where it died. */
@@ -236,9 +204,15 @@ export interface RoutedMessage extends NewMessage {
   readonly routingKey: string
 }
 
-/** One copy of a published message. */
-export interface PublishedCopy extends SendResult {
+/** One copy of a published message: in a queue or in a topic. */
+export type PublishedCopy = QueueCopy | TopicCopy
+
+export interface QueueCopy extends SendResult {
   readonly queue: string
+}
+
+export interface TopicCopy extends AppendResult {
+  readonly topic: string
 }
 
 export interface Binding {
@@ -331,10 +305,6 @@ export interface SettleResult {
   readonly settled: boolean
   /** The id in the other queue, after a move. */
   readonly newId: string | null
-}
-
-export interface Watch {
-  close(): void
 }
 
 export interface ChannelListener {

@@ -63,6 +63,8 @@ export const errorTable = {
 
   // What was asked for does not fit what is there.
   QUEUE_NOT_FOUND: failure('Create the queue first, or correct its name.', 404),
+  TOPIC_NOT_FOUND: failure('Create the topic first, or correct its name.', 404),
+  SUBSCRIPTION_NOT_FOUND: failure('Subscribe first, or correct the name.', 404),
   QUEUE_NAME_CONFLICT: failure('Choose another name: something else in the storage has this one.', 409),
   NO_ROUTE: failure('Bind a queue to a pattern that matches the routing key. Nothing was stored.', 404),
   DUPLICATE: failure('The first message stands; nothing was stored for this one.', 409),

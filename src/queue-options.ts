@@ -99,9 +99,12 @@ export const sendOptionsWithTx = { ...sendOptions, ...txOption } as const
 export type SendOptions = option.OptionsInput<typeof sendOptionsWithTx>
 export const publishBatchOptions = {
   ...txOption,
-  mandatory: option.boolean('Refuses with NO_ROUTE what no queue is bound for, instead of storing it nowhere.', {
-    default: false,
-  }),
+  mandatory: option.boolean(
+    'Refuses with NO_ROUTE what no queue or topic is bound for, instead of storing it nowhere.',
+    {
+      default: false,
+    },
+  ),
 } as const
 export type PublishBatchOptions = option.OptionsInput<typeof publishBatchOptions>
 export const publishOptions = { ...sendOptions, ...publishBatchOptions } as const

@@ -27,6 +27,8 @@ const layers: readonly (readonly [string, ...string[]])[] = [
   // The port, what an engine with a schema has beside it, and the events that it may announce.
   [
     'engine',
+    'topic-store',
+    'port-types',
     'in-turn',
     'engines/migrations',
     'events/event',

@@ -35,9 +35,12 @@ export const publish = () => {
 }
 
 function describe(routingKey: string, copies: readonly PublishedCopy[]): string {
-  if (copies.length === 0) return `no queue is bound for ${routingKey}; nothing was stored`
-  const lines = copies.map(({ queue, id, duplicate }) =>
-    duplicate ? `  ${queue}: duplicate of message ${id}` : `  ${queue}: message ${id}`,
-  )
-  return [`published ${routingKey} to ${count(copies.length, 'queue')}`, ...lines].join('\n')
+  if (copies.length === 0) return `no queue or topic is bound for ${routingKey}; nothing was stored`
+  return [`published ${routingKey} to ${count(copies.length, 'place')}`, ...copies.map(describeCopy)].join('\n')
+}
+
+function describeCopy(copy: PublishedCopy): string {
+  const [place, what] =
+    'queue' in copy ? [copy.queue, `message ${copy.id}`] : [`topic ${copy.topic}`, `offset ${copy.offset}`]
+  return `  ${place}: ${copy.duplicate ? 'duplicate of ' : ''}${what}`
 }

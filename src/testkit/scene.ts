@@ -7,6 +7,8 @@ import type {
   NewMessage,
   PeekRequest,
   Place,
+  PublishedCopy,
+  QueueCopy,
   SettleResult,
   StoredMessage,
   Transaction,
@@ -283,3 +285,6 @@ export async function assertRejects(promise: Promise<unknown>, code: ErrorCode, 
   )
   assert.equal(outcome, code, what)
 }
+
+/** Of published copies those in queues. */
+export const queueCopies = (copies: readonly PublishedCopy[]): QueueCopy[] => copies.filter((copy) => 'queue' in copy)

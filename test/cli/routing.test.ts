@@ -67,15 +67,15 @@ describe('publish', () => {
 
   it('reads standard input and says where it went', async () => {
     const once = ['publish', 'Orders.New', '-', '--dedup-id', 'once']
-    expect(await run(once, { input: '[1]\n' })).toEqual(ok('published Orders.New to 1 queue\n  audit: message 2\n'))
+    expect(await run(once, { input: '[1]\n' })).toEqual(ok('published Orders.New to 1 place\n  audit: message 2\n'))
     expect(await run(once, { input: '[1]\n' })).toEqual(
-      ok('published Orders.New to 1 queue\n  audit: duplicate of message 2\n'),
+      ok('published Orders.New to 1 place\n  audit: duplicate of message 2\n'),
     )
   })
 
   it('says when nobody is bound, and fails if that must not be', async () => {
     expect(await run(['publish', 'Nobody.Here', '1'])).toEqual(
-      ok('no queue is bound for Nobody.Here; nothing was stored\n'),
+      ok('no queue or topic is bound for Nobody.Here; nothing was stored\n'),
     )
     expect(await run(['publish', 'Nobody.Here', '1', '--mandatory'])).toMatchObject({
       code: 1,

@@ -12,6 +12,7 @@ import {
   long,
   newMessage,
   only,
+  queueCopies,
   release,
   type Scene,
   text,
@@ -38,8 +39,9 @@ async function boundQueues(scene: Scene, count: number, pattern: string): Promis
   return queues.sort()
 }
 
-const queuesOf = (copies: readonly PublishedCopy[]) => copies.map(({ queue }) => queue)
-const idIn = (copies: readonly PublishedCopy[], queue: string) => only(copies.filter((one) => one.queue === queue)).id
+const queuesOf = (copies: readonly PublishedCopy[]) => queueCopies(copies).map(({ queue }) => queue)
+const idIn = (copies: readonly PublishedCopy[], queue: string) =>
+  only(queueCopies(copies).filter((one) => one.queue === queue)).id
 
 /** The start stands for a segment that is the case's own. */
 const patterns: readonly (readonly [pattern: string, matching: readonly string[], other: readonly string[]])[] = [
@@ -68,7 +70,7 @@ const routes = group('routing', {
     await scene.engine.bind(`${start}.sent`, deaf)
     const copies = await publish(scene, `${start}.paid`, text('one'))
     assert.deepEqual(queuesOf(copies), [scene.queue, other].sort())
-    for (const { queue, id, duplicate } of copies) {
+    for (const { queue, id, duplicate } of queueCopies(copies)) {
       assert.equal(duplicate, false)
       const message = only(await scene.peek({}, queue))
       assert.deepEqual([message.id, dataOf([message])], [id, ['one']])
@@ -316,7 +318,7 @@ const copies = group('routing', {
     assert.deepEqual(dataOf(await scene.peek({}, second)), ['published'])
     const again = await publish(scene, start, { dedup })
     assert.deepEqual(
-      again.map(({ id, duplicate }) => [id, duplicate]),
+      queueCopies(again).map(({ id, duplicate }) => [id, duplicate]),
       [
         [there, true],
         [fresh, true],
@@ -418,7 +420,7 @@ const races = group('routing', {
     })
     for (const queue of queues) {
       const messages = await scene.peek({}, queue)
-      const ids = published.flat().filter((one) => one.queue === queue)
+      const ids = queueCopies(published.flat()).filter((one) => one.queue === queue)
       assert.deepEqual(idsOf(messages).sort(), idsOf(ids).sort())
       assert.equal(new Set(dataOf(messages)).size, 50)
     }
@@ -452,7 +454,7 @@ const races = group('routing', {
         assert(!queuesOf(await publish(scene, `${start}.a`, text('known'))).includes(other))
       }
     })
-    const copies = (await publishing.results).flat()
+    const copies = queueCopies((await publishing.results).flat())
     for (const queue of queues) {
       const stored = (await scene.peek({ limit: 100_000 }, queue)).filter((one) => one.data === 'null')
       const reported = copies.filter((one) => one.queue === queue)

@@ -3,6 +3,7 @@ import type { Engine, PublishedCopy, RoutedMessage, Transaction } from '../../en
 import { isTidingsError, TidingsError } from '../../errors.ts'
 import { matches } from '../../pattern.ts'
 import type { Plant } from '../memory-harness.ts'
+import { queueCopies } from '../scene.ts'
 import { all, faults, inOtherOrder } from './fault.ts'
 
 /** Changes what is published. */
@@ -154,7 +155,9 @@ export const routingFaults = faults('routing', {
       },
       pop: async (name, limit) => {
         const popped = await engine.pop(name, limit)
-        const gone = copies.filter((all) => all.some(({ queue, id }) => queue === name && popped[0]?.id === id))
+        const gone = copies
+          .map(queueCopies)
+          .filter((all) => all.some(({ queue, id }) => queue === name && popped[0]?.id === id))
         for (const { queue, id } of gone.flat()) await engine.cancel(queue, [id])
         return popped
       },
