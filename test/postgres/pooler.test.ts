@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { Bus } from '../../src/bus.ts'
 import { unpackDebian } from '../support/debian.ts'
-import { freePort } from '../support/postgres.ts'
+import { freePort } from '../support/directories.ts'
 import { newName, openEngine, query, until } from './support.ts'
 
 // PgBouncer in transaction mode: every transaction may get another server connection.

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -30,7 +30,7 @@ export async function unpackDebian(packages: readonly [string, ...string[]], pro
   const folder = join(cacheFolder(), 'debian')
   const root = join(folder, packages.join('+'))
   try {
-    if (!existsSync(join(root, program))) await unpack(packages, folder, root)
+    if (!existsSync(join(root, program))) await unpacking(() => unpack(packages, folder, root))
     const libraryPath = await libraryPathOf(root)
     await mustFindLibraries(join(root, program), libraryPath)
     return { root, libraryPath }
@@ -41,12 +41,21 @@ export async function unpackDebian(packages: readonly [string, ...string[]], pro
   }
 }
 
+let last: Promise<void> = Promise.resolve()
+
+/** One after the other, since they share package lists. */
+function unpacking(work: () => Promise<void>): Promise<void> {
+  const done = last.then(work)
+  last = done.catch(() => {})
+  return done
+}
+
 async function unpack(packages: readonly string[], folder: string, root: string): Promise<void> {
   const unfinished = `${root}.new-${process.pid}`
   const downloads = join(unfinished, 'downloads')
   await mkdir(downloads, { recursive: true, mode: 0o755 })
   try {
-    const options = await aptOptions(packages, join(folder, 'apt'))
+    const options = await aptOptions(packages, folder)
     const names = [...packages, ...(await lackingLibraries(packages, options))]
     await execute('apt-get', [...options, 'download', ...names], { cwd: downloads })
     for (const file of await readdir(downloads)) await execute('dpkg-deb', ['-x', join(downloads, file), unfinished])
@@ -59,15 +68,32 @@ async function unpack(packages: readonly string[], folder: string, root: string)
   }
 }
 
-/** The system's package lists if they know the packages, else lists of our own. */
-async function aptOptions(packages: readonly string[], state: string): Promise<string[]> {
+/** The system's package lists if they know the packages, else lists of our own, at last with those of backports. */
+async function aptOptions(packages: readonly string[], folder: string): Promise<string[]> {
   const system = ['-o', 'Debug::NoLocking=1', '-o', 'APT::Sandbox::User=root']
   if (await areKnown(packages, system)) return system
+  const own = [...system, ...(await ownLists(join(folder, 'apt')))]
+  if (await areKnown(packages, own)) return own
+  await execute('apt-get', [...own, 'update'])
+  if (await areKnown(packages, own)) return own
+  const backports = [...system, ...(await ownLists(join(folder, 'apt-backports'))), ...(await withBackports(folder))]
+  if (!(await areKnown(packages, backports))) await execute('apt-get', [...backports, 'update'])
+  return backports
+}
+
+async function ownLists(state: string): Promise<string[]> {
   await mkdir(join(state, 'lists', 'partial'), { recursive: true })
   await mkdir(join(state, 'archives', 'partial'), { recursive: true })
-  const own = [...system, '-o', `Dir::State::lists=${join(state, 'lists')}`, '-o', `Dir::Cache=${state}`]
-  if (!(await areKnown(packages, own))) await execute('apt-get', [...own, 'update'])
-  return own
+  return ['-o', `Dir::State::lists=${join(state, 'lists')}`, '-o', `Dir::Cache=${state}`]
+}
+
+/** Adds Debian's backports to the sources that the system has in its list and in its folder of lists. */
+async function withBackports(folder: string): Promise<string[]> {
+  const release = /^VERSION_CODENAME=(\w+)/m.exec(await readFile('/etc/os-release', 'utf8'))?.[1]
+  const list = join(folder, 'backports.list')
+  const given = await readFile('/etc/apt/sources.list', 'utf8').catch(() => '')
+  await writeFile(list, `${given}\ndeb http://deb.debian.org/debian ${release}-backports main\n`)
+  return ['-o', `Dir::Etc::sourcelist=${list}`]
 }
 
 async function areKnown(packages: readonly string[], options: readonly string[]): Promise<boolean> {
@@ -79,10 +105,11 @@ async function areKnown(packages: readonly string[], options: readonly string[])
 
 /** Libraries that installing the packages would bring along. LLVM is only for PostgreSQL's JIT, which the tests turn off. */
 async function lackingLibraries(packages: readonly string[], options: readonly string[]): Promise<string[]> {
-  const plan = ['install', '--print-uris', '--yes', '--no-install-recommends']
+  // Not what would be downloaded: that leaves out what lies in the system's cache.
+  const plan = ['install', '--simulate', '--no-install-recommends']
   const { stdout } = await execute('apt-get', [...options, ...plan, ...packages])
-  const files = [...stdout.matchAll(/^'[^']*' (\S+?)_\S+\.deb /gm)].map((match) => match[1]!)
-  return files.filter((name) => /^lib(?!llvm)/.test(name) && !name.endsWith('-perl') && !packages.includes(name))
+  const names = [...stdout.matchAll(/^Inst (\S+) /gm)].map((match) => match[1]!)
+  return names.filter((name) => /^lib(?!llvm)/.test(name) && !name.endsWith('-perl') && !packages.includes(name))
 }
 
 async function libraryPathOf(root: string): Promise<string> {

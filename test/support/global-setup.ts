@@ -1,6 +1,7 @@
 import type {} from 'vitest'
 import type { TestProject } from 'vitest/node'
 import { startPostgres } from './postgres.ts'
+import { startRedis, startValkey } from './redis.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -8,20 +9,26 @@ declare module 'vitest' {
     postgres15: string
     /** The same for PostgreSQL 18. */
     postgres18: string
+    /** URL of a Redis that all test files share; each uses names of its own. It keeps its data on disk. */
+    redis: string
+    /** The same for Valkey. */
+    valkey: string
   }
 }
 
 /** Starts what all test files share, once per run; a server that cannot start fails the run. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const starting = [startPostgres(15), startPostgres(18)] as const
+  const starting = [startPostgres(15), startPostgres(18), startRedis(), startValkey()] as const
   const stop = async () => {
     for (const server of await Promise.allSettled(starting))
       if (server.status === 'fulfilled') await server.value.stop()
   }
   try {
-    const [fifteen, eighteen] = await Promise.all(starting)
+    const [fifteen, eighteen, redis, valkey] = await Promise.all(starting)
     project.provide('postgres15', fifteen.url)
     project.provide('postgres18', eighteen.url)
+    project.provide('redis', redis.url)
+    project.provide('valkey', valkey.url)
   } catch (error) {
     await stop()
     throw error

@@ -1,14 +1,13 @@
-import { chmodSync, existsSync, readFileSync, realpathSync, rmSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
+import { existsSync, readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
 import { localBinaries } from '../../src/local/binaries.ts'
-import { Cluster, stopServer } from '../../src/local/cluster.ts'
-import { commandLine, poll } from '../../src/local/processes.ts'
+import { Cluster } from '../../src/local/cluster.ts'
+import { poll } from '../../src/local/processes.ts'
 import { serverUser } from '../../src/local/users.ts'
 import { cacheFolder, unpackDebian } from './debian.ts'
+import { freePort, removeDirectory, serverDirectory } from './directories.ts'
 
 export type PostgresVersion = 15 | 18
 
@@ -33,9 +32,7 @@ export async function startPostgres(
   settings: Readonly<Record<string, string | number>> = {},
 ): Promise<TestPostgres> {
   const programs = await programsOf(version)
-  await removeLeftovers()
-  const directory = realpathSync(await mkdtemp(join(tmpdir(), `tidings-test-${process.pid}-pg${version}-`)))
-  chmodSync(directory, 0o755)
+  const directory = await serverDirectory(`pg${version}`)
   const runAs = serverUser()
   const cluster = new Cluster({
     ...programs,
@@ -56,7 +53,7 @@ export async function startPostgres(
       process.removeListener('exit', removeAtExit)
       await cluster.stop('immediate')
       await cluster.endOrphans()
-      rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
+      removeDirectory(directory)
     },
     async kill(signal: NodeJS.Signals = 'SIGKILL') {
       const running = await cluster.postmaster()
@@ -103,18 +100,6 @@ async function createDatabase(port: number): Promise<void> {
   }
 }
 
-/** What test runs have left behind that were killed themselves. */
-async function removeLeftovers(): Promise<void> {
-  for (const name of await readdir(tmpdir())) {
-    const runner = /^tidings-test-(\d+)-/.exec(name)?.[1]
-    if (runner === undefined || (await commandLine(Number(runner))) !== undefined) continue
-    const directory = join(tmpdir(), name)
-    // Those of another user are theirs to remove.
-    await stopServer(join(directory, 'data'), 'immediate').catch(() => {})
-    await rm(directory, { recursive: true, force: true, maxRetries: 5 }).catch(() => {})
-  }
-}
-
 /** At the end of the process there is no time to wait: the server is told to end at once and its data goes. */
 function removeNow(directory: string): void {
   try {
@@ -122,24 +107,5 @@ function removeNow(directory: string): void {
   } catch {
     // It does not run.
   }
-  rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
-}
-
-/**
- * A port of 127.0.0.1 that nothing listens on at this moment; below those that systems give to outgoing connections, so
- * that none of them takes it before the server does.
- */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000)
-    if (await canListen(port)) return port
-  }
-}
-
-function canListen(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = createServer()
-    probe.once('error', () => resolve(false))
-    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
-  })
+  removeDirectory(directory)
 }

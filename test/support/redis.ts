@@ -1,0 +1,142 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { accessSync, constants } from 'node:fs'
+import { open, readFile } from 'node:fs/promises'
+import { delimiter, join } from 'node:path'
+import { Redis } from 'ioredis'
+import { poll } from '../../src/local/processes.ts'
+import { unpackDebian } from './debian.ts'
+import { freePort, removeDirectory, serverDirectory } from './directories.ts'
+
+export type RedisProgram = 'redis-server' | 'valkey-server'
+
+/** A Redis or Valkey of a test's own, on 127.0.0.1, without a password. */
+export interface TestRedis {
+  readonly url: string
+  readonly port: number
+  /** Ends it and removes its data; twice is fine. */
+  stop(): Promise<void>
+  /** Kills it, by default as a crash would, and waits for its end. The data stay. */
+  kill(signal?: NodeJS.Signals): Promise<void>
+  /** Starts it again on the same port and data, after ending it if it runs; waits until it has loaded them. */
+  restart(): Promise<void>
+}
+
+/** Names and values as in redis.conf. */
+export type RedisSettings = Readonly<Record<string, string | number>>
+
+/** What is acknowledged is on disk, which is what an engine may promise to its users. */
+const durable: RedisSettings = { appendonly: 'yes', appendfsync: 'always', save: '' }
+
+/**
+ * Starts a server in a temporary directory; a missing one is an error, never a skip.
+ * @param settings further settings; default: `appendonly yes`, `appendfsync always`, no snapshots
+ */
+export function startRedis(settings?: RedisSettings): Promise<TestRedis> {
+  return startServer('redis-server', settings)
+}
+
+/** The same with Valkey. */
+export function startValkey(settings?: RedisSettings): Promise<TestRedis> {
+  return startServer('valkey-server', settings)
+}
+
+async function startServer(program: RedisProgram, settings: RedisSettings = {}): Promise<TestRedis> {
+  const { file, env } = await redisProgram(program)
+  const directory = await serverDirectory(program)
+  const port = await freePort()
+  const all = { port, bind: '127.0.0.1', dir: directory, 'set-proc-title': 'no', ...durable, ...settings }
+  const options = Object.entries(all).flatMap(([name, value]) => [`--${name}`, String(value)])
+  const log = join(directory, 'log')
+  let child: ChildProcess | undefined
+
+  const start = async () => {
+    const output = await open(log, 'a')
+    child = spawn(file, options, { cwd: directory, env, stdio: ['ignore', output.fd, output.fd] })
+    child.on('error', () => {})
+    await output.close()
+    await isReady(port, child).catch(async (error: unknown) => {
+      throw new Error(`${program} for the tests does not start\n${await readFile(log, 'utf8')}`, { cause: error })
+    })
+  }
+  const removeAtExit = () => {
+    child?.kill('SIGKILL')
+    removeDirectory(directory)
+  }
+  process.once('exit', removeAtExit)
+  const server = {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    async stop() {
+      process.removeListener('exit', removeAtExit)
+      await server.kill()
+      removeDirectory(directory)
+    },
+    async kill(signal: NodeJS.Signals = 'SIGKILL') {
+      if (!child || hasEnded(child)) return
+      const ended = once(child, 'exit')
+      child.kill(signal)
+      await ended
+    },
+    async restart() {
+      await server.kill('SIGTERM')
+      await start()
+    },
+  }
+  try {
+    await start()
+  } catch (error) {
+    await server.stop()
+    throw error
+  }
+  return server
+}
+
+/** A connection for a question or two; closes it afterwards. */
+export async function askRedis<T>(port: number, ask: (redis: Redis) => Promise<T>): Promise<T> {
+  const redis = new Redis(port, '127.0.0.1', { retryStrategy: null, lazyConnect: true, maxRetriesPerRequest: 0 })
+  redis.on('error', () => {})
+  try {
+    await redis.connect()
+    return await ask(redis)
+  } finally {
+    redis.disconnect()
+  }
+}
+
+const hasEnded = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null
+
+async function isReady(port: number, child: ChildProcess): Promise<void> {
+  let last: unknown
+  const pong = await poll(async () => {
+    if (hasEnded(child) || child.pid === undefined)
+      throw new Error(`it ended with ${child.signalCode ?? child.exitCode}`)
+    // Refused while it is not up, LOADING while it reads its data.
+    return askRedis(port, (redis) => redis.ping()).catch((error: unknown) => {
+      last = error
+      return undefined
+    })
+  }, 30_000)
+  if (pong === undefined) throw last
+}
+
+/** Where a program is, and the environment that it needs: from PATH, else from its Debian package. */
+export async function redisProgram(program: RedisProgram): Promise<{ file: string; env: NodeJS.ProcessEnv }> {
+  const { PATH = '' } = process.env
+  const installed = PATH.split(delimiter).find((folder) => isProgram(join(folder, program)))
+  if (installed !== undefined && process.env.TIDINGS_TEST_DOWNLOAD !== '1')
+    return { file: join(installed, program), env: { PATH } }
+  // The program itself is in the package of the tools.
+  const tools = program.replace('server', 'tools')
+  const { root, libraryPath } = await unpackDebian([program, tools], `usr/bin/${program}`)
+  return { file: join(root, 'usr/bin', program), env: { PATH, LD_LIBRARY_PATH: libraryPath } }
+}
+
+function isProgram(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
