@@ -57,6 +57,9 @@ export const errorTable = {
   TRANSACTION_REQUIRED: usage('Pass your open transaction as `{ tx }`. Nothing was stored.'),
   VERSIONS_INVALID: usage('Give every version a handler, or an upcaster that leads to a version with one.'),
   UNSUPPORTED: usage('Use an engine that supports it.', 501),
+  ROUTE_NOT_FOUND: usage('See /openapi.json for what there is.', 404),
+  METHOD_NOT_ALLOWED: usage('Use a method that the header Allow names.', 405),
+  CONTENT_TYPE: usage('Send the body as JSON, with `Content-Type: application/json` and no encoding.', 415),
   HANDLERS_INVALID: usage(
     'Put one module a queue into the folder, named like the queue, that exports handle(message, context).',
   ),
@@ -65,6 +68,7 @@ export const errorTable = {
   QUEUE_NOT_FOUND: failure('Create the queue first, or correct its name.', 404),
   TOPIC_NOT_FOUND: failure('Create the topic first, or correct its name.', 404),
   SUBSCRIPTION_NOT_FOUND: failure('Subscribe first, or correct the name.', 404),
+  MESSAGE_NOT_FOUND: failure("It was settled, its lease is another reader's, or it never was in this queue.", 404),
   QUEUE_NAME_CONFLICT: failure('Choose another name: something else in the storage has this one.', 409),
   NO_ROUTE: failure('Bind a queue to a pattern that matches the routing key. Nothing was stored.', 404),
   DUPLICATE: failure('The first message stands; nothing was stored for this one.', 409),
@@ -72,6 +76,18 @@ export const errorTable = {
   LEASE_LOST: failure('Another reader may have the message now: stop working on it. A longer lease avoids this.', 409),
   CLOSED: failure('Connect again.', 409),
   STOPPED: failure('The message is delivered again. Allow more time with `stop({ deadline })`.', 503, true),
+
+  // What a request to the server lacks.
+  REQUEST_INVALID: failure('Send a request that HTTP/1.1 allows, with a path in valid percent-encoding.', 400),
+  UNAUTHORIZED: failure('Send a valid token: `Authorization: Bearer …`. `tidings token create` makes one.', 401),
+  FORBIDDEN: failure('Use a token with this right.', 403),
+  ORIGIN_REFUSED: failure('Add the origin to `serve.origins` of the server, if its pages may use it.', 403),
+  REQUEST_TIMEOUT: failure('Send the whole request in one go.', 408, true),
+  URL_TOO_LONG: failure('Send what is long in the body.', 414),
+  HOST_UNKNOWN: failure('Add the name to `serve.hosts` of the server, if it is one of its own.', 421),
+  RATE_LIMITED: failure('Try again after the seconds that the header Retry-After names.', 429, true),
+  REQUEST_HEADERS_TOO_LARGE: failure('Send fewer or shorter headers.', 431),
+  LISTEN_FAILED: failure('Choose another address with --host or --port.', 500),
 
   // Storage and surroundings.
   CONNECTION_FAILED: failure('Check that the server runs, and the host, port, user and password.', 503, true),

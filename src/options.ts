@@ -6,17 +6,32 @@ import { type ErrorCode, nearest, show, TidingsError } from './errors.ts'
  * `Input` is what the user may write, `Output` what the code gets after parsing.
  */
 export interface Option<Input, Output> {
-  readonly kind: 'duration' | 'integer' | 'boolean' | 'text' | 'choice' | 'value'
+  readonly kind: 'duration' | 'integer' | 'boolean' | 'text' | 'choice' | 'value' | 'json' | 'list' | 'object'
   readonly doc: string
   readonly defaultValue: Output
   /** The default in words, where the value itself would not tell. */
   readonly defaultText: string
   /** The type and bounds in words, for help and reference. */
   readonly typeText: string
+  /** Bounds: of a number, of a duration in milliseconds, of a list's length. */
+  readonly min?: number
+  readonly max?: number
+  readonly choices?: readonly string[]
+  /** What a list is made of. */
+  readonly items?: Option<unknown, unknown>
+  /** What an object is made of. */
+  readonly properties?: OptionSchema
+  /** Must be given. */
+  readonly required?: boolean
+  /** What JSON a 'value' takes, as a JSON schema. */
+  readonly jsonSchema?: Readonly<Record<string, unknown>>
   parse(value: unknown, path: string): Output
   /** Carries the input type; never set. */
   readonly input?: Input
 }
+
+/** A JSON Schema (2020-12), as far as options need it. */
+export type JsonSchema = { readonly [keyword: string]: unknown }
 
 // biome-ignore lint/suspicious/noExplicitAny: the variance of a schema's members is of no interest here
 export type OptionSchema = Readonly<Record<string, Option<any, any>>>
@@ -58,6 +73,9 @@ export function duration<D extends number | null>(
     defaultValue: spec.default,
     defaultText: spec.defaultText ?? (spec.default === null ? 'none' : showDuration(spec.default)),
     typeText: `duration, ${showDuration(spec.min)} to ${showDuration(spec.max)}`,
+    jsonSchema: { oneOf: [{ type: 'number', minimum: spec.min, maximum: spec.max }, { type: 'string' }] },
+    min: spec.min,
+    max: spec.max,
     parse: (value, path) => checkRange(Math.round(toMilliseconds(value, path)), spec, path, showDuration),
   }
 }
@@ -72,6 +90,9 @@ export function integer<D extends number | null>(
     defaultValue: spec.default,
     defaultText: spec.defaultText ?? (spec.default === null ? 'none' : String(spec.default)),
     typeText: `whole number, ${spec.min} to ${spec.max}`,
+    jsonSchema: { type: 'integer', minimum: spec.min, maximum: spec.max },
+    min: spec.min,
+    max: spec.max,
     parse(value, path) {
       if (typeof value !== 'number') throw typeError(path, value, 'a whole number')
       if (!Number.isInteger(value))
@@ -90,6 +111,7 @@ export function boolean(doc: string, spec: { default: boolean }): Option<boolean
     defaultValue: spec.default,
     defaultText: String(spec.default),
     typeText: 'true or false',
+    jsonSchema: { type: 'boolean' },
     parse(value, path) {
       if (typeof value !== 'boolean') throw typeError(path, value, 'true or false')
       return value
@@ -107,6 +129,7 @@ export function text<D extends string | null>(
     defaultValue: spec.default,
     defaultText: spec.default === null ? 'none' : spec.default,
     typeText: 'text',
+    jsonSchema: { type: 'string' },
     parse(value, path) {
       if (typeof value !== 'string') throw typeError(path, value, 'a string')
       spec.check?.(value, path)
@@ -115,18 +138,20 @@ export function text<D extends string | null>(
   }
 }
 
-export function choice<const C extends readonly string[], D extends C[number]>(
+export function choice<const C extends readonly string[], D extends C[number] | null>(
   doc: string,
   choices: C,
-  spec: { default: D },
-): Option<C[number], C[number]> {
+  spec: { default: D; defaultText?: string },
+): Option<C[number], C[number] | D> {
   const list = choices.map((one) => `'${one}'`).join(' or ')
   return {
     kind: 'choice',
     doc,
     defaultValue: spec.default,
-    defaultText: spec.default,
+    defaultText: spec.defaultText ?? spec.default ?? 'none',
     typeText: list,
+    jsonSchema: { enum: choices },
+    choices,
     parse(value, path) {
       if (typeof value !== 'string' || !choices.includes(value)) throw typeError(path, value, list)
       return value
@@ -141,16 +166,74 @@ export function value<Input, Output>(
     default: Output
     defaultText: string
     typeText: string
+    jsonSchema?: Readonly<Record<string, unknown>>
     parse: (value: unknown, path: string) => Output
   },
 ): Option<Input, Output> {
   return {
     kind: 'value',
+    ...(spec.jsonSchema ? { jsonSchema: spec.jsonSchema } : {}),
     doc,
     defaultValue: spec.default,
     defaultText: spec.defaultText,
     typeText: spec.typeText,
+    jsonSchema: spec.jsonSchema ?? {},
     parse: spec.parse,
+  }
+}
+
+/** Any JSON value, null included. */
+export function json(doc: string): Option<unknown, unknown> {
+  return { kind: 'json', doc, defaultValue: null, defaultText: 'null', typeText: 'any JSON', parse: (value) => value }
+}
+
+/** The option, without which the call is refused. */
+export function required<Input, Output>(option: Option<Input, Output>): Option<Input, Exclude<Output, null>> {
+  return { ...option, required: true, defaultText: 'required' } as Option<Input, Exclude<Output, null>>
+}
+
+/** Several of a kind. */
+export function list<Input, Output, D extends readonly Output[] | null>(
+  doc: string,
+  items: Option<Input, Output>,
+  spec: Bounds & { default: D },
+): Option<readonly Input[], readonly Output[] | D> {
+  return {
+    kind: 'list',
+    doc,
+    defaultValue: spec.default,
+    defaultText: 'none',
+    typeText: `list of ${spec.min} to ${spec.max}: ${items.typeText}`,
+    min: spec.min,
+    max: spec.max,
+    items,
+    parse(value, path) {
+      if (!Array.isArray(value)) throw typeError(path, value, 'an array')
+      checkRange(value.length, spec, `the number of ${path}`, String)
+      return value.map((item, index) => items.parse(item, `${path}[${index}]`))
+    },
+  }
+}
+
+/** An object with known fields. A null stands for a field that is not there, as clients in other languages send it. */
+export function object<S extends OptionSchema>(
+  doc: string,
+  properties: S,
+): Option<OptionsInput<S>, OptionsOutput<S> | null> {
+  return {
+    kind: 'object',
+    doc,
+    defaultValue: null,
+    defaultText: 'none',
+    typeText: `object with ${Object.keys(properties).join(', ')}`,
+    properties,
+    parse(value, path) {
+      if (!isObject(value)) throw typeError(path, value, 'an object')
+      const given = Object.entries(value).filter(
+        ([name, one]) => one !== null || (Object.hasOwn(properties, name) && properties[name]?.kind === 'json'),
+      )
+      return parseFields(properties, Object.fromEntries(given), path, `${path}.`)
+    },
   }
 }
 
@@ -166,9 +249,20 @@ export function parseFunction<F>(input: unknown, path: string): F {
  * @throws TYPE, RANGE and the like, OPTION_UNKNOWN with the nearest name
  */
 export function parseOptions<S extends OptionSchema>(schema: S, input: unknown, where: string): OptionsOutput<S> {
-  if (input !== undefined && (typeof input !== 'object' || input === null || Array.isArray(input)))
-    throw typeError(`the options of ${where}`, input, 'an object')
-  const given = (input ?? {}) as Record<string, unknown>
+  if (input !== undefined && !isObject(input)) throw typeError(`the options of ${where}`, input, 'an object')
+  return parseFields(schema, input ?? {}, where, '')
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** @param prefix of the names in messages */
+function parseFields<S extends OptionSchema>(
+  schema: S,
+  given: Record<string, unknown>,
+  where: string,
+  prefix: string,
+): OptionsOutput<S> {
   for (const name of Object.keys(given)) {
     if (Object.hasOwn(schema, name)) continue
     const meant = nearest(name, Object.keys(schema))
@@ -180,7 +274,11 @@ export function parseOptions<S extends OptionSchema>(schema: S, input: unknown, 
   const output: Record<string, unknown> = {}
   for (const [name, option] of Object.entries(schema)) {
     const raw = Object.hasOwn(given, name) ? given[name] : undefined
-    output[name] = raw === undefined ? option.defaultValue : option.parse(raw, name)
+    if (raw === undefined && option.required)
+      throw new TidingsError('TYPE', `${prefix}${name} is missing; it must be ${option.typeText}`, {
+        details: { field: `${prefix}${name}` },
+      })
+    output[name] = raw === undefined ? option.defaultValue : option.parse(raw, `${prefix}${name}`)
   }
   return output as OptionsOutput<S>
 }
