@@ -37,6 +37,11 @@ export interface Engine {
   /** Removes all messages that are not archived, leased ones too. Dedup ids stay taken. @returns how many */
   purgeQueue(queue: string): Promise<number>
   stats(queue: string): Promise<QueueStats>
+  /**
+   * Removes archived messages for good, those first that were archived first.
+   * @returns how many; fewer than the limit if there is nothing more to remove
+   */
+  prune(queue: string, request: PruneRequest): Promise<number>
 
   /**
    * Stores messages in their order. A duplicate, of an earlier one in the batch too, is not stored and takes no dedup
@@ -161,6 +166,16 @@ export interface QueueStats {
   readonly newestMs: number | null
   readonly oldestMs: number | null
   readonly createdAt: number
+}
+
+/** Which archived messages are to go; each reason is enough. Null: not for this reason. */
+export interface PruneRequest {
+  /** Those that were archived longer ago than this. */
+  readonly archivedForMs: number | null
+  /** Those beyond this number. */
+  readonly keep: number | null
+  /** At most so many in one call. */
+  readonly limit: number
 }
 
 /** The tasks of one queue. A dead one counts where it died. */

@@ -11,6 +11,7 @@ import type {
   NewMessage,
   PeekRequest,
   Place,
+  PruneRequest,
   PublishedCopy,
   QueueInfo,
   QueueStats,
@@ -150,6 +151,17 @@ export class MemoryEngine implements Engine {
       oldestMs: greatest(ages),
       createdAt: queue.createdAt,
     }
+  }
+
+  async prune(name: string, { archivedForMs, keep, limit }: PruneRequest): Promise<number> {
+    const { archive } = this.#find(name)
+    const since = this.#clock.now() - (archivedForMs ?? Number.POSITIVE_INFINITY)
+    const surplus = archive.size - (keep ?? archive.size)
+    // The archive fills in the order of settling.
+    const old = [...archive.values()].filter(({ archivedAt }, index) => index < surplus || archivedAt! < since)
+    const removed = old.slice(0, limit)
+    for (const { id } of removed) archive.delete(id)
+    return removed.length
   }
 
   async send(name: string, messages: readonly NewMessage[], transaction: Transaction | null): Promise<SendResult[]> {

@@ -11,6 +11,7 @@ import type {
   Lease,
   NewMessage,
   PeekRequest,
+  PruneRequest,
   PublishedCopy,
   QueueInfo,
   QueueStats,
@@ -111,6 +112,11 @@ export class PostgresEngine implements Engine {
       oldestMs: oldest_ms ?? null,
       createdAt: created_at!,
     }
+  }
+
+  async prune(queue: string, { archivedForMs, keep, limit }: PruneRequest): Promise<number> {
+    const [row] = await this.#write(statements.prune, [queue, archivedForMs, keep, limit])
+    return Number(row?.pruned)
   }
 
   async send(queue: string, messages: readonly NewMessage[], transaction: Transaction | null): Promise<SendResult[]> {

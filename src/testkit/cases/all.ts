@@ -13,6 +13,7 @@ import { moving } from './moving.ts'
 import { ordering } from './ordering.ts'
 import { peeking } from './peeking.ts'
 import { priorities } from './priorities.ts'
+import { pruning } from './pruning.ts'
 import { queues } from './queues.ts'
 import { receipts } from './receipts.ts'
 import { releasing } from './releasing.ts'
@@ -37,6 +38,7 @@ export const allCases: readonly ConformanceCase[] = [
   releasing,
   moving,
   archiving,
+  pruning,
   peeking,
   cancelling,
   priorities,

@@ -131,6 +131,7 @@ function queueCalls(engine: Engine, queue: string, { id, receipt }: Pick<Leased,
   return {
     purgeQueue: () => engine.purgeQueue(queue),
     stats: () => engine.stats(queue),
+    prune: () => engine.prune(queue, { archivedForMs: long, keep: 1, limit: 1 }),
     send: () => engine.send(queue, [newMessage({})], null),
     claim: () => engine.claim(queue, { limit: 1, leaseMs: long, ids: null }),
     'claim by ids': () => engine.claim(queue, { limit: 1, leaseMs: long, ids: [id] }),

@@ -13,6 +13,7 @@ import { movingFaults } from './moving.ts'
 import { orderingFaults } from './ordering.ts'
 import { peekingFaults } from './peeking.ts'
 import { priorityFaults } from './priorities.ts'
+import { pruningFaults } from './pruning.ts'
 import { queueFaults } from './queues.ts'
 import { receiptFaults } from './receipts.ts'
 import { releasingFaults } from './releasing.ts'
@@ -36,6 +37,7 @@ export const allFaults: readonly Fault[] = [
   releasingFaults,
   movingFaults,
   archivingFaults,
+  pruningFaults,
   peekingFaults,
   cancellingFaults,
   priorityFaults,

@@ -18,6 +18,10 @@ FROM pgmq.meta ORDER BY 1;
 -- $1 queue → purged
 SELECT tidings.purge_queue($1::text)::float8 AS purged;
 
+-- name: prune
+-- $1 queue, $2 archived longer ago than this, in ms, $3 how many to keep, $4 how many to remove at most → pruned
+SELECT tidings.prune($1::text, $2::bigint, $3::bigint, $4::integer)::float8 AS pruned;
+
 -- name: stats
 -- $1 queue → ready, delayed, leased, archived, total_sent, oldest_ready_ms, newest_ms, oldest_ms, created_at
 SELECT ready::float8, delayed::float8, leased::float8, archived::float8, total_sent::float8,
