@@ -2,6 +2,7 @@ import type {} from 'vitest'
 import type { TestProject } from 'vitest/node'
 import { startPostgres } from './postgres.ts'
 import { startRedis, startValkey } from './redis.ts'
+import { joinCluster } from './redis-cluster.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -13,22 +14,28 @@ declare module 'vitest' {
     redis: string
     /** The same for Valkey. */
     valkey: string
+    /**
+     * URL of a Redis Cluster that all test files share: `redis+cluster://127.0.0.1:1,127.0.0.1:2,127.0.0.1:3`. It takes
+     * two seconds to be ready, which only those wait for who use it: `await readyCluster(inject('redisCluster'))`.
+     */
+    redisCluster: string
   }
 }
 
 /** Starts what all test files share, once per run; a server that cannot start fails the run. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const starting = [startPostgres(15), startPostgres(18), startRedis(), startValkey()] as const
+  const starting = [startPostgres(15), startPostgres(18), startRedis(), startValkey(), joinCluster()] as const
   const stop = async () => {
     for (const server of await Promise.allSettled(starting))
       if (server.status === 'fulfilled') await server.value.stop()
   }
   try {
-    const [fifteen, eighteen, redis, valkey] = await Promise.all(starting)
+    const [fifteen, eighteen, redis, valkey, cluster] = await Promise.all(starting)
     project.provide('postgres15', fifteen.url)
     project.provide('postgres18', eighteen.url)
     project.provide('redis', redis.url)
     project.provide('valkey', valkey.url)
+    project.provide('redisCluster', cluster.url)
   } catch (error) {
     await stop()
     throw error

@@ -7,7 +7,7 @@ import { Cluster } from '../../src/local/cluster.ts'
 import { poll } from '../../src/local/processes.ts'
 import { serverUser } from '../../src/local/users.ts'
 import { cacheFolder, unpackDebian } from './debian.ts'
-import { freePort, removeDirectory, serverDirectory } from './directories.ts'
+import { atExit, freePort, removeDirectory, serverDirectory } from './directories.ts'
 
 export type PostgresVersion = 15 | 18
 
@@ -44,13 +44,12 @@ export async function startPostgres(
     superuser: 'tidings',
     settings: { fsync: 'on', shared_buffers: '64MB', max_connections: 200, jit: 'off', ...settings },
   })
-  const removeAtExit = () => removeNow(directory)
-  process.once('exit', removeAtExit)
+  const forget = atExit(() => removeNow(directory))
   const server = {
     url: `postgres://tidings@127.0.0.1:${cluster.options.port}/tidings`,
     version,
     async stop() {
-      process.removeListener('exit', removeAtExit)
+      forget()
       await cluster.stop('immediate')
       await cluster.endOrphans()
       removeDirectory(directory)

@@ -6,7 +6,7 @@ import { delimiter, join } from 'node:path'
 import { Redis } from 'ioredis'
 import { poll } from '../../src/local/processes.ts'
 import { unpackDebian } from './debian.ts'
-import { freePort, removeDirectory, serverDirectory } from './directories.ts'
+import { atExit, freePort, removeDirectory, serverDirectory } from './directories.ts'
 
 export type RedisProgram = 'redis-server' | 'valkey-server'
 
@@ -59,16 +59,15 @@ async function startServer(program: RedisProgram, settings: RedisSettings = {}):
       throw new Error(`${program} for the tests does not start\n${await readFile(log, 'utf8')}`, { cause: error })
     })
   }
-  const removeAtExit = () => {
+  const forget = atExit(() => {
     child?.kill('SIGKILL')
     removeDirectory(directory)
-  }
-  process.once('exit', removeAtExit)
+  })
   const server = {
     url: `redis://127.0.0.1:${port}`,
     port,
     async stop() {
-      process.removeListener('exit', removeAtExit)
+      forget()
       await server.kill()
       removeDirectory(directory)
     },
