@@ -9,11 +9,14 @@ import type {
   Place,
   PublishedCopy,
   QueueCopy,
+  RoutedMessage,
   SettleResult,
   StoredMessage,
+  TopicCopy,
   Transaction,
 } from '../engine.ts'
 import type { ErrorCode } from '../errors.ts'
+import type { TopicStore } from '../topic-store.ts'
 import type { Harness } from './harness.ts'
 
 /** A time that does not pass while a case runs, in ms. */
@@ -44,6 +47,7 @@ export class Scene {
   readonly engine: Engine
   readonly queue: string
   readonly #names: string[] = []
+  readonly #topicNames: string[] = []
   readonly #engines: Engine[]
 
   private constructor(harness: Harness, engine: Engine) {
@@ -59,19 +63,20 @@ export class Scene {
     return scene
   }
 
-  /** Drops the queues of the case and closes its engines. */
+  /** Drops the queues and topics of the case and closes its engines. */
   async close(): Promise<void> {
-    for (const name of this.#names) await this.#drop(name)
+    for (const name of this.#topicNames) await this.#cleanUp((engine) => topicsOf(engine).dropTopic(name))
+    for (const name of this.#names) await this.#cleanUp((engine) => engine.dropQueue(name))
     for (const engine of this.#engines) await engine.close()
   }
 
-  async #drop(name: string): Promise<void> {
+  async #cleanUp(drop: (engine: Engine) => Promise<unknown>): Promise<void> {
     try {
-      await this.engine.dropQueue(name)
+      await drop(this.engine)
     } catch {
       // The case has closed its engine.
       const janitor = await this.harness.createEngine()
-      await janitor.dropQueue(name)
+      await drop(janitor)
       await janitor.close()
     }
   }
@@ -80,6 +85,13 @@ export class Scene {
   newName(prefix = 'case_', suffix = ''): string {
     const name = `${prefix}${randomBytes(6).toString('hex')}${suffix}`
     this.#names.push(name)
+    return name
+  }
+
+  /** The name of a topic that does not exist. A topic or a queue of it is dropped after the case. */
+  newTopicName(prefix = 'case_', suffix = ''): string {
+    const name = this.newName(prefix, suffix)
+    this.#topicNames.push(name)
     return name
   }
 
@@ -230,7 +242,19 @@ export class Wakes {
   }
 }
 
+export function topicsOf(engine: Engine): TopicStore {
+  assert(engine.topics, "an engine with 'topics' has them")
+  return engine.topics
+}
+
 export const newMessage = (message: Partial<NewMessage>): NewMessage => ({ ...plain, ...message })
+
+/** Bindings are those of the whole storage, so every case has routing keys of its own: all start with this. */
+export const newStart = () => `case-${randomBytes(6).toString('hex')}`
+export const routed = (routingKey: string, message: Partial<NewMessage> = {}): RoutedMessage => ({
+  ...newMessage(message),
+  routingKey,
+})
 
 export const remove: Ending = { kind: 'delete' }
 export const archive = (meta = {}): Ending => ({ kind: 'archive', meta })
@@ -254,10 +278,15 @@ export const settlement = (message: Leased, ending: Ending) => ({ ...leaseOf(mes
 
 export const idsOf = (messages: readonly { readonly id: string }[]) => messages.map((message) => message.id)
 /** What the messages carry, read from JSON. */
-export const dataOf = (messages: readonly StoredMessage[]) =>
+export const dataOf = (messages: readonly { readonly data: string }[]) =>
   messages.map((message): unknown => JSON.parse(message.data))
 /** A message that carries this text, for cases that tell messages apart by it. */
 export const text = (label: string) => ({ data: JSON.stringify(label) })
+
+export const times = <T>(count: number, make: (index: number) => T): T[] =>
+  Array.from({ length: count }, (_, index) => make(index))
+export const atOnce = <T>(count: number, start: (index: number) => Promise<T>): Promise<T[]> =>
+  Promise.all(times(count, start))
 
 export function only<T>(items: readonly T[]): T {
   assert.equal(items.length, 1, 'exactly one')
@@ -288,3 +317,5 @@ export async function assertRejects(promise: Promise<unknown>, code: ErrorCode, 
 
 /** Of published copies those in queues. */
 export const queueCopies = (copies: readonly PublishedCopy[]): QueueCopy[] => copies.filter((copy) => 'queue' in copy)
+/** Of published copies those in topics. */
+export const topicCopies = (copies: readonly PublishedCopy[]): TopicCopy[] => copies.filter((copy) => 'topic' in copy)

@@ -21,7 +21,17 @@ import { routing } from './routing.ts'
 import { sending } from './sending.ts'
 import { settling } from './settling.ts'
 import { statistics } from './statistics.ts'
+import { subscriptions } from './subscriptions.ts'
 import { targets } from './targets.ts'
+import { topicConsumers } from './topic-consumers.ts'
+import { topicDurability } from './topic-durability.ts'
+import { topicLifecycle } from './topic-lifecycle.ts'
+import { topicLinks } from './topic-links.ts'
+import { topicRetention } from './topic-retention.ts'
+import { topicRouting } from './topic-routing.ts'
+import { topicTransactions } from './topic-transactions.ts'
+import { topicWatching } from './topic-watching.ts'
+import { topics } from './topics.ts'
 import { transactions } from './transactions.ts'
 import { upkeep } from './upkeep.ts'
 import { watching } from './watching.ts'
@@ -50,7 +60,17 @@ export const allCases: readonly ConformanceCase[] = [
   statistics,
   watching,
   transactions,
+  topics,
+  topicLinks,
+  topicRouting,
+  subscriptions,
+  topicConsumers,
+  topicRetention,
+  topicWatching,
+  topicTransactions,
+  topicLifecycle,
   durability,
+  topicDurability,
   upkeep,
   lifecycle,
   concurrency,

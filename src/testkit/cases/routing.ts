@@ -1,33 +1,34 @@
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { PublishedCopy, Transaction } from '../../engine.ts'
+import type { NewMessage, PublishedCopy, Transaction } from '../../engine.ts'
 import { group } from '../group.ts'
 import {
   assertAtLeast,
   assertRejects,
   assertSameTime,
+  atOnce,
   dataOf,
   idsOf,
   long,
   newMessage,
+  newStart,
   only,
   queueCopies,
   release,
+  routed,
   type Scene,
   text,
+  times,
   waits,
 } from '../scene.ts'
 
-type Fields = Partial<Parameters<typeof newMessage>[0]>
-
-/** Bindings are those of the whole storage, so every case has routing keys of its own: all start with this. */
-const newStart = () => `case-${randomBytes(6).toString('hex')}`
-
-const routed = (routingKey: string, message: Fields = {}) => ({ ...newMessage(message), routingKey })
-
 /** Publishes one message. */
-async function publish(scene: Scene, routingKey: string, message: Fields = {}, transaction: Transaction | null = null) {
+async function publish(
+  scene: Scene,
+  routingKey: string,
+  message: Partial<NewMessage> = {},
+  transaction: Transaction | null = null,
+) {
   return only(await scene.engine.publish([routed(routingKey, message)], transaction))
 }
 
@@ -351,9 +352,6 @@ const copies = group('routing', {
     for (const one of wakes) assertAtLeast(await one.next((dueMs) => dueMs > 0), long - 5_000, 'dueMs')
   },
 })
-
-const times = <T>(count: number, make: (index: number) => T) => Array.from({ length: count }, (_, index) => make(index))
-const atOnce = <T>(count: number, start: (index: number) => Promise<T>) => Promise.all(times(count, start))
 
 /** Publishers that go on for as long as something else is done. */
 function publishUntilDone(scene: Scene, routingKey: string, publishers: number) {

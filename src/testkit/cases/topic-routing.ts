@@ -1,0 +1,237 @@
+import assert from 'node:assert/strict'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { NewMessage, PublishedCopy } from '../../engine.ts'
+import { group } from '../group.ts'
+import {
+  dataOf,
+  idsOf,
+  long,
+  newStart,
+  only,
+  queueCopies,
+  routed,
+  type Scene,
+  text,
+  times,
+  topicCopies,
+  topicsOf,
+} from '../scene.ts'
+import { newTopic, numbers, type StagedTopic } from '../topic-scene.ts'
+
+async function publish(scene: Scene, routingKey: string, message: Partial<NewMessage> = {}): Promise<PublishedCopy[]> {
+  return only(await scene.engine.publish([routed(routingKey, message)], null))
+}
+
+const linkPattern = (topic: StagedTopic, pattern: string) => topic.store.link(topic.name, { pattern })
+const linkQueue = (topic: StagedTopic, queue = topic.scene.queue) => topic.store.link(topic.name, { queue })
+
+/** A topic that is linked to the queue of the case. */
+async function linkedTopic(scene: Scene): Promise<StagedTopic> {
+  const topic = await newTopic(scene)
+  assert.equal(await linkQueue(topic), true)
+  return topic
+}
+
+const namesOf = (copies: readonly PublishedCopy[]) => copies.map((copy) => ('queue' in copy ? copy.queue : copy.topic))
+const once = (id: string, label: string) => ({ ...text(label), dedup: { id, windowMs: long } })
+
+const patterns = group(
+  'topic routing',
+  {
+    'what is published goes into every topic with a matching pattern': async (scene) => {
+      const start = newStart()
+      const [topic, other, deaf] = [await newTopic(scene), await newTopic(scene), await newTopic(scene)]
+      await linkPattern(topic, `${start}.paid`)
+      await linkPattern(other, `${start}.*`)
+      await linkPattern(deaf, `${start}.sent`)
+      const copies = await publish(scene, `${start}.paid`, { ...text('one'), meta: { m: 1 }, headers: { h: 2 } })
+      assert.deepEqual(
+        copies,
+        [topic.name, other.name].sort().map((name) => ({ topic: name, offset: 1, duplicate: false })),
+      )
+      for (const one of [topic, other]) {
+        const { data, meta, headers } = only(await one.read())
+        assert.deepEqual([data, meta, headers], ['"one"', { m: 1 }, { h: 2 }])
+      }
+      assert.deepEqual(await deaf.read(), [])
+    },
+
+    'a pattern of a topic matches whole segments': async (scene) => {
+      for (const [pattern, matching, other] of [
+        ['start.#.b', ['start.b', 'start.a.c.b'], ['start', 'start.b.a']],
+        ['*.start.*', ['a.start.b'], ['start.b', 'a.start', 'a.b.start.c']],
+        ['start', ['start'], ['starts', 'start.a', 'a.start']],
+      ] as const) {
+        const start = newStart()
+        const own = (rule: string) => rule.replaceAll('start', start)
+        const topic = await newTopic(scene)
+        await linkPattern(topic, own(pattern))
+        for (const key of [...matching, ...other]) {
+          const reached = (await publish(scene, own(key))).length > 0
+          assert.equal(reached, (matching as readonly string[]).includes(key), `${pattern} and ${key}`)
+        }
+        assert.deepEqual(await topic.offsets(), numbers(1, matching.length))
+      }
+    },
+
+    'a topic takes a message once, however many of its patterns match': async (scene) => {
+      const start = newStart()
+      const topic = await newTopic(scene)
+      for (const pattern of ['a', '*', '#', '#.a']) await linkPattern(topic, `${start}.${pattern}`)
+      assert.equal((await publish(scene, `${start}.a`)).length, 1)
+      assert.deepEqual(await topic.offsets(), [1])
+    },
+
+    'copies are told by queue, then by topic': async (scene) => {
+      const start = newStart()
+      const topicNames = ['_t', 't', '-t'].map((suffix) => scene.newTopicName('case', suffix))
+      const queueNames = ['_q', 'q', '-q'].map((suffix) => scene.newName('case', suffix))
+      const store = topicsOf(scene.engine)
+      for (const name of topicNames) {
+        await store.createTopic(name, {})
+        await store.link(name, { pattern: `${start}.#` })
+      }
+      for (const name of queueNames) {
+        await scene.engine.createQueue(name)
+        await scene.engine.bind(`${start}.#`, name)
+      }
+      await store.link(topicNames[0]!, { queue: scene.queue })
+      const copies = await publish(scene, `${start}.a`)
+      assert.deepEqual(namesOf(copies), [[...queueNames, scene.queue].sort(), [...topicNames].sort()].flat())
+      assert.deepEqual(
+        queueCopies(copies).map(({ duplicate }) => duplicate),
+        times(4, () => false),
+      )
+    },
+
+    'each message of a batch goes its own way': async (scene) => {
+      const start = newStart()
+      const [topic, other] = [await linkedTopic(scene), await newTopic(scene)]
+      await linkPattern(topic, `${start}.#`)
+      await linkPattern(other, `${start}.b`)
+      const keys = [`${start}.a`, `${start}.b`, `${newStart()}.b`, `${start}.b`]
+      const results = await scene.engine.publish(
+        keys.map((key, index) => routed(key, text(`${index}`))),
+        null,
+      )
+      const offsets = results.map((copies) =>
+        [topic, other].map(({ name }) => topicCopies(copies).find((copy) => copy.topic === name)?.offset ?? null),
+      )
+      assert.deepEqual(offsets, [
+        [1, null],
+        [2, 1],
+        [null, null],
+        [3, 2],
+      ])
+      assert.deepEqual(await topic.labels(), ['0', '1', '3'])
+      assert.deepEqual(await other.labels(), ['1', '3'])
+      const queued = await scene.peek()
+      assert.deepEqual(dataOf(queued), ['0', '1', '3'])
+      assert.deepEqual(
+        idsOf(queued),
+        results.flatMap((copies) => queueCopies(copies).map(({ id }) => id)),
+      )
+    },
+  },
+  { needs: ['topics'] },
+)
+
+const both = group(
+  'topic routing',
+  {
+    'what is published goes through a topic into its queues': async (scene) => {
+      const start = newStart()
+      const topic = await linkedTopic(scene)
+      await linkPattern(topic, start)
+      const copies = await publish(scene, start, text('one'))
+      const queued = only(await scene.peek())
+      assert.deepEqual(copies, [
+        { queue: scene.queue, id: queued.id, duplicate: false },
+        { topic: topic.name, offset: 1, duplicate: false },
+      ])
+      assert.deepEqual(dataOf([queued]), ['one'])
+      assert.deepEqual(queued.meta, { queue_name: scene.queue })
+    },
+
+    'a queue gets one copy, whichever ways lead there': async (scene) => {
+      const start = newStart()
+      const [topic, other] = [await linkedTopic(scene), await linkedTopic(scene)]
+      for (const one of [topic, other]) await linkPattern(one, `${start}.#`)
+      await scene.engine.bind(start, scene.queue)
+      const copies = await publish(scene, start)
+      assert.deepEqual(namesOf(copies), [scene.queue, ...[topic.name, other.name].sort()])
+      assert.equal((await scene.peek()).length, 1)
+    },
+
+    'a duplicate is one in each topic, and goes by no way through it': async (scene) => {
+      const start = newStart()
+      const [there, fresh] = [await linkedTopic(scene), await newTopic(scene)]
+      const [bound, behind] = [await scene.newQueue(), await scene.newQueue()]
+      await linkQueue(fresh, behind)
+      for (const topic of [there, fresh]) await linkPattern(topic, start)
+      await scene.engine.bind(start, bound)
+      await there.append(once('d', 'before'))
+      const copies = await publish(scene, start, once('d', 'published'))
+      assert.deepEqual(
+        queueCopies(copies).map(({ queue }) => queue),
+        [bound, behind].sort(),
+      )
+      assert.deepEqual(
+        topicCopies(copies),
+        [
+          { topic: there.name, offset: 1, duplicate: true },
+          { topic: fresh.name, offset: 1, duplicate: false },
+        ].sort((a, b) => (a.topic < b.topic ? -1 : 1)),
+      )
+      assert.deepEqual(dataOf(await scene.peek()), ['before'])
+      for (const queue of [bound, behind]) assert.deepEqual(dataOf(await scene.peek({}, queue)), ['published'])
+      assert.deepEqual(await there.labels(), ['before'])
+    },
+
+    'a queue that is bound gets what its topic has already': async (scene) => {
+      const start = newStart()
+      const topic = await newTopic(scene)
+      await topic.append(once('d', 'before'))
+      await linkQueue(topic)
+      await linkPattern(topic, start)
+      await scene.engine.bind(start, scene.queue)
+      await publish(scene, start, once('d', 'published'))
+      assert.deepEqual(dataOf(await scene.peek()), ['published'])
+    },
+
+    'all copies appear at once': async (scene) => {
+      const start = newStart()
+      const topic = await linkedTopic(scene)
+      await linkPattern(topic, start)
+      let publishing = true
+      const inTopic = () => topic.labels()
+      const inQueue = async () => dataOf(await scene.peek())
+      const watching = (async () => {
+        for (let round = 0; publishing; round++) {
+          // Whichever is looked at first: what is there must be in the next one too.
+          const [early, late] = round % 2 === 0 ? [inTopic, inQueue] : [inQueue, inTopic]
+          const seen = await early()
+          const then = new Set(await late())
+          assert.deepEqual(
+            seen.filter((label) => !then.has(label)),
+            [],
+          )
+          await turn()
+        }
+      })()
+      watching.catch(() => {})
+      try {
+        for (let index = 0; index < 15; index++) {
+          await publish(scene, start, text(`p${index}`))
+          await topic.append(text(`a${index}`))
+        }
+      } finally {
+        publishing = false
+        await watching
+      }
+    },
+  },
+  { needs: ['topics'] },
+)
+
+export const topicRouting = [...patterns, ...both]
