@@ -26,6 +26,15 @@ export function toJson(value: unknown, field: string, maxBytes = Number.POSITIVE
   return text
 }
 
+/** The same for a value from `fromJson`, whose BigInts are written as the integers that they were. */
+export function toJsonExactly(value: unknown, field: string, maxBytes = Number.POSITIVE_INFINITY): string {
+  const walk = { ...startWalk(field, maxBytes), exact: true }
+  const text = JSON.stringify(check(value, field, walk)).replaceAll(markedInteger, '$1')
+  const bytes = Buffer.byteLength(text)
+  if (bytes > maxBytes) throw tooLarge(field, `${bytes}`, maxBytes)
+  return text
+}
+
 /** The same as a value: a copy that shares nothing with the original. */
 export function toJsonValue(value: unknown, field: string): JsonValue {
   return copy(check(value, field, startWalk(field, maxBytesBeside))) as JsonValue
@@ -45,10 +54,12 @@ interface Walk {
   /** What is left by a count that is never too high, so that a value without end is noticed before it is written. */
   leftBytes: number
   readonly ancestors: object[]
+  /** Takes a BigInt for an integer. */
+  readonly exact: boolean
 }
 
 function startWalk(field: string, maxBytes: number): Walk {
-  return { field, maxBytes, leftBytes: maxBytes, ancestors: [] }
+  return { field, maxBytes, leftBytes: maxBytes, ancestors: [], exact: false }
 }
 
 function spend(walk: Walk, bytes: number): void {
@@ -88,6 +99,10 @@ function check(value: unknown, path: string, walk: Walk): unknown {
     case 'object':
       spend(walk, 1)
       return value === null ? null : checkObject(value, path, walk)
+    case 'bigint':
+      if (!walk.exact) throw notJson(path, value)
+      spend(walk, 1)
+      return mark + value
     default:
       throw notJson(path, value)
   }
@@ -185,6 +200,7 @@ const mayHoldLargeInteger = /\d{16}/
 
 /** What no string begins with by chance or by intent. */
 const mark = `${randomUUID()}:`
+const markedInteger = new RegExp(`"${mark}(-?\\d+)"`, 'g')
 
 function parseExactly(text: string): unknown {
   return JSON.parse(markLargeIntegers(text), (_key, value: unknown) =>

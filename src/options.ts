@@ -24,7 +24,7 @@ export interface Option<Input, Output> {
   /** Must be given. */
   readonly required?: boolean
   /** What JSON a 'value' takes, as a JSON schema. */
-  readonly jsonSchema?: Readonly<Record<string, unknown>>
+  readonly jsonSchema?: JsonSchema
   parse(value: unknown, path: string): Output
   /** Carries the input type; never set. */
   readonly input?: Input
@@ -166,13 +166,12 @@ export function value<Input, Output>(
     default: Output
     defaultText: string
     typeText: string
-    jsonSchema?: Readonly<Record<string, unknown>>
+    jsonSchema?: JsonSchema
     parse: (value: unknown, path: string) => Output
   },
 ): Option<Input, Output> {
   return {
     kind: 'value',
-    ...(spec.jsonSchema ? { jsonSchema: spec.jsonSchema } : {}),
     doc,
     defaultValue: spec.default,
     defaultText: spec.defaultText,
@@ -182,9 +181,17 @@ export function value<Input, Output>(
   }
 }
 
-/** Any JSON value, null included. */
+/** Any JSON value, null included; `undefined` if there is none. */
 export function json(doc: string): Option<unknown, unknown> {
-  return { kind: 'json', doc, defaultValue: null, defaultText: 'null', typeText: 'any JSON', parse: (value) => value }
+  return {
+    kind: 'json',
+    doc,
+    defaultValue: undefined,
+    defaultText: 'none',
+    typeText: 'any JSON',
+    jsonSchema: {},
+    parse: (value) => value,
+  }
 }
 
 /** The option, without which the call is refused. */
@@ -207,6 +214,7 @@ export function list<Input, Output, D extends readonly Output[] | null>(
     min: spec.min,
     max: spec.max,
     items,
+    jsonSchema: { type: 'array', items: items.jsonSchema ?? {}, minItems: spec.min, maxItems: spec.max },
     parse(value, path) {
       if (!Array.isArray(value)) throw typeError(path, value, 'an array')
       checkRange(value.length, spec, `the number of ${path}`, String)
@@ -227,13 +235,34 @@ export function object<S extends OptionSchema>(
     defaultText: 'none',
     typeText: `object with ${Object.keys(properties).join(', ')}`,
     properties,
+    jsonSchema: objectSchema(properties),
     parse(value, path) {
       if (!isObject(value)) throw typeError(path, value, 'an object')
-      const given = Object.entries(value).filter(
-        ([name, one]) => one !== null || (Object.hasOwn(properties, name) && properties[name]?.kind === 'json'),
-      )
-      return parseFields(properties, Object.fromEntries(given), path, `${path}.`)
+      return parseFields(properties, withoutNulls(properties, value), path, `${path}.`)
     },
+  }
+}
+
+/** The same for a whole JSON text from outside: nulls stand for what is not there. */
+export function parseJsonOptions<S extends OptionSchema>(schema: S, input: unknown, where: string): OptionsOutput<S> {
+  if (!isObject(input)) throw typeError(where, input, 'an object')
+  return parseFields(schema, withoutNulls(schema, input), where, '')
+}
+
+function withoutNulls(schema: OptionSchema, given: Record<string, unknown>): Record<string, unknown> {
+  const isGiven = ([name, one]: [string, unknown]) =>
+    one !== null || (Object.hasOwn(schema, name) && schema[name]?.kind === 'json')
+  return Object.fromEntries(Object.entries(given).filter(isGiven))
+}
+
+function objectSchema(properties: OptionSchema): JsonSchema {
+  const entries = Object.entries(properties)
+  const required = entries.filter(([, one]) => one.required).map(([name]) => name)
+  return {
+    type: 'object',
+    properties: Object.fromEntries(entries.map(([name, one]) => [name, { ...one.jsonSchema, description: one.doc }])),
+    ...(required.length > 0 ? { required } : {}),
+    additionalProperties: false,
   }
 }
 

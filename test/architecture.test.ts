@@ -30,6 +30,7 @@ const layers: readonly (readonly [string, ...string[]])[] = [
     'topic-store',
     'port-types',
     'in-turn',
+    'wire',
     'engines/migrations',
     'events/event',
     'events/channels',
@@ -48,6 +49,10 @@ const layers: readonly (readonly [string, ...string[]])[] = [
     'queue-access',
     'decoding',
     'missing-queue',
+    'missing-topic',
+    'topic-message',
+    'topic-options',
+    'topic-calls',
     'queue-options',
     'queue-calls',
     'outgoing',
@@ -60,12 +65,14 @@ const layers: readonly (readonly [string, ...string[]])[] = [
     'sentinel/',
   ],
   ['worker/'],
-  ['queue'],
+  ['subscription/'],
+  ['queue', 'topic'],
   ['bus'],
   ['router/'],
   ['connect', 'testing', 'testkit/'],
   ['handlers/'],
   ['config/'],
+  ['server/'],
   ['index', 'cli/'],
 ]
 
@@ -86,6 +93,7 @@ const reserved: Record<string, readonly string[]> = {
   'testkit/': ['testkit/'],
   testing: [],
   index: [],
+  'server/': ['cli/', 'server/'],
   'cli/': ['cli/'],
 }
 
@@ -93,6 +101,9 @@ const reserved: Record<string, readonly string[]> = {
 const packages: Record<string, readonly string[]> = {
   pg: ['engines/postgres/', 'local/'],
   commander: ['cli/'],
+  hono: ['server/'],
+  '@hono/node-server': ['server/'],
+  pino: ['cli/log'],
   '@swc/wasm-typescript': ['handlers/'],
   '@standard-schema/spec': ['schema'],
   'smol-toml': ['config/'],

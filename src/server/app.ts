@@ -1,0 +1,178 @@
+import type { HttpBindings } from '@hono/node-server'
+import { type Context, Hono, type MiddlewareHandler } from 'hono'
+import type { Bus } from '../bus.ts'
+import { systemClock } from '../clock.ts'
+import { isTidingsError, show, TidingsError } from '../errors.ts'
+import { wireError } from '../wire.ts'
+import { eventStream } from './event-stream.ts'
+import { parseBody, parseQuery } from './input.ts'
+import { LeaseBook } from './lease-book.ts'
+import { type Access, type Call, parametersOf, pathParameters, type Reply, type Route } from './route.ts'
+
+export interface AppEnv {
+  Bindings: HttpBindings
+  Variables: {
+    /** The route that answers; set once it was found. */
+    route: Route | undefined
+    /** Whose token it is, for the log; set once it is known. */
+    caller: string | undefined
+  }
+}
+export type AppContext = Context<AppEnv>
+
+/** What the server puts around the routes. */
+export interface AppHooks {
+  /** Comes before everything, in this order. What it throws is answered like an error of a route. */
+  readonly before?: readonly MiddlewareHandler<AppEnv>[]
+  /**
+   * Says what the caller may do, before anything of the request is read or checked. Names are those in the path,
+   * unchecked.
+   * @throws to refuse
+   */
+  readonly admit?: (
+    context: AppContext,
+    route: Route,
+    names: { readonly queue?: string; readonly topic?: string },
+  ) => Access | Promise<Access>
+  /** Reads the body. @throws if it is too large */
+  readonly readBody?: (context: AppContext) => Promise<Uint8Array>
+  /** Told of errors that are not about the input. */
+  readonly failed?: (error: unknown, context: AppContext) => void
+  /** Aborted when the server stops: ends what waits and what streams. */
+  readonly stopping?: AbortSignal
+}
+
+const everything: Access = { name: null, has: () => true, allows: () => true, publishes: () => true }
+
+/** The routes as a Hono app. */
+export function createApp(bus: Bus, routes: readonly Route[], hooks: AppHooks = {}): Hono<AppEnv> {
+  const app = new Hono<AppEnv>()
+  const leases = new LeaseBook(systemClock)
+  for (const middleware of hooks.before ?? []) app.use(middleware)
+  for (const route of routes)
+    app.on(route.method, toHonoPath(route.path), (context) => answer(context, route, { bus, leases, hooks }))
+  for (const [path, methods] of methodsByPath(routes))
+    app.all(path, (context) => {
+      context.header('Allow', methods.join(', '))
+      throw new TidingsError('METHOD_NOT_ALLOWED', `${context.req.method} is not for ${show(context.req.path)}`, {
+        details: { allowed: methods },
+      })
+    })
+  app.notFound((context) => {
+    const error = new TidingsError('ROUTE_NOT_FOUND', `there is no ${show(context.req.path)}`)
+    return context.json(wireError(error), 404)
+  })
+  app.onError((error, context) => refuse(error, context, hooks))
+  return app
+}
+
+const toHonoPath = (path: string) => path.replaceAll(/\{(\w+)\}/g, ':$1')
+
+function methodsByPath(routes: readonly Route[]): Map<string, string[]> {
+  const methods = new Map<string, string[]>()
+  for (const { method, path } of routes) {
+    const known = methods.get(toHonoPath(path)) ?? []
+    methods.set(toHonoPath(path), [...known, ...(method === 'GET' ? ['GET', 'HEAD'] : [method])])
+  }
+  return methods
+}
+
+interface Surroundings {
+  readonly bus: Bus
+  readonly leases: LeaseBook
+  readonly hooks: AppHooks
+}
+
+async function answer(context: AppContext, route: Route, { bus, leases, hooks }: Surroundings): Promise<Response> {
+  context.set('route', route)
+  const raw = context.req.param() as Record<string, string>
+  const access = (await hooks.admit?.(context, route, raw)) ?? everything
+  const params = Object.fromEntries(
+    parametersOf(route.path).map((name) => [name, pathParameters[name].parse(raw[name], name)]),
+  )
+  const query = parseQuery(route.query, new URL(context.req.url).searchParams)
+  const body = route.body === null ? {} : await readBody(context, route.body, hooks)
+  const presence = watchClient(context, hooks.stopping)
+  const exact = context.req.header('Tidings-Data') === 'text'
+  const call = { bus, access, leases, params, query, body, exact, signal: presence.signal } as Call
+  try {
+    return respond(context, await route.handle(call), presence, hooks)
+  } catch (error) {
+    presence.end()
+    throw error
+  }
+}
+
+async function readBody(context: AppContext, schema: NonNullable<Route['body']>, hooks: AppHooks) {
+  const bytes = await (hooks.readBody?.(context) ?? context.req.bytes())
+  return parseBody(schema, bytes, {
+    contentType: context.req.header('Content-Type'),
+    contentEncoding: context.req.header('Content-Encoding'),
+  })
+}
+
+function respond(context: AppContext, reply: Reply, presence: Presence, hooks: AppHooks): Response {
+  if ('run' in reply) {
+    const asEvent = (error: unknown) => wireError(toTidingsError(error, context, hooks))
+    const body = eventStream((events) => reply.run(events).finally(presence.end), asEvent)
+    return context.body(body, 200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
+  }
+  if ('text' in reply) {
+    presence.end()
+    return context.body(reply.text, reply.status as 200, { ...reply.headers, 'Content-Type': reply.type })
+  }
+  if (reply.undelivered) presence.onLoss(reply.undelivered)
+  else presence.end()
+  const { status, body } = reply as { status: 200; body?: unknown }
+  if (body === undefined) return context.body(null, status)
+  const text = typeof body === 'string' ? body : JSON.stringify(body)
+  return context.body(text, status, { 'Content-Type': 'application/json' })
+}
+
+/** Whether the client is still there. */
+interface Presence {
+  readonly signal: AbortSignal
+  /** Calls back once if the client goes before it has the whole answer. */
+  onLoss(callback: () => Promise<void>): void
+  /** Nobody asks any more. */
+  end(): void
+}
+
+function watchClient(context: AppContext, stopping: AbortSignal | undefined): Presence {
+  const gone = new AbortController()
+  const outgoing = context.env?.outgoing
+  const abort = () => gone.abort()
+  outgoing?.once('close', abort)
+  stopping?.addEventListener('abort', abort, { once: true })
+  if (outgoing?.destroyed || stopping?.aborted) abort()
+  const end = () => {
+    outgoing?.removeListener('close', abort)
+    stopping?.removeEventListener('abort', abort)
+  }
+  return {
+    signal: gone.signal,
+    onLoss(callback) {
+      end()
+      if (outgoing === undefined) return
+      const judge = () => {
+        // Its leases run out in any case.
+        if (!outgoing.writableFinished) void callback().catch(() => {})
+      }
+      if (outgoing.destroyed) judge()
+      else outgoing.once('close', judge)
+    },
+    end,
+  }
+}
+
+function refuse(error: unknown, context: AppContext, hooks: AppHooks): Response {
+  const known = toTidingsError(error, context, hooks)
+  return context.json(wireError(known), known.httpStatus as 500)
+}
+
+/** What nobody foresaw may hold anything in its message, so it is kept from the client. */
+function toTidingsError(error: unknown, context: AppContext, hooks: AppHooks): TidingsError {
+  const known = isTidingsError(error) ? error : new TidingsError('STORAGE_FAILED', 'an unexpected error; see the log')
+  if (known.httpStatus >= 500) hooks.failed?.(error, context)
+  return known
+}
