@@ -33,6 +33,10 @@ export interface MessageMeta {
   /** In a dead-letter queue: where the message comes from, its id there, how often it was tried, and when it ended. */
   readonly originQueue?: string
   readonly originId?: string
+  /** The same where the message comes from a subscription of a topic. */
+  readonly originTopic?: string
+  readonly originSubscription?: string
+  readonly originOffset?: number
   readonly attempts?: number
   readonly deadLetteredAt?: string
   /** In a replayed copy: the queue whose archive it is from, and its id there. */
@@ -57,6 +61,9 @@ const wireNames = {
   stackTrace: 'stack_trace',
   originQueue: 'origin_queue',
   originId: 'origin_id',
+  originTopic: 'origin_topic',
+  originSubscription: 'origin_subscription',
+  originOffset: 'origin_offset',
   attempts: 'attempts',
   deadLetteredAt: 'dead_lettered_at',
   replayedFromQueue: 'replayed_from_queue',

@@ -6,13 +6,15 @@ export async function withNearestName<T>(engine: Engine, queue: string, call: ()
   try {
     return await call()
   } catch (error) {
-    throw isTidingsError(error, 'QUEUE_NOT_FOUND') ? await naming(engine, queue, error) : error
+    if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
+    const queues = (await engine.listQueues()).map((info) => info.queue)
+    throw naming(error, queue, queues)
   }
 }
 
-async function naming(engine: Engine, queue: string, error: TidingsError): Promise<TidingsError> {
-  const names = (await engine.listQueues()).map((info) => info.queue)
-  const meant = nearest(queue, names)
+/** The same error with a hint that names the nearest of what is there. */
+export function naming(error: TidingsError, name: string, names: readonly string[]): TidingsError {
+  const meant = nearest(name, names)
   const hint = meant ? `Did you mean '${meant}'? Or create it first.` : error.hint
   return new TidingsError(error.code, error.message, { cause: error.cause, details: error.details, hint })
 }

@@ -1,4 +1,4 @@
-import { show, TidingsError } from './errors.ts'
+import { type ErrorCode, show, TidingsError } from './errors.ts'
 import { typeError } from './options.ts'
 
 /** PGMQ's limit (47 characters) taken in bytes, which is what PostgreSQL's identifiers count. */
@@ -11,9 +11,23 @@ export const maxQueueNameBytes = 47
  * @throws TYPE, QUEUE_NAME_INVALID
  */
 export function checkQueueName(name: unknown, field = 'queue name'): string {
+  return checkName(name, field, 'QUEUE_NAME_INVALID')
+}
+
+/** The same rule. @throws TYPE, TOPIC_NAME_INVALID */
+export function checkTopicName(name: unknown, field = 'topic name'): string {
+  return checkName(name, field, 'TOPIC_NAME_INVALID')
+}
+
+/** The same rule. @throws TYPE, SUBSCRIPTION_NAME_INVALID */
+export function checkSubscriptionName(name: unknown, field = 'subscription name'): string {
+  return checkName(name, field, 'SUBSCRIPTION_NAME_INVALID')
+}
+
+function checkName(name: unknown, field: string, code: ErrorCode): string {
   if (typeof name !== 'string') throw typeError(field, name, 'a string')
   const reason = whyInvalid(name)
-  if (reason) throw new TidingsError('QUEUE_NAME_INVALID', `${field} ${reason}`, { details: { field } })
+  if (reason) throw new TidingsError(code, `${field} ${reason}`, { details: { field } })
   return name
 }
 

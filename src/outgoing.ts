@@ -11,8 +11,10 @@ const maxBatch = 10_000
 
 /** What holds for the messages on their way to one queue, or to all that a routing key leads to. */
 export interface Outgoing {
-  /** Null for what is published: every copy is told its own. */
+  /** Null for what is published: every copy in a queue is told its own. */
   readonly queue: string | null
+  /** For error messages: "queue 'hires'". */
+  readonly destination: string
   readonly routingKey: string | null
   readonly schema: StandardSchemaV1 | null
   readonly maxMessageBytes: number
@@ -60,7 +62,7 @@ export function prepare(
   }
   // Judged is what reading will find. It is stored as it was given, so that reading can apply the schema to it.
   const { schema } = outgoing
-  const validated = schema ? validate(schema, fromJson(text), `data for queue '${outgoing.queue}'`) : undefined
+  const validated = schema ? validate(schema, fromJson(text), `data for ${outgoing.destination}`) : undefined
   return validated instanceof Promise ? validated.then(() => message) : message
 }
 

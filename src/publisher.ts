@@ -81,6 +81,7 @@ export class Publisher {
   #outgoing(routingKey: string): Outgoing {
     return {
       queue: null,
+      destination: 'all queues',
       routingKey,
       schema: null,
       maxMessageBytes: queueOptions.maxMessageBytes.defaultValue,

@@ -111,7 +111,7 @@ export const publishOptions = { ...sendOptions, ...publishBatchOptions } as cons
 export type PublishOptions = option.OptionsInput<typeof publishOptions>
 export type SendEntry<In> = { readonly data: In } & option.OptionsInput<typeof sendOptions>
 
-const limitOption = (defaultLimit: number, max = 1_000) =>
+export const limitOption = (defaultLimit: number, max = 1_000) =>
   option.integer('The largest number of messages to return.', {
     default: defaultLimit,
     min: 1,
@@ -119,7 +119,7 @@ const limitOption = (defaultLimit: number, max = 1_000) =>
     rangeCode: 'LIMIT_RANGE',
   })
 const waitOption = option.duration('Waits this long for the first message.', { default: 0, min: 0, max: 3_600_000 })
-const signalOption = option.value<AbortSignal, AbortSignal | null>('Ends the waiting early.', {
+export const signalOption = option.value<AbortSignal, AbortSignal | null>('Ends the waiting early.', {
   default: null,
   defaultText: 'none',
   typeText: 'AbortSignal',

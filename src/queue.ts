@@ -278,6 +278,7 @@ export class Queue<In = unknown, Out = In> {
     const { clock } = this.#surroundings
     return {
       queue: this.name,
+      destination: `queue '${this.name}'`,
       routingKey: null,
       schema,
       maxMessageBytes,

@@ -11,7 +11,7 @@ export interface Attempt<T> {
 }
 
 export interface Site {
-  readonly engine: Engine
+  readonly engine: Pick<Engine, 'watch'>
   readonly clock: Clock
   readonly queue: string
   /** The slow poll underneath, in milliseconds. */

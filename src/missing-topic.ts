@@ -1,0 +1,22 @@
+import { isTidingsError } from './errors.ts'
+import { naming } from './missing-queue.ts'
+import type { TopicStore } from './topic-store.ts'
+
+/** Makes the call; that the topic or the subscription does not exist is reported with the name that may be meant. */
+export async function withNearestTopic<T>(
+  store: TopicStore,
+  { topic, subscription }: { topic: string; subscription?: string },
+  call: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await call()
+  } catch (error) {
+    if (isTidingsError(error, 'TOPIC_NOT_FOUND')) {
+      const topics = (await store.listTopics(null)).map((one) => one.topic)
+      throw naming(error, topic, topics)
+    }
+    if (subscription === undefined || !isTidingsError(error, 'SUBSCRIPTION_NOT_FOUND')) throw error
+    const subscriptions = (await store.subscriptions(topic, null)).map((one) => one.subscription)
+    throw naming(error, subscription, subscriptions)
+  }
+}

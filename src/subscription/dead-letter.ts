@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto'
+import type { NewMessage } from '../engine.ts'
+import { isTidingsError, TidingsError } from '../errors.ts'
+import { errorMeta } from '../message-error.ts'
+import { maxQueueNameBytes } from '../name.ts'
+import type { Position, TopicMessage } from '../topic-store.ts'
+import type { SubscriptionAccess } from './access.ts'
+import type { Journal } from './events.ts'
+import type { Item } from './feed.ts'
+import { Retrying } from './retrying.ts'
+
+/** For the same letter sent again because its answer was lost. */
+const dedupWindowMs = 3_600_000
+
+/**
+ * Where messages of a subscription go that failed too often.
+ * @param given null: `<topic>_<subscription>_dlq`
+ * @returns null if the subscription stops instead
+ * @throws DEAD_LETTER_INVALID if that name would be too long
+ */
+export function deadLetterQueueOf(topic: string, subscription: string, given: string | false | null): string | null {
+  if (given !== null) return given || null
+  const queue = `${topic}_${subscription}_dlq`
+  const bytes = Buffer.byteLength(queue)
+  if (bytes <= maxQueueNameBytes) return queue
+  throw new TidingsError(
+    'DEAD_LETTER_INVALID',
+    `the dead-letter queue '${queue}' would have a name of ${bytes} bytes; at most ${maxQueueNameBytes}`,
+    { details: { field: 'deadLetter' }, hint: 'Name another queue with the option `deadLetter`, or false for none.' },
+  )
+}
+
+/** @returns null where the subscription stops instead */
+export function deadLetterBox(
+  access: SubscriptionAccess<unknown>,
+  queue: string | null,
+  options: { from: Position; pollInterval: number },
+  journal: Journal,
+): DeadLetterBox | null {
+  return queue === null ? null : new DeadLetterBox(access, queue, new Retrying(access, options, journal), journal)
+}
+
+/** Keeps what failed too often, and lets the subscription pass it only then. */
+export class DeadLetterBox {
+  readonly #access: SubscriptionAccess<unknown>
+  readonly #queue: string
+  readonly #retrying: Retrying
+  readonly #journal: Journal
+
+  constructor(access: SubscriptionAccess<unknown>, queue: string, retrying: Retrying, journal: Journal) {
+    this.#access = access
+    this.#queue = queue
+    this.#retrying = retrying
+    this.#journal = journal
+  }
+
+  /** @param stop ends trying to store it; then the subscription does not pass it */
+  async put({ stored, acker, tenure }: Item, error: unknown, attempts: number, stop: AbortSignal): Promise<void> {
+    const letter = this.#letterOf(stored, error, attempts)
+    const id = await this.#retrying.run(AbortSignal.any([stop, tenure.over]), () => this.#send(letter))
+    if (id === null) return
+    acker.done(stored.offset)
+    this.#journal.tell({ type: 'deadLettered', message: stored, error, queue: this.#queue, id })
+  }
+
+  async #send(letter: NewMessage): Promise<string> {
+    const { engine } = this.#access
+    try {
+      const [result] = await engine.send(this.#queue, [letter], null)
+      return result!.id
+    } catch (error) {
+      if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
+      await engine.createQueue(this.#queue)
+      return this.#send(letter)
+    }
+  }
+
+  #letterOf({ data, headers, meta, offset }: TopicMessage, error: unknown, attempts: number): NewMessage {
+    const { topic, name, clock } = this.#access
+    return {
+      data,
+      headers,
+      meta: {
+        ...meta,
+        ...errorMeta(error),
+        queue_name: this.#queue,
+        origin_topic: topic,
+        origin_subscription: name,
+        origin_offset: offset,
+        attempts,
+        dead_lettered_at: new Date(clock.now()).toISOString(),
+      },
+      delayMs: 0,
+      notBefore: null,
+      priority: 0,
+      orderingKey: null,
+      dedup: { id: randomUUID(), windowMs: dedupWindowMs },
+      uniqueTarget: null,
+      bare: false,
+    }
+  }
+}

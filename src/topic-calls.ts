@@ -1,0 +1,46 @@
+import { Batcher } from './batcher.ts'
+import type { NewMessage } from './engine.ts'
+import { maxCallBatch, weightOf } from './queue-calls.ts'
+import type { AppendResult, TopicSettings, TopicStore } from './topic-store.ts'
+
+/** The calls that one process makes for one topic, grouped so that single messages travel together. */
+export class TopicCalls {
+  readonly #store: TopicStore
+  readonly #topic: string
+  readonly #appends: Batcher<NewMessage, AppendResult>
+  #ensured = false
+  #creating: Promise<unknown> | undefined
+
+  constructor(store: TopicStore, topic: string) {
+    this.#store = store
+    this.#topic = topic
+    this.#appends = new Batcher((messages) => store.append(topic, messages, null), maxCallBatch, weightOf)
+  }
+
+  append(message: NewMessage): Promise<AppendResult> {
+    return this.#appends.add(message)
+  }
+
+  /** Creates the topic once for all that found it missing at the same time, so that they go on in their order. */
+  async createMissing(settings: TopicSettings): Promise<void> {
+    this.#creating ??= this.#store.createTopic(this.#topic, settings).finally(() => {
+      this.#creating = undefined
+    })
+    await this.#creating
+    this.#ensured = true
+  }
+
+  /** Creates the topic if it is missing; asks the storage only the first time. */
+  async ensure(settings: TopicSettings): Promise<void> {
+    if (this.#ensured) return
+    // Settings would replace those of a topic that is there.
+    const [found] = await this.#store.listTopics(this.#topic)
+    if (found === undefined) await this.createMissing(settings)
+    this.#ensured = true
+  }
+
+  /** The topic may be gone. */
+  forget(): void {
+    this.#ensured = false
+  }
+}
