@@ -2,10 +2,13 @@ import type { Engine, Feature } from '../engine.ts'
 import { MemoryEngine } from '../engines/memory/memory.ts'
 import { TidingsError } from '../errors.ts'
 import { FakeClock } from '../fake-clock.ts'
+import type { TopicStore } from '../topic-store.ts'
 import type { Harness } from './harness.ts'
+import { topicsOf } from './scene.ts'
 
-/** Members that take the place of an engine's own. */
-export type Plant = (engine: Engine, clock: FakeClock) => Partial<Engine>
+/** Members that take the place of an engine's own; those of its topics likewise. */
+export type Plant = (engine: Engine, clock: FakeClock) => Members
+export type Members = Partial<Omit<Engine, 'topics'>> & { readonly topics?: Partial<TopicStore> }
 
 const nothing: Plant = () => ({})
 
@@ -14,11 +17,11 @@ export function memoryHarness(plant: Plant = nothing): Harness {
   const clock = new FakeClock()
   return {
     name: 'the memory engine',
-    supports: [],
+    supports: ['topics'],
     async createEngine() {
       const engine = new MemoryEngine({ clock })
       await engine.open()
-      return { ...forward(engine), ...plant(engine, clock) }
+      return replaced(forward(engine), plant(engine, clock))
     },
     passTime: (_engine, milliseconds) => clock.advance(milliseconds),
   }
@@ -33,15 +36,19 @@ export function durableMemoryHarness(plant: Plant = nothing): Harness {
   const server = new MemoryEngine({ clock })
   const connect = async () => {
     const connection = connectTo(server)
-    return { ...connection, ...plant(connection, clock) }
+    return replaced(connection, plant(connection, clock))
   }
   return {
     name: 'connections to a memory engine',
-    supports: ['durable'],
+    supports: ['durable', 'topics'],
     createEngine: connect,
     secondEngine: connect,
     passTime: (_engine, milliseconds) => clock.advance(milliseconds),
   }
+}
+
+function replaced(engine: Engine, members: Members): Engine {
+  return { ...engine, ...members, topics: { ...topicsOf(engine), ...members.topics } }
 }
 
 function connectTo(server: Engine): Engine {
@@ -50,7 +57,7 @@ function connectTo(server: Engine): Engine {
     closed ? Promise.reject(new TidingsError('CLOSED', 'the connection is closed')) : call()
   return {
     ...forward(server, whileOpen),
-    supports: new Set<Feature>(['durable']),
+    supports: new Set<Feature>(['durable', 'topics']),
     close: async () => {
       closed = true
     },
@@ -88,5 +95,26 @@ function forward(engine: Engine, around: Around = (call) => call()): Engine {
     transaction: (work) => around(() => engine.transaction(work)),
     maintain: () => around(() => engine.maintain()),
     diagnose: () => around(() => engine.diagnose()),
+    topics: forwardTopics(topicsOf(engine), around),
+  }
+}
+
+function forwardTopics(store: TopicStore, around: Around): TopicStore {
+  return {
+    createTopic: (topic, settings) => around(() => store.createTopic(topic, settings)),
+    dropTopic: (topic) => around(() => store.dropTopic(topic)),
+    listTopics: (topic) => around(() => store.listTopics(topic)),
+    link: (topic, link) => around(() => store.link(topic, link)),
+    unlink: (topic, link) => around(() => store.unlink(topic, link)),
+    append: (topic, messages, transaction) => around(() => store.append(topic, messages, transaction)),
+    read: (topic, after, limit) => around(() => store.read(topic, after, limit)),
+    subscribe: (topic, subscription, from) => around(() => store.subscribe(topic, subscription, from)),
+    unsubscribe: (topic, subscription) => around(() => store.unsubscribe(topic, subscription)),
+    subscriptions: (topic, subscription) => around(() => store.subscriptions(topic, subscription)),
+    hold: (topic, subscription, consumer, leaseMs) => around(() => store.hold(topic, subscription, consumer, leaseMs)),
+    leave: (topic, subscription, receipt) => around(() => store.leave(topic, subscription, receipt)),
+    ack: (topic, subscription, offset, receipt) => around(() => store.ack(topic, subscription, offset, receipt)),
+    seek: (topic, subscription, position) => around(() => store.seek(topic, subscription, position)),
+    watchTopic: (topic, wake) => around(() => store.watchTopic(topic, wake)),
   }
 }

@@ -24,9 +24,11 @@ import type {
   Watch,
 } from '../../engine.ts'
 import { TidingsError } from '../../errors.ts'
-import type { JsonObject } from '../../json.ts'
-import { matches } from '../../pattern.ts'
+import { Bindings } from './bindings.ts'
 import { Correlations } from './correlations.ts'
+import { asRead, byId, greatest, isDeadLetter, least, mergeMeta, placeOf, textOf } from './stored.ts'
+import { MemoryTopics } from './topics.ts'
+import { Watchers } from './watchers.ts'
 
 /** Maps keep the order of insertion, and ids only grow: to walk a map is to walk it by id. */
 interface MemoryQueue {
@@ -39,9 +41,7 @@ interface MemoryQueue {
   readonly dedup: Map<string, { readonly firstId: string; readonly until: number }>
   /** The message last sent for a target; it holds the target for as long as it is live. */
   readonly targets: Map<string, string>
-  /** Patterns, with the time since when they are bound. */
-  readonly bindings: Map<string, number>
-  readonly watchers: Set<{ wake(dueMs: number): void }>
+  readonly watchers: Watchers
 }
 
 /**
@@ -51,9 +51,17 @@ interface MemoryQueue {
  */
 export class MemoryEngine implements Engine {
   readonly name: string = 'memory'
-  readonly supports: ReadonlySet<Feature> = new Set()
+  readonly supports: ReadonlySet<Feature> = new Set<Feature>(['topics'])
   readonly #clock: Clock
   readonly #queues = new Map<string, MemoryQueue>()
+  readonly #bindings = new Bindings()
+  readonly topics = new MemoryTopics({
+    now: () => this.#clock.now(),
+    checkOpen: () => this.#checkOpen(),
+    refuse,
+    checkQueue: (queue) => void this.#find(queue),
+    copyInto: (queue, message) => this.#sendCopy(queue, message),
+  })
   readonly #correlations = new Correlations((name, completion) => {
     this.#create(name)
     this.#store(this.#find(name), {
@@ -82,6 +90,7 @@ export class MemoryEngine implements Engine {
     this.#closed = true
     for (const queue of this.#queues.values()) queue.watchers.clear()
     this.#queues.clear()
+    this.topics.close()
   }
 
   async createQueue(name: string): Promise<boolean> {
@@ -99,8 +108,7 @@ export class MemoryEngine implements Engine {
       archive: new Map(),
       dedup: new Map(),
       targets: new Map(),
-      bindings: new Map(),
-      watchers: new Set(),
+      watchers: new Watchers(),
     })
     return true
   }
@@ -110,6 +118,8 @@ export class MemoryEngine implements Engine {
     const queue = this.#queues.get(name)
     if (queue === undefined) return false
     this.#queues.delete(name)
+    this.#bindings.removeAll(name)
+    this.topics.forgetQueue(name)
     this.#cancelAll(queue)
     return true
   }
@@ -171,38 +181,32 @@ export class MemoryEngine implements Engine {
   }
 
   async bind(pattern: string, name: string): Promise<boolean> {
-    const { bindings } = this.#find(name)
-    if (bindings.has(pattern)) return false
-    bindings.set(pattern, this.#clock.now())
-    return true
+    return this.#bindings.add(pattern, this.#find(name).name, this.#clock.now())
   }
 
   async unbind(pattern: string, name: string): Promise<boolean> {
-    return this.#find(name).bindings.delete(pattern)
+    return this.#bindings.remove(pattern, this.#find(name).name)
   }
 
   async bindings(name: string | null): Promise<Binding[]> {
     this.#checkOpen()
-    return (name === null ? this.#names() : [name]).flatMap((queue) => {
-      const bound = [...this.#find(queue).bindings].map(([pattern, boundAt]) => ({ pattern, queue, boundAt }))
-      return bound.sort((a, b) => (a.pattern < b.pattern ? -1 : 1))
-    })
+    const names = name === null ? this.#names() : [this.#find(name).name]
+    return names.flatMap((queue) => this.#bindings.of(queue))
   }
 
   async publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<PublishedCopy[][]> {
     this.#checkOpen()
     refuse(transaction)
-    return messages.map(({ routingKey, ...message }) =>
-      this.#boundFor(routingKey).map((queue) => {
-        const meta = { ...message.meta, queue_name: queue }
-        return { queue, ...this.#sendOne(this.#find(queue), { ...message, meta }) }
-      }),
-    )
+    return messages.map(({ routingKey, ...message }) => {
+      const inTopics = this.topics.route(routingKey, message)
+      const queues = new Set([...this.#bindings.queuesFor(routingKey), ...inTopics.queues])
+      const inQueues = [...queues].sort().map((queue) => ({ queue, ...this.#sendCopy(queue, message) }))
+      return [...inQueues, ...inTopics.copies]
+    })
   }
 
-  #boundFor(routingKey: string): string[] {
-    const leadsTo = (name: string) => [...this.#find(name).bindings.keys()].some((one) => matches(one, routingKey))
-    return this.#names().filter(leadsTo)
+  #sendCopy(queue: string, message: NewMessage): SendResult {
+    return this.#sendOne(this.#find(queue), { ...message, meta: { ...message.meta, queue_name: queue } })
   }
 
   #sendOne(queue: MemoryQueue, { dedup, uniqueTarget, tracked, ...message }: NewMessage): SendResult {
@@ -361,10 +365,7 @@ export class MemoryEngine implements Engine {
   }
 
   async watch(name: string, wake: (dueMs: number) => void): Promise<Watch> {
-    const { watchers } = this.#find(name)
-    const watcher = { wake }
-    watchers.add(watcher)
-    return { close: () => void watchers.delete(watcher) }
+    return this.#find(name).watchers.add(wake)
   }
 
   transaction(): Promise<never> {
@@ -379,6 +380,7 @@ export class MemoryEngine implements Engine {
       for (const [target, id] of targets) if (!live.has(id)) targets.delete(target)
     }
     this.#correlations.maintain(now)
+    this.topics.maintain(now)
   }
 
   async diagnose(): Promise<Finding[]> {
@@ -419,13 +421,8 @@ export class MemoryEngine implements Engine {
     if (message.orderingKey !== null) this.#wake(queue, this.#clock.now())
   }
 
-  /** Calls the watchers after the operation at hand, so that they find it done. */
   #wake(queue: MemoryQueue, visibleAt: number): void {
-    const dueMs = Math.max(0, visibleAt - this.#clock.now())
-    for (const watcher of queue.watchers)
-      queueMicrotask(() => {
-        if (queue.watchers.has(watcher)) watcher.wake(dueMs)
-      })
+    queue.watchers.wake(Math.max(0, visibleAt - this.#clock.now()))
   }
 }
 
@@ -438,40 +435,3 @@ function unsupported(): TidingsError {
     details: { feature: 'transactions' },
   })
 }
-
-/** A lease that has run out leaves the message ready, though its newest reader may still settle it. */
-function placeOf(message: StoredMessage, now: number): Place {
-  if (message.archivedAt !== null) return 'archived'
-  if (message.visibleAt <= now) return 'ready'
-  return message.receipt === null ? 'delayed' : 'leased'
-}
-
-function asRead(message: StoredMessage, now: number): StoredMessage {
-  return {
-    ...message,
-    readCount: message.readCount + 1,
-    firstReadAt: message.firstReadAt ?? now,
-    lastReadAt: now,
-  }
-}
-
-/** Entries instead of a spread and `delete`, so that a field `__proto__` stays plain data. */
-function mergeMeta(meta: JsonObject, changes: JsonObject): JsonObject {
-  const merged = Object.entries({ ...meta, ...changes })
-  return Object.fromEntries(merged.filter(([field]) => !Object.hasOwn(changes, field) || changes[field] !== null))
-}
-
-const isDeadLetter = (meta: JsonObject) => (meta.dead_lettered_at ?? null) !== null
-
-function textOf(meta: JsonObject, field: string): string | null {
-  const value = Object.hasOwn(meta, field) ? meta[field] : null
-  return value === undefined || value === null || typeof value === 'object' ? null : String(value)
-}
-
-/** The archive fills in the order of settling. */
-function byId(messages: ReadonlyMap<string, StoredMessage>): StoredMessage[] {
-  return [...messages.values()].sort((a, b) => Number(a.id) - Number(b.id))
-}
-
-const least = (numbers: number[]) => (numbers.length === 0 ? null : numbers.reduce((a, b) => Math.min(a, b)))
-const greatest = (numbers: number[]) => (numbers.length === 0 ? null : numbers.reduce((a, b) => Math.max(a, b)))
