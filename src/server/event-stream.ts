@@ -4,6 +4,7 @@ import type { EventSink } from './route.ts'
 const commentMs = 2_000
 /** How many events may wait for a client that reads slowly. */
 const maxWaiting = 16
+const lineBreak = /\r\n|\r|\n/g
 
 /**
  * A body of server-sent events. It ends when `run` does; what `run` throws is its last event.
@@ -26,7 +27,8 @@ export function eventStream(
         const isFull = () => (controller.desiredSize ?? 0) <= 0
         const sink: EventSink = {
           async send(event, data) {
-            write(`event: ${event}\ndata: ${typeof data === 'string' ? data : JSON.stringify(data)}\n\n`)
+            const text = typeof data === 'string' ? data : JSON.stringify(data)
+            write(`event: ${event}\ndata: ${text.replaceAll(lineBreak, '\ndata: ')}\n\n`)
             while (!gone && isFull())
               await new Promise<void>((resolve) => {
                 goOn = resolve

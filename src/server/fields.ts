@@ -13,16 +13,13 @@ const nullable = <O extends { readonly jsonSchema?: option.JsonSchema }>(one: O)
 const anyMembers = (doc: string) => ({ ...option.json(doc), jsonSchema: { type: 'object' } })
 const several = (doc: string, items: option.Option<unknown, unknown>) =>
   option.list(doc, items, { default: [], min: 0, max: 10_000 })
-const numericId = option.value<number | string, string | null>(
-  'The id of a message; a number where it can be one exactly.',
-  {
-    default: null,
-    defaultText: 'none',
-    typeText: 'whole number or text',
-    jsonSchema: { type: ['integer', 'string'] },
-    parse: parseId,
-  },
-)
+const numericId = option.value<number | string, string>('The id of a message; a number where it can be one exactly.', {
+  default: '',
+  defaultText: 'none',
+  typeText: 'whole number or text',
+  jsonSchema: { type: ['integer', 'string'] },
+  parse: parseId,
+})
 
 /** The makings of answers; requests are declared where they are handled. */
 export const shape = { number, flag, text, time, nullable, anyMembers, several, numericId } as const
@@ -59,9 +56,9 @@ export const errorFields = {
 } as const
 
 /** Ids as clients send them: numbers are PGMQ's. */
-export const idList = option.required(
-  option.list('Ids of messages.', numericId, { default: null, min: 1, max: 10_000, rangeCode: 'BATCH_SIZE' }),
-)
+export const idsOption = (doc: string) =>
+  option.list(doc, numericId, { default: null, min: 1, max: 10_000, rangeCode: 'BATCH_SIZE' })
+export const idList = option.required(idsOption('Ids of messages.'))
 
 function parseId(value: unknown, path: string): string {
   const id = typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : value

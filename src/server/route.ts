@@ -89,7 +89,7 @@ export type Reply =
 
 export interface EventSink {
   /**
-   * @param data text without line breaks as it is, anything else as JSON
+   * @param data JSON text as it is, anything else made JSON
    * @returns once the client takes more; false if it has gone
    */
   send(event: string, data: unknown): Promise<boolean>
