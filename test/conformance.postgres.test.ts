@@ -14,7 +14,7 @@ async function open(url: string): Promise<PostgresEngine> {
 function harness(name: string, url: string): Harness {
   return {
     name,
-    supports: ['transactions', 'durable', 'events'],
+    supports: ['transactions', 'durable', 'events', 'topics'],
     createEngine: () => open(url),
     secondEngine: () => open(url),
     // The server's clock runs like ours, but timers may be early by a millisecond.

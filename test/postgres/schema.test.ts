@@ -21,6 +21,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the schema on %s', (server
       { version: 2, name: '0002_tidings' },
       { version: 3, name: '0003_binding' },
       { version: 4, name: '0004_correlation' },
+      { version: 5, name: '0005_topic' },
     ])
     await Promise.all(engines.map((engine) => engine.close()))
   })
@@ -31,7 +32,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the schema on %s', (server
     try {
       await expect(openEngine(url)).rejects.toMatchObject({
         code: 'SCHEMA_NEWER',
-        message: 'the schema has version 99, this program knows 4',
+        message: 'the schema has version 99, this program knows 5',
       })
     } finally {
       await query(url, 'DELETE FROM tidings.migration WHERE version = 99')

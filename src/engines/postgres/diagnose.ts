@@ -108,8 +108,8 @@ function checkHorizon(rows: readonly Row[]): Finding[] {
 
 function checkTables(rows: readonly Row[]): Finding[] {
   const findings = rows.flatMap((row) => {
-    const { relation, live, dead, bytes, usable, ours } = row
-    const table = `pgmq.${String(relation)}`
+    const { live, dead, bytes, usable, ours } = row
+    const table = String(row.relation)
     const found: Finding[] = []
     if (!usable)
       found.push(
@@ -133,5 +133,7 @@ function checkTables(rows: readonly Row[]): Finding[] {
       )
     return found
   })
-  return findings.length > 0 ? findings : [ok('tables', `${rows.length} queues, none with too many dead rows`)]
+  return findings.length > 0
+    ? findings
+    : [ok('tables', `${rows.filter((row) => row.of_queue).length} queues, none with too many dead rows`)]
 }

@@ -34,6 +34,8 @@ export class Driver {
   #pool: pg.Pool | undefined
   /** For transactions that last as long as somebody's work; who asks for them says how many there are. */
   #held: pg.Pool | undefined
+  /** Whether the server gives transactions a snapshot of their own, unless they ask for another isolation. */
+  #isolates = false
   #closing: Promise<void> | undefined
   readonly #underWay = new Set<Promise<unknown>>()
 
@@ -51,7 +53,14 @@ export class Driver {
     this.#pool = this.#newPool(maxConnections)
     this.#held = this.#newPool(Number.MAX_SAFE_INTEGER)
     const client = await this.#connect()
-    client.release()
+    try {
+      const { rows } = await client.query('SHOW default_transaction_isolation')
+      this.#isolates = rows[0]?.default_transaction_isolation !== 'read committed'
+    } catch (error) {
+      throw toTidingsError(error, this.where, 'CONNECTION_FAILED')
+    } finally {
+      client.release()
+    }
   }
 
   #newPool(max: number): pg.Pool {
@@ -74,7 +83,7 @@ export class Driver {
     await Promise.all([this.#pool?.end(), this.#held?.end()])
   }
 
-  /** One statement in a transaction of its own. */
+  /** One statement in a transaction of its own, which is read committed: it sees what was committed while it waited. */
   query(text: string, values: readonly unknown[], options: QueryOptions): Promise<Row[]> {
     return this.#whileOpen(() => this.#queryPersistently(text, values, options))
   }
@@ -112,7 +121,7 @@ export class Driver {
         values: [...values],
         query_timeout: options.timeoutMs ?? longestStatementMs,
       }
-      const result = await client.query(config)
+      const result = await (this.#isolates ? queryCommitted(client, config) : client.query(config))
       return result.rows as Row[]
     } catch (error) {
       if (isConnectionError(error)) broken = error as Error
@@ -137,7 +146,7 @@ export class Driver {
     const client = await this.#connectPatiently()
     let broken: Error | undefined
     try {
-      await client.query('BEGIN')
+      await client.query('BEGIN ISOLATION LEVEL READ COMMITTED')
       const result = await work(async (text, values) => {
         // Without values the simple protocol is used, which takes several statements at once.
         const answer = await (values ? client.query(text, [...values]) : client.query(text))
@@ -251,6 +260,19 @@ export class Driver {
       const why = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : ''
       throw new TidingsError('URL_INVALID', `the PostgreSQL URL cannot be read${why}`)
     }
+  }
+}
+
+/** Three statements instead of one, but also through a pooler, where settings of a session go astray. */
+async function queryCommitted(client: pg.PoolClient, config: pg.QueryConfig): Promise<pg.QueryResult> {
+  await client.query('BEGIN ISOLATION LEVEL READ COMMITTED')
+  try {
+    const result = await client.query(config)
+    await client.query('COMMIT')
+    return result
+  } catch (error) {
+    if (!isConnectionError(error)) await client.query('ROLLBACK')
+    throw error
   }
 }
 

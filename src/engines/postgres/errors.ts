@@ -4,6 +4,8 @@ import { type ErrorCode, TidingsError } from '../../errors.ts'
 /** SQLSTATE → what it means to the user. PostgreSQL's documentation, appendix A; TD… are raised by our functions. */
 const codes: Readonly<Record<string, ErrorCode>> = {
   TD404: 'QUEUE_NOT_FOUND',
+  TD405: 'TOPIC_NOT_FOUND',
+  TD406: 'SUBSCRIPTION_NOT_FOUND',
   '42P07': 'QUEUE_NAME_CONFLICT',
   '42501': 'PERMISSION_DENIED',
   '53100': 'STORAGE_FULL',
@@ -40,11 +42,7 @@ export function toTidingsError(error: unknown, where: string, lostAs: ErrorCode)
   const why = reasonOf(error)
   const details = { sqlState: code, comesBack: comesBack.has(code), rolledBack: rolledBack.has(code) }
   const known = codes[code]
-  if (known === 'QUEUE_NOT_FOUND') {
-    // Not every library passes the detail on.
-    const queue = (error as { detail?: string }).detail ?? /queue "(.*)" does not exist/.exec(why)?.[1] ?? ''
-    return new TidingsError(known, `queue '${queue}' does not exist`, { details: { queue } })
-  }
+  if (known?.endsWith('_NOT_FOUND')) return notFound(known, why)
   if (known === 'CONNECTION_FAILED' || (lostAs === 'CONNECTION_FAILED' && known === undefined))
     return new TidingsError('CONNECTION_FAILED', `cannot connect to PostgreSQL at ${where}: ${why}`, {
       cause: error,
@@ -54,6 +52,15 @@ export function toTidingsError(error: unknown, where: string, lostAs: ErrorCode)
   if (isConnectionError(error))
     return new TidingsError(lostAs, `lost the connection to PostgreSQL at ${where}: ${why}`, { cause: error, details })
   return new TidingsError('STORAGE_FAILED', `PostgreSQL at ${where}: ${why}`, { cause: error, details })
+}
+
+/** @param why what our functions raise: names what is missing, be it one thing or a part of another */
+function notFound(code: ErrorCode, why: string): TidingsError {
+  const named = [...why.matchAll(/(queue|topic|subscription) "([^"]*)"/g)].map(
+    ([, what, name]) => [what, name] as const,
+  )
+  const text = named.map(([what, name]) => `${what} '${name}'`).join(' of ')
+  return new TidingsError(code, `${text} does not exist`, { details: Object.fromEntries(named) })
 }
 
 function reasonOf(error: unknown): string {

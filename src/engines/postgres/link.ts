@@ -58,7 +58,7 @@ export class Link {
     this.#heartbeat.unref()
   }
 
-  /** Resolves once senders know. @throws QUEUE_NOT_FOUND */
+  /** Resolves once senders know. @throws QUEUE_NOT_FOUND, TOPIC_NOT_FOUND */
   async startWaiting(queue: string): Promise<void> {
     const before = this.#waiting.get(queue)
     if (before !== undefined) await before
@@ -82,7 +82,7 @@ export class Link {
       return rows[0]
     } catch (error) {
       const typed = toTidingsError(error, 'the listening connection', 'CONNECTION_LOST')
-      if (typed.code === 'QUEUE_NOT_FOUND') {
+      if (typed.code === 'QUEUE_NOT_FOUND' || typed.code === 'TOPIC_NOT_FOUND') {
         this.#waiting.delete(queue)
         throw typed
       }
@@ -109,8 +109,9 @@ export class Link {
   async #listen(queue: string): Promise<void> {
     if (this.#listening.has(queue)) return
     this.#listening.add(queue)
-    // Names of queues have no quotes. The second channel is that of PGMQ's own insert trigger, where it is enabled.
-    await this.#query(`LISTEN "tidings.${queue}"; LISTEN "pgmq.q_${queue}.INSERT"`)
+    // Names have no quotes. The second channel is that of PGMQ's own insert trigger, where it is enabled.
+    const foreign = isTopicPlace(queue) ? '' : `; LISTEN "pgmq.q_${queue}.INSERT"`
+    await this.#query(`LISTEN "tidings.${queue}"${foreign}`)
   }
 
   /** Does not wait: a late announcement does no harm. The connection carries its statements out in order. */
@@ -151,6 +152,10 @@ export class Link {
     this.#events.lost()
   }
 }
+
+/** What a topic is called among queues, as tidings.place_of_topic. No queue can have such a name. */
+export const topicPlace = (topic: string) => `topic:${topic}`
+const isTopicPlace = (queue: string) => queue.startsWith('topic:')
 
 function queueOf(channel: string): string | undefined {
   return /^tidings\.(.+)$/.exec(channel)?.[1] ?? /^pgmq\.q_(.+)\.INSERT$/.exec(channel)?.[1]

@@ -10,7 +10,7 @@ const firstPauseMs = 100
 const longestPauseMs = 1_000
 
 /**
- * Tells the readers of this process about new messages, over one connection. When the connection is lost it is made
+ * Tells the readers of this process about new messages in queues and topics, over one connection. When the connection is lost it is made
  * anew, and then everybody is woken, since what was announced meanwhile was missed. While there is none to be had, the
  * slow poll of the readers has to do.
  */
@@ -28,7 +28,10 @@ export class Listener {
     this.#driver = driver
   }
 
-  /** @throws QUEUE_NOT_FOUND, if there is a connection to tell it by */
+  /**
+   * @param queue or the place of a topic
+   * @throws QUEUE_NOT_FOUND or TOPIC_NOT_FOUND, if there is a connection to tell it by
+   */
   async watch(queue: string, wake: Wake): Promise<Watch> {
     if (this.#closed) throw new TidingsError('CLOSED', 'the connection was closed')
     const wakes = this.#watches.get(queue) ?? new Set()

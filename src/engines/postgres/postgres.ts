@@ -23,7 +23,8 @@ import type {
   Transaction,
   Watch,
 } from '../../engine.ts'
-import { isTidingsError, show, TidingsError } from '../../errors.ts'
+import { show, TidingsError } from '../../errors.ts'
+import { Calls } from './calls.ts'
 import { PostgresChannels } from './channels.ts'
 import { Cursor } from './cursor.ts'
 import { diagnose } from './diagnose.ts'
@@ -43,21 +44,23 @@ import {
   toStoredMessage,
 } from './rows.ts'
 import { statements } from './sql.gen.ts'
+import { PostgresTopics } from './topics.ts'
 
-/** A worker's statements are small; one that hangs for this long is on a dead connection. */
-const promptMs = 5_000
-
-/** Queues on PGMQ's tables, in PostgreSQL 13 and newer. What the statements do stands in the .sql files. */
+/** Queues on PGMQ's tables, and topics beside them, in PostgreSQL 13 and newer. What the statements do stands in the .sql files. */
 export class PostgresEngine implements Engine {
   readonly name = 'postgres'
-  readonly supports: ReadonlySet<Feature> = new Set<Feature>(['transactions', 'durable', 'events'])
+  readonly supports: ReadonlySet<Feature> = new Set<Feature>(['transactions', 'durable', 'events', 'topics'])
+  readonly topics: PostgresTopics
   readonly #driver: Driver
+  readonly #calls: Calls
   readonly #listener: Listener
   readonly #cursors = new Map<string, Cursor>()
 
   constructor(target: PostgresTarget) {
     this.#driver = new Driver(target)
+    this.#calls = new Calls(this.#driver)
     this.#listener = new Listener(this.#driver)
+    this.topics = new PostgresTopics(this.#calls, this.#listener)
   }
 
   async open(): Promise<void> {
@@ -76,28 +79,28 @@ export class PostgresEngine implements Engine {
   }
 
   async createQueue(queue: string): Promise<boolean> {
-    const [row] = await this.#read(statements.createQueue, [queue])
+    const [row] = await this.#calls.read(statements.createQueue, [queue])
     return row?.created === true
   }
 
   async dropQueue(queue: string): Promise<boolean> {
     this.#cursors.delete(queue)
-    const [row] = await this.#read(statements.dropQueue, [queue])
+    const [row] = await this.#calls.read(statements.dropQueue, [queue])
     return row?.dropped === true
   }
 
   async listQueues(): Promise<QueueInfo[]> {
-    const rows = await this.#read(statements.listQueues, [])
+    const rows = await this.#calls.read(statements.listQueues, [])
     return rows.map((row) => ({ queue: row.queue as string, createdAt: row.created_at as number }))
   }
 
   async purgeQueue(queue: string): Promise<number> {
-    const [row] = await this.#write(statements.purgeQueue, [queue])
+    const [row] = await this.#calls.write(statements.purgeQueue, [queue])
     return Number(row?.purged)
   }
 
   async stats(queue: string): Promise<QueueStats> {
-    const [row] = await this.#read(statements.stats, [queue])
+    const [row] = await this.#calls.read(statements.stats, [queue])
     const { ready, delayed, leased, archived, total_sent, oldest_ready_ms, newest_ms, oldest_ms, created_at } =
       row as Record<string, number>
     return {
@@ -115,37 +118,30 @@ export class PostgresEngine implements Engine {
   }
 
   async prune(queue: string, { archivedForMs, keep, limit }: PruneRequest): Promise<number> {
-    const [row] = await this.#write(statements.prune, [queue, archivedForMs, keep, limit])
+    const [row] = await this.#calls.write(statements.prune, [queue, archivedForMs, keep, limit])
     return Number(row?.pruned)
   }
 
   async send(queue: string, messages: readonly NewMessage[], transaction: Transaction | null): Promise<SendResult[]> {
     if (messages.length === 0) return []
     const values = [queue, toBatch(messages), messages.every(isPlain)]
-    if (messages.some(isSorted)) await this.#enableSorting(queue, messages)
-    const rows = await this.#writeWithin(transaction, statements.send, values)
+    if (messages.some(isSorted)) await this.#calls.enableSorting(queue, messages)
+    const rows = await this.#calls.writeWithin(transaction, statements.send, values)
     return rows.map((row) => ({ id: String(row.id), duplicate: row.duplicate === true }))
   }
 
-  /** On a connection of its own: building an index inside the application's transaction would lock the table. */
-  async #enableSorting(queue: string, messages: readonly NewMessage[]): Promise<void> {
-    const keys = messages.some((message) => message.orderingKey !== null)
-    const priorities = messages.some((message) => message.priority !== 0)
-    await this.#read(statements.enable, [queue, keys, priorities])
-  }
-
   async bind(pattern: string, queue: string): Promise<boolean> {
-    const [row] = await this.#read(statements.bind, [pattern, queue])
+    const [row] = await this.#calls.read(statements.bind, [pattern, queue])
     return row?.bound === true
   }
 
   async unbind(pattern: string, queue: string): Promise<boolean> {
-    const [row] = await this.#read(statements.unbind, [pattern, queue])
+    const [row] = await this.#calls.read(statements.unbind, [pattern, queue])
     return row?.unbound === true
   }
 
   async bindings(queue: string | null): Promise<Binding[]> {
-    const rows = await this.#read(statements.bindings, [queue])
+    const rows = await this.#calls.read(statements.bindings, [queue])
     return rows.map((row) => ({
       pattern: row.pattern as string,
       queue: row.queue_name as string,
@@ -157,28 +153,15 @@ export class PostgresEngine implements Engine {
     if (messages.length === 0) return []
     const batch = toRoutedBatch(messages)
     const plain = messages.every(isPlain)
-    const enabled: string[] = []
-    // Every round but the last one finds a queue that was not enabled before.
-    for (;;) {
-      const rows = await this.#writeWithin(transaction, statements.publish, [batch, plain, JSON.stringify(enabled)])
-      const missing = rows.filter((row) => row.at === 0).map((row) => row.queue as string)
-      if (missing.length === 0) return toPublishedCopies(rows, messages.length)
-      for (const queue of missing) await this.#enableIfThere(queue, messages)
-      enabled.push(...missing)
-    }
-  }
-
-  async #enableIfThere(queue: string, messages: readonly NewMessage[]): Promise<void> {
-    try {
-      await this.#enableSorting(queue, messages)
-    } catch (error) {
-      if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
-    }
+    const rows = await this.#calls.whereEnabled(messages, (enabled) =>
+      this.#calls.writeWithin(transaction, statements.publish, [batch, plain, enabled, transaction === null]),
+    )
+    return toPublishedCopies(rows, messages.length)
   }
 
   async claim(queue: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
     if (ids) {
-      const rows = await this.#prompt(statements.claimIds, [queue, limit, leaseMs, toIdList(ids)])
+      const rows = await this.#calls.prompt(statements.claimIds, [queue, limit, leaseMs, toIdList(ids)])
       return { messages: rows.map((row) => toStoredMessage(row, true)).sort(inOrder), nextDueMs: null }
     }
     return this.#claimNext(queue, limit, leaseMs)
@@ -189,7 +172,7 @@ export class PostgresEngine implements Engine {
     // One statement, so that it is one step; from the mark only where a sweep would cost too much.
     const sweep = cursor.maySweep(performance.now())
     const { messages } = await this.#takeOnce(cursor, limit, sweep, false, () =>
-      this.#write(statements.pop, [queue, limit, cursor.mark, cursor.lastKey, sweep]),
+      this.#calls.write(statements.pop, [queue, limit, cursor.mark, cursor.lastKey, sweep]),
     )
     return messages.sort(inOrder)
   }
@@ -199,7 +182,7 @@ export class PostgresEngine implements Engine {
     const cursor = this.#cursorOf(queue)
     const take = (quantity: number, sweep: boolean) =>
       this.#takeOnce(cursor, quantity, sweep, true, () =>
-        this.#prompt(statements.claim, [queue, quantity, leaseMs, cursor.mark, cursor.lastKey, sweep]),
+        this.#calls.prompt(statements.claim, [queue, quantity, leaseMs, cursor.mark, cursor.lastKey, sweep]),
       )
     const first = await take(limit, cursor.shouldSweep(performance.now()))
     const left = limit - first.messages.length
@@ -235,7 +218,7 @@ export class PostgresEngine implements Engine {
   async peek(queue: string, { place, limit, afterId, ids, meta }: PeekRequest): Promise<StoredMessage[]> {
     const after = afterId === null ? null : checkId(afterId)
     const wanted = meta ? JSON.stringify(meta) : null
-    const rows = await this.#read(statements.peek, [queue, place, limit, after, ids && toIdList(ids), wanted])
+    const rows = await this.#calls.read(statements.peek, [queue, place, limit, after, ids && toIdList(ids), wanted])
     return rows.map((row) => toStoredMessage(row, false))
   }
 
@@ -247,7 +230,7 @@ export class PostgresEngine implements Engine {
     if (settlements.length === 0) return []
     const plain = settlements.every(({ kind }) => kind === 'delete')
     const batch = JSON.stringify(settlements.map(toSettleEntry))
-    const rows = await this.#writeWithin(transaction, statements.settle, [queue, batch, plain])
+    const rows = await this.#calls.writeWithin(transaction, statements.settle, [queue, batch, plain])
     const results: SettleResult[] = settlements.map(() => ({ settled: false, newId: null }))
     for (const row of rows)
       results[(row.at as number) - 1] = { settled: true, newId: (row.new_id as string | null) ?? null }
@@ -259,7 +242,7 @@ export class PostgresEngine implements Engine {
   async extend(queue: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]> {
     if (leases.length === 0) return []
     const entries = leases.map(toLeaseEntry)
-    const rows = await this.#prompt(statements.extend, [queue, JSON.stringify(entries), leaseMs])
+    const rows = await this.#calls.prompt(statements.extend, [queue, JSON.stringify(entries), leaseMs])
     const receipts: (string | null)[] = leases.map(() => null)
     for (const row of rows) {
       const index = (row.at as number) - 1
@@ -269,13 +252,13 @@ export class PostgresEngine implements Engine {
   }
 
   async cancel(queue: string, ids: readonly string[]): Promise<boolean[]> {
-    const rows = await this.#write(statements.cancel, [queue, toIdList(ids)])
+    const rows = await this.#calls.write(statements.cancel, [queue, toIdList(ids)])
     const removed = new Set(rows.map((row) => row.id))
     return ids.map((id) => removed.has(id))
   }
 
   async correlation(id: string): Promise<CorrelationState | null> {
-    return toCorrelationState(await this.#read(statements.correlation, [id]))
+    return toCorrelationState(await this.#calls.read(statements.correlation, [id]))
   }
 
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
@@ -291,7 +274,8 @@ export class PostgresEngine implements Engine {
   }
 
   async maintain(): Promise<void> {
-    await this.#read(statements.maintain, [])
+    await this.#calls.read(statements.maintain, [])
+    await this.topics.maintain()
     for (const cursor of this.#cursors.values()) cursor.expectSweep()
   }
 
@@ -306,26 +290,6 @@ export class PostgresEngine implements Engine {
       this.#cursors.set(queue, cursor)
     }
     return cursor
-  }
-
-  /** For what may be done twice without harm. */
-  #read(text: string, values: readonly unknown[]): Promise<Row[]> {
-    return this.#driver.query(text, values, { repeatable: true })
-  }
-
-  /** The same where an answer is expected soon. A claim that got lost just runs out. */
-  #prompt(text: string, values: readonly unknown[]): Promise<Row[]> {
-    return this.#driver.query(text, values, { repeatable: true, timeoutMs: promptMs })
-  }
-
-  /** For what must not be done twice: if the answer is lost, the outcome is unknown. */
-  #write(text: string, values: readonly unknown[]): Promise<Row[]> {
-    return this.#driver.query(text, values, { repeatable: false })
-  }
-
-  /** The same within a transaction, if there is one. */
-  #writeWithin(transaction: Transaction | null, text: string, values: readonly unknown[]): Promise<readonly Row[]> {
-    return transaction ? this.#driver.queryWithin(transaction, text, values) : this.#write(text, values)
   }
 }
 

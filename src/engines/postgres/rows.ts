@@ -7,6 +7,7 @@ import type {
   StoredMessage,
 } from '../../engine.ts'
 import type { JsonObject, JsonValue } from '../../json.ts'
+import type { SubscriptionState, TopicInfo, TopicMessage } from '../../topic-store.ts'
 import type { Row } from './driver.ts'
 
 /** Headers that carry what PGMQ's tables have no column for. The first is PGMQ's own. */
@@ -47,15 +48,17 @@ function toParts(message: NewMessage): string[] {
   return parts
 }
 
-/** Rows of tidings.publish, which are ordered by queue and then by message. */
+/** Rows of tidings.publish, which are ordered by queue, then by topic, and then by message. */
 export function toPublishedCopies(rows: readonly Row[], messages: number): PublishedCopy[][] {
   const copies: PublishedCopy[][] = Array.from({ length: messages }, () => [])
-  for (const row of rows)
-    copies[(row.at as number) - 1]?.push({
-      queue: row.queue as string,
-      id: row.id as string,
-      duplicate: row.duplicate === true,
-    })
+  for (const { at, queue, topic, id, offset, ...row } of rows) {
+    const duplicate = row.duplicate === true
+    copies[(at as number) - 1]?.push(
+      queue === null
+        ? { topic: topic as string, offset: offset as number | null, duplicate }
+        : { queue: queue as string, id: id as string, duplicate },
+    )
+  }
   return copies
 }
 
@@ -88,13 +91,7 @@ export function isSorted(message: NewMessage): boolean {
 
 /** A row of tidings.message. */
 export function toStoredMessage(row: Row, leased: boolean): StoredMessage {
-  const {
-    [header.orderingKey]: key,
-    [header.priority]: priority,
-    [header.firstRead]: firstRead,
-    ...rest
-  } = parse(row.headers)
-  const { [header.meta]: _bareMeta, [header.tracked]: _tracked, ...headers } = rest
+  const { key, priority, firstRead, headers } = fromHeaders(row.headers)
   const readCount = row.read_ct as number
   const lastReadAt = row.last_read_at as number | null
   return {
@@ -112,6 +109,19 @@ export function toStoredMessage(row: Row, leased: boolean): StoredMessage {
     archivedAt: row.archived_at as number | null,
     receipt: leased ? `${readCount}.${row.vt_us as string}` : null,
   }
+}
+
+/** What the headers carry, and those that users know. */
+function fromHeaders(text: unknown) {
+  const {
+    [header.orderingKey]: key,
+    [header.priority]: priority,
+    [header.firstRead]: firstRead,
+    [header.meta]: _bareMeta,
+    [header.tracked]: _tracked,
+    ...headers
+  } = parse(text)
+  return { key, priority, firstRead, headers }
 }
 
 function parse(text: unknown): Record<string, JsonValue> {
@@ -135,6 +145,50 @@ export function toCorrelationState(rows: readonly Row[]): CorrelationState | nul
       dead: row.dead as number,
       cancelled: row.cancelled as number,
     })),
+  }
+}
+
+/** A row of tidings.read_topic. */
+export function toTopicMessage(row: Row): TopicMessage {
+  return {
+    offset: row.offset as number,
+    data: row.data as string,
+    meta: parse(row.meta),
+    headers: fromHeaders(row.headers).headers,
+    publishedAt: row.published_at as number,
+  }
+}
+
+/** A row of tidings.topics. */
+export function toTopicInfo(row: Row): TopicInfo {
+  return {
+    topic: row.topic as string,
+    description: row.description as string,
+    retention: {
+      maxAgeMs: row.max_age_ms as number | null,
+      maxBytes: row.max_bytes as number | null,
+      whenRead: row.when_read as boolean,
+    },
+    createdAt: row.created_at as number,
+    firstOffset: row.first_offset as number,
+    lastOffset: row.last_offset as number,
+    bytes: row.bytes as number,
+    subscriptions: row.subscriptions as number,
+    patterns: JSON.parse(row.patterns as string) as string[],
+    queues: JSON.parse(row.queues as string) as string[],
+  }
+}
+
+/** A row of tidings.subscriptions. */
+export function toSubscriptionState(row: Row): SubscriptionState {
+  return {
+    subscription: row.subscription as string,
+    cursor: row.cursor as number,
+    lag: row.lag as number,
+    missed: row.missed as number,
+    createdAt: row.created_at as number,
+    movedAt: row.moved_at as number | null,
+    consumer: row.consumer as string | null,
   }
 }
 

@@ -49,9 +49,9 @@ SELECT tidings.unbind($1::text, $2::text) AS unbound;
 SELECT pattern, queue_name, bound_at FROM tidings.bindings($1::text);
 
 -- name: publish
--- $1 batch, $2 plain, $3 queues that are enabled, as JSON → at, queue, id, duplicate
-SELECT at, queue, id, duplicate FROM tidings.publish($1::text::jsonb, $2::boolean,
-  ARRAY(SELECT jsonb_array_elements_text($3::text::jsonb)));
+-- $1 batch, $2 plain, $3 queues that are enabled, as JSON, $4 own transaction → at, queue, topic, id, offset, duplicate
+SELECT at, queue, topic, id, "offset"::float8, duplicate FROM tidings.publish($1::text::jsonb, $2::boolean,
+  ARRAY(SELECT jsonb_array_elements_text($3::text::jsonb)), $4::boolean);
 
 -- name: claim
 -- $1 queue, $2 quantity, $3 lease in ms, $4 mark, $5 last key, $6 sweep → rows of tidings.message
@@ -92,8 +92,87 @@ FROM tidings.correlation_state($1::text);
 -- name: maintain
 SELECT tidings.maintain();
 
+-- name: createTopic
+-- $1 topic, $2 settings → created
+SELECT tidings.create_topic($1::text, $2::text::jsonb) AS created;
+
+-- name: dropTopic
+-- $1 topic → dropped
+SELECT tidings.drop_topic($1::text) AS dropped;
+
+-- name: topics
+-- $1 topic or null → topic, description, max_age_ms, max_bytes, when_read, created_at, first_offset, last_offset, bytes,
+--   subscriptions, patterns and queues as JSON
+SELECT topic, description, max_age_ms::float8, max_bytes::float8, when_read, created_at, first_offset::float8,
+  last_offset::float8, bytes::float8, subscriptions::float8, to_json(patterns)::text AS patterns,
+  to_json(queues)::text AS queues
+FROM tidings.topics($1::text);
+
+-- name: linkTopic
+-- $1 topic, $2 pattern or null, $3 queue or null → linked
+SELECT tidings.link_topic($1::text, $2::text, $3::text) AS linked;
+
+-- name: unlinkTopic
+-- $1 topic, $2 pattern or null, $3 queue or null → unlinked
+SELECT tidings.unlink_topic($1::text, $2::text, $3::text) AS unlinked;
+
+-- name: append
+-- $1 topic, $2 batch, $3 plain, $4 queues that are enabled, as JSON, $5 own transaction → at, queue, offset, duplicate
+SELECT at, queue, "offset"::float8, duplicate FROM tidings.append($1::text, $2::text::jsonb, $3::boolean,
+  ARRAY(SELECT jsonb_array_elements_text($4::text::jsonb)), $5::boolean);
+
+-- name: readTopic
+-- $1 topic, $2 after, $3 quantity → offset, data, meta, headers, published_at
+SELECT "offset"::float8, data, meta, headers, published_at
+FROM tidings.read_topic($1::text, $2::bigint, $3::integer);
+
+-- name: subscribe
+-- $1 topic, $2 subscription, $3 position as JSON → subscribed
+SELECT tidings.subscribe($1::text, $2::text, $3::text::jsonb) AS subscribed;
+
+-- name: unsubscribe
+-- $1 topic, $2 subscription → unsubscribed
+SELECT tidings.unsubscribe($1::text, $2::text) AS unsubscribed;
+
+-- name: subscriptions
+-- $1 topic, $2 subscription or null → subscription, cursor, lag, missed, created_at, moved_at, consumer
+SELECT subscription, cursor::float8, lag::float8, missed::float8, created_at, moved_at, consumer
+FROM tidings.subscriptions($1::text, $2::text);
+
+-- name: holdSubscription
+-- $1 topic, $2 subscription, $3 consumer, $4 lease in ms → receipt, cursor, retry_ms
+SELECT receipt, cursor::float8, retry_ms FROM tidings.hold_subscription($1::text, $2::text, $3::text, $4::bigint);
+
+-- name: leaveSubscription
+-- $1 topic, $2 subscription, $3 receipt → done
+SELECT tidings.leave_subscription($1::text, $2::text, $3::text) AS done;
+
+-- name: ackTopic
+-- $1 topic, $2 subscription, $3 offset, $4 receipt or null → done
+SELECT tidings.ack_topic($1::text, $2::text, $3::bigint, $4::text) AS done;
+
+-- name: seekTopic
+-- $1 topic, $2 subscription or null, $3 position as JSON → moved
+SELECT tidings.seek_topic($1::text, $2::text, $3::text::jsonb) AS moved;
+
+-- name: maintainTopic
+-- $1 topic. Gives what is pending its offsets.
+SELECT tidings.up_to_date($1::text);
+
+-- name: topicsToMaintain
+-- → topic, prune
+SELECT t.name AS topic, t.max_age_ms IS NOT NULL OR t.max_bytes IS NOT NULL OR t.when_read AS prune
+FROM tidings.topic t
+WHERE t.max_age_ms IS NOT NULL OR t.max_bytes IS NOT NULL OR t.when_read
+  OR EXISTS (SELECT FROM tidings.topic_pending p WHERE p.topic_id = t.id)
+ORDER BY t.name;
+
+-- name: pruneTopic
+-- $1 topic → more
+SELECT tidings.prune_topic($1::text) AS more;
+
 -- name: startWaiting
--- $1 queue; on the listening connection → writers, as JSON
+-- $1 queue, or place of a topic; on the listening connection → writers, as JSON
 SELECT to_json(tidings.start_waiting($1::text))::text AS writers;
 
 -- name: stillOpen
@@ -101,8 +180,8 @@ SELECT to_json(tidings.start_waiting($1::text))::text AS writers;
 SELECT to_json(tidings.still_open(ARRAY(SELECT jsonb_array_elements_text($1::text::jsonb))))::text AS writers;
 
 -- name: checkQueue
--- $1 queue; fails if there is none
-SELECT tidings.table_of($1::text);
+-- $1 queue, or place of a topic; fails if there is none
+SELECT to_json(tidings.tables_behind($1::text))::text AS tables;
 
 -- name: stopWaiting
 -- $1 queue; on the listening connection
@@ -137,11 +216,15 @@ SELECT what, since_ms FROM (
 ) holders ORDER BY since_ms DESC NULLS LAST;
 
 -- name: diagnoseTables
--- Tables of queues with their dead rows, and whether this role may use them → relation, live, dead, bytes, usable, ours
-SELECT c.relname AS relation, s.n_live_tup::float8 AS live, s.n_dead_tup::float8 AS dead,
-  pg_table_size(c.oid)::float8 AS bytes, has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE') AS usable,
-  coalesce(c.reloptions @> '{fillfactor=50}', false) AS ours
-FROM pgmq.meta m
-JOIN pg_class c ON c.relname = 'q_' || lower(m.queue_name) AND c.relnamespace = 'pgmq'::regnamespace
+-- Tables of queues, and our own, with their dead rows, and whether this role may use them
+-- → relation, of_queue, live, dead, bytes, usable, ours
+SELECT format('%s.%s', n.nspname, c.relname) AS relation, n.nspname = 'pgmq' AS of_queue, s.n_live_tup::float8 AS live,
+  s.n_dead_tup::float8 AS dead, pg_table_size(c.oid)::float8 AS bytes,
+  has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE') AS usable,
+  n.nspname <> 'pgmq' OR coalesce(c.reloptions @> '{fillfactor=50}', false) AS ours
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
-ORDER BY c.relname;
+WHERE n.nspname = 'pgmq' AND c.relname IN (SELECT 'q_' || lower(m.queue_name) FROM pgmq.meta m)
+  OR n.nspname = 'tidings' AND c.relkind = 'r' AND c.relname <> 'migration'
+ORDER BY n.nspname, c.relname;

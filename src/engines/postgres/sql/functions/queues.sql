@@ -101,6 +101,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   DELETE FROM tidings.delayed d WHERE d.queue_name = queue;
   DELETE FROM tidings.dedup d WHERE d.queue_name = queue;
   DELETE FROM tidings.binding b WHERE b.queue_name = queue;
+  DELETE FROM tidings.topic_queue l WHERE l.queue_name = queue;
   SELECT tidings.end_tasks(queue, NULL, 'cancelled');
   UPDATE tidings.task t SET msg_id = NULL WHERE t.held_in = queue AND t.msg_id IS NOT NULL;
   DELETE FROM tidings.queue q WHERE q.queue_name = queue;

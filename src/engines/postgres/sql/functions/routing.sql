@@ -82,45 +82,100 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   WHERE (strpos(b.pattern, '*') > 0 OR strpos(b.pattern, '#') > 0) AND tidings.matches(b.pattern, key)
 $$;
 
--- Stores a copy of every message in every queue that its routing key leads to.
+-- The topics that a routing key leads to, each once.
+CREATE OR REPLACE FUNCTION tidings.topics_for(key text) RETURNS SETOF integer
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT l.topic_id FROM tidings.topic_pattern l WHERE l.pattern = key COLLATE "C"
+  UNION
+  SELECT l.topic_id FROM tidings.topic_pattern l
+  WHERE (strpos(l.pattern, '*') > 0 OR strpos(l.pattern, '#') > 0) AND tidings.matches(l.pattern, key)
+$$;
+
+-- Stores a copy of every message in every queue and topic that its routing key leads to.
 --
 -- batch, plain: as for tidings.send; an entry has its routing key in r
 -- enabled: queues that are known to be enabled for ordering keys and priorities; others are asked for that
--- Returns a row a copy: `at` counts the messages from 1. Or, when queues have to be enabled first (which needs a
--- transaction of its own), nothing is stored and the rows name those queues, with `at` 0.
-CREATE OR REPLACE FUNCTION tidings.publish(batch jsonb, plain boolean, enabled text[])
-RETURNS TABLE (at integer, queue text, id text, duplicate boolean)
+-- own: in a transaction of the engine's own
+-- Returns a row a copy, those in queues first: `at` counts the messages from 1; offset is null where it is not known
+-- yet. Or, when queues have to be enabled first (which needs a transaction of its own), nothing is stored and the rows
+-- name those queues, with `at` 0.
+CREATE OR REPLACE FUNCTION tidings.publish(batch jsonb, plain boolean, enabled text[], own boolean)
+RETURNS TABLE (at integer, queue text, topic text, id text, "offset" bigint, duplicate boolean)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  routes jsonb;
-  route record;
-  part jsonb;
-  positions integer[];
+  queues jsonb;
+  copies tidings.topic_copy[];
 BEGIN
-  SELECT coalesce(jsonb_object_agg(found.queue, found.keys), '{}') INTO routes
+  WITH keys AS MATERIALIZED (
+    SELECT e ->> 'r' AS key, array_agg(position) AS positions
+    FROM jsonb_array_elements(batch) WITH ORDINALITY AS entries (e, position) GROUP BY 1
+  )
+  SELECT coalesce(jsonb_object_agg(found.queue, found.positions), '{}') INTO queues
   FROM (
-    SELECT q AS queue, jsonb_agg(wanted.key) AS keys
-    FROM (SELECT DISTINCT e ->> 'r' AS key FROM jsonb_array_elements(batch) AS entries (e)) wanted,
-      tidings.queues_for(wanted.key) AS q
-    GROUP BY q
+    SELECT q AS queue, jsonb_agg(position) AS positions
+    FROM keys, tidings.queues_for(keys.key) AS q, unnest(keys.positions) AS position GROUP BY q
   ) found;
 
+  WITH keys AS MATERIALIZED (
+    SELECT DISTINCT e ->> 'r' AS key FROM jsonb_array_elements(batch) AS entries (e)
+  ), targets AS MATERIALIZED (
+    SELECT keys.key, t.id, tidings.place_of_topic(t.name) AS place
+    FROM keys, tidings.topics_for(keys.key) AS found (id) JOIN tidings.topic t USING (id)
+  )
+  SELECT array_agg(ROW(
+    targets.id, targets.place, position, 'id:' || (e ->> 'k'), (e ->> 'w')::bigint, NULL, NULL, NULL)::tidings.topic_copy)
+  INTO copies
+  FROM targets JOIN jsonb_array_elements(batch) WITH ORDINALITY AS entries (e, position) ON e ->> 'r' = targets.key;
+
+  RETURN QUERY SELECT * FROM tidings.distribute(batch, plain, enabled, own, copies, queues);
+END
+$$;
+
+-- Which messages go into which queues: those that are bound, and those that are linked to a topic that takes them.
+CREATE OR REPLACE FUNCTION tidings.queue_routes(copies tidings.topic_copy[], queues jsonb)
+RETURNS TABLE (queue text, at bigint)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT bound.key, position::bigint
+  FROM jsonb_each(queues) AS bound, jsonb_array_elements_text(bound.value) AS position
+  UNION
+  SELECT l.queue_name, c.at
+  FROM unnest(copies) c JOIN tidings.topic_queue l ON l.topic_id = c.topic_id
+  WHERE c.duplicate IS NOT TRUE
+$$;
+
+-- Stores what was routed, in three steps, of which each takes its locks in one order for all publishers: dedup ids of
+-- topics, queues by name, topics. The last come last, since nobody may have to wait for a topic for long.
+--
+-- copies: in topics; queues: their names with the positions of messages
+-- The rest and what it returns: as for tidings.publish.
+CREATE OR REPLACE FUNCTION tidings.distribute(
+  batch jsonb, plain boolean, enabled text[], own boolean, copies tidings.topic_copy[], queues jsonb
+) RETURNS TABLE (at integer, queue text, topic text, id text, "offset" bigint, duplicate boolean)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  route record;
+  part jsonb;
+BEGIN
   IF NOT plain THEN
     RETURN QUERY
-    SELECT 0, r.key, NULL::text, NULL::boolean
-    FROM jsonb_each(routes) r LEFT JOIN tidings.queue s ON s.queue_name = r.key
-    WHERE r.key <> ALL (enabled) AND EXISTS (
-      SELECT FROM jsonb_array_elements(batch) AS entries (e)
-      WHERE r.value ? (e ->> 'r')
-        AND (e -> 'h' ? 'x-pgmq-group' AND NOT coalesce(s.has_keys, false)
-          OR e -> 'h' ? 'x-tidings-priority' AND NOT coalesce(s.has_priorities, false)));
+    SELECT DISTINCT 0, r.queue, NULL::text, NULL::text, NULL::bigint, NULL::boolean
+    FROM tidings.queue_routes(copies, queues) r
+    JOIN jsonb_array_elements(batch) WITH ORDINALITY AS entries (e, position) ON position = r.at
+    LEFT JOIN tidings.queue s ON s.queue_name = r.queue
+    WHERE r.queue <> ALL (enabled)
+      AND (e -> 'h' ? 'x-pgmq-group' AND NOT coalesce(s.has_keys, false)
+        OR e -> 'h' ? 'x-tidings-priority' AND NOT coalesce(s.has_priorities, false));
     IF FOUND THEN
       RETURN;
     END IF;
   END IF;
 
-  -- In one order for all publishers, so that two of them never wait for each other in a circle.
-  FOR route IN SELECT r.key AS queue, r.value AS keys FROM jsonb_each(routes) r ORDER BY r.key COLLATE "C" LOOP
+  copies := tidings.with_duplicates(copies);
+
+  FOR route IN
+    SELECT r.queue, array_agg(r.at ORDER BY r.at) AS positions
+    FROM tidings.queue_routes(copies, queues) r GROUP BY r.queue ORDER BY r.queue COLLATE "C"
+  LOOP
     BEGIN
       -- Takes the lock by which a queue cannot be dropped any more, by the right to insert alone.
       EXECUTE format('INSERT INTO pgmq.%I (vt) SELECT now() WHERE false', 'q_' || route.queue);
@@ -130,17 +185,19 @@ BEGIN
     SELECT
       jsonb_agg(
         e - 'r' || jsonb_build_object(
-          'm', tidings.patched_message(e -> 'm', nullif(e -> 'h', 'null'), own.meta),
-          'h', tidings.patched_headers(e -> 'm', nullif(e -> 'h', 'null'), own.meta))
-        ORDER BY position),
-      array_agg(position ORDER BY position)
-    INTO part, positions
-    FROM jsonb_array_elements(batch) WITH ORDINALITY AS entries (e, position),
-      jsonb_build_object('queue_name', route.queue) AS own (meta)
-    WHERE route.keys ? (e ->> 'r');
+          'm', tidings.patched_message(e -> 'm', nullif(e -> 'h', 'null'), own_meta),
+          'h', tidings.patched_headers(e -> 'm', nullif(e -> 'h', 'null'), own_meta))
+        ORDER BY position)
+    INTO part
+    FROM unnest(route.positions) AS position
+    JOIN jsonb_array_elements(batch) WITH ORDINALITY AS entries (e, position) USING (position),
+      jsonb_build_object('queue_name', route.queue) AS own_meta;
     RETURN QUERY
-    SELECT positions[sent.n], route.queue, sent.id, sent.duplicate
+    SELECT route.positions[sent.n]::integer, route.queue, NULL::text, sent.id, NULL::bigint, sent.duplicate
     FROM tidings.send(route.queue, part, plain) WITH ORDINALITY AS sent (id, duplicate, n);
   END LOOP;
+
+  RETURN QUERY SELECT s.at, NULL::text, s.topic, NULL::text, s."offset", s.duplicate
+  FROM tidings.store_in_topics(batch, copies, own) s;
 END
 $$;

@@ -82,5 +82,19 @@ CREATE TABLE tidings.topic_queue (
 );
 CREATE INDEX topic_queue_queue ON tidings.topic_queue (queue_name);
 
+-- A copy of the message at a position of a batch on its way into a topic.
+CREATE TYPE tidings.topic_copy AS (
+  topic_id integer,
+  -- What its dedup ids are kept under.
+  place text,
+  at bigint,
+  key text,
+  window_ms bigint,
+  duplicate boolean,
+  -- What it is a duplicate of: the offset, or, negative, the number among the pending; else the position in the batch.
+  first bigint,
+  first_at bigint
+);
+
 -- It has one parameter more from now on.
 DROP FUNCTION IF EXISTS tidings.publish(jsonb, boolean, text[]);
