@@ -1,8 +1,17 @@
 import type { Route } from '../route.ts'
 import { queueRoutes } from './queues.ts'
 import { readingRoutes } from './reading.ts'
+import { routingRoutes } from './routing.ts'
 import { sendingRoutes } from './sending.ts'
 import { settlingRoutes } from './settling.ts'
+import { storageRoutes } from './storage.ts'
 
 /** Every route that speaks of queues and topics. */
-export const routes: readonly Route[] = [...queueRoutes, ...sendingRoutes, ...readingRoutes, ...settlingRoutes]
+export const allRoutes: readonly Route[] = [
+  ...queueRoutes,
+  ...sendingRoutes,
+  ...readingRoutes,
+  ...settlingRoutes,
+  ...routingRoutes,
+  ...storageRoutes,
+]

@@ -1,0 +1,131 @@
+import type { Binding } from '../../engine.ts'
+import { TidingsError } from '../../errors.ts'
+import * as option from '../../options.ts'
+import { checkRoutingKey } from '../../pattern.ts'
+import { toWireBinding } from '../../wire.ts'
+import { entryFields, toNewMessage } from '../entry.ts'
+import { shape } from '../fields.ts'
+import { type Access, type Route, route } from '../route.ts'
+
+const tag = 'Routing'
+
+const bindingFields = {
+  pattern: shape.text('What matches it…'),
+  queue: shape.text('…goes into this queue.'),
+  bound_at: shape.time('Since when.'),
+} as const
+const bindingList = { bindings: shape.several('By queue and pattern.', option.object('', bindingFields)) } as const
+
+const routingKey = option.text('Segments with single dots between them: `Orders.Paid`.', {
+  default: null,
+  check: (key, path) => void checkRoutingKey(key, path),
+})
+const routedFields = { routing_key: routingKey, ...entryFields } as const
+const entries = option.list(
+  'Several messages, all or none, instead of one.',
+  option.required(option.object('', { ...routedFields, routing_key: option.required(routingKey) })),
+  { default: null, min: 1, max: 10_000, rangeCode: 'BATCH_SIZE' },
+)
+
+const copies = shape.several(
+  'Its copies, by queue, then those in topics.',
+  option.object('', {
+    queue: shape.text('A queue that has a copy…'),
+    topic: shape.text('…or a topic.'),
+    id: shape.text('The id in the queue.'),
+    offset: shape.nullable(shape.number('The offset in the topic.')),
+    duplicate: shape.flag('Whether it was stored before, and not now.'),
+  }),
+)
+
+export const routingRoutes: readonly Route[] = [
+  route({
+    method: 'PUT',
+    path: '/v1/queues/{queue}/bindings/{pattern}',
+    tag,
+    summary: 'Binds a queue to a pattern',
+    description: 'From then on, what is published under a key that matches it goes into the queue.',
+    scope: 'admin',
+    answers: { 201: { description: 'It is bound.', fields: { bound: shape.flag('Whether it was bound now.') } } },
+    async handle({ bus, params }) {
+      return { status: 201, body: { bound: await bus.engine.bind(params.pattern, params.queue) } }
+    },
+  }),
+
+  route({
+    method: 'DELETE',
+    path: '/v1/queues/{queue}/bindings/{pattern}',
+    tag,
+    summary: 'Takes a binding away',
+    scope: 'admin',
+    answers: { 200: { description: 'It is gone.', fields: { unbound: shape.flag('False if there was none.') } } },
+    async handle({ bus, params }) {
+      return { status: 200, body: { unbound: await bus.engine.unbind(params.pattern, params.queue) } }
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/bindings',
+    tag,
+    summary: 'The bindings of all queues',
+    scope: 'read',
+    answers: { 200: { description: 'As they are now.', fields: bindingList } },
+    async handle({ bus, access }) {
+      const all = await bus.engine.bindings(null)
+      return { status: 200, body: toBody(all.filter(({ queue }) => access.allows('read', queue))) }
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/queues/{queue}/bindings',
+    tag,
+    summary: 'The bindings of a queue',
+    scope: 'read',
+    answers: { 200: { description: 'As they are now.', fields: bindingList } },
+    async handle({ bus, params }) {
+      return { status: 200, body: toBody(await bus.engine.bindings(params.queue)) }
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/v1/publish',
+    tag,
+    summary: 'Stores a copy of each message in every queue and topic that is bound to a matching pattern',
+    description: 'All copies of all messages, or none. A message that no pattern matches is stored nowhere.',
+    scope: 'send',
+    body: { ...routedFields, entries },
+    answers: {
+      201: {
+        description: 'They are stored for good.',
+        fields: {
+          copies: { ...copies, doc: 'For one message: its copies.' },
+          results: shape.several('For `entries`: the copies of each.', copies),
+        },
+      },
+    },
+    async handle({ bus, body: { entries, routing_key, ...entry }, access, exact }) {
+      const isOne = entries === null
+      const asked = isOne ? [{ ...entry, routing_key }] : entries
+      if (!isOne && (routing_key !== null || entry.message !== undefined || entry.data !== null))
+        throw new TidingsError('OPTION_CONFLICT', "'entries' is given beside a message of the body itself")
+      const messages = asked.map((one, index) => {
+        const path = isOne ? '' : `entries[${index}]`
+        const key = checkRoutingKey(one.routing_key ?? undefined, 'routing_key')
+        checkPublishing(access, key)
+        return { ...toNewMessage(one, { queue: null, routingKey: key, exact, path }), routingKey: key }
+      })
+      const results = await bus.engine.publish(messages, null)
+      return { status: 201, body: isOne ? { copies: results[0] } : { results } }
+    },
+  }),
+]
+
+const toBody = (bindings: readonly Binding[]) => ({ bindings: bindings.map(toWireBinding) })
+
+function checkPublishing(access: Access, key: string): void {
+  if (access.publishes(key)) return
+  throw new TidingsError('FORBIDDEN', `the token is not good for publishing under '${key}'`)
+}
