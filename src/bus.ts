@@ -12,6 +12,8 @@ import { type Logger, silentLogger } from './queue-access.ts'
 import { QueueCalls } from './queue-calls.ts'
 import type { PublishBatchOptions, PublishOptions, QueueOptions, SendEntry } from './queue-options.ts'
 import type { StandardSchemaV1 } from './schema.ts'
+import type { SentinelOptions } from './sentinel/options.ts'
+import { Sentinel } from './sentinel/sentinel.ts'
 import { Upkeep } from './sentinel/upkeep.ts'
 import { type TraceEvent, type TraceOptions, trace } from './trace.ts'
 import type { Worker } from './worker/worker.ts'
@@ -27,6 +29,7 @@ export class Bus implements AsyncDisposable {
   readonly #calls = new Map<string, QueueCalls>()
   readonly #workers = new Set<Worker>()
   readonly #eventHub: EventHub
+  readonly #sentinels = new Set<Sentinel>()
   /** Runs while there are workers. */
   #upkeep: Upkeep | undefined
   /** Where the application said that a queue's dead letters go; null: nowhere. */
@@ -162,6 +165,19 @@ export class Bus implements AsyncDisposable {
     return correlation(this.#engine, id)
   }
 
+  /**
+   * Watches queues and subscriptions by rules, reports what is beyond its limits to the log and to a webhook, and prunes
+   * archives; nothing happens before `start()`. Of all sentinels on a storage one is active at a time.
+   * @throws UNSUPPORTED for rules about topics where there are none; TYPE, RANGE, URL_NOT_ALLOWED and the like
+   */
+  sentinel(options?: SentinelOptions): Sentinel {
+    const { engine, clock, logger } = this.#surroundings
+    const deadLetterQueueOf = (queue: string) => this.#deadLettersOf(queue)
+    const sentinel = new Sentinel(options, { engine, clock, logger, deadLetterQueueOf })
+    this.#sentinels.add(sentinel)
+    return sentinel
+  }
+
   /** Looks for what could hurt: versions, permissions, durability, surroundings. */
   diagnose(): Promise<Finding[]> {
     return this.#engine.diagnose()
@@ -175,7 +191,7 @@ export class Bus implements AsyncDisposable {
 
   async #closeOnce(): Promise<void> {
     try {
-      await Promise.all([this.#eventHub.close(), ...[...this.#workers].map((worker) => worker.stop())])
+      await Promise.all([this.#eventHub.close(), ...[...this.#workers, ...this.#sentinels].map((one) => one.stop())])
       await this.#upkeep?.stop()
     } finally {
       await this.#engine.close()
@@ -219,8 +235,12 @@ export class Bus implements AsyncDisposable {
         throw new TidingsError('DEAD_LETTER_INVALID', `the dead-letter queues form a circle: ${path.join(' → ')}`, {
           details: { field: 'deadLetter', path },
         })
-      next = this.#deadLetters.has(next) ? (this.#deadLetters.get(next) ?? null) : defaultDeadLetterQueue(next)
+      next = this.#deadLettersOf(next)
     }
+  }
+
+  #deadLettersOf(queue: string): string | null {
+    return this.#deadLetters.has(queue) ? (this.#deadLetters.get(queue) ?? null) : defaultDeadLetterQueue(queue)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -32,6 +32,7 @@ export const errorTable = {
   URL_INVALID: usage(
     "Use 'postgres://user@host/database', 'memory:', 'local:./directory', or leave it out for the local PostgreSQL.",
   ),
+  URL_NOT_ALLOWED: usage('Use an http or https URL with a public address, or allow private ones.'),
   CONFIG_INVALID: usage('Correct the configuration and try again.'),
   USAGE: usage('Run the command with --help to see how it is used.'),
   QUEUE_NAME_INVALID: usage(
