@@ -3,6 +3,7 @@ import type { Bus } from '../bus.ts'
 import { type CheckedConfig, loadConfig } from '../config/load.ts'
 import type { Config } from '../config/settings.ts'
 import { isTidingsError, TidingsError } from '../errors.ts'
+import type { Logger } from '../queue-access.ts'
 import type { Given } from './command.ts'
 import { loadEnvironment, type Target, targetOf } from './environment.ts'
 import { Output } from './output.ts'
@@ -12,7 +13,7 @@ export interface Context {
   readonly given: Given
   readonly out: Output
   /** Opens the bus, which is closed when the command is done. Comes after all that can be checked without it. */
-  connect(): Promise<Bus>
+  connect(logger?: Logger): Promise<Bus>
   /** Where the bus is, and who said so. */
   target(): Promise<Target>
   /** What the configuration file says. Commands that do not ask for it work beside a broken one. */
@@ -29,8 +30,8 @@ export function withContext(run: (context: Context, ...args: string[]) => Promis
     const config = () => (loaded ??= loadConfig(given.config))
     const target = async () => targetOf(given.url, process.env, urlOf(await config()))
     let bus: Bus | undefined
-    const connect = async () => {
-      bus = await open(await target(), (await config()).config)
+    const connect = async (logger?: Logger) => {
+      bus = await open(await target(), (await config()).config, logger)
       return bus
     }
     try {
@@ -46,11 +47,11 @@ export function urlOf({ file, config: { url } }: CheckedConfig): Target | undefi
   return url === undefined || file === null ? undefined : { url, source: file }
 }
 
-async function open({ url, source }: Target, { queues = {} }: Config): Promise<Bus> {
+async function open({ url, source }: Target, { queues = {} }: Config, logger: Logger | undefined): Promise<Bus> {
   const [{ connect }, { queuePart }] = await Promise.all([import('../connect.ts'), import('../config/settings.ts')])
   const options = Object.entries(queues).map(([name, settings]) => [name, queuePart(settings)])
   try {
-    return await connect(url, { queues: Object.fromEntries(options) })
+    return await connect(url, { queues: Object.fromEntries(options), logger })
   } catch (error) {
     if (!isTidingsError(error) || source === '--url') throw error
     const { code, message, cause, details } = error

@@ -19,6 +19,7 @@ import { publish } from './publish.ts'
 import { queue } from './queue.ts'
 import { read } from './read.ts'
 import { replay } from './replay.ts'
+import { sentinel } from './sentinel.ts'
 import { status } from './status.ts'
 import { trace } from './trace.ts'
 import { validateConfig } from './validate-config.ts'
@@ -50,6 +51,7 @@ export function program(): Command {
     events,
     generateMigration,
     correlation,
+    sentinel,
     init,
     validateConfig,
     local,

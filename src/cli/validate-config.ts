@@ -81,6 +81,7 @@ function settingsOf({ file, config }: CheckedConfig): Setting[] {
         return withDefaults(section, '', config, file)
       case 'process':
       case 'events':
+      case 'sentinel':
         return withDefaults(section, `${section.path}.`, config[section.path] ?? {}, file)
       default:
         // What is not said of a queue is said elsewhere.

@@ -2,7 +2,14 @@ import { isTidingsError, nearest, show, TidingsError } from '../errors.ts'
 import { checkQueueName, defaultDeadLetterQueue } from '../name.ts'
 import * as option from '../options.ts'
 import type { QueueOptions } from '../queue-options.ts'
-import { type Config, eventSettings, generalSettings, processSettings, queueSettings } from './settings.ts'
+import {
+  type Config,
+  eventSettings,
+  generalSettings,
+  processSettings,
+  queueSettings,
+  sentinelSettings,
+} from './settings.ts'
 
 /** Checks all of a configuration. @returns what is usable of it, and everything that is wrong with it */
 export function checkConfig(input: unknown): { config: Config; problems: TidingsError[] } {
@@ -11,18 +18,24 @@ export function checkConfig(input: unknown): { config: Config; problems: Tidings
   return { config, problems: checker.problems }
 }
 
-const nested = { process: processSettings, queues: queueSettings, events: eventSettings } as const
+const nested = {
+  process: processSettings,
+  queues: queueSettings,
+  events: eventSettings,
+  sentinel: sentinelSettings,
+} as const
 
 class Checker {
   readonly problems: TidingsError[] = []
 
   config(input: unknown): Config {
-    const { process, queues, events, ...general } = this.#entries(input, 'the configuration')
+    const { process, queues, events, sentinel, ...general } = this.#entries(input, 'the configuration')
     const checked = {
       ...this.#section(generalSettings, general, ''),
       process: this.#section(processSettings, process, 'process'),
       queues: this.#queues(queues),
       events: this.#section(eventSettings, events, 'events'),
+      sentinel: this.#section(sentinelSettings, sentinel, 'sentinel'),
     }
     this.#deadLetters(checked.queues)
     return checked

@@ -45,11 +45,15 @@ export async function loadConfig(given: string | undefined): Promise<CheckedConf
 
 /** Paths in a file are seen from its folder, wherever the command runs. */
 function seenFrom(folder: string, config: Config): Config {
-  const { url, handlers } = config
+  const { url, handlers, sentinel } = config
+  const secretFile = sentinel?.webhook?.secretFile
   const directory = url === undefined ? undefined : /^local:(.+)$/i.exec(url)?.[1]
   return {
     ...config,
     ...(directory === undefined ? {} : { url: `local:${resolve(folder, directory)}` }),
     ...(handlers === undefined ? {} : { handlers: resolve(folder, handlers) }),
+    ...(sentinel?.webhook === undefined || secretFile === undefined
+      ? {}
+      : { sentinel: { ...sentinel, webhook: { ...sentinel.webhook, secretFile: resolve(folder, secretFile) } } }),
   }
 }

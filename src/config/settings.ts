@@ -1,6 +1,7 @@
 import { eventsMigrationOptions } from '../events/migration.ts'
 import * as option from '../options.ts'
 import { type QueueOptions, queueOptions } from '../queue-options.ts'
+import { sentinelOptions } from '../sentinel/options.ts'
 import { checkUrl } from '../url.ts'
 import { stopOptions, type WorkOptions, workOptions } from '../worker/options.ts'
 
@@ -32,11 +33,15 @@ export const queueSettings = { ...queueOptions, ...workerSettings } as const
 /** `generate-migration` puts them into its SQL; `events` listens by the prefix. */
 export const eventSettings = eventsMigrationOptions
 
+/** What `tidings sentinel` watches and does. */
+export const sentinelSettings = sentinelOptions
+
 /** What a configuration file may say; for `tidings.config.js` and `.mjs`, and for editors. */
 export interface Config extends option.OptionsInput<typeof generalSettings> {
   readonly process?: option.OptionsInput<typeof processSettings>
   readonly queues?: Readonly<Record<string, option.OptionsInput<typeof queueSettings>>>
   readonly events?: option.OptionsInput<typeof eventSettings>
+  readonly sentinel?: option.OptionsInput<typeof sentinelSettings>
 }
 
 /** One group of settings, for everything that goes through all of them. */
@@ -75,6 +80,16 @@ export const sections: readonly Section[] = [
     doc: 'What queues announce: for `tidings generate-migration`, and the prefix for `tidings events`, too.',
     schema: eventSettings,
     examples: { channelPrefix: "'shop'" },
+  },
+  {
+    path: 'sentinel',
+    doc: 'What `tidings sentinel` watches: alerts, and archives that are pruned. Rules and the webhook are described in the reference of `bus.sentinel`.',
+    schema: sentinelSettings,
+    examples: {
+      rules: "[{ queues: '*', maxOldestReady: '10m', maxDead: 0 }, { topics: '*', maxLag: 10_000 }]",
+      archives: "[{ queues: '*', keepFor: '30d' }]",
+      webhook: "{ url: 'https://host/path', secretFile: 'webhook-secret' }",
+    },
   },
 ]
 

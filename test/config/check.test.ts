@@ -24,6 +24,7 @@ describe('what a configuration may say', () => {
       process: { lease: '10s' },
       queues: { orders: { deadLetter: false, concurrency: 1 } },
       events: { channelPrefix: 'shop' },
+      sentinel: { every: '5s', rules: [{ queues: '*', maxDead: 0 }], webhook: { url: 'https://hooks.example/x' } },
     }
     expect(checkConfig(config).config).toEqual(config)
   })
@@ -69,7 +70,30 @@ describe('what is wrong is told with its path', () => {
       'nothing near',
       { zzzzzz: 3 },
       'OPTION_UNKNOWN zzzzzz is not a setting',
-      'There are url, handlers, process, queues, events.',
+      'There are url, handlers, process, queues, events, sentinel.',
+    ],
+    [
+      'a rule with a typing error',
+      { sentinel: { rules: [{ queues: '*', maxRedy: 1 }] } },
+      'OPTION_UNKNOWN sentinel.rules[0] has no option "maxRedy"',
+      "Did you mean 'maxReady'?",
+    ],
+    [
+      'a limit out of range',
+      {
+        sentinel: {
+          rules: [
+            { queues: '*', maxDead: 0 },
+            { queues: '*', maxReady: -1 },
+          ],
+        },
+      },
+      `RANGE sentinel.rules[1].maxReady is -1; it must be between 0 and ${Number.MAX_SAFE_INTEGER}`,
+    ],
+    [
+      'a URL of this machine',
+      { sentinel: { webhook: { url: 'http://[::1]:5432/' } } },
+      'URL_NOT_ALLOWED sentinel.webhook.url has the private address ::1',
     ],
     ['a name of Object', { toString: 3 }, 'OPTION_UNKNOWN toString is not a setting'],
     ['a URL', { url: 'mysql://user:secret@host' }, 'URL_INVALID the URL scheme "mysql" is not known'],
