@@ -23,6 +23,7 @@ const layers: readonly (readonly [string, ...string[]])[] = [
     'message-error',
     'schema',
     'url',
+    'version',
   ],
   // The port, what an engine with a schema has beside it, and the events that it may announce.
   [
@@ -70,6 +71,7 @@ const layers: readonly (readonly [string, ...string[]])[] = [
   ['bus'],
   ['router/'],
   ['connect', 'testing', 'testkit/'],
+  ['stress/'],
   ['handlers/'],
   ['config/'],
   ['server/'],
@@ -93,7 +95,7 @@ const reserved: Record<string, readonly string[]> = {
   'testkit/': ['testkit/'],
   testing: [],
   index: [],
-  'server/': ['cli/', 'server/'],
+  'server/': ['cli/', 'config/settings', 'server/'],
   'cli/': ['cli/'],
 }
 
@@ -103,7 +105,8 @@ const packages: Record<string, readonly string[]> = {
   commander: ['cli/'],
   hono: ['server/'],
   '@hono/node-server': ['server/'],
-  pino: ['cli/log'],
+  pino: ['cli/log', 'cli/serve'],
+  'prom-client': ['server/'],
   '@swc/wasm-typescript': ['handlers/'],
   '@standard-schema/spec': ['schema'],
   'smol-toml': ['config/'],

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
+import { version } from '../version.ts'
 import { bind, bindings, unbind } from './bindings.ts'
 import { addGlobalFlags, exampleText, group } from './command.ts'
 import { correlation } from './correlation.ts'
@@ -20,7 +20,12 @@ import { queue } from './queue.ts'
 import { read } from './read.ts'
 import { replay } from './replay.ts'
 import { sentinel } from './sentinel.ts'
+import { serve } from './serve.ts'
 import { status } from './status.ts'
+import { stress } from './stress.ts'
+import { subscribe } from './subscribe.ts'
+import { token } from './token.ts'
+import { topic } from './topic.ts'
 import { trace } from './trace.ts'
 import { validateConfig } from './validate-config.ts'
 
@@ -45,6 +50,8 @@ export function program(): Command {
     bind,
     unbind,
     bindings,
+    topic,
+    subscribe,
     deadLetters,
     replay,
     trace,
@@ -54,18 +61,17 @@ export function program(): Command {
     sentinel,
     init,
     validateConfig,
+    serve,
+    token,
     local,
     migrate,
     doctor,
+    stress,
   ])
     root.addCommand(make())
   return addGlobalFlags(root)
-    .version(version(), '-V, --version', 'Prints the version.')
+    .version(version, '-V, --version', 'Prints the version.')
     .enablePositionalOptions()
     .helpCommand('help [command]', 'Shows the help of a command.')
     .addHelpText('after', `${exampleText(examples)}\n\n${whereTheUrlComesFrom}`)
-}
-
-function version(): string {
-  return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version
 }

@@ -1,0 +1,3 @@
+export type { ServerOptions } from './options.ts'
+export { createServer, Server } from './server.ts'
+export type { TokenOptions } from './token.ts'

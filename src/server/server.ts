@@ -1,0 +1,132 @@
+import type { HttpBindings } from '@hono/node-server'
+import type { Hono } from 'hono'
+import type { Bus } from '../bus.ts'
+import { isTidingsError } from '../errors.ts'
+import * as option from '../options.ts'
+import { type Logger, silentLogger } from '../queue-access.ts'
+import { Service } from '../service.ts'
+import { admission } from './admission.ts'
+import { type AppEnv, createApp } from './app.ts'
+import { bodyReader } from './body.ts'
+import { FileWatch } from './file-watch.ts'
+import { checkHost, checkOrigin, checkUrl, securityHeaders } from './guards.ts'
+import { Listener } from './listener.ts'
+import { Metrics } from './metrics.ts'
+import { checkReach, isLoopback, type ServerOptions, type ServerSettings, serverOptions } from './options.ts'
+import { requestLog } from './request-log.ts'
+import { allRoutes } from './routes/all.ts'
+import { systemRoutes } from './system-routes.ts'
+import type { Token } from './token.ts'
+import { readTokenFile } from './token-file.ts'
+import { Tokens } from './tokens.ts'
+
+/**
+ * Serves the queues and topics of a bus over HTTP. It listens once it was started; `fetch` answers requests without
+ * that, for applications that have a server of their own: `app.mount('/queues', server.fetch)` in Hono.
+ * @param bus stays the application's, who closes it after the server
+ * @throws CONFIG_INVALID for tokens and TLS files that are none, and for an address beyond this machine without both
+ */
+export function createServer(bus: Bus, options?: ServerOptions & { readonly logger?: Logger }): Server {
+  const { logger, ...own } = options ?? {}
+  return new Server(bus, option.parseOptions(serverOptions, own, 'createServer'), logger ?? silentLogger)
+}
+
+/** Starts and stops by the contract of all services: `await using` stops it. */
+export class Server extends Service {
+  readonly #settings: ServerSettings
+  readonly #logger: Logger
+  readonly #tokens: Tokens
+  readonly #stopping = new AbortController()
+  readonly #app: Hono<AppEnv>
+  readonly #files: FileWatch
+  #listener: Listener | undefined
+
+  constructor(bus: Bus, settings: ServerSettings, logger: Logger) {
+    super()
+    this.#settings = settings
+    this.#logger = logger
+    this.#tokens = new Tokens(this.#readTokens())
+    this.#app = this.#createApp(bus)
+    const { tokenFile, tlsCert, tlsKey } = settings
+    const files = [tokenFile, tlsCert, tlsKey].filter((file) => file !== null)
+    this.#files = new FileWatch(files, () => this.reload())
+  }
+
+  /** Answers a request, as Bun, Deno, Next and Hono want it. */
+  readonly fetch = (request: Request, bindings?: HttpBindings): Response | Promise<Response> =>
+    this.#app.fetch(request, bindings ?? ({} as HttpBindings))
+
+  /** Where it listens: 'http://127.0.0.1:8080'. Empty before it was started. */
+  get url(): string {
+    return this.#listener?.address ?? ''
+  }
+
+  /** Whether requests need a token. */
+  get needsTokens(): boolean {
+    return this.#tokens.areNeeded
+  }
+
+  /** Reads the tokens and the certificate again. What is wrong with them is logged, and the old ones stay. */
+  reload(): void {
+    this.#attempt('tokens', () => {
+      const tokens = this.#readTokens()
+      checkReach(this.#settings, tokens.length > 0)
+      this.#tokens.replace(tokens)
+    })
+    this.#attempt('certificate', () => this.#listener?.reloadCertificate())
+  }
+
+  #attempt(what: string, load: () => void): void {
+    try {
+      load()
+      this.#logger.info({}, `read the ${what} again`)
+    } catch (error) {
+      const { message } = error as Error
+      this.#logger.error({ code: isTidingsError(error) ? error.code : null }, `the old ${what} stay: ${message}`)
+    }
+  }
+
+  #readTokens(): Token[] {
+    const { tokens, tokenFile } = this.#settings
+    return [...tokens, ...(tokenFile === null ? [] : readTokenFile(tokenFile))]
+  }
+
+  #createApp(bus: Bus): Hono<AppEnv> {
+    const { host, hosts, origins, tlsCert, maxBodyBytes } = this.#settings
+    const metrics = new Metrics()
+    const counted = bus.through((engine) => metrics.observe(engine))
+    const surroundings = { metrics, needsTokens: () => this.needsTokens, stopping: this.#stopping.signal }
+    const log = requestLog(this.#logger, metrics)
+    const known = new Set([...hosts, host.toLowerCase(), 'localhost', '127.0.0.1', '[::1]'])
+    // A server that is mounted in another one is called what that is called.
+    const hasNames = hosts.length > 0 || isLoopback(host)
+    const isOwn = () => this.#listener !== undefined
+    return createApp(counted, [...allRoutes, ...systemRoutes(bus, surroundings, allRoutes)], {
+      before: [
+        log.middleware,
+        securityHeaders(tlsCert !== null),
+        checkUrl,
+        ...(hasNames ? [checkHost(known, isOwn)] : []),
+        checkOrigin(new Set(origins)),
+      ],
+      admit: admission(this.#tokens),
+      readBody: bodyReader(maxBodyBytes),
+      failed: log.failed,
+      stopping: this.#stopping.signal,
+    })
+  }
+
+  /** @throws LISTEN_FAILED */
+  protected async onStart(): Promise<void> {
+    checkReach(this.#settings, this.needsTokens)
+    this.#listener = new Listener(this.#settings, (request, bindings) => this.fetch(request, bindings))
+    await this.#listener.start()
+    await this.#files.start()
+  }
+
+  /** Takes nothing new, ends what waits and what streams, and finishes the rest. */
+  protected async onStop(): Promise<void> {
+    this.#stopping.abort()
+    await Promise.all([this.#listener?.stop(), this.#files.stop()])
+  }
+}

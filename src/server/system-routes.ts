@@ -1,0 +1,106 @@
+import type { Bus } from '../bus.ts'
+import { type Clock, systemClock } from '../clock.ts'
+import { isTidingsError, TidingsError } from '../errors.ts'
+import * as option from '../options.ts'
+import { version } from '../version.ts'
+import { docsPage } from './docs-page.ts'
+import type { Metrics } from './metrics.ts'
+import { openApiDocument } from './openapi.ts'
+import { type Reply, type Route, route } from './route.ts'
+
+/** How long the storage may take to answer a probe. */
+const patienceMs = 2_000
+/** Probes need no token, so that they must not be a way to load the storage. */
+const freshMs = 500
+
+const status = { status: option.text("'ok'", { default: null }) }
+const ready = {
+  200: { description: 'It answers.', fields: status },
+  503: { description: 'It does not, or the server stops.' },
+}
+
+/** What is there beside queues and topics: probes, metrics and the documentation of all routes. */
+export function systemRoutes(
+  bus: Bus,
+  surroundings: { metrics: Metrics; needsTokens: () => boolean; stopping: AbortSignal; clock?: Clock },
+  others: readonly Route[],
+): Route[] {
+  const { metrics, needsTokens, stopping, clock = systemClock } = surroundings
+  const isReady = readiness(bus, stopping, clock)
+  const probe = (path: string, summary: string, answers: Route['answers'], handle: () => Promise<Reply>) =>
+    route({ method: 'GET', path, tag: 'System', summary, scope: null, isPublic: true, answers, handle })
+  const alive = { 200: { description: 'It does.', fields: status } }
+  const healthy = {
+    200: {
+      description: 'It does.',
+      fields: {
+        ...status,
+        version: option.text('Of Tidings.', { default: null }),
+        auth: option.text("'enabled' if requests need a token, else 'disabled'", { default: null }),
+      },
+    },
+  }
+  const health = async () => {
+    return { status: 200, body: { status: 'ok', version, auth: needsTokens() ? 'enabled' : 'disabled' } }
+  }
+  const routes = [
+    probe('/livez', 'Whether the process answers', alive, async () => ({ status: 200, body: { status: 'ok' } })),
+    probe('/readyz', 'Whether the storage answers', ready, isReady),
+    probe('/health', 'As /livez, for clients of PGMQ', healthy, health),
+    probe('/v1/health', 'As /livez, for clients of PGMQ', healthy, health),
+    probe('/ready', 'As /readyz, for clients of PGMQ', ready, isReady),
+    probe('/v1/ready', 'As /readyz, for clients of PGMQ', ready, isReady),
+    route({
+      method: 'GET',
+      path: '/metrics',
+      tag: 'System',
+      summary: 'Figures for Prometheus',
+      scope: 'read',
+      answers: { 200: { description: 'In its text format.', type: metrics.contentType } },
+      handle: async ({ bus: own, access }) => {
+        return { status: 200, type: metrics.contentType, text: await metrics.scrape(own, access, clock.now()) }
+      },
+    }),
+    probe(
+      '/openapi.json',
+      'This description of all routes',
+      { 200: { description: 'An OpenAPI document.', type: 'application/json' } },
+      async () => ({ status: 200, type: 'application/json', text: description }),
+    ),
+    probe('/docs', 'The same for people', { 200: { description: 'A page.', type: 'text/html' } }, async () => page),
+  ]
+  const document = openApiDocument([...others, ...routes])
+  const description = JSON.stringify(document)
+  const page = { status: 200, ...docsPage(document) }
+  return routes
+}
+
+/** Answers probes at the same time by one look at the storage. */
+function readiness(bus: Bus, stopping: AbortSignal, clock: Clock): () => Promise<Reply> {
+  let last: { readonly at: number; readonly answer: Promise<unknown> } | undefined
+  return async () => {
+    if (stopping.aborted) throw new TidingsError('STOPPED', 'the server stops', { hint: 'Ask another one.' })
+    if (last === undefined || clock.now() - last.at >= freshMs) {
+      const answer = inTime(bus.queues(), clock)
+      answer.catch(() => {})
+      last = { at: clock.now(), answer }
+    }
+    try {
+      await last.answer
+    } catch (error) {
+      if (isTidingsError(error) && error.httpStatus === 503) throw error
+      const code = isTidingsError(error) ? error.code : 'an unexpected error'
+      throw new TidingsError('CONNECTION_LOST', `the storage does not answer as it should: ${code}`, { cause: error })
+    }
+    return { status: 200, body: { status: 'ok' } }
+  }
+}
+
+function inTime<T>(answer: Promise<T>, clock: Clock): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.after(patienceMs, () =>
+      reject(new TidingsError('CONNECTION_LOST', `the storage did not answer within ${patienceMs} ms`)),
+    )
+    answer.then(resolve, reject).finally(() => timer.cancel())
+  })
+}

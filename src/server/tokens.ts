@@ -1,0 +1,85 @@
+import { type Clock, systemClock } from '../clock.ts'
+import { TidingsError } from '../errors.ts'
+import type { Access, Scope } from './route.ts'
+import { digestOf, type Token } from './token.ts'
+
+/** Whoever makes a request. */
+export interface Caller extends Access {
+  readonly name: string
+  /** Whether this scope holds for anything. */
+  has(scope: Scope): boolean
+  /** Whether the queue or topic of this name exists for the caller. */
+  sees(name: string): boolean
+}
+
+/** For a server without tokens, which only this machine can reach, and for what needs none. */
+export const everybody: Caller = {
+  name: 'everybody',
+  has: () => true,
+  sees: () => true,
+  allows: () => true,
+  publishes: () => true,
+}
+
+/** Knows the callers by their tokens. Several may be good at once, so that one can follow another. */
+export class Tokens {
+  readonly #clock: Clock
+  #tokens: readonly Token[]
+  /** What is left to each token with a rate, by its name. */
+  readonly #budgets = new Map<string, Budget>()
+
+  constructor(tokens: readonly Token[], clock: Clock = systemClock) {
+    this.#tokens = tokens
+    this.#clock = clock
+  }
+
+  /** From now on these are good, and no others. */
+  replace(tokens: readonly Token[]): void {
+    this.#tokens = tokens
+  }
+
+  get areNeeded(): boolean {
+    return this.#tokens.length > 0
+  }
+
+  /** @throws UNAUTHORIZED, RATE_LIMITED with `retryAfterS` in its details */
+  callerOf(request: Request): Caller {
+    if (!this.areNeeded) return everybody
+    const token = this.#find(presentedBy(request))
+    this.#spend(token)
+    return token
+  }
+
+  #find(presented: string | null): Token {
+    if (presented === null) throw new TidingsError('UNAUTHORIZED', 'the request has no token')
+    const digest = digestOf(presented)
+    const now = this.#clock.now()
+    // Looks at all of them, so that the time tells nothing.
+    const [token] = this.#tokens.filter((one) => one.is(digest, now))
+    if (!token) throw new TidingsError('UNAUTHORIZED', 'the token is unknown or has expired')
+    return token
+  }
+
+  #spend({ name, rate }: Token): void {
+    if (rate === null) return
+    const now = this.#clock.now()
+    const budget = this.#budgets.get(name) ?? { left: rate, at: now }
+    const left = Math.min(rate, budget.left + (Math.max(0, now - budget.at) * rate) / 1000)
+    this.#budgets.set(name, { left: left < 1 ? left : left - 1, at: now })
+    if (left >= 1) return
+    throw new TidingsError('RATE_LIMITED', `the token '${name}' has made its ${rate} requests of this second`, {
+      details: { rate, retryAfterS: Math.ceil((1 - left) / rate) },
+    })
+  }
+}
+
+interface Budget {
+  readonly left: number
+  readonly at: number
+}
+
+/** Clients of PGMQ's server send it in either of the two. */
+function presentedBy({ headers }: Request): string | null {
+  const bearer = /^Bearer +(\S+) *$/i.exec(headers.get('authorization') ?? '')?.[1]
+  return bearer ?? headers.get('x-api-key')
+}
