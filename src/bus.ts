@@ -5,8 +5,9 @@ import { isTidingsError, TidingsError } from './errors.ts'
 import { Events } from './events/events.ts'
 import { EventHub } from './events/hub.ts'
 import type { EventsOptions } from './events/options.ts'
+import { topicsOf } from './missing-topic.ts'
 import { defaultDeadLetterQueue } from './name.ts'
-import { Publisher, type QueueOrName } from './publisher.ts'
+import { type BoundPlace, Publisher, type QueueOrName } from './publisher.ts'
 import { Queue, type QueueSurroundings } from './queue.ts'
 import { type Logger, silentLogger } from './queue-access.ts'
 import { QueueCalls } from './queue-calls.ts'
@@ -15,8 +16,12 @@ import type { StandardSchemaV1 } from './schema.ts'
 import type { SentinelOptions } from './sentinel/options.ts'
 import { Sentinel } from './sentinel/sentinel.ts'
 import { Upkeep } from './sentinel/upkeep.ts'
+import type { Running } from './subscription/access.ts'
+import { Topic, type TopicSurroundings } from './topic.ts'
+import { TopicCalls } from './topic-calls.ts'
+import type { TopicOptions } from './topic-options.ts'
+import type { TopicInfo } from './topic-store.ts'
 import { type TraceEvent, type TraceOptions, trace } from './trace.ts'
-import type { Worker } from './worker/worker.ts'
 
 type InputOf<O> = O extends { schema: infer S extends StandardSchemaV1 } ? StandardSchemaV1.InferInput<S> : unknown
 type OutputOf<O> = O extends { schema: infer S extends StandardSchemaV1 } ? StandardSchemaV1.InferOutput<S> : unknown
@@ -24,10 +29,12 @@ type OutputOf<O> = O extends { schema: infer S extends StandardSchemaV1 } ? Stan
 /** One connection of the application to its storage: gives out queues, and stops what was started when it is closed. */
 export class Bus implements AsyncDisposable {
   readonly #engine: Engine
-  readonly #surroundings: QueueSurroundings
+  readonly #surroundings: QueueSurroundings & TopicSurroundings
   readonly #publisher: Publisher
   readonly #calls = new Map<string, QueueCalls>()
-  readonly #workers = new Set<Worker>()
+  readonly #topicCalls = new Map<string, TopicCalls>()
+  /** Workers, and consumers of topics. */
+  readonly #workers = new Set<Running>()
   readonly #eventHub: EventHub
   readonly #sentinels = new Set<Sentinel>()
   /** Runs while there are workers. */
@@ -51,6 +58,10 @@ export class Bus implements AsyncDisposable {
       clock: options.clock ?? systemClock,
       logger: options.logger ?? silentLogger,
       callsOf: (queue) => this.#callsOf(queue),
+      topicCallsOf: (store, topic) => {
+        if (!this.#topicCalls.has(topic)) this.#topicCalls.set(topic, new TopicCalls(store, topic))
+        return this.#topicCalls.get(topic)!
+      },
       adopt: (worker) => this.#adopt(worker),
     }
     this.#eventHub = new EventHub(this.#surroundings)
@@ -60,6 +71,15 @@ export class Bus implements AsyncDisposable {
   /** The storage behind it all. */
   get engine(): Engine {
     return this.#engine
+  }
+
+  /**
+   * The same bus on an engine that stands in front of this one: for what has to see every call. It starts no workers, so
+   * that it need not be closed.
+   */
+  through(wrap: (engine: Engine) => Engine): Bus {
+    const { clock, logger } = this.#surroundings
+    return new Bus(wrap(this.#engine), { clock, logger, queues: this.#queueOptions })
   }
 
   /** A queue by its name. Touches the storage only when it is used. */
@@ -98,29 +118,47 @@ export class Bus implements AsyncDisposable {
     }
   }
 
+  /** A topic by its name. Touches the storage only when it is used. @throws UNSUPPORTED where there are none */
+  topic<const O extends TopicOptions & { schema: StandardSchemaV1 }>(
+    name: string,
+    options: O,
+  ): Topic<InputOf<O>, OutputOf<O>>
+  topic<T = unknown>(name: string, options?: TopicOptions): Topic<T>
+  topic(name: string, options?: TopicOptions): Topic {
+    return new Topic(name, options, this.#surroundings)
+  }
+
+  /** All topics of the storage, by name. @throws UNSUPPORTED */
+  async topics(): Promise<TopicInfo[]> {
+    return topicsOf(this.#engine).listTopics(null)
+  }
+
   /**
-   * From now on, what is published under a routing key that matches the pattern goes into the queue. Segments are
-   * separated by dots; '*' stands for exactly one of them, '#' for any number, none included.
+   * From now on, what is published under a routing key that matches the pattern goes into the queue, or into the topic.
+   * Segments are separated by dots; '*' stands for exactly one of them, '#' for any number, none included.
+   * @param place a queue, its name, or a topic
    * @returns true if it was bound now, false if it was already
-   * @throws PATTERN_INVALID with the position, QUEUE_NOT_FOUND
+   * @throws PATTERN_INVALID with the position, QUEUE_NOT_FOUND, TOPIC_NOT_FOUND
    */
-  bind(pattern: string, queue: QueueOrName): Promise<boolean> {
-    return this.#publisher.bind(pattern, queue)
+  bind(pattern: string, place: BoundPlace): Promise<boolean> {
+    return this.#publisher.bind(pattern, place)
   }
 
   /** @returns false if it was not bound */
-  unbind(pattern: string, queue: QueueOrName): Promise<boolean> {
-    return this.#publisher.unbind(pattern, queue)
+  unbind(pattern: string, place: BoundPlace): Promise<boolean> {
+    return this.#publisher.unbind(pattern, place)
   }
 
-  /** What is bound to one queue, or to any, by queue and pattern. */
+  /** What is bound to one queue, or to any, by queue and pattern. `topic.info()` has the patterns of a topic. */
   bindings(queue?: QueueOrName): Promise<Binding[]> {
     return this.#publisher.bindings(queue)
   }
 
   /**
-   * Stores a copy of the message in every queue that is bound to a matching pattern: in all of them or in none.
-   * @returns the copies, by queue; none where nothing matches. A duplicate has the id of the first message there.
+   * Stores a copy of the message in every queue and topic that is bound to a matching pattern: in all of them or in
+   * none.
+   * @returns the copies, by queue, then by topic; none where nothing matches. A duplicate has the id of the first message
+   *   there.
    * @throws KEY_INVALID with the position; NO_ROUTE where nothing matches, with `mandatory`; as Queue.send for the rest
    */
   publish(routingKey: string, data: unknown, options?: PublishOptions): Promise<PublishedCopy[]> {
@@ -207,8 +245,9 @@ export class Bus implements AsyncDisposable {
     return calls
   }
 
-  #adopt(worker: Worker): void {
-    if (this.#closing !== undefined) throw new TidingsError('CLOSED', 'the bus is closed, so no worker can be started')
+  #adopt(worker: Running): void {
+    if (this.#closing !== undefined)
+      throw new TidingsError('CLOSED', 'the bus is closed, so nothing can be started on it')
     this.#workers.add(worker)
     if (!this.#upkeep) {
       this.#upkeep = new Upkeep(this.#surroundings)
@@ -217,7 +256,7 @@ export class Bus implements AsyncDisposable {
     void worker.finished.then(() => this.#dismiss(worker))
   }
 
-  #dismiss(worker: Worker): void {
+  #dismiss(worker: Running): void {
     this.#workers.delete(worker)
     if (this.#workers.size > 0) return
     void this.#upkeep?.stop()

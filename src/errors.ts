@@ -38,11 +38,17 @@ export const errorTable = {
   QUEUE_NAME_INVALID: usage(
     "Use 1 to 47 bytes of a-z, 0-9, '_', '-' and '.', starting with a letter, a digit or '_', without '--'.",
   ),
+  TOPIC_NAME_INVALID: usage(
+    "Use 1 to 47 bytes of a-z, 0-9, '_', '-' and '.', starting with a letter, a digit or '_', without '--'.",
+  ),
+  SUBSCRIPTION_NAME_INVALID: usage(
+    "Use 1 to 47 bytes of a-z, 0-9, '_', '-' and '.', starting with a letter, a digit or '_', without '--'.",
+  ),
   BODY_NOT_JSON: usage('Send plain JSON: strings, finite numbers, booleans, null, arrays and plain objects.'),
   BODY_UNSUPPORTED_CHAR: usage('Remove the character, or encode the text (base64, for example).'),
   BODY_TOO_DEEP: usage('Flatten the value, or send it as a string.'),
   BODY_TOO_LARGE: usage('Store the large part elsewhere and send a reference to it.', 413),
-  BODY_INVALID: usage('Send data that the schema of the queue accepts.', 422),
+  BODY_INVALID: usage('Send data that the schema of the queue or topic accepts.', 422),
   HEADERS_INVALID: usage('Pass headers as a plain object with JSON values.'),
   BATCH_SIZE: usage('Split the batch.'),
   KEY_INVALID: usage(
@@ -69,6 +75,7 @@ export const errorTable = {
   QUEUE_NOT_FOUND: failure('Create the queue first, or correct its name.', 404),
   TOPIC_NOT_FOUND: failure('Create the topic first, or correct its name.', 404),
   SUBSCRIPTION_NOT_FOUND: failure('Subscribe first, or correct the name.', 404),
+  CORRELATION_NOT_FOUND: failure('Send with this correlation id and `track`, or correct the id.', 404),
   MESSAGE_NOT_FOUND: failure("It was settled, its lease is another reader's, or it never was in this queue.", 404),
   QUEUE_NAME_CONFLICT: failure('Choose another name: something else in the storage has this one.', 409),
   NO_ROUTE: failure('Bind a queue to a pattern that matches the routing key. Nothing was stored.', 404),

@@ -44,6 +44,25 @@ export type { SentinelOptions } from './sentinel/options.ts'
 export type { Breach, WatchedQueue, WatchedSubscription } from './sentinel/rules.ts'
 export type { CheckResult, Sentinel, SentinelFigures } from './sentinel/sentinel.ts'
 export type { WebhookFigures } from './sentinel/webhook.ts'
+export type { TopicConsumer } from './subscription/consumer.ts'
+export type { SubscriberCounts, SubscriptionEvent } from './subscription/events.ts'
+export type { SubscriptionContext, SubscriptionHandler } from './subscription/handler.ts'
+export type { SubscribeOptions, TopicConsumeOptions } from './subscription/options.ts'
+export { Subscriber, type SubscriberStats } from './subscription/subscriber.ts'
+export { Subscription } from './subscription/subscription.ts'
+export { Topic } from './topic.ts'
+export { ConsumedMessage, PublishedMessage, ReceivedMessage } from './topic-message.ts'
+export type {
+  CreateSubscriptionOptions,
+  FetchOptions,
+  PositionInput,
+  RetentionOptions,
+  SeekOptions,
+  TopicOptions,
+  TopicPublishOptions,
+  TopicReadOptions,
+} from './topic-options.ts'
+export type { AppendResult, Retention, SubscriptionState, TopicInfo } from './topic-store.ts'
 export type { TraceEvent, TraceOptions } from './trace.ts'
 export type { Predicate, Where } from './where.ts'
 export { type Backoff, exponential, fixed, linear } from './worker/backoff.ts'

@@ -1,6 +1,14 @@
-import { isTidingsError } from './errors.ts'
+import type { Engine } from './engine.ts'
+import { isTidingsError, TidingsError } from './errors.ts'
 import { naming } from './missing-queue.ts'
 import type { TopicStore } from './topic-store.ts'
+
+/** @throws UNSUPPORTED for an engine without topics */
+export function topicsOf(engine: Engine): TopicStore {
+  if (engine.topics !== undefined) return engine.topics
+  const details = { feature: 'topics' }
+  throw new TidingsError('UNSUPPORTED', `the ${engine.name} engine has no topics`, { details })
+}
 
 /** Makes the call; that the topic or the subscription does not exist is reported with the name that may be meant. */
 export async function withNearestTopic<T>(

@@ -3,6 +3,7 @@ import type { Clock } from './clock.ts'
 import type { Binding, Engine, NewMessage, PublishedCopy, RoutedMessage, Transaction } from './engine.ts'
 import { show, TidingsError } from './errors.ts'
 import { withNearestName } from './missing-queue.ts'
+import { topicsOf, withNearestTopic } from './missing-topic.ts'
 import { checkQueueName } from './name.ts'
 import * as option from './options.ts'
 import { checkTransactions, type Outgoing, prepare, prepareBatch } from './outgoing.ts'
@@ -17,8 +18,18 @@ import {
   type SendEntry,
 } from './queue-options.ts'
 
+import type { TopicStore } from './topic-store.ts'
+
 /** A queue, or its name. */
 export type QueueOrName = string | { readonly name: string }
+
+/** What a pattern can be bound to: a queue, its name, or a topic. */
+export type BoundPlace = QueueOrName | TopicRef
+
+interface TopicRef {
+  readonly name: string
+  readonly kind: 'topic'
+}
 
 /** The bus's side of routing: bindings, and publishing to all queues that a routing key leads to. */
 export class Publisher {
@@ -32,12 +43,16 @@ export class Publisher {
     this.#publishes = new Batcher((messages: RoutedMessage[]) => engine.publish(messages, null), maxCallBatch, weightOf)
   }
 
-  async bind(pattern: string, queue: QueueOrName): Promise<boolean> {
-    return this.#engineCall(queue, (name) => this.#engine.bind(checkPattern(pattern), name))
+  async bind(pattern: string, place: BoundPlace): Promise<boolean> {
+    if (isTopic(place))
+      return this.#topicCall(place, (store) => store.link(place.name, { pattern: checkPattern(pattern) }))
+    return this.#engineCall(place, (name) => this.#engine.bind(checkPattern(pattern), name))
   }
 
-  async unbind(pattern: string, queue: QueueOrName): Promise<boolean> {
-    return this.#engineCall(queue, (name) => this.#engine.unbind(checkPattern(pattern), name))
+  async unbind(pattern: string, place: BoundPlace): Promise<boolean> {
+    if (isTopic(place))
+      return this.#topicCall(place, (store) => store.unlink(place.name, { pattern: checkPattern(pattern) }))
+    return this.#engineCall(place, (name) => this.#engine.unbind(checkPattern(pattern), name))
   }
 
   async bindings(queue?: QueueOrName): Promise<Binding[]> {
@@ -90,11 +105,18 @@ export class Publisher {
     }
   }
 
+  async #topicCall<T>({ name }: TopicRef, call: (store: TopicStore) => Promise<T>): Promise<T> {
+    const store = topicsOf(this.#engine)
+    return withNearestTopic(store, { topic: name }, async () => call(store))
+  }
+
   #engineCall<T>(queue: QueueOrName, call: (name: string) => Promise<T>): Promise<T> {
     const name = checkQueueName(typeof queue === 'string' ? queue : queue?.name)
     return withNearestName(this.#engine, name, async () => call(name))
   }
 }
+
+const isTopic = (place: BoundPlace): place is TopicRef => (place as Partial<TopicRef> | null)?.kind === 'topic'
 
 const routedBy =
   (routingKey: string) =>

@@ -1,5 +1,6 @@
 import { Batcher } from './batcher.ts'
 import type { NewMessage } from './engine.ts'
+import { isTidingsError } from './errors.ts'
 import { maxCallBatch, weightOf } from './queue-calls.ts'
 import type { AppendResult, TopicSettings, TopicStore } from './topic-store.ts'
 
@@ -33,10 +34,14 @@ export class TopicCalls {
   /** Creates the topic if it is missing; asks the storage only the first time. */
   async ensure(settings: TopicSettings): Promise<void> {
     if (this.#ensured) return
-    // Settings would replace those of a topic that is there.
-    const [found] = await this.#store.listTopics(this.#topic)
-    if (found === undefined) await this.createMissing(settings)
-    this.#ensured = true
+    try {
+      // Creating it would also replace the settings of a topic that is there.
+      await this.#store.listTopics(this.#topic)
+      this.#ensured = true
+    } catch (error) {
+      if (!isTidingsError(error, 'TOPIC_NOT_FOUND')) throw error
+      await this.createMissing(settings)
+    }
   }
 
   /** The topic may be gone. */

@@ -3,7 +3,7 @@ import type { Engine, NewMessage, Transaction } from './engine.ts'
 import { isTidingsError, TidingsError } from './errors.ts'
 import { fromJson } from './json.ts'
 import { withNearestName } from './missing-queue.ts'
-import { withNearestTopic } from './missing-topic.ts'
+import { topicsOf, withNearestTopic } from './missing-topic.ts'
 import { checkQueueName, checkSubscriptionName, checkTopicName } from './name.ts'
 import * as option from './options.ts'
 import { checkTransactions, type Outgoing, prepare, prepareBatch } from './outgoing.ts'
@@ -92,12 +92,7 @@ export class Topic<In = unknown, Out = In> {
 
   /** @throws TOPIC_NOT_FOUND */
   info(): Promise<TopicInfo> {
-    return this.#existing(async () => {
-      const [found] = await this.#store.listTopics(this.name)
-      if (found !== undefined) return found
-      const details = { topic: this.name }
-      throw new TidingsError('TOPIC_NOT_FOUND', `topic '${this.name}' does not exist`, { details })
-    })
+    return this.#existing(async () => (await this.#store.listTopics(this.name))[0]!)
   }
 
   /**
@@ -272,13 +267,6 @@ export class Topic<In = unknown, Out = In> {
   #existing<T>(call: () => Promise<T>): Promise<T> {
     return withNearestTopic(this.#store, { topic: this.name }, call)
   }
-}
-
-/** @throws UNSUPPORTED */
-export function topicsOf(engine: Engine): TopicStore {
-  if (engine.topics !== undefined) return engine.topics
-  const details = { feature: 'topics' }
-  throw new TidingsError('UNSUPPORTED', `the ${engine.name} engine has no topics`, { details })
 }
 
 const nameOf = (queue: QueueOrName) => checkQueueName(typeof queue === 'string' ? queue : queue?.name)

@@ -1,8 +1,11 @@
-import { Argument } from 'commander'
+import { Argument, Option as Flag } from 'commander'
+import type { Bus } from '../bus.ts'
 import type { Binding } from '../engine.ts'
-import { checkQueueName } from '../name.ts'
+import { TidingsError } from '../errors.ts'
+import { checkQueueName, checkTopicName } from '../name.ts'
 import { checkPattern } from '../pattern.ts'
-import { command, queueArgument } from './command.ts'
+import type { Topic } from '../topic.ts'
+import { command, type Given } from './command.ts'
 import { withContext } from './context.ts'
 import { table } from './output.ts'
 
@@ -11,20 +14,26 @@ const patternArgument = () =>
     checkPattern(text),
   )
 
+const topicFlag = () =>
+  new Flag('--topic <topic>', 'A topic instead of a queue.').argParser((name) => checkTopicName(name))
+
 export const bind = () =>
   command(
     'bind',
-    'From now on, what is published and matches the pattern goes into the queue.',
+    'From now on, what is published and matches the pattern goes into the queue, or the topic.',
     `tidings bind 'Orders.*.Paid' invoices`,
-    `tidings bind 'Orders.#' audit`,
+    `tidings bind 'Orders.#' --topic orders`,
   )
     .addArgument(patternArgument())
-    .addArgument(queueArgument())
+    .addArgument(placeArgument())
+    .addOption(topicFlag())
     .action(
-      withContext(async ({ out, connect }, pattern, queue) => {
-        const bound = await (await connect()).bind(pattern!, queue!)
-        out.result({ pattern, queue, bound }, () =>
-          bound ? `bound ${pattern} to ${queue}` : `${pattern} was bound to ${queue} already`,
+      withContext(async ({ given, out, connect }, pattern, queue) => {
+        const place = placeOf(given, queue)
+        const bound = await boundTo(await connect(), place, (bus, target) => bus.bind(pattern!, target))
+        const { name } = place
+        out.result({ pattern, [place.kind]: name, bound }, () =>
+          bound ? `bound ${pattern} to ${name}` : `${pattern} was bound to ${name} already`,
         )
       }),
     )
@@ -32,20 +41,46 @@ export const bind = () =>
 export const unbind = () =>
   command('unbind', 'Takes back what `bind` did.', `tidings unbind 'Orders.*.Paid' invoices`)
     .addArgument(patternArgument())
-    .addArgument(queueArgument())
+    .addArgument(placeArgument())
+    .addOption(topicFlag())
     .action(
-      withContext(async ({ out, connect }, pattern, queue) => {
-        const unbound = await (await connect()).unbind(pattern!, queue!)
-        out.result({ pattern, queue, unbound }, () =>
-          unbound ? `unbound ${pattern} from ${queue}` : `${pattern} was not bound to ${queue}`,
+      withContext(async ({ given, out, connect }, pattern, queue) => {
+        const place = placeOf(given, queue)
+        const unbound = await boundTo(await connect(), place, (bus, target) => bus.unbind(pattern!, target))
+        const { name } = place
+        out.result({ pattern, [place.kind]: name, unbound }, () =>
+          unbound ? `unbound ${pattern} from ${name}` : `${pattern} was not bound to ${name}`,
         )
       }),
     )
 
+const placeArgument = () => new Argument('[queue]', 'name of the queue').argParser((name) => checkQueueName(name))
+
+interface Place {
+  readonly kind: 'queue' | 'topic'
+  readonly name: string
+}
+
+function placeOf({ topic }: Given, queue: string | undefined): Place {
+  if (topic !== undefined && queue !== undefined)
+    throw new TidingsError('OPTION_CONFLICT', 'a queue and --topic are both given')
+  if (topic !== undefined) return { kind: 'topic', name: topic as string }
+  if (queue !== undefined) return { kind: 'queue', name: queue }
+  throw new TidingsError('USAGE', 'neither a queue nor --topic is given')
+}
+
+function boundTo<T>(
+  bus: Bus,
+  { kind, name }: Place,
+  call: (bus: Bus, target: string | Topic) => Promise<T>,
+): Promise<T> {
+  return call(bus, kind === 'topic' ? bus.topic(name) : name)
+}
+
 export const bindings = () =>
   command(
     'bindings',
-    'Lists which patterns are bound to which queues.',
+    'Lists which patterns are bound to which queues. (`topic info` shows those of a topic.)',
     'tidings bindings',
     'tidings bindings invoices',
   )

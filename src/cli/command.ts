@@ -1,5 +1,5 @@
 import { Argument, Command } from 'commander'
-import { checkQueueName } from '../name.ts'
+import { checkQueueName, checkTopicName } from '../name.ts'
 
 /** What the user gave by flags, under the names of the flags in camelCase. Three of them every command has. */
 export type Given = Readonly<Record<string, unknown>> & {
@@ -40,6 +40,11 @@ export function addGlobalFlags(command: Command): Command {
 /** The argument that names a queue, checked before anything is connected to. */
 export function queueArgument(): Argument {
   return new Argument('<queue>', 'name of the queue').argParser((name) => checkQueueName(name))
+}
+
+/** The argument that names a topic, checked likewise. */
+export function topicArgument(): Argument {
+  return new Argument('<topic>', 'name of the topic').argParser((name) => checkTopicName(name))
 }
 
 /** An argument that names any number of queues. */

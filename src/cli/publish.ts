@@ -13,7 +13,7 @@ const flags = new Flags(publishBatchOptions)
 export const publish = () => {
   const made = command(
     'publish',
-    'Sends a message to every queue that is bound to a pattern of its routing key, all or none.',
+    'Sends a message to every queue and topic that is bound to a pattern of its routing key, all or none.',
     `tidings publish Orders.Events.Paid '{"id":7}'`,
     `tidings publish Orders.Events.Paid '{"id":7}' --mandatory --dedup-id paid-7`,
     'cat order.json | tidings publish Orders.Events.Paid',

@@ -42,7 +42,7 @@ export class TopicConsumer<T> implements AsyncIterableIterator<ConsumedMessage<T
     const { wait, untilEmpty } = this.#options
     const waitMs = untilEmpty === null ? Number.POSITIVE_INFINITY : wait
     this.#feed = new Feed(access, { ...this.#options, waitMs }, this.#journal)
-    const queue = deadLetterQueueOf(topic, name, this.#options.deadLetter)
+    const queue = deadLetterQueueOf(access, this.#options)
     this.#deadLetters = deadLetterBox(access, queue, this.#options, this.#journal)
     this.finished = new Promise((resolve) => {
       this.#resolveFinished = resolve

@@ -13,14 +13,17 @@ import { Retrying } from './retrying.ts'
 const dedupWindowMs = 3_600_000
 
 /**
- * Where messages of a subscription go that failed too often.
- * @param given null: `<topic>_<subscription>_dlq`
- * @returns null if the subscription stops instead
+ * Where messages of a subscription go that failed too often: `<topic>_<subscription>_dlq`, unless the user names another
+ * queue. What an ephemeral subscription leaves behind goes into `<topic>_dlq`.
+ * @returns null if the consumer stops instead
  * @throws DEAD_LETTER_INVALID if that name would be too long
  */
-export function deadLetterQueueOf(topic: string, subscription: string, given: string | false | null): string | null {
-  if (given !== null) return given || null
-  const queue = `${topic}_${subscription}_dlq`
+export function deadLetterQueueOf(
+  { topic, name }: { topic: string; name: string },
+  { deadLetter, ephemeral }: { deadLetter: string | false | null; ephemeral: boolean },
+): string | null {
+  if (deadLetter !== null) return deadLetter || null
+  const queue = ephemeral ? `${topic}_dlq` : `${topic}_${name}_dlq`
   const bytes = Buffer.byteLength(queue)
   if (bytes <= maxQueueNameBytes) return queue
   throw new TidingsError(

@@ -102,11 +102,19 @@ export class Holding {
     this.#leasedUntilMs = askedMs + this.#leaseMs
     if (this.#timer === undefined) this.#arm()
     const before = this.#tenure
-    if (before?.receipt === hold.receipt && !before.over.aborted) return hold
-    if (before !== null && !before.over.aborted) this.#moved(before)
+    if (before !== null && !before.over.aborted) {
+      if (before.receipt === hold.receipt || (await this.#isGood(before))) return hold
+      this.#moved(before)
+    }
     this.#tenure = new Tenure(hold.receipt)
     this.#journal.tell({ type: 'held', cursor: hold.cursor })
     return hold
+  }
+
+  /** Another receipt may stand beside the one before, and need not follow it. */
+  #isGood({ receipt }: Tenure): Promise<boolean> {
+    const { store, topic, name } = this.#access
+    return store.ack(topic, name, 0, receipt)
   }
 
   #arm(): void {

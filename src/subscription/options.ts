@@ -18,7 +18,7 @@ const shared = {
     'The queue for messages that failed too often or that the schema refuses; false stops at such a message.',
     {
       default: null,
-      defaultText: '<topic>_<subscription>_dlq',
+      defaultText: '<topic>_<subscription>_dlq; <topic>_dlq if ephemeral',
       typeText: 'queue name or false',
       parse: (value, path) => (value === false ? false : checkQueueName(value, path)),
     },

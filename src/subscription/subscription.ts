@@ -1,4 +1,3 @@
-import { TidingsError } from '../errors.ts'
 import { withNearestTopic } from '../missing-topic.ts'
 import * as option from '../options.ts'
 import { PublishedMessage } from '../topic-message.ts'
@@ -43,11 +42,7 @@ export class Subscription<T = unknown> {
 
   /** How far it has read, and who reads it. @throws SUBSCRIPTION_NOT_FOUND */
   state(): Promise<SubscriptionState> {
-    return this.#existing(async () => {
-      const [found] = await this.#access.store.subscriptions(this.topic, this.name)
-      if (found === undefined) throw this.#missing()
-      return found
-    })
+    return this.#existing(async () => (await this.#access.store.subscriptions(this.topic, this.name))[0]!)
   }
 
   /**
@@ -96,9 +91,7 @@ export class Subscription<T = unknown> {
   }
 
   async #move(position: Position): Promise<void> {
-    await this.#existing(async () => {
-      if ((await this.#access.store.seek(this.topic, this.name, position)) === 0) throw this.#missing()
-    })
+    await this.#existing(() => this.#access.store.seek(this.topic, this.name, position))
   }
 
   async #look(limit: number): Promise<Attempt<TopicMessage[]>> {
@@ -122,11 +115,5 @@ export class Subscription<T = unknown> {
 
   #existing<R>(call: () => Promise<R>): Promise<R> {
     return withNearestTopic(this.#access.store, { topic: this.topic, subscription: this.name }, call)
-  }
-
-  #missing(): TidingsError {
-    return new TidingsError('SUBSCRIPTION_NOT_FOUND', `topic '${this.topic}' has no subscription '${this.name}'`, {
-      details: { topic: this.topic, subscription: this.name },
-    })
   }
 }

@@ -70,8 +70,15 @@ export class Server {
 
   constructor(clock: FakeClock, memory: Engine = new MemoryEngine({ clock })) {
     this.memory = memory
-    this.engine = new Proxy<Engine>(this.memory, {
+    this.engine = this.#watched<Engine>(clock, this.memory)
+  }
+
+  /** Members of `topics` are called by their own names. */
+  #watched<T extends object>(clock: FakeClock, watched: T): T {
+    const topics = 'topics' in watched ? this.#watched(clock, watched.topics as object) : undefined
+    return new Proxy<T>(watched, {
       get: (target, member) => {
+        if (member === 'topics') return topics
         const value: unknown = Reflect.get(target, member, target)
         if (typeof value !== 'function' || typeof member !== 'string') return value
         return async (...args: unknown[]) => {

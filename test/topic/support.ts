@@ -1,0 +1,81 @@
+import { Bus } from '../../src/bus.ts'
+import { MemoryEngine } from '../../src/engines/memory/memory.ts'
+import type { SubscriptionEvent } from '../../src/subscription/events.ts'
+import { FakeClock } from '../../src/testing.ts'
+import type { Topic } from '../../src/topic.ts'
+import { Lines, Server } from '../worker/support.ts'
+
+type EventOf<K extends SubscriptionEvent['type']> = Extract<SubscriptionEvent, { type: K }>
+
+/** Everything that a consumer told, and promises for what it will tell. */
+export class Watcher {
+  readonly events: SubscriptionEvent[] = []
+  readonly #waiting = new Set<() => void>()
+
+  readonly observe = (event: SubscriptionEvent): void => {
+    this.events.push(event)
+    for (const check of this.#waiting) check()
+  }
+
+  of<K extends SubscriptionEvent['type']>(type: K): EventOf<K>[] {
+    return this.events.filter((event): event is EventOf<K> => event.type === type)
+  }
+
+  /** Resolves with the event once there are `count` of the type. */
+  until<K extends SubscriptionEvent['type']>(type: K, count = 1): Promise<EventOf<K>> {
+    return new Promise((resolve) => {
+      const check = () => {
+        const found = this.of(type)
+        if (found.length < count) return
+        this.#waiting.delete(check)
+        resolve(found[count - 1] as EventOf<K>)
+      }
+      this.#waiting.add(check)
+      check()
+    })
+  }
+}
+
+export interface Scene {
+  readonly clock: FakeClock
+  readonly server: Server
+  readonly bus: Bus
+  readonly news: Topic
+  readonly watcher: Watcher
+  readonly observe: Watcher['observe']
+  readonly log: Lines
+}
+
+/** A bus on a memory engine with a clock that stands still, and a topic. */
+export function scene(): Scene {
+  const clock = new FakeClock()
+  const server = new Server(clock)
+  const log = new Lines()
+  const bus = new Bus(server.engine, { clock, logger: log })
+  const watcher = new Watcher()
+  return { clock, server, bus, news: bus.topic('news'), watcher, observe: watcher.observe, log }
+}
+
+/** Another process on the same storage. */
+export function otherBus({ clock, server }: Scene): { bus: Bus; news: Topic; watcher: Watcher } {
+  const bus = new Bus(server.memory, { clock })
+  return { bus, news: bus.topic('news'), watcher: new Watcher() }
+}
+
+export const publishMany = (topic: Topic, count: number) =>
+  topic.publishBatch(Array.from({ length: count }, (_, index) => ({ data: index + 1 })))
+
+export const offsets = (messages: readonly { readonly offset: number }[]) => messages.map(({ offset }) => offset)
+
+/** An engine as it was before it had topics. */
+export function withoutTopics(): Bus {
+  const memory = new MemoryEngine()
+  const engine = new Proxy(memory, {
+    get(target, member) {
+      if (member === 'topics') return undefined
+      const value: unknown = Reflect.get(target, member, target)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
+  return new Bus(engine)
+}
