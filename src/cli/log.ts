@@ -1,14 +1,15 @@
-import { pino } from 'pino'
 import type { Logger } from '../queue-access.ts'
 import { type Output, printable } from './output.ts'
 
 /** What services have to say, on standard output: a line for people, or with `--json` a JSON object by pino. */
-export function logger(out: Output): Logger {
+export async function logger(out: Output): Promise<Logger> {
   return out.json ? forPrograms(out) : forPeople(out)
 }
 
-function forPrograms(out: Output): Logger {
-  return pino(
+async function forPrograms(out: Output): Promise<Logger> {
+  // Other commands do not pay for it.
+  const { pino } = await import('pino')
+  const made: Logger = pino(
     {
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
@@ -18,6 +19,7 @@ function forPrograms(out: Output): Logger {
     },
     { write: (line) => out.line(line.trimEnd()) },
   )
+  return made
 }
 
 function forPeople(out: Output): Logger {

@@ -48,7 +48,7 @@ function describe({ alerts, queues, subscriptions }: CheckResult): string {
 }
 
 async function watch({ out, connect }: Context, options: SentinelOptions): Promise<void> {
-  const bus = await connect(logger(out))
+  const bus = await connect(await logger(out))
   const sentinel = bus.sentinel(options)
   const told = untilToldToStop(sentinel, out)
   await sentinel.start()
