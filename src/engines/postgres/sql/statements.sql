@@ -156,8 +156,8 @@ SELECT tidings.ack_topic($1::text, $2::text, $3::bigint, $4::text) AS done;
 SELECT tidings.seek_topic($1::text, $2::text, $3::text::jsonb) AS moved;
 
 -- name: maintainTopic
--- $1 topic. Gives what is pending its offsets.
-SELECT tidings.up_to_date($1::text);
+-- $1 topic. Gives what is pending its offsets, whatever the session believes to know of it.
+SELECT tidings.take_in(tidings.topic_id($1::text));
 
 -- name: topicsToMaintain
 -- → topic, prune

@@ -38,7 +38,8 @@ $$;
 -- Gives those pending messages their offsets whose transactions have committed; locks the topic. Their dedup ids stay
 -- as they are, since a transaction that is open may have locked them; that it can be known which offset such a message
 -- got, that is noted beside them.
-CREATE OR REPLACE FUNCTION tidings.take_in(topic integer) RETURNS void
+-- since: as for tidings.take_in_pending
+CREATE OR REPLACE FUNCTION tidings.take_in(topic integer, since xid8 = '0') RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   messages jsonb[];
@@ -48,7 +49,7 @@ DECLARE
   before bigint;
 BEGIN
   PERFORM tidings.lock_topic(topic);
-  WITH taken AS (DELETE FROM tidings.topic_pending p WHERE p.topic_id = topic RETURNING *)
+  WITH taken AS (DELETE FROM tidings.topic_pending p WHERE p.topic_id = topic AND p.xact >= since RETURNING *)
   SELECT array_agg(t.message ORDER BY t.id), array_agg(t.headers ORDER BY t.id), array_agg(t.id ORDER BY t.id),
     array_agg(t.dedup_until ORDER BY t.id)
   INTO messages, headers, ids, dedup_ends FROM taken t;
@@ -74,12 +75,24 @@ BEGIN
 END
 $$;
 
--- Nothing to lock for where nothing is pending.
+-- Takes no lock where nothing is pending. This is looked for at every read, so it must not pass over dead rows: each
+-- session notes up to which transaction all have ended and were taken in. Losing that costs one long look.
 CREATE OR REPLACE FUNCTION tidings.take_in_pending(topic integer) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  note constant text := 'tidings.taken_in_' || topic;
+  since constant xid8 := coalesce(nullif(current_setting(note, true), ''), '0')::xid8;
+  running_since xid8;
+  is_pending boolean;
 BEGIN
-  IF EXISTS (SELECT FROM tidings.topic_pending p WHERE p.topic_id = topic) THEN
-    PERFORM tidings.take_in(topic);
+  SELECT pg_snapshot_xmin(pg_current_snapshot()),
+    EXISTS (SELECT FROM tidings.topic_pending p WHERE p.topic_id = topic AND p.xact >= since)
+  INTO running_since, is_pending;
+  IF is_pending THEN
+    PERFORM tidings.take_in(topic, since);
+  END IF;
+  IF running_since > since THEN
+    PERFORM set_config(note, running_since::text, false);
   END IF;
 END
 $$;

@@ -34,7 +34,9 @@ CREATE TABLE tidings.topic_pending (
   headers jsonb,
   -- Until when the offset has to be known for the sake of duplicates.
   dedup_until timestamptz,
-  PRIMARY KEY (topic_id, id)
+  -- In the index before the id: who knows that a transaction has ended need not look at what it left there.
+  xact xid8 NOT NULL DEFAULT pg_current_xact_id(),
+  PRIMARY KEY (topic_id, xact, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
 -- Where a topic begins and ends. Looks at no message that was removed, not even at what vacuum has yet to clear away.
