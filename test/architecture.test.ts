@@ -70,11 +70,11 @@ const layers: readonly (readonly [string, ...string[]])[] = [
   ['queue', 'topic'],
   ['bus'],
   ['router/'],
+  ['server/'],
   ['connect', 'testing', 'testkit/'],
   ['stress/'],
   ['handlers/'],
   ['config/'],
-  ['server/'],
   ['index', 'cli/'],
 ]
 
