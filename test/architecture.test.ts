@@ -102,6 +102,7 @@ const reserved: Record<string, readonly string[]> = {
 /** Packages, and who may use them. */
 const packages: Record<string, readonly string[]> = {
   pg: ['engines/postgres/', 'local/'],
+  ioredis: ['engines/redis/', 'local/'],
   commander: ['cli/'],
   hono: ['server/'],
   '@hono/node-server': ['server/'],

@@ -20,19 +20,19 @@ export function openingFailed(error: unknown, path: string): TidingsError {
     return unavailable(`${path} is closed to this process, which runs as user ${us}${why} (${reason})`, {
       cause: error,
       details: { path, owner, user: us },
-      hint: `Run every program that shares a local PostgreSQL as the same user. ${elsewhere}`,
+      hint: `Run every program that shares a local server as the same user. ${elsewhere}`,
     })
   }
   return unavailable(`${path} cannot be used: ${reason}`, { cause: error, details })
 }
 
-/** Turns what `initdb` or `postgres` wrote before it gave up into one of our errors. */
+/** Turns what a server (or `initdb`) wrote before it gave up into one of our errors. */
 export function startFailed(
   output: string,
   { dataDirectory, log }: { dataDirectory: string; log: string },
+  { title = 'PostgreSQL', reason = reasonIn(output) } = {},
 ): TidingsError {
   if (/No space left on device|Disk quota exceeded/.test(output)) return diskFull(dataDirectory)
-  const reason = reasonIn(output)
   const details = { dataDirectory, log, reason }
   if (/could not look up effective user ID/.test(output)) {
     return unavailable(`PostgreSQL cannot be set up in ${dataDirectory}: ${reason}`, {
@@ -40,7 +40,7 @@ export function startFailed(
       hint: 'Give the user that runs this program an entry in /etc/passwd, or use a PostgreSQL server of your own.',
     })
   }
-  return unavailable(`PostgreSQL does not start in ${dataDirectory}: ${reason}; its log is ${log}`, { details })
+  return unavailable(`${title} does not start in ${dataDirectory}: ${reason}; its log is ${log}`, { details })
 }
 
 export function unavailable(
@@ -50,7 +50,7 @@ export function unavailable(
   return new TidingsError('LOCAL_UNAVAILABLE', message, options)
 }
 
-const elsewhere = 'Choose another directory, or use a PostgreSQL server of your own (DATABASE_URL).'
+const elsewhere = 'Choose another directory, or use a server of your own (DATABASE_URL, REDIS_URL).'
 
 function diskFull(path: string, cause?: unknown): TidingsError {
   return new TidingsError('STORAGE_FULL', `no space is left for ${path}`, {

@@ -4,6 +4,7 @@ import { open } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { TidingsError } from '../errors.ts'
 import { openingFailed, unavailable } from './failures.ts'
+import { kinds } from './kinds.ts'
 import type { Place } from './place.ts'
 import { cleanEnvironment } from './processes.ts'
 import { sentinelProgram } from './sentinel.ts'
@@ -22,7 +23,7 @@ export async function launchSentinel(place: Place, idleAfterMs: number): Promise
     throw openingFailed(error, place.sentinelLog)
   })
   try {
-    const child = spawn(process.execPath, [program, place.directory, String(idleAfterMs)], {
+    const child = spawn(process.execPath, [program, place.directory, place.kind, String(idleAfterMs)], {
       cwd: '/',
       detached: true,
       env: cleanEnvironment(['PATH', 'TZ', 'TMPDIR', 'HOME', 'XDG_CACHE_HOME']),
@@ -39,7 +40,7 @@ export async function launchSentinel(place: Place, idleAfterMs: number): Promise
 }
 
 /** What it says, after which it no longer keeps this process alive. */
-async function firstReport(child: ChildProcess, { sentinelLog }: Place): Promise<SentinelReport> {
+async function firstReport(child: ChildProcess, { kind, sentinelLog }: Place): Promise<SentinelReport> {
   const details = { log: sentinelLog }
   let timer: NodeJS.Timeout | undefined
   try {
@@ -53,7 +54,11 @@ async function firstReport(child: ChildProcess, { sentinelLog }: Place): Promise
       )
       timer = setTimeout(
         () =>
-          reject(new TidingsError('TIMEOUT', `the local PostgreSQL does not start; see ${sentinelLog}`, { details })),
+          reject(
+            new TidingsError('TIMEOUT', `the local ${kinds[kind].title} does not start; see ${sentinelLog}`, {
+              details,
+            }),
+          ),
         patienceMs,
       )
     })
@@ -69,7 +74,7 @@ function sentinelPath(): string {
   const inSource = import.meta.url.endsWith('.ts')
   const path = fileURLToPath(new URL(`${inSource ? '../../dist/local/' : './'}${sentinelProgram}.js`, import.meta.url))
   if (existsSync(path)) return path
-  throw unavailable(`${path} is missing, which keeps the local PostgreSQL running`, {
+  throw unavailable(`${path} is missing, which keeps local servers running`, {
     details: { path },
     hint: inSource ? 'Run the build first.' : 'Keep the package tidings out of your bundle (mark it as external).',
   })

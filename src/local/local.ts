@@ -1,31 +1,41 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { show, TidingsError } from '../errors.ts'
-import { findPackage } from './binaries.ts'
-import { findPostmaster, majorVersion, type Postmaster, stopServer } from './cluster.ts'
 import { openingFailed } from './failures.ts'
 import { exists } from './files.ts'
+import type { KindName, Product } from './kind.ts'
+import { kindIn, kinds } from './kinds.ts'
 import { launchSentinel } from './launch.ts'
 import { findPlace, makePlace, type Place } from './place.ts'
+import { port } from './postgres/postgres.ts'
+import { database, user } from './postgres/session.ts'
 import { poll, signal } from './processes.ts'
+import { socketOf } from './redis/server.ts'
 import { findSentinel } from './sentinel.ts'
-import { type Description, database, describe, isFull, isNotUp, type Role, user } from './session.ts'
 import { enter } from './turnstile.ts'
 
-/** A running local PostgreSQL, and how to connect to it (as with `pg`; no password). */
-export interface LocalServer {
-  /** The directory of the unix socket. */
-  readonly host: string
-  readonly port: number
-  readonly user: string
-  readonly database: string
+/** A running local server. */
+export interface LocalServer extends Product {
   /** What the caller named, absolute. */
   readonly directory: string
   /** Elsewhere than in `directory` where the user that runs the server cannot reach that. */
   readonly dataDirectory: string
   readonly pid: number
-  /** For example '18.4'. */
-  readonly version: string
+}
+
+/** A running local PostgreSQL, and how to connect to it (as with `pg`; no password). */
+export interface LocalPostgres extends LocalServer {
+  /** The directory of the unix socket. */
+  readonly host: string
+  readonly port: number
+  readonly user: string
+  readonly database: string
+}
+
+/** A running local Redis or Valkey, and how to connect to it (as with `ioredis`). */
+export interface LocalRedis extends LocalServer {
+  /** The unix socket. */
+  readonly path: string
 }
 
 export interface EnsureLocalOptions {
@@ -41,8 +51,10 @@ export interface LocalStatus {
   readonly state: 'running' | 'stopped' | 'absent'
   readonly directory: string
   readonly dataDirectory: string | null
-  /** The directory of the unix socket, which is what `psql --host` takes. */
+  readonly product: string | null
+  /** The unix socket of Redis; the directory of that of PostgreSQL, which is what `psql --host` takes. */
   readonly socket: string | null
+  /** Null for Redis. */
   readonly port: number | null
   readonly pid: number | null
   readonly sentinelPid: number | null
@@ -58,82 +70,82 @@ export interface LocalStatus {
 export const defaultDirectory = '.tidings'
 const defaultIdleAfterMs = 600_000
 
-/** Calls under way, by directory: those of one process share one start. */
-const underWay = new Map<string, Promise<LocalServer>>()
+/** Calls under way, by kind and directory: those of one process share one start. */
+const underWay = new Map<string, Promise<Found>>()
 
 /**
  * The local PostgreSQL of a directory, started if it does not run, and set up on first use. Every process that names the
  * same directory gets the same server. After a lost connection, call it again: the server may have been stopped as idle.
  * @param directory made if missing. Default: `.tidings` in the working directory
- * @throws LOCAL_UNAVAILABLE (no binaries for this platform, directory not usable, data of another major version or
- *   user), STORAGE_FULL, TIMEOUT, RANGE
+ * @throws LOCAL_UNAVAILABLE (no binaries for this platform, directory not usable, data of another major version, user or
+ *   kind), STORAGE_FULL, TIMEOUT, RANGE
  */
-export function ensureLocal(directory = defaultDirectory, options: EnsureLocalOptions = {}): Promise<LocalServer> {
-  const key = resolve(directory)
-  const shared = underWay.get(key) ?? ensure(key, options).finally(() => underWay.delete(key))
+export async function ensureLocal(
+  directory = defaultDirectory,
+  options: EnsureLocalOptions = {},
+): Promise<LocalPostgres> {
+  const { place, server } = await ensure('postgres', directory, options)
+  return { host: place.socketDirectory, port, user, database, ...server }
+}
+
+/**
+ * The same for Redis, from the redis-server or valkey-server that is installed.
+ * @throws LOCAL_UNAVAILABLE (none is installed, directory not usable, data of another user or kind), STORAGE_FULL,
+ *   TIMEOUT, RANGE
+ */
+export async function ensureLocalRedis(directory: string, options: EnsureLocalOptions = {}): Promise<LocalRedis> {
+  const { place, server } = await ensure('redis', directory, options)
+  return { path: socketOf(place), ...server }
+}
+
+interface Found {
+  readonly place: Place
+  readonly server: LocalServer
+}
+
+function ensure(kind: KindName, directory: string, options: EnsureLocalOptions): Promise<Found> {
+  const key = `${kind}:${resolve(directory)}`
+  const shared = underWay.get(key) ?? start(kind, directory, options).finally(() => underWay.delete(key))
   underWay.set(key, shared)
   return shared
 }
 
-async function ensure(
+async function start(
+  kind: KindName,
   directory: string,
   { idleAfterMs = defaultIdleAfterMs }: EnsureLocalOptions,
-): Promise<LocalServer> {
+): Promise<Found> {
   if (!(idleAfterMs > 0)) {
     throw new TidingsError('RANGE', `idleAfterMs is ${show(idleAfterMs)}; it must be more than 0`, {
       details: { field: 'idleAfterMs' },
     })
   }
-  const found = await findPlace(directory)
+  const found = await findPlace(directory, kind)
   const running = found && (await watchedServer(found))
   if (running) return running
-  await findPackage()
-  const place = await makePlace(directory)
+  await kinds[kind].checkPrograms()
+  const place = await makePlace(directory, kind)
   // More than once, because the server can be stopped or killed between its start and our look at it.
   for (let attempt = 0; attempt < 3; attempt++) {
     await launchSentinel(place, idleAfterMs)
     const started = await watchedServer(place)
     if (started) return started
   }
-  throw new TidingsError('TIMEOUT', `the local PostgreSQL in ${place.directory} starts, but does not stay`, {
+  const { title } = kinds[kind]
+  throw new TidingsError('TIMEOUT', `the local ${title} in ${place.directory} starts, but does not stay`, {
     details: { directory: place.directory, log: place.serverLog },
   })
 }
 
 /** The server of a place, if it takes connections and a sentinel is in charge of it. */
-async function watchedServer(place: Place): Promise<LocalServer | undefined> {
-  const server = await findPostmaster(place.dataDirectory)
-  const about = server?.status === 'ready' ? await ask(server, 'ensure') : undefined
+async function watchedServer(place: Place): Promise<Found | undefined> {
+  const kind = kinds[place.kind]
+  const server = await kind.find(place)
+  const about = server && (await kind.describe(place, 'ensure'))
   if (!server || !about?.watched) return undefined
-  return {
-    host: server.socketDirectory,
-    port: server.port,
-    user,
-    database,
-    directory: place.directory,
-    dataDirectory: place.dataDirectory,
-    pid: server.pid,
-    version: about.version,
-  }
-}
-
-/** What a server says about itself; undefined if it is not up. */
-async function ask(server: Postmaster, role: Role): Promise<Description | undefined> {
-  const answer = await poll(async () => {
-    try {
-      return await describe(server, role)
-    } catch (error) {
-      if (isFull(error)) return undefined
-      if (isNotUp(error)) return 'down'
-      throw openingFailed(error, server.socketDirectory)
-    }
-  }, 10_000)
-  if (answer === undefined) {
-    throw new TidingsError('TIMEOUT', `all connections of the server in ${server.socketDirectory} are taken`, {
-      details: { pid: server.pid },
-    })
-  }
-  return answer === 'down' ? undefined : answer
+  const { directory, dataDirectory } = place
+  const { product, version } = about
+  return { place, server: { directory, dataDirectory, pid: server.pid, product, version } }
 }
 
 /**
@@ -142,7 +154,8 @@ async function ask(server: Postmaster, role: Role): Promise<Description | undefi
  * @throws LOCAL_UNAVAILABLE if they belong to another user, TIMEOUT if they do not end
  */
 export async function stopLocal(directory = defaultDirectory): Promise<boolean> {
-  const place = await findPlace(directory)
+  const kind = (await kindIn(directory)) ?? kinds.postgres
+  const place = await findPlace(directory, kind.name)
   if (!place || !(await exists(place.socketDirectory))) return false
   // A start that is under way is waited for.
   const leave = await enter(place.turnstile)
@@ -153,7 +166,7 @@ export async function stopLocal(directory = defaultDirectory): Promise<boolean> 
       const gone = await poll(async () => (await findSentinel(place)) !== sentinel, 90_000)
       if (!gone) signal(sentinel, 'SIGKILL')
     }
-    const stopped = await stopServer(place.dataDirectory)
+    const stopped = await kind.stop(place)
     return stopped || sentinel !== undefined
   } catch (error) {
     throw openingFailed(error, place.directory)
@@ -161,24 +174,27 @@ export async function stopLocal(directory = defaultDirectory): Promise<boolean> 
 }
 
 /**
- * What there is in a directory; starts nothing.
+ * What there is in a directory, whatever its kind; starts nothing.
  * @throws LOCAL_UNAVAILABLE if it belongs to another user
  */
 export async function localStatus(directory = defaultDirectory): Promise<LocalStatus> {
-  const place = await findPlace(directory)
-  const major = place && (await majorVersion(place.dataDirectory))
-  if (!place || major === undefined) return { ...nothing, directory: place?.directory ?? resolve(directory) }
-  const server = await findPostmaster(place.dataDirectory)
-  const about = server?.status === 'ready' ? await ask(server, 'status') : undefined
+  const kind = await kindIn(directory)
+  const place = kind && (await findPlace(directory, kind.name))
+  const made = place && (await kind.madeBy(place.dataDirectory))
+  if (!made) return { ...nothing, directory: resolve(directory) }
+  const server = await kind.find(place)
+  const about = server && (await kind.describe(place, 'status'))
+  const sockets = { postgres: place.socketDirectory, redis: socketOf(place) }
   return {
     state: server ? 'running' : 'stopped',
     directory: place.directory,
     dataDirectory: place.dataDirectory,
-    socket: server?.socketDirectory ?? null,
-    port: server?.port ?? null,
+    product: made.product,
+    socket: server ? sockets[kind.name] : null,
+    port: server && kind.name === 'postgres' ? port : null,
     pid: server?.pid ?? null,
     sentinelPid: (await findSentinel(place)) ?? null,
-    version: about?.version ?? major,
+    version: about?.version ?? made.version,
     startedAt: server?.startedAt ?? null,
     sizeBytes: await sizeOf(place.dataDirectory),
     log: place.serverLog,
@@ -188,6 +204,7 @@ export async function localStatus(directory = defaultDirectory): Promise<LocalSt
 const nothing: Omit<LocalStatus, 'directory'> = {
   state: 'absent',
   dataDirectory: null,
+  product: null,
   socket: null,
   port: null,
   pid: null,

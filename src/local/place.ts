@@ -4,11 +4,13 @@ import { dirname, join, resolve } from 'node:path'
 import type { TidingsError } from '../errors.ts'
 import { openingFailed, unavailable } from './failures.ts'
 import { exists, writeOnce } from './files.ts'
+import type { KindName } from './kind.ts'
 import { hasCode } from './processes.ts'
 import { isReachable, rootsOwn, serverUid, serverUser } from './users.ts'
 
-/** Where everything of one local PostgreSQL is. */
+/** Where everything of one local server is. */
 export interface Place {
+  readonly kind: KindName
   /** What the user calls it, absolute. */
   readonly directory: string
   /** Where things really are: `directory`, or a place of its own where the server's user cannot reach that. */
@@ -26,18 +28,19 @@ export interface Place {
 
 /** A socket's path has room for this many bytes. */
 const socketPathBytes = process.platform === 'darwin' ? 103 : 107
+/** The longest of their names. */
 const socketName = '.s.PGSQL.5432'
 
 /**
  * The place for a directory, as far as it exists.
  * @throws LOCAL_UNAVAILABLE if it belongs to another user
  */
-export async function findPlace(directory: string): Promise<Place | undefined> {
+export async function findPlace(directory: string, kind: KindName): Promise<Place | undefined> {
   const asked = resolve(directory)
   try {
     const real = await realpath(asked)
     await mustBeTrusted(real)
-    return placeAt(real, (await movedTo(real)) ?? real)
+    return placeAt(real, (await movedTo(real)) ?? real, kind)
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined
     throw openingFailed(error, asked)
@@ -48,7 +51,7 @@ export async function findPlace(directory: string): Promise<Place | undefined> {
  * Makes the place for a directory, or completes it. Any number of processes may do this at once.
  * @throws LOCAL_UNAVAILABLE if the directory cannot be made, or if it or the data in it belong to another user; STORAGE_FULL
  */
-export async function makePlace(directory: string): Promise<Place> {
+export async function makePlace(directory: string, kind: KindName): Promise<Place> {
   const asked = resolve(directory)
   try {
     await mkdir(dirname(asked), { recursive: true })
@@ -58,7 +61,7 @@ export async function makePlace(directory: string): Promise<Place> {
     await mustBeTrusted(real)
     // Only into a directory of our own, never into one that holds something else.
     if ((await readdir(real)).length === 0) await writeIfMissing(join(real, '.gitignore'), '*\n')
-    const place = placeAt(real, await settle(real))
+    const place = placeAt(real, await settle(real), kind)
     await mustBeOurs(place.dataDirectory)
     await closeToOthers(place.socketDirectory)
     return place
@@ -67,15 +70,16 @@ export async function makePlace(directory: string): Promise<Place> {
   }
 }
 
-function placeAt(directory: string, home: string): Place {
+function placeAt(directory: string, home: string, kind: KindName): Place {
   const socketDirectory = socketDirectoryFor(home)
   return {
+    kind,
     directory,
     home,
     dataDirectory: join(home, 'data'),
     socketDirectory,
     turnstile: join(socketDirectory, 'turnstile'),
-    serverLog: join(home, 'postgres.log'),
+    serverLog: join(home, `${kind}.log`),
     sentinelLog: join(home, 'sentinel.log'),
     sentinelFile: join(home, 'sentinel.json'),
   }
@@ -142,7 +146,7 @@ async function mustBeOurs(dataDirectory: string): Promise<void> {
 function belongsTo(owner: number, path: string, but: string): TidingsError {
   return unavailable(`${path} belongs to user ${owner}, but ${but}`, {
     details: { path, owner },
-    hint: 'Run every program that shares a local PostgreSQL as the same user, or choose another directory.',
+    hint: 'Run every program that shares a local server as the same user, or choose another directory.',
   })
 }
 

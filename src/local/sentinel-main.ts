@@ -1,13 +1,14 @@
 import { writeSync } from 'node:fs'
 import { TidingsError } from '../errors.ts'
 import { unavailable } from './failures.ts'
+import type { KindName } from './kind.ts'
 import { findPlace } from './place.ts'
 import { LocalSentinel } from './sentinel.ts'
 
 /** What the sentinel's process tells the one that started it, once. */
 export type SentinelReport = { ready: true } | { error: ReturnType<TidingsError['toJSON']> }
 
-const [directory = '', idleAfterMs] = process.argv.slice(2)
+const [directory = '', kind = '', idleAfterMs] = process.argv.slice(2)
 
 function log(line: string): void {
   try {
@@ -25,7 +26,7 @@ async function report(content: SentinelReport): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  const place = await findPlace(directory)
+  const place = await findPlace(directory, kind as KindName)
   if (!place) throw unavailable(`${directory} is gone`)
   const sentinel = new LocalSentinel(place, { idleAfterMs: Number(idleAfterMs), log })
   const stop = () => void sentinel.stop().catch(fail)

@@ -1,16 +1,13 @@
 import { readFile, rm } from 'node:fs/promises'
-import type pg from 'pg'
 import { Service } from '../service.ts'
-import { localBinaries } from './binaries.ts'
-import { Cluster, findPostmaster, majorVersion, type Postmaster, stopServer } from './cluster.ts'
 import { unavailable } from './failures.ts'
 import { writeWhole } from './files.ts'
+import type { Running, ServerKind, Session } from './kind.ts'
+import { kinds } from './kinds.ts'
 import { boundLog } from './log-file.ts'
 import { findPlace, type Place } from './place.ts'
-import { hasCode, isStill, signal } from './processes.ts'
-import { makeDatabase, openSession, superuser, takeCharge, use } from './session.ts'
+import { isStill, signal } from './processes.ts'
 import { enter } from './turnstile.ts'
-import { cacheDirectory, serverUser } from './users.ts'
 
 export interface SentinelOptions {
   /** The server is stopped after this time without clients, in milliseconds. */
@@ -28,19 +25,6 @@ export const sentinelProgram = 'sentinel-main'
 /** Restarts that may fail in a row before the sentinel gives up, and the pauses between them: four minutes in all. */
 const restarts = { attempts: 20, firstPauseMs: 200, longestPauseMs: 15_000 }
 
-/** Little memory, full durability. */
-const settings = {
-  max_connections: 200,
-  shared_buffers: '64MB',
-  max_wal_size: '256MB',
-  jit: 'off',
-  fsync: 'on',
-  full_page_writes: 'on',
-  synchronous_commit: 'on',
-  // What macOS calls fsync leaves data in the cache of the drive.
-  ...(process.platform === 'darwin' ? { wal_sync_method: 'fsync_writethrough' } : {}),
-} as const
-
 /**
  * Starts the server of a place, restarts it after a crash, and stops it when nobody has used it for some time. One
  * sentinel is in charge of a server; others find that out and end. A killed one leaves the server running, and the
@@ -48,16 +32,18 @@ const settings = {
  */
 export class LocalSentinel extends Service {
   readonly #place: Place
+  readonly #kind: ServerKind
   readonly #options: SentinelOptions
   readonly #tickMs: number
   /** Open as long as the server runs and we are in charge of it. */
-  #session: pg.Client | undefined
+  #session: Session | undefined
   #ended: Promise<Ending> = Promise.resolve('told to stop')
   #wake = () => {}
 
   constructor(place: Place, options: SentinelOptions) {
     super()
     this.#place = place
+    this.#kind = kinds[place.kind]
     this.#options = options
     this.#tickMs = Math.min(5000, Math.max(50, options.idleAfterMs / 4))
   }
@@ -80,26 +66,23 @@ export class LocalSentinel extends Service {
   }
 
   /** Starts the server or finds it running, and takes charge of it; undefined if another sentinel has it. */
-  async #takeOver(): Promise<Postmaster | undefined> {
+  async #takeOver(): Promise<Running | undefined> {
     const leave = await enter(this.#place.turnstile)
     try {
-      // Every time, because the binaries may have been installed anew.
-      const cluster = await openCluster(this.#place)
-      if (!(await cluster.exists())) await cluster.init()
-      const { server, session } = await connectTo(cluster)
+      await this.#mustBeOfKind()
+      const { server, session } = await this.#kind.open(this.#place)
       try {
-        if (!(await takeCharge(session))) {
+        if (!(await session.takeCharge())) {
           await session.end()
           return undefined
         }
-        await makeDatabase(session)
         await writeWhole(this.#place.sentinelFile, `${JSON.stringify({ pid: process.pid })}\n`)
       } catch (error) {
         await session.end().catch(() => {})
         throw error
       }
       this.#session = session
-      session.once('end', () => {
+      session.onEnd(() => {
         if (this.#session === session) this.#session = undefined
         this.#wake()
       })
@@ -110,7 +93,18 @@ export class LocalSentinel extends Service {
     }
   }
 
-  async #watch(started: Postmaster): Promise<Ending> {
+  async #mustBeOfKind(): Promise<void> {
+    const { directory, dataDirectory } = this.#place
+    for (const other of Object.values(kinds)) {
+      if (other === this.#kind || (await other.madeBy(dataDirectory)) === undefined) continue
+      throw unavailable(`${directory} holds the data of a local ${other.title}, not of ${this.#kind.title}`, {
+        details: { directory },
+        hint: `Give ${this.#kind.title} a directory of its own.`,
+      })
+    }
+  }
+
+  async #watch(started: Running): Promise<Ending> {
     let server = started
     let use = { seen: '', at: performance.now() }
     while (this.state === 'running') {
@@ -141,24 +135,27 @@ export class LocalSentinel extends Service {
 
   async #isRemoved(): Promise<boolean> {
     const { directory, home, dataDirectory } = this.#place
-    return (await findPlace(directory))?.home !== home || (await majorVersion(dataDirectory)) === undefined
+    return (
+      (await findPlace(directory, this.#kind.name))?.home !== home ||
+      (await this.#kind.madeBy(dataDirectory)) === undefined
+    )
   }
 
   /** A server that somebody told to stop waits for its clients, of whom we are one. It is started again like any other. */
   async #freeStopping(): Promise<void> {
-    if ((await findPostmaster(this.#place.dataDirectory))?.status === 'stopping') await this.#session?.end()
+    if ((await this.#kind.find(this.#place))?.isStopping) await this.#session?.end()
   }
 
   /** Another text than the last time if the server was used in between or is in use; undefined without a session. */
   async #use(): Promise<string | undefined> {
     const session = this.#session
     if (session === undefined) return undefined
-    const { clients, sessions } = await use(session)
-    return clients > 0 ? `in use at ${performance.now()}` : sessions
+    const { clients, past } = await session.use()
+    return clients > 0 ? `in use at ${performance.now()}` : past
   }
 
   /** After a lost connection. Undefined if told to stop meanwhile. */
-  async #restart(): Promise<Postmaster | Ending | undefined> {
+  async #restart(): Promise<Running | Ending | undefined> {
     let pauseMs = restarts.firstPauseMs
     for (let attempt = 1; attempt <= restarts.attempts; attempt++) {
       if (this.state !== 'running') return undefined
@@ -187,7 +184,7 @@ export class LocalSentinel extends Service {
       const session = this.#session
       this.#session = undefined
       await session?.end().catch(() => {})
-      await stopServer(this.#place.dataDirectory)
+      await this.#kind.stop(this.#place)
       await rm(this.#place.sentinelFile, { force: true })
       return true
     } finally {
@@ -196,9 +193,9 @@ export class LocalSentinel extends Service {
   }
 
   /** Somebody removed the directory: the server has nothing left to serve, and must not be started again. */
-  #abandon(server: Postmaster): Ending {
+  #abandon(server: Running): Ending {
     // Our open session is the proof that the pid is still the server's.
-    if (this.#session) signal(server.pid, 'SIGQUIT')
+    if (this.#session) signal(server.pid, 'SIGKILL')
     return 'data removed'
   }
 
@@ -219,41 +216,4 @@ export async function findSentinel(place: Place): Promise<number | undefined> {
   const text = await readFile(place.sentinelFile, 'utf8').catch(() => '')
   const pid = Number(/"pid":(\d+)/.exec(text)?.[1])
   return pid > 0 && (await isStill(pid, sentinelProgram, place.directory)) ? pid : undefined
-}
-
-async function connectTo(cluster: Cluster): Promise<{ server: Postmaster; session: pg.Client }> {
-  const server = await cluster.start()
-  try {
-    return { server, session: await openSession(server, 'sentinel') }
-  } catch (error) {
-    if (!hasCode(error, 'ENOENT')) throw error
-    // Somebody removed the socket of a running server: nobody can connect before it makes a new one.
-    await cluster.stop()
-    const restarted = await cluster.start()
-    return { server: restarted, session: await openSession(restarted, 'sentinel') }
-  }
-}
-
-/** @throws LOCAL_UNAVAILABLE if there are no binaries, or the data were made by another major version */
-async function openCluster(place: Place): Promise<Cluster> {
-  const runAs = serverUser()
-  const { dataDirectory } = place
-  const binaries = await localBinaries(runAs, [cacheDirectory(), place.home])
-  const made = await majorVersion(dataDirectory)
-  if (made !== undefined && made !== binaries.major) {
-    throw unavailable(`${dataDirectory} was made by PostgreSQL ${made}, and this is PostgreSQL ${binaries.major}`, {
-      details: { dataDirectory, made, installed: binaries.major },
-      hint: `Use another directory, or move the data with the pg_dump of PostgreSQL ${made}, or remove the directory if they are not needed.`,
-    })
-  }
-  return new Cluster({
-    binDirectory: binaries.directory,
-    dataDirectory,
-    log: place.serverLog,
-    socketDirectory: place.socketDirectory,
-    port: 5432,
-    superuser,
-    settings,
-    ...(runAs ? { runAs } : {}),
-  })
 }

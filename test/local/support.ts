@@ -9,7 +9,7 @@ import { afterEach } from 'vitest'
 import {
   type EnsureLocalOptions,
   ensureLocal,
-  type LocalServer,
+  type LocalPostgres,
   localStatus,
   stopLocal,
 } from '../../src/local/local.ts'
@@ -38,7 +38,7 @@ export function newPlace(): string {
 
 afterEach(async () => {
   for (const directory of made.splice(0)) {
-    const place = await findPlace(join(directory, '.tidings'))
+    const place = await findPlace(join(directory, '.tidings'), 'postgres')
     if (place) {
       await stopLocal(place.directory)
       await rm(place.home, { recursive: true, force: true, maxRetries: 5 })
@@ -48,7 +48,7 @@ afterEach(async () => {
 })
 
 /** As `ensureLocal`, but what a broken test leaves behind ends after a minute. */
-export function ensure(directory: string, options: EnsureLocalOptions = {}): Promise<LocalServer> {
+export function ensure(directory: string, options: EnsureLocalOptions = {}): Promise<LocalPostgres> {
   return ensureLocal(directory, { idleAfterMs: 60_000, ...options })
 }
 
@@ -63,7 +63,7 @@ export async function inAnotherProcess<T>(
   return JSON.parse(stdout) as T
 }
 
-export async function query(server: LocalServer, text: string): Promise<Record<string, unknown>[]> {
+export async function query(server: LocalPostgres, text: string): Promise<Record<string, unknown>[]> {
   const client = await connectTo(server)
   try {
     return (await client.query(text)).rows as Record<string, unknown>[]
@@ -72,7 +72,7 @@ export async function query(server: LocalServer, text: string): Promise<Record<s
   }
 }
 
-export async function connectTo({ host, port, user, database }: LocalServer): Promise<pg.Client> {
+export async function connectTo({ host, port, user, database }: LocalPostgres): Promise<pg.Client> {
   const client = new pg.Client({ host, port, user, database })
   client.on('error', () => {})
   await client.connect()

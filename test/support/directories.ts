@@ -3,7 +3,7 @@ import { chmod, mkdtemp, readdir, readlink, realpath, rm } from 'node:fs/promise
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { stopServer } from '../../src/local/cluster.ts'
+import { stopServer } from '../../src/local/postgres/cluster.ts'
 import { commandLine, signal } from '../../src/local/processes.ts'
 
 /** A new directory for a server, by whose name later runs see that this one has ended. All users may come in. */

@@ -1,6 +1,7 @@
 import pg from 'pg'
+import type { Description, Purpose, Session } from '../kind.ts'
+import { hasCode } from '../processes.ts'
 import type { Postmaster } from './cluster.ts'
-import { hasCode } from './processes.ts'
 
 /** Who administers a local server, and what applications use. */
 export const superuser = 'postgres'
@@ -8,7 +9,7 @@ export const user = 'tidings'
 export const database = 'tidings'
 
 /** What a session is for. */
-export type Role = 'sentinel' | 'ensure' | 'status'
+type Role = 'sentinel' | Purpose
 
 /** Names under which sessions show in pg_stat_activity. */
 const names: Readonly<Record<Role, string>> = {
@@ -21,7 +22,7 @@ const names: Readonly<Record<Role, string>> = {
 const sentinelLock = [0x74_69_64_69, 1] as const
 
 /** A session of the superuser, for whom a few connections are reserved. It is in no database that a user might drop. */
-export async function openSession(server: Postmaster, role: Role): Promise<pg.Client> {
+async function openSession(server: Postmaster, role: Role): Promise<pg.Client> {
   const client = new pg.Client({
     host: server.socketDirectory,
     port: server.port,
@@ -38,6 +39,33 @@ export async function openSession(server: Postmaster, role: Role): Promise<pg.Cl
   return client
 }
 
+/** @throws ENOENT if the server's socket is gone */
+export async function openSentinelSession(server: Postmaster): Promise<Session> {
+  const client = await openSession(server, 'sentinel')
+  return {
+    async takeCharge() {
+      const taken = 'select pg_try_advisory_lock($1, $2) as taken'
+      const { rows } = await client.query<{ taken: boolean }>(taken, [...sentinelLock])
+      if (!rows[0]!.taken) return false
+      await makeDatabase(client)
+      return true
+    },
+    async use() {
+      const { rows } = await client.query<{ clients: number; past: string }>(
+        `select (select count(*)::int from pg_stat_activity
+                  where backend_type = 'client backend' and pid <> pg_backend_pid() and application_name <> $1) as clients,
+                (select coalesce(sum(sessions), 0)::text from pg_stat_database where datname <> 'postgres') as past`,
+        [names.status],
+      )
+      return rows[0]!
+    },
+    onEnd(ended) {
+      client.once('end', ended)
+    },
+    end: () => client.end(),
+  }
+}
+
 /** Whether an error means that the server or its database is not there (yet, or any more), rather than a fault. */
 export function isNotUp(error: unknown): boolean {
   if (hasCode(error, 'ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', '57P01', '57P02', '57P03', '3D000')) return true
@@ -49,39 +77,24 @@ export function isFull(error: unknown): boolean {
   return hasCode(error, '53300')
 }
 
-/** Takes charge of a server; false if another sentinel has it. Lasts as long as the session. */
-export async function takeCharge(session: pg.Client): Promise<boolean> {
-  const { rows } = await session.query<{ taken: boolean }>('select pg_try_advisory_lock($1, $2) as taken', [
-    ...sentinelLock,
-  ])
-  return rows[0]!.taken
-}
-
-export interface Description {
-  /** For example '18.4'. */
-  readonly version: string
-  /** Whether a sentinel is in charge of it. */
-  readonly watched: boolean
-}
-
 /** What a server says about itself. */
-export async function describe(server: Postmaster, role: Role): Promise<Description> {
-  const session = await openSession(server, role)
+export async function describe(server: Postmaster, purpose: Purpose): Promise<Description> {
+  const session = await openSession(server, purpose)
   try {
-    const { rows } = await session.query<Description>(
+    const { rows } = await session.query<Omit<Description, 'product'>>(
       `select split_part(current_setting('server_version'), ' ', 1) as version,
               exists (select from pg_locks
                        where locktype = 'advisory' and granted and classid = $1 and objid = $2 and objsubid = 2) as watched`,
       [...sentinelLock],
     )
-    return rows[0]!
+    return { product: 'PostgreSQL', ...rows[0]! }
   } finally {
     await session.end()
   }
 }
 
 /** Makes the role and database of applications, if they are missing. */
-export async function makeDatabase(session: pg.Client): Promise<void> {
+async function makeDatabase(session: pg.Client): Promise<void> {
   const { rows } = await session.query<{ role: boolean; database: boolean }>(
     `select exists (select from pg_roles where rolname = $1) as role,
             exists (select from pg_database where datname = $2) as database`,
@@ -92,15 +105,4 @@ export async function makeDatabase(session: pg.Client): Promise<void> {
     await session.query(`do $$ begin create role ${user} login createdb; grant pg_monitor to ${user}; end $$`)
   }
   if (!rows[0]!.database) await session.query(`create database ${database} owner ${user}`)
-}
-
-/** Clients that are connected now, and a number that changes when others have been in between. */
-export async function use(session: pg.Client): Promise<{ clients: number; sessions: string }> {
-  const { rows } = await session.query<{ clients: number; sessions: string }>(
-    `select (select count(*)::int from pg_stat_activity
-              where backend_type = 'client backend' and pid <> pg_backend_pid() and application_name <> $1) as clients,
-            (select coalesce(sum(sessions), 0)::text from pg_stat_database where datname <> 'postgres') as sessions`,
-    [names.status],
-  )
-  return rows[0]!
 }

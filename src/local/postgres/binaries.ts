@@ -14,9 +14,9 @@ import {
 } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { basename, dirname, join, relative } from 'node:path'
-import { unavailable } from './failures.ts'
-import { hasCode } from './processes.ts'
-import { isReachable, type RunAs } from './users.ts'
+import { unavailable } from '../failures.ts'
+import { hasCode } from '../processes.ts'
+import { isReachable, type RunAs } from '../users.ts'
 
 /** PostgreSQL's programs, ready to run. */
 export interface Binaries {

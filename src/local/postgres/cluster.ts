@@ -1,12 +1,14 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { chown, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { chown, mkdir, readdir, readFile, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { TidingsError } from '../errors.ts'
-import { openingFailed, startFailed } from './failures.ts'
-import { renameForGood } from './files.ts'
-import { cleanEnvironment, commandLine, hasCode, isStill, poll, processesIn, signal } from './processes.ts'
-import type { RunAs } from './users.ts'
+import { TidingsError } from '../../errors.ts'
+import { endServer, patienceMs, startDaemon } from '../daemon.ts'
+import { openingFailed, startFailed } from '../failures.ts'
+import { renameForGood } from '../files.ts'
+import type { Running } from '../kind.ts'
+import { cleanEnvironment, commandLine, hasCode, isStill, poll, processesIn, signal } from '../processes.ts'
+import type { RunAs } from '../users.ts'
 
 export interface ClusterOptions {
   /** Where `initdb` and `postgres` are. */
@@ -32,18 +34,13 @@ export interface ClusterOptions {
 }
 
 /** The running server of a cluster. */
-export interface Postmaster {
-  readonly pid: number
-  readonly startedAt: Date
+export interface Postmaster extends Running {
   readonly port: number
   /** '' if it listens on TCP only. */
   readonly socketDirectory: string
   /** It takes connections when `ready`; not yet while it starts or recovers from a crash, and no more while it stops. */
   readonly status: 'starting' | 'ready' | 'stopping'
 }
-
-/** How long a server may take to start (it may have to recover from a crash) or to stop. */
-const patienceMs = 60_000
 
 /** Seen when a server is started while processes of one that was killed have not ended yet. */
 const orphansRemain = /pre-existing shared memory block|is still in use/
@@ -126,37 +123,20 @@ export class Cluster {
   /** One start. Returns what the server wrote if it ended instead of becoming ready. */
   async #attempt(): Promise<Postmaster | string> {
     const { binDirectory, dataDirectory, log, runAs } = this.options
-    const written = (await stat(log).catch(() => undefined))?.size ?? 0
-    const output = await open(log, 'a', 0o600).catch((error) => {
-      throw openingFailed(error, log)
-    })
-    let ended: string | undefined
-    let child: ChildProcess
-    try {
-      child = spawn(join(binDirectory, 'postgres'), this.#arguments(), {
-        cwd: '/',
-        detached: true,
-        env: await this.#environment(),
-        stdio: ['ignore', output.fd, output.fd],
-        ...runAs,
-      })
-      child.once('error', (error) => {
-        ended ??= error.message
-      })
-      child.once('exit', (code, name) => {
-        ended ??= `ended with ${name ?? `code ${code}`}`
-      })
-      child.unref()
-    } finally {
-      await output.close()
+    const daemon = {
+      file: join(binDirectory, 'postgres'),
+      arguments: this.#arguments(),
+      directory: '/',
+      env: await this.#environment(),
+      log,
+      runAs,
     }
-    const ready = await poll(async () => {
+    const start = await startDaemon(daemon, async (pid) => {
       const found = await readPidFile(dataDirectory)
-      return ended !== undefined || (found?.pid === child.pid && found?.status === 'ready' ? found : undefined)
-    }, patienceMs)
-    if (ready === undefined) throw this.#tooSlow(child.pid)
-    if (ready !== true) return ready
-    return `${ended}\n${(await readFile(log)).subarray(written)}`
+      return found?.pid === pid && found?.status === 'ready' ? found : undefined
+    })
+    if ('slow' in start) throw this.#tooSlow(start.slow)
+    return 'ready' in start ? start.ready : start.output
   }
 
   #arguments(): string[] {
@@ -254,14 +234,8 @@ const signalsOf: Readonly<Record<StopMode, readonly NodeJS.Signals[]>> = {
 export async function stopServer(dataDirectory: string, mode: StopMode = 'fast'): Promise<boolean> {
   const running = await findPostmaster(dataDirectory)
   if (!running) return false
-  const gone = async () => !(await isStill(running.pid, 'postgres', dataDirectory))
-  for (const name of signalsOf[mode]) {
-    signal(running.pid, name)
-    if (await poll(gone, patienceMs / 2)) return true
-  }
-  throw new TidingsError('TIMEOUT', `the server with pid ${running.pid} does not end`, {
-    details: { pid: running.pid, dataDirectory },
-  })
+  await endServer(running.pid, () => isStill(running.pid, 'postgres', dataDirectory), signalsOf[mode])
+  return true
 }
 
 /** Processes of a server whose postmaster is gone. */
@@ -283,11 +257,13 @@ async function readPidFile(dataDirectory: string): Promise<Postmaster | undefine
   const lines = text.split('\n').map((line) => line.trim())
   const pid = Number(lines[0])
   if (!Number.isInteger(pid) || pid <= 1) return undefined
+  const status = lines[7] === 'ready' || lines[7] === 'stopping' ? lines[7] : 'starting'
   return {
     pid,
     startedAt: new Date(Number(lines[2]) * 1000),
     port: Number(lines[3]),
     socketDirectory: lines[4] ?? '',
-    status: lines[7] === 'ready' || lines[7] === 'stopping' ? lines[7] : 'starting',
+    status,
+    isStopping: status === 'stopping',
   }
 }
