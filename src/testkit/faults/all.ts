@@ -21,7 +21,13 @@ import { routingDurabilityFaults, routingFaults } from './routing.ts'
 import { sendingFaults } from './sending.ts'
 import { settlingFaults } from './settling.ts'
 import { statisticsFaults } from './statistics.ts'
+import { subscriptionFaults, topicConsumerFaults } from './subscriptions.ts'
 import { targetFaults } from './targets.ts'
+import { topicDurabilityFaults } from './topic-durability.ts'
+import { topicLinkFaults, topicRoutingFaults } from './topic-links.ts'
+import { topicRetentionFaults } from './topic-retention.ts'
+import { topicWatchingFaults } from './topic-watching.ts'
+import { topicFaults, topicLifecycleFaults, topicTransactionFaults } from './topics.ts'
 import { transactionFaults } from './transactions.ts'
 import { upkeepFaults } from './upkeep.ts'
 import { watchingFaults } from './watching.ts'
@@ -49,8 +55,18 @@ export const allFaults: readonly Fault[] = [
   statisticsFaults,
   watchingFaults,
   transactionFaults,
+  topicFaults,
+  topicLinkFaults,
+  topicRoutingFaults,
+  subscriptionFaults,
+  topicConsumerFaults,
+  topicRetentionFaults,
+  topicWatchingFaults,
+  topicTransactionFaults,
+  topicLifecycleFaults,
   durabilityFaults,
   routingDurabilityFaults,
+  topicDurabilityFaults,
   upkeepFaults,
   lifecycleFaults,
   concurrencyFaults,

@@ -7,7 +7,10 @@ import type {
   SettleResult,
   StoredMessage,
 } from '../../engine.ts'
+import type { FakeClock } from '../../fake-clock.ts'
+import type { TopicInfo, TopicStore } from '../../topic-store.ts'
 import type { Plant } from '../memory-harness.ts'
+import { only, topicsOf } from '../scene.ts'
 
 /** One planted bug. */
 export interface Fault {
@@ -140,4 +143,23 @@ export async function inOtherOrder<Request, Result>(
   call: (requests: Request[]) => Promise<Result[]>,
 ): Promise<Result[]> {
   return await call([...requests].reverse())
+}
+
+/** Changes members of the topics. */
+export const inTopics =
+  (change: (store: TopicStore, engine: Engine, clock: FakeClock) => Partial<TopicStore>): Plant =>
+  (engine, clock) => ({ topics: change(topicsOf(engine), engine, clock) })
+
+/** Changes what is appended. */
+export const appending = (change: (message: NewMessage) => NewMessage): Plant =>
+  inTopics((store) => ({ append: (topic, messages, tx) => store.append(topic, messages.map(change), tx) }))
+
+/** Changes what is told of topics. */
+export const telling = (change: (info: TopicInfo, store: TopicStore) => TopicInfo | Promise<TopicInfo>): Plant =>
+  inTopics((store) => ({
+    listTopics: async (topic) => Promise.all((await store.listTopics(topic)).map((info) => change(info, store))),
+  }))
+
+export async function infoOf(store: TopicStore, topic: string): Promise<TopicInfo> {
+  return only(await store.listTopics(topic))
 }

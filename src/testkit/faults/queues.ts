@@ -1,6 +1,9 @@
 import { all, faults } from './fault.ts'
 
 export const queueFaults = faults('queues', {
+  'lists queues in the order of an alphabet': (engine) => ({
+    listQueues: async () => (await engine.listQueues()).sort((a, b) => a.queue.localeCompare(b.queue)),
+  }),
   'always says that it created the queue': (engine) => ({
     createQueue: async (queue) => {
       await engine.createQueue(queue)
