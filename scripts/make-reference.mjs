@@ -14,6 +14,7 @@ import * as queue from '../dist/queue-options.js'
 import { replayOptions } from '../dist/replay.js'
 import { routesOptions } from '../dist/router/routes.js'
 import { versionsOptions } from '../dist/router/versions.js'
+import { archiveFields, ruleFields, sentinelOptions, webhookFields } from '../dist/sentinel/options.js'
 import { traceOptions } from '../dist/trace.js'
 import { exponentialOptions, linearOptions } from '../dist/worker/backoff.js'
 import { batchWorkOptions, consumeOptions, stopOptions, workOptions } from '../dist/worker/options.js'
@@ -31,7 +32,7 @@ function table(titles, rows) {
   return [line(all[0]), line(widths.map((width) => '-'.repeat(width))), ...all.slice(1).map(line)].join('\n')
 }
 
-const typeOf = ({ typeText }) => typeText.replace(`1 to ${Number.MAX_SAFE_INTEGER}`, '1 or more')
+const typeOf = ({ typeText }) => typeText.replace(` to ${Number.MAX_SAFE_INTEGER}`, ' or more')
 
 function optionTable(schema) {
   const rows = Object.entries(schema).map(([name, option]) => [
@@ -82,6 +83,10 @@ const calls = [
   ['queue.replay(options?)', replayOptions],
   ['bus.trace(targetId, options?)', traceOptions],
   ['bus.events(options?)', eventsOptions],
+  ['bus.sentinel(options?)', sentinelOptions],
+  ['bus.sentinel({ rules: [rule] })', ruleFields],
+  ['bus.sentinel({ archives: [archive] })', archiveFields],
+  ['bus.sentinel({ webhook })', webhookFields],
   ['eventsMigration(options?)', eventsMigrationOptions],
   ['routes(table, options?)', routesOptions],
   ['versions(options)', versionsOptions],
