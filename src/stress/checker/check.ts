@@ -1,0 +1,25 @@
+import type { FinalState } from '../final-state.ts'
+import type { Entry } from '../history.ts'
+import type { Plan } from '../plan.ts'
+import { checkQueue } from './queues.ts'
+import { checkStored } from './stored.ts'
+import { storiesOf } from './stories.ts'
+import { checkTopic } from './topics.ts'
+import type { Violation } from './violation.ts'
+
+/**
+ * Compares what the processes tell with what there is at the end. Judged is only what follows from both: a call
+ * without an answer may have been carried out or not, and what a killed process had in hand may have ended either way.
+ * @param entries by time
+ * @returns the first violation of each kind and place, by time; none for a run that is valid
+ */
+export function check(plan: Plan, entries: readonly Entry[], final: FinalState): Violation[] {
+  const stories = storiesOf(entries, final)
+  const violations = [
+    ...checkStored(stories, entries, final),
+    ...plan.queues.flatMap((queue) => checkQueue(queue, plan.maxAttempts, stories, final)),
+    ...plan.topics.flatMap((topic) => checkTopic(topic, entries, final)),
+  ]
+  const timeOf = ({ evidence }: Violation) => evidence.at(-1)?.time ?? Number.POSITIVE_INFINITY
+  return violations.sort((a, b) => timeOf(a) - timeOf(b))
+}

@@ -1,0 +1,180 @@
+import type { FinalState } from '../final-state.ts'
+import type { QueuePlan } from '../plan.ts'
+import { idsOf, isFinal, type Stories, type Story, type Told } from './stories.ts'
+import type { Violation } from './violation.ts'
+
+/** A lease is renewed at a third of it, and lasts 4 seconds by default: nobody else can have the message this soon. */
+const soonMs = 1_000
+
+type Finding = Violation | undefined
+
+/** What holds for the messages of one queue; the first violation of each rule. */
+export function checkQueue(queue: QueuePlan, maxAttempts: number, stories: Stories, final: FinalState): Violation[] {
+  const all = [...(stories.inQueues.get(queue.name)?.values() ?? [])].filter(({ sending }) => sending !== undefined)
+  const rules: ((story: Story) => Finding)[] = [
+    lost(queue, stories),
+    storedTwice,
+    twoStates(queue),
+    deliveredTwice(stories),
+    deliveredAfterItsEnd,
+    tooManyAttempts(maxAttempts),
+  ]
+  const found = rules.map((rule) => first(all, rule))
+  found.push(queue.keyed ? orderOfKeys(all) : undefined, stuck(queue.name, final))
+  return found.filter((one) => one !== undefined)
+}
+
+function first(stories: readonly Story[], rule: (story: Story) => Finding): Finding {
+  for (const story of stories) {
+    const violation = rule(story)
+    if (violation) return violation
+  }
+  return undefined
+}
+
+/** Acknowledged, and now neither there nor ended by anybody. */
+const lost =
+  (queue: QueuePlan, { kills }: Stories) =>
+  (story: Story): Finding => {
+    if (story.sent === undefined || story.final.length > 0) return undefined
+    const settled = story.told.findLast(isFinal)
+    const mayBeDeleted =
+      queue.onSuccess === 'delete' &&
+      (settled === undefined
+        ? story.told.some((one) => one.event === 'ended' && one.ok && isUncertain(one, story, kills))
+        : settled.event === 'settled' && settled.as === 'succeeded')
+    if (mayBeDeleted) return undefined
+    const where = settled ? 'it was settled, but is not in the archive or the dead letters' : 'nobody ended it'
+    return violation('lost', story, `was acknowledged and is gone: ${where}`)
+  }
+
+/** Ended by a process that has not told of the settlement, which may have been carried out. */
+function isUncertain(ended: Told, story: Story, kills: ReadonlyMap<string, number>): boolean {
+  const told = story.told.filter((one) => one.attempt === ended.attempt)
+  if (told.some((one) => one.event === 'settled')) return false
+  return kills.has(ended.process) || told.some((one) => one.event === 'unsettled')
+}
+
+const storedTwice = (story: Story): Finding => {
+  const ids = idsOf(story)
+  return ids.length > 1
+    ? violation('stored twice', story, `was sent once, with a dedup id, and has the ids ${ids.join(', ')}`)
+    : undefined
+}
+
+const twoStates =
+  (queue: QueuePlan) =>
+  (story: Story): Finding => {
+    const places = story.final.map((one) => one.in)
+    if (places.length > 1) return violation('two states', story, `is in two places: ${places.join(' and ')}`)
+    const settled = story.told.findLast(isFinal)
+    if (settled?.event !== 'settled' || places.length === 0) return undefined
+    const due = settled.as === 'deadLettered' ? 'dead letters' : queue.onSuccess === 'archive' ? 'archived' : null
+    return places[0] === due
+      ? undefined
+      : violation('two states', story, `was settled (${settled.as}), and is ${places[0]} at the end`)
+  }
+
+/** One lease for two readers, or a second reader while the first one is at it. */
+const deliveredTwice =
+  ({ kills }: Stories) =>
+  (story: Story): Finding => {
+    const starts = story.told.filter((one) => one.event === 'started')
+    for (const [index, second] of starts.entries())
+      for (const earlier of starts.slice(0, index)) {
+        if (earlier.attempt === second.attempt)
+          return violation('delivered twice', story, `was delivered twice as attempt ${second.attempt}`)
+        if (second.time - earlier.time < soonMs && isAtIt(earlier, second.time, story, kills))
+          return violation('delivered twice', story, 'was delivered while another reader was at it')
+      }
+    return undefined
+  }
+
+function isAtIt(start: Told, time: number, story: Story, kills: ReadonlyMap<string, number>): boolean {
+  if ((kills.get(start.process) ?? Number.POSITIVE_INFINITY) < time) return false
+  const later = story.told.filter((one) => one.event !== 'started' && one.attempt === start.attempt)
+  return !later.some((one) => one.event === 'leaseLost' || one.time < time)
+}
+
+/**
+ * Settled at one attempt and delivered as a later one: either the settlement was stale, or the message had ended. This
+ * needs no clock.
+ */
+const deliveredAfterItsEnd = (story: Story): Finding => {
+  const end = story.told.find(isFinal)
+  if (end === undefined) return undefined
+  const again = story.told.find((one) => one.event === 'started' && one.attempt > end.attempt)
+  if (again) return violation('delivered after its end', story, `was settled at attempt ${end.attempt} and came again`)
+  const ends = story.told.filter(isFinal)
+  return ends.length > 1 ? violation('delivered after its end', story, 'was settled twice') : undefined
+}
+
+const tooManyAttempts =
+  (maxAttempts: number) =>
+  (story: Story): Finding => {
+    const most = Math.max(0, ...story.told.map(({ attempt }) => attempt))
+    return most > maxAttempts
+      ? violation('too many attempts', story, `was tried ${most} times; ${maxAttempts} is the most`)
+      : undefined
+  }
+
+/** No message starts before the earlier ones of its key are over, and none of them starts again after that. */
+function orderOfKeys(stories: readonly Story[]): Finding {
+  for (const group of byKey(stories)) {
+    let over: { story: Story; time: number } | undefined
+    for (const story of group) {
+      const starts = story.told.filter((one) => one.event === 'started')
+      const firstStart = starts[0]
+      if (firstStart && over && firstStart.time < over.time)
+        return violation(
+          'order of a key',
+          story,
+          `started before ${over.story.uid}, sent before it, was over`,
+          over.story,
+        )
+      const end = endOf(story)
+      if (end !== undefined && (over === undefined || end > over.time)) over = { story, time: end }
+    }
+  }
+  return undefined
+}
+
+/** The latest time at which it was not over yet; undefined for one that nobody has seen. */
+function endOf(story: Story): number | undefined {
+  const settled = story.told.find(isFinal)
+  const ended = story.told.findLast((one) => one.event === 'ended' && one.attempt === (settled ?? one).attempt)
+  // A handler that was killed has no end, but it was at it when it started.
+  return ended?.time ?? story.told.findLast((one) => one.event === 'started')?.time
+}
+
+/** In the order of sending: a key belongs to one lane, and a batch stands for one send. */
+function byKey(stories: readonly Story[]): Story[][] {
+  const groups = new Map<string, Story[]>()
+  for (const story of stories) {
+    const { key } = story.sending!
+    if (key === null || story.told.length === 0) continue
+    const group = groups.get(key) ?? []
+    groups.set(key, group)
+    group.push(story)
+  }
+  const rank = ({ sending, uid }: Story) => sending!.time * 1_000 + sending!.uids.indexOf(uid) / 1_000
+  return [...groups.values()].map((group) => group.sort((a, b) => rank(a) - rank(b)))
+}
+
+function stuck(queue: string, final: FinalState): Finding {
+  const left = final.queues
+    .find((one) => one.queue === queue)
+    ?.messages.filter((one) => one.in !== 'archived' && one.in !== 'dead letters')
+  if (!left || left.length === 0) return undefined
+  const text = `${left.length} messages of ${queue} are left, the first is ${left[0]!.uid} (${left[0]!.in})`
+  return { kind: 'stuck', text, evidence: [] }
+}
+
+function violation(kind: Violation['kind'], story: Story, text: string, other?: Story): Violation {
+  const entries = [story, ...(other ? [other] : [])].flatMap(({ sending, sent, told }) => [
+    ...(sending ? [{ ...sending, uids: [story.uid] }] : []),
+    ...(sent ? [sent] : []),
+    ...told,
+  ])
+  return { kind, text: `${story.queue}: ${story.uid} ${text}`, evidence: entries.sort((a, b) => a.time - b.time) }
+}

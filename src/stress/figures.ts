@@ -1,0 +1,101 @@
+import type { Entry } from './history.ts'
+
+export interface Spread {
+  readonly median: number
+  readonly p95: number
+  readonly p99: number
+  readonly max: number
+}
+
+/** What a run came to. Times are in milliseconds. */
+export interface Figures {
+  readonly sent: number
+  readonly handled: number
+  readonly read: number
+  /** Messages handled, and messages of topics read, a second while there were producers. */
+  readonly handledPerSecond: number
+  readonly readPerSecond: number
+  /** From before the send to the start of the first handler; null without messages. */
+  readonly latency: Spread | null
+  readonly kills: number
+  readonly seeks: number
+  /** Deliveries beyond the first of a message: after failures and kills. */
+  readonly redeliveries: number
+  readonly leasesLost: number
+  readonly deadLettered: number
+  /** From the kill of a worker until what it had in hand was in a handler again; of a subscriber, its subscriptions. */
+  readonly recovery: Spread | null
+  readonly troubles: number
+}
+
+/** @param seconds for how long there were producers */
+export function figuresOf(entries: readonly Entry[], seconds: number): Figures {
+  const count = (is: (entry: Entry) => boolean) => entries.filter(is).length
+  const handled = count((one) => one.event === 'settled' && one.as === 'succeeded')
+  const read = count((one) => one.event === 'handled')
+  return {
+    sent: count((one) => one.event === 'sent'),
+    handled,
+    read,
+    handledPerSecond: Math.round(handled / seconds),
+    readPerSecond: Math.round(read / seconds),
+    latency: spreadOf(latencies(entries)),
+    kills: count((one) => one.event === 'killing'),
+    seeks: count((one) => one.event === 'sought'),
+    redeliveries: count((one) => one.event === 'started' && one.attempt > 1),
+    leasesLost: count((one) => one.event === 'leaseLost'),
+    deadLettered: count((one) => one.event === 'settled' && one.as === 'deadLettered'),
+    recovery: spreadOf(recoveries(entries)),
+    troubles: count((one) => one.event === 'trouble'),
+  }
+}
+
+function latencies(entries: readonly Entry[]): number[] {
+  const begun = new Map<string, number>()
+  const found: number[] = []
+  for (const entry of entries) {
+    if (entry.event === 'sending') for (const uid of entry.uids) begun.set(uid, entry.time)
+    if (entry.event === 'started' && entry.attempt === 1 && begun.has(entry.uid))
+      found.push(entry.time - begun.get(entry.uid)!)
+  }
+  return found
+}
+
+/** What stays the same of something in hand when another process takes it. */
+function handOf(entry: Entry): string | undefined {
+  if (entry.event === 'started' || entry.event === 'ended') return `${entry.queue} ${entry.id}`
+  if (entry.event === 'received' || entry.event === 'handled') return `${entry.topic}/${entry.subscription}`
+  return undefined
+}
+
+function recoveries(entries: readonly Entry[]): number[] {
+  const inHand = new Map<string, Map<string, Entry>>()
+  const orphans = new Map<string, number>()
+  const found: number[] = []
+  for (const entry of entries) {
+    if (entry.event === 'killing') {
+      for (const hand of inHand.get(entry.target)?.keys() ?? []) orphans.set(hand, entry.time)
+      continue
+    }
+    const hand = handOf(entry)
+    if (hand === undefined) continue
+    const own = inHand.get(entry.process) ?? new Map<string, Entry>()
+    inHand.set(entry.process, own)
+    if (entry.event === 'ended' || entry.event === 'handled') own.delete(hand)
+    else {
+      own.set(hand, entry)
+      const since = orphans.get(hand)
+      if (since !== undefined) found.push(entry.time - since)
+      orphans.delete(hand)
+    }
+  }
+  return found
+}
+
+function spreadOf(values: readonly number[]): Spread | null {
+  if (values.length === 0) return null
+  const sorted = [...values].sort((a, b) => a - b)
+  const at = (share: number) =>
+    Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]! * 10) / 10
+  return { median: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1) }
+}
