@@ -43,6 +43,8 @@ function readJson(bytes: Uint8Array): unknown {
   try {
     return fromJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
   } catch (cause) {
+    // The stack ran out.
+    if (cause instanceof RangeError) throw new TidingsError('BODY_TOO_DEEP', 'the body is nested too deeply', { cause })
     const why = cause instanceof SyntaxError ? `: ${cause.message.slice(0, 100)}` : ', it is not UTF-8'
     throw new TidingsError('BODY_NOT_JSON', `the body is not JSON${why}`, {
       cause,

@@ -75,7 +75,7 @@ export class Listener extends Service {
     })
     server.on('request', (incoming, outgoing) => {
       if (this.state === 'stopping') outgoing.setHeader('Connection', 'close')
-      if (!isOverPipelined(incoming.socket, outgoing)) void answer(incoming, outgoing)
+      if (!isOverPipelined(incoming, outgoing)) void answer(incoming, outgoing)
     })
     server.on('checkContinue', (incoming: IncomingMessage, outgoing: ServerResponse) => {
       // A body that is too large is better not sent at all.
@@ -145,18 +145,37 @@ function cannotListen(error: NodeJS.ErrnoException, host: string, port: number):
   })
 }
 
-const waiting = new WeakMap<Socket, number>()
+/** What a connection waits for. */
+interface Waiting {
+  readonly requests: Set<IncomingMessage>
+  /** What came after them was not HTTP. */
+  broken?: NodeJS.ErrnoException
+}
+const waiting = new WeakMap<Socket, Waiting>()
 
 /** Whoever sends on and on without reading the answers is sent away. */
-function isOverPipelined(socket: Socket, outgoing: ServerResponse): boolean {
-  const count = (waiting.get(socket) ?? 0) + 1
-  waiting.set(socket, count)
-  if (count > maxPipelined) {
+function isOverPipelined(incoming: IncomingMessage, outgoing: ServerResponse): boolean {
+  const { socket } = incoming
+  const own = waiting.get(socket) ?? { requests: new Set() }
+  waiting.set(socket, own)
+  own.requests.add(incoming)
+  if (own.requests.size > maxPipelined) {
     socket.destroy()
     return true
   }
-  outgoing.once('close', () => waiting.set(socket, (waiting.get(socket) ?? 1) - 1))
+  outgoing.once('close', () => {
+    own.requests.delete(incoming)
+    if (own.requests.size === 0 && own.broken) refuseOnSocket(own.broken, socket)
+  })
   return false
+}
+
+/** Requests that came whole before what is broken are answered first. */
+function hasWholeRequests(socket: Socket, error: NodeJS.ErrnoException): boolean {
+  const own = waiting.get(socket)
+  if (!own || own.requests.size === 0 || ![...own.requests].every(({ complete }) => complete)) return false
+  own.broken = error
+  return true
 }
 
 /** What is not HTTP, or too slow or too large to become a request. */
@@ -165,6 +184,7 @@ function refuseOnSocket(error: NodeJS.ErrnoException, socket: Socket): void {
     socket.destroy()
     return
   }
+  if (hasWholeRequests(socket, error)) return
   const [code, message]: [ErrorCode, string] =
     error.code === 'HPE_HEADER_OVERFLOW'
       ? ['REQUEST_HEADERS_TOO_LARGE', `the headers are larger than ${maxHeaderBytes} bytes`]

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { HttpBindings } from '@hono/node-server'
 import type { Hono } from 'hono'
 import type { Bus } from '../bus.ts'
@@ -45,6 +46,8 @@ export class Server extends Service {
     super()
     this.#settings = settings
     this.#logger = logger
+    // One listens for every request that waits.
+    setMaxListeners(0, this.#stopping.signal)
     this.#tokens = new Tokens(this.#readTokens())
     this.#app = this.#createApp(bus)
     const { tokenFile, tlsCert, tlsKey } = settings
