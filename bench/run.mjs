@@ -10,6 +10,7 @@ import { claimCost } from './claim-cost.mjs'
 import { measure, printTable } from './measure.mjs'
 import { queueWork } from './queue-work.mjs'
 import { rawStatements } from './raw.mjs'
+import { topicWork } from './topics.mjs'
 
 const { values } = parseArgs({
   options: {
@@ -30,7 +31,7 @@ const url =
 const bus = await connect(url)
 try {
   const wanted = values.only?.split(',')
-  const scenarios = [...queueWork(bus), ...rawStatements(url), ...claimCost(url)].filter(
+  const scenarios = [...queueWork(bus), ...rawStatements(url), ...claimCost(url), ...topicWork(bus, url)].filter(
     ({ name }) => !wanted || wanted.some((word) => name.includes(word)),
   )
   const log = values.json ? () => {} : (line) => console.error(line)

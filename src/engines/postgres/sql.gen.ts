@@ -1,4 +1,4 @@
-// Made by scripts/embed-sql.mjs from the .sql files; do not edit.
+// Made by scripts/embed.mjs from the .sql files; do not edit.
 export const migrations = [
   {
     "name": "0001_pgmq",

@@ -36,6 +36,9 @@ BEGIN
     $sql$, tidings.table_of(one)) USING one;
   END LOOP;
 
+  -- From transactions that committed after their topic was dropped.
+  DELETE FROM tidings.topic_pending p WHERE NOT EXISTS (SELECT FROM tidings.topic t WHERE t.id = p.topic_id);
+
   PERFORM tidings.maintain_tasks();
 END
 $$;
