@@ -10,7 +10,6 @@ import type {
   Lease,
   NewMessage,
   PeekRequest,
-  Place,
   PruneRequest,
   PublishedCopy,
   QueueInfo,
@@ -26,23 +25,9 @@ import type {
 import { TidingsError } from '../../errors.ts'
 import { Bindings } from './bindings.ts'
 import { Correlations } from './correlations.ts'
-import { asRead, byId, greatest, isDeadLetter, least, mergeMeta, placeOf, textOf } from './stored.ts'
+import { claimable, lookInto, type MemoryQueue, newQueue, nextDueMs, pruneArchive, statsOf } from './queue.ts'
+import { asRead, isDeadLetter, mergeMeta, placeOf } from './stored.ts'
 import { MemoryTopics } from './topics.ts'
-import { Watchers } from './watchers.ts'
-
-/** Maps keep the order of insertion, and ids only grow: to walk a map is to walk it by id. */
-interface MemoryQueue {
-  readonly name: string
-  readonly createdAt: number
-  lastId: number
-  /** Everything that is not archived. `receipt` is that of the newest reader, also when its lease has run out. */
-  readonly live: Map<string, StoredMessage>
-  readonly archive: Map<string, StoredMessage>
-  readonly dedup: Map<string, { readonly firstId: string; readonly until: number }>
-  /** The message last sent for a target; it holds the target for as long as it is live. */
-  readonly targets: Map<string, string>
-  readonly watchers: Watchers
-}
 
 /**
  * The port in memory: the executable specification of every other engine, and the engine for unit tests. Nothing
@@ -57,6 +42,7 @@ export class MemoryEngine implements Engine {
   readonly #bindings = new Bindings()
   readonly topics = new MemoryTopics({
     now: () => this.#clock.now(),
+    newReceipt: () => this.#newReceipt(),
     checkOpen: () => this.#checkOpen(),
     refuse,
     checkQueue: (queue) => void this.#find(queue),
@@ -74,7 +60,7 @@ export class MemoryEngine implements Engine {
       visibleAt: this.#clock.now(),
     })
   })
-  /** One count for all queues, so that no receipt outlives its queue into one of the same name. */
+  /** One count for all queues and topics, so that no receipt outlives its own into one of the same name. */
   #receipts = 0
   #closed = false
 
@@ -100,16 +86,7 @@ export class MemoryEngine implements Engine {
 
   #create(name: string): boolean {
     if (this.#queues.has(name)) return false
-    this.#queues.set(name, {
-      name,
-      createdAt: this.#clock.now(),
-      lastId: 0,
-      live: new Map(),
-      archive: new Map(),
-      dedup: new Map(),
-      targets: new Map(),
-      watchers: new Watchers(),
-    })
+    this.#queues.set(name, newQueue(name, this.#clock.now()))
     return true
   }
 
@@ -143,35 +120,11 @@ export class MemoryEngine implements Engine {
   }
 
   async stats(name: string): Promise<QueueStats> {
-    const queue = this.#find(name)
-    const now = this.#clock.now()
-    const live = [...queue.live.values()]
-    const inPlace = (place: Place) => live.filter((message) => placeOf(message, now) === place)
-    const ready = inPlace('ready')
-    const ages = live.map((message) => now - message.sentAt)
-    return {
-      queue: name,
-      ready: ready.length,
-      delayed: inPlace('delayed').length,
-      leased: inPlace('leased').length,
-      archived: queue.archive.size,
-      totalSent: queue.lastId,
-      oldestReadyMs: greatest(ready.map((message) => now - message.visibleAt)),
-      newestMs: least(ages),
-      oldestMs: greatest(ages),
-      createdAt: queue.createdAt,
-    }
+    return statsOf(this.#find(name), this.#clock.now())
   }
 
-  async prune(name: string, { archivedForMs, keep, limit }: PruneRequest): Promise<number> {
-    const { archive } = this.#find(name)
-    const since = this.#clock.now() - (archivedForMs ?? Number.POSITIVE_INFINITY)
-    const surplus = archive.size - (keep ?? archive.size)
-    // The archive fills in the order of settling.
-    const old = [...archive.values()].filter(({ archivedAt }, index) => index < surplus || archivedAt! < since)
-    const removed = old.slice(0, limit)
-    for (const { id } of removed) archive.delete(id)
-    return removed.length
+  async prune(name: string, request: PruneRequest): Promise<number> {
+    return pruneArchive(this.#find(name), request, this.#clock.now())
   }
 
   async send(name: string, messages: readonly NewMessage[], transaction: Transaction | null): Promise<SendResult[]> {
@@ -245,48 +198,26 @@ export class MemoryEngine implements Engine {
   async claim(name: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
     const queue = this.#find(name)
     const now = this.#clock.now()
-    const messages = this.#claimable(queue, ids, limit).map((message) => {
+    const messages = claimable(queue, ids, limit, now).map((message) => {
       const leased = { ...asRead(message, now), visibleAt: now + leaseMs, receipt: this.#newReceipt() }
       queue.live.set(message.id, leased)
       return structuredClone(leased)
     })
-    const waits = [...queue.live.values()].map((message) => message.visibleAt - now)
-    return { messages, nextDueMs: least(waits.filter((wait) => wait > 0)) }
+    return { messages, nextDueMs: nextDueMs(queue, now) }
   }
 
   async pop(name: string, limit: number): Promise<StoredMessage[]> {
     const queue = this.#find(name)
-    return this.#claimable(queue, null, limit).map((message) => {
+    const now = this.#clock.now()
+    return claimable(queue, null, limit, now).map((message) => {
       this.#remove(queue, message)
-      this.#correlations.end(name, message.id, 'done', this.#clock.now())
-      return structuredClone({ ...asRead(message, this.#clock.now()), receipt: null })
+      this.#correlations.end(name, message.id, 'done', now)
+      return structuredClone({ ...asRead(message, now), receipt: null })
     })
   }
 
-  /** What is ready and does not wait behind an earlier message of its key, by priority, then by id. */
-  #claimable(queue: MemoryQueue, ids: readonly string[] | null, limit: number): StoredMessage[] {
-    const now = this.#clock.now()
-    const keys = new Set<string>()
-    const ready: StoredMessage[] = []
-    for (const message of queue.live.values()) {
-      const waits = message.orderingKey !== null && keys.has(message.orderingKey)
-      if (message.orderingKey !== null) keys.add(message.orderingKey)
-      if (!waits && placeOf(message, now) === 'ready' && (ids?.includes(message.id) ?? true)) ready.push(message)
-    }
-    return ready.sort((a, b) => b.priority - a.priority).slice(0, limit)
-  }
-
-  async peek(name: string, { place, limit, afterId, ids, meta = {} }: PeekRequest): Promise<StoredMessage[]> {
-    const queue = this.#find(name)
-    const now = this.#clock.now()
-    const candidates = place === 'archived' ? byId(queue.archive) : [...queue.live.values()]
-    return candidates
-      .filter((message) => place === null || placeOf(message, now) === place)
-      .filter((message) => afterId === null || Number(message.id) > Number(afterId))
-      .filter((message) => ids?.includes(message.id) ?? true)
-      .filter((message) => Object.entries(meta).every(([field, text]) => textOf(message.meta, field) === text))
-      .slice(0, limit)
-      .map((message) => structuredClone({ ...message, receipt: null }))
+  async peek(name: string, request: PeekRequest): Promise<StoredMessage[]> {
+    return lookInto(this.#find(name), request, this.#clock.now())
   }
 
   async settle(name: string, settlements: readonly Settlement[], transaction?: Transaction): Promise<SettleResult[]> {

@@ -29,11 +29,3 @@ export function textOf(meta: JsonObject, field: string): string | null {
   const value = Object.hasOwn(meta, field) ? meta[field] : null
   return value === undefined || value === null || typeof value === 'object' ? null : String(value)
 }
-
-/** The archive fills in the order of settling. */
-export function byId(messages: ReadonlyMap<string, StoredMessage>): StoredMessage[] {
-  return [...messages.values()].sort((a, b) => Number(a.id) - Number(b.id))
-}
-
-export const least = (numbers: number[]) => (numbers.length === 0 ? null : numbers.reduce((a, b) => Math.min(a, b)))
-export const greatest = (numbers: number[]) => (numbers.length === 0 ? null : numbers.reduce((a, b) => Math.max(a, b)))

@@ -22,9 +22,6 @@ interface Subscription {
   receipt: string | null
 }
 
-/** One count for all, so that no receipt outlives its subscription into one of the same name. */
-let receipts = 0
-
 /** One topic: its messages in the order of their offsets, and its subscriptions. */
 export class MemoryTopic {
   readonly name: string
@@ -40,11 +37,13 @@ export class MemoryTopic {
   #removed = 0
   #bytes = 0
   #lastPublishedAt = 0
+  readonly #newReceipt: () => string
   readonly #dedup = new Map<string, { readonly offset: number; readonly until: number }>()
 
-  constructor(name: string, now: number) {
+  constructor(name: string, now: number, newReceipt: () => string) {
     this.name = name
     this.createdAt = now
+    this.#newReceipt = newReceipt
   }
 
   get #lastOffset(): number {
@@ -110,7 +109,7 @@ export class MemoryTopic {
     const subscription = this.#find(name)
     const isNew = subscription.consumer !== consumer
     if (isNew && subscription.heldUntil > now) return { held: false, retryMs: subscription.heldUntil - now }
-    if (isNew || subscription.receipt === null) subscription.receipt = `hold-${++receipts}`
+    if (isNew || subscription.receipt === null) subscription.receipt = this.#newReceipt()
     subscription.consumer = consumer
     subscription.heldUntil = now + leaseMs
     return { held: true, receipt: subscription.receipt, cursor: subscription.cursor }

@@ -17,6 +17,7 @@ import { MemoryTopic } from './topic.ts'
 /** What topics need of the engine that they belong to. */
 export interface Surroundings {
   now(): number
+  newReceipt(): string
   /** Throws CLOSED. */
   checkOpen(): void
   /** Throws UNSUPPORTED if there is one. */
@@ -39,7 +40,7 @@ export class MemoryTopics implements TopicStore {
   async createTopic(name: string, settings: TopicSettings): Promise<boolean> {
     this.#engine.checkOpen()
     const there = this.#topics.get(name)
-    const topic = there ?? new MemoryTopic(name, this.#engine.now())
+    const topic = there ?? new MemoryTopic(name, this.#engine.now(), this.#engine.newReceipt)
     topic.description = settings.description ?? topic.description
     topic.retention = settings.retention ?? topic.retention
     this.#topics.set(name, topic)
