@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process'
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,6 +15,7 @@ import {
 } from '../../src/local/local.ts'
 import { findPlace } from '../../src/local/place.ts'
 import { poll } from '../../src/local/processes.ts'
+import { type RedisProgram, redisProgram } from '../support/redis.ts'
 
 export const isRoot = process.getuid?.() === 0
 
@@ -38,6 +39,7 @@ export function newPlace(): string {
 
 afterEach(async () => {
   for (const directory of made.splice(0)) {
+    // What is asked for here is the same for every kind.
     const place = await findPlace(join(directory, '.tidings'), 'postgres')
     if (place) {
       await stopLocal(place.directory)
@@ -50,6 +52,16 @@ afterEach(async () => {
 /** As `ensureLocal`, but what a broken test leaves behind ends after a minute. */
 export function ensure(directory: string, options: EnsureLocalOptions = {}): Promise<LocalPostgres> {
   return ensureLocal(directory, { idleAfterMs: 60_000, ...options })
+}
+
+/** @returns a PATH in which a server is installed, or looks like it */
+export async function installRedis(program: RedisProgram = 'redis-server'): Promise<string> {
+  const { file, env } = await redisProgram(program)
+  const folder = join(tmpdir(), `tidings-test-${process.pid}-${program}`)
+  mkdirSync(folder, { recursive: true, mode: 0o755 })
+  writeFileSync(join(folder, program), `#!/bin/sh\nLD_LIBRARY_PATH=${env.LD_LIBRARY_PATH ?? ''} exec ${file} "$@"\n`)
+  chmodSync(join(folder, program), 0o755)
+  return `${folder}:${process.env.PATH}`
 }
 
 /** What a program in another process prints, as JSON. It finds the functions of the local PostgreSQL in `local`. */
@@ -99,7 +111,7 @@ export function processesOf(directory: string): { sentinels: number[]; servers: 
       .filter((it) => it.arguments[1]?.includes('sentinel-main') && it.arguments[2] === directory)
       .map((it) => it.pid),
     servers: commands
-      .filter((it) => it.arguments[1] === '-D' && it.arguments[2]?.startsWith(`${directory}/`))
+      .filter((it) => ['-D', '--dir'].includes(it.arguments[1]!) && `${it.arguments[2]}/`.startsWith(`${directory}/`))
       .map((it) => it.pid),
   }
 }

@@ -84,7 +84,7 @@ export async function startServer(place: Place, program: Program): Promise<Runni
   })
   if ('slow' in start) throw tooSlow(place, start.slow)
   if ('output' in start)
-    throw startFailed(start.output, { dataDirectory, log }, { title: 'Redis', reason: lastOf(start.output) })
+    throw startFailed(start.output, { dataDirectory, log }, { title: 'Redis', reason: lastWords(start.output) })
   return start.ready
 }
 
@@ -98,8 +98,17 @@ export async function stopServer(dataDirectory: string): Promise<boolean> {
 
 function argumentsFor(place: Place): string[] {
   const { dataDirectory } = place
-  const all = { dir: dataDirectory, pidfile: pidFile(dataDirectory), unixsocket: socketOf(place), ...settings }
-  return Object.entries(all).flatMap(([name, value]) => [`--${name}`, String(value)])
+  return argumentsFrom({
+    dir: dataDirectory,
+    pidfile: pidFile(dataDirectory),
+    unixsocket: socketOf(place),
+    ...settings,
+  })
+}
+
+/** Settings as on the command line. */
+export function argumentsFrom(settings: Readonly<Record<string, string | number>>): string[] {
+  return Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)])
 }
 
 const isServer = (pid: number, dataDirectory: string) => isStill(pid, `--dir ${dataDirectory} --pidfile`)
@@ -167,8 +176,8 @@ function tooSlow({ dataDirectory, serverLog: log }: Place, pid: number | undefin
   })
 }
 
-/** Its last words, without what is in front of each line. */
-function lastOf(output: string): string {
+/** What a server wrote before it ended, without what is in front of each line. */
+export function lastWords(output: string): string {
   const lines = output.split('\n').filter((line) => line.trim() !== '')
   return lines
     .slice(-2)

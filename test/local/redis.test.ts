@@ -1,0 +1,338 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, existsSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import {
+  type EnsureLocalOptions,
+  ensureLocalRedis,
+  type LocalRedis,
+  localStatus,
+  stopLocal,
+} from '../../src/local/local.ts'
+import { PrivateRedis } from '../../src/local/redis/private.ts'
+import {
+  bystander,
+  ensure,
+  inAnotherProcess,
+  installRedis,
+  newPlace,
+  pidsOf,
+  processesOf,
+  temporaryDirectory,
+  until,
+} from './support.ts'
+
+const { PATH } = process.env
+let installed: string
+beforeAll(async () => {
+  installed = await installRedis()
+})
+beforeEach(() => {
+  process.env.PATH = installed
+})
+afterAll(() => {
+  process.env.PATH = PATH
+})
+
+const ensureRedis = (directory: string, options: EnsureLocalOptions = {}) =>
+  ensureLocalRedis(directory, { idleAfterMs: 60_000, ...options })
+
+async function ask<T>({ path }: Pick<LocalRedis, 'path'>, question: (redis: Redis) => Promise<T>): Promise<T> {
+  const redis = await connectTo(path)
+  try {
+    return await question(redis)
+  } finally {
+    redis.disconnect()
+  }
+}
+
+async function connectTo(path: string): Promise<Redis> {
+  const redis = new Redis({ path, lazyConnect: true, retryStrategy: null })
+  redis.on('error', () => {})
+  await redis.connect()
+  return redis
+}
+
+test('the first use sets everything up, and a second one finds it', async () => {
+  const place = newPlace()
+  const server = await ensureRedis(place)
+  expect(server).toEqual({
+    path: join(place, 'run', 'redis.sock'),
+    directory: place,
+    dataDirectory: join(place, 'data'),
+    pid: expect.any(Number),
+    product: 'Redis',
+    version: expect.stringMatching(/^[7-9]\.\d/),
+  })
+  const wanted = { appendonly: 'yes', appendfsync: 'always', 'maxmemory-policy': 'noeviction', port: '0', save: '' }
+  for (const [name, value] of Object.entries(wanted)) {
+    expect(await ask(server, (redis) => redis.config('GET', name))).toEqual([name, value])
+  }
+  for (const path of [join(place, 'run'), server.dataDirectory]) expect(statSync(path).mode & 0o777).toBe(0o700)
+  expect(await ensureRedis(place)).toEqual(server)
+})
+
+test('processes that race for the first use end with one server and one sentinel', async () => {
+  const place = newPlace()
+  const program = `return (await local.ensureLocalRedis('${place}', { idleAfterMs: 60000 })).pid`
+  const pids = await Promise.all(Array.from({ length: 4 }, () => inAnotherProcess<number>(program)))
+  expect(new Set(pids).size).toBe(1)
+  const { sentinels, servers } = await until(
+    async () => processesOf(place),
+    (found) => found.sentinels.length === 1,
+  )
+  expect(servers).toEqual([pids[0]])
+  expect((await localStatus(place)).sentinelPid).toBe(sentinels[0])
+})
+
+test('a killed server is started again by the sentinel, with every acknowledged write', async () => {
+  const place = newPlace()
+  const server = await ensureRedis(place)
+  const { sentinel } = await pidsOf(place)
+  const writer = await connectTo(server.path)
+  let acknowledged = 0
+  const writing = (async () => {
+    for (;;) acknowledged = await writer.incr('writes')
+  })()
+  await until(
+    async () => acknowledged,
+    (count) => count > 100,
+  )
+  process.kill(server.pid, 'SIGKILL')
+  await expect(writing).rejects.toThrow()
+  const status = await until(
+    () => localStatus(place),
+    (found) => found.pid !== null && found.pid !== server.pid && found.sentinelPid !== null,
+  )
+  const again = await ensureRedis(place)
+  expect(status.sentinelPid).toBe(sentinel)
+  expect(Number(await ask(again, (redis) => redis.get('writes')))).toBeGreaterThanOrEqual(acknowledged)
+  // A second one, which may have been started meanwhile, leaves the first in charge.
+  await until(
+    async () => processesOf(place),
+    ({ sentinels, servers }) => String([sentinels, servers]) === String([[sentinel], [again.pid]]),
+  )
+})
+
+test('a killed sentinel leaves the server running, and one of many next calls replaces it', async () => {
+  const place = newPlace()
+  const server = await ensureRedis(place)
+  const { sentinel } = await pidsOf(place)
+  process.kill(sentinel, 'SIGKILL')
+  await until(
+    async () => processesOf(place).sentinels,
+    (found) => found.length === 0,
+  )
+  expect(await localStatus(place)).toMatchObject({ state: 'running', pid: server.pid, sentinelPid: null })
+
+  const program = `return (await local.ensureLocalRedis('${place}', { idleAfterMs: 60000 })).pid`
+  const pids = await Promise.all(Array.from({ length: 3 }, () => inAnotherProcess<number>(program)))
+  expect(pids).toEqual([server.pid, server.pid, server.pid])
+  const { sentinels } = await until(
+    async () => processesOf(place),
+    (found) => found.sentinels.length === 1,
+  )
+  process.kill(server.pid, 'SIGKILL')
+  await until(
+    () => localStatus(place),
+    (found) => found.pid !== null && found.pid !== server.pid,
+  )
+  expect(processesOf(place).sentinels).toEqual(sentinels)
+})
+
+test('a server whose starter died before it could be known does not get a second one beside it', async () => {
+  const place = newPlace()
+  const server = await ensureRedis(place)
+  await ask(server, (redis) => redis.set('kept', 'yes'))
+  const { sentinel } = await pidsOf(place)
+  process.kill(sentinel, 'SIGKILL')
+  const other = bystander()
+  try {
+    writeFileSync(join(server.dataDirectory, 'redis.pid'), String(other.pid))
+    expect(await localStatus(place)).toMatchObject({ state: 'stopped', pid: null })
+    const again = await ensureRedis(place)
+    expect(processesOf(place).servers).toEqual([again.pid])
+    expect(again.pid).not.toBe(server.pid)
+    expect(await ask(again, (redis) => redis.get('kept'))).toBe('yes')
+    expect(process.kill(other.pid, 0)).toBe(true)
+  } finally {
+    other.end()
+  }
+})
+
+test('a server whose socket was removed gets a new one', async () => {
+  const place = newPlace()
+  const server = await ensureRedis(place)
+  rmSync(server.path)
+  const again = await ensureRedis(place)
+  expect(await ask(again, (redis) => redis.ping())).toBe('PONG')
+  await until(
+    async () => processesOf(place),
+    (found) => found.sentinels.length === 1 && found.servers.length === 1,
+  )
+})
+
+test('it stops when nobody has used it for some time, not while somebody is connected, and starts again', async () => {
+  const place = newPlace()
+  const server = await ensureRedis(place, { idleAfterMs: 300 })
+  const client = await connectTo(server.path)
+  await client.set('kept', 'yes')
+  const quiet = performance.now()
+  await until(
+    async () => performance.now() - quiet,
+    (passed) => passed > 900,
+  )
+  expect(await localStatus(place)).toMatchObject({ state: 'running', pid: server.pid })
+
+  client.disconnect()
+  await until(
+    () => localStatus(place),
+    (found) => found.state === 'stopped' && found.sentinelPid === null,
+  )
+  await until(
+    async () => processesOf(place),
+    (found) => found.sentinels.length + found.servers.length === 0,
+  )
+  const again = await ensureRedis(place)
+  expect(again.pid).not.toBe(server.pid)
+  expect(await ask(again, (redis) => redis.get('kept'))).toBe('yes')
+})
+
+test('status in every state; stop twice', async () => {
+  const place = newPlace()
+  const server = await ensureRedis(place)
+  expect(await localStatus(place)).toEqual({
+    state: 'running',
+    directory: place,
+    dataDirectory: server.dataDirectory,
+    product: 'Redis',
+    socket: server.path,
+    port: null,
+    pid: server.pid,
+    sentinelPid: processesOf(place).sentinels[0],
+    version: server.version,
+    startedAt: expect.any(Date),
+    sizeBytes: expect.any(Number),
+    log: join(place, 'redis.log'),
+  })
+  expect(await stopLocal(place)).toBe(true)
+  expect(processesOf(place).servers).toEqual([])
+  expect(await stopLocal(place)).toBe(false)
+  expect(await localStatus(place)).toMatchObject({
+    state: 'stopped',
+    product: 'Redis',
+    version: server.version,
+    pid: null,
+    sentinelPid: null,
+    socket: null,
+  })
+})
+
+test('a directory that is removed takes sentinel and server with it', async () => {
+  const place = newPlace()
+  await ensureRedis(place, { idleAfterMs: 2000 })
+  rmSync(place, { recursive: true, force: true, maxRetries: 5 })
+  await until(
+    async () => processesOf(place),
+    (found) => found.sentinels.length + found.servers.length === 0,
+  )
+})
+
+test('one directory holds one kind of server', async () => {
+  const place = newPlace()
+  await ensureRedis(place)
+  await stopLocal(place)
+  await expect(ensure(place)).rejects.toMatchObject({
+    code: 'LOCAL_UNAVAILABLE',
+    message: `${place} holds the data of a local Redis, not of PostgreSQL`,
+    hint: 'Give PostgreSQL a directory of its own.',
+  })
+  expect(await localStatus(place)).toMatchObject({ state: 'stopped', product: 'Redis' })
+})
+
+test('data that cannot be read are named, and left alone', async () => {
+  const place = newPlace()
+  const server = await ensureRedis(place)
+  await stopLocal(place)
+  writeFileSync(join(server.dataDirectory, 'appendonlydir', 'appendonly.aof.1.base.rdb'), 'no Redis wrote this')
+  await expect(ensureRedis(place)).rejects.toMatchObject({
+    code: 'LOCAL_UNAVAILABLE',
+    message: expect.stringMatching(
+      /^Redis does not start in .*\/data: .*(Wrong signature|reading the RDB|AOF).*redis\.log$/is,
+    ),
+  })
+})
+
+test('where none is installed, an error says how to get it', async () => {
+  const place = newPlace()
+  process.env.PATH = temporaryDirectory()
+  await expect(ensureRedis(place)).rejects.toMatchObject({
+    code: 'LOCAL_UNAVAILABLE',
+    message: 'the local Redis cannot be started: there is neither redis-server nor valkey-server in PATH',
+    hint: expect.stringMatching(/apt install redis-server.*brew install redis.*REDIS_URL/),
+  })
+  expect(await localStatus(place)).toMatchObject({ state: 'absent' })
+})
+
+test('one that is too old is passed over', async () => {
+  const folder = temporaryDirectory()
+  const old = join(folder, 'redis-server')
+  writeFileSync(old, `#!/bin/sh\necho 'Redis server v=6.2.14 sha=0 malloc=libc bits=64 build=0'\n`)
+  chmodSync(old, 0o755)
+  const valkey = await installRedis('valkey-server')
+  process.env.PATH = `${folder}:/bin:/usr/bin`
+  const refusal = await ensureRedis(newPlace()).catch((error: unknown) => error)
+  expect(refusal).toMatchObject({ message: expect.stringContaining('is Redis 6.2.14, and Redis 7 is the oldest') })
+  process.env.PATH = `${folder}:${valkey.split(':')[0]}:/bin:/usr/bin`
+  expect(await ensureRedis(newPlace())).toMatchObject({ product: 'Valkey' })
+})
+
+test('a private one is in memory, and ends with its process, however that ends', async () => {
+  const server = new PrivateRedis()
+  const [path, same] = await Promise.all([server.locate(), server.locate()])
+  expect(same).toBe(path)
+  const other = new PrivateRedis()
+  expect(await other.locate()).not.toBe(path)
+  await other.stop()
+  expect(await ask({ path }, (redis) => redis.config('GET', 'appendonly'))).toEqual(['appendonly', 'no'])
+  await server.stop()
+  await server.stop()
+  expect(existsSync(dirname(path))).toBe(false)
+
+  const module = new URL('../../dist/local/redis/private.js', import.meta.url)
+  for (const ending of ['process.kill(process.pid, "SIGKILL")', '']) {
+    const program = `
+      const { PrivateRedis } = await import('${module}')
+      console.log(await new PrivateRedis().locate())
+      ${ending}`
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', program])
+    const [line] = await once(child.stdout, 'data')
+    const socket = String(line).trim()
+    expect(socket).toMatch(/redis\.sock$/)
+    // By itself where nothing else is to be done.
+    await once(child, 'exit')
+    await until(
+      async () => processesOf(dirname(socket)).servers,
+      (servers) => servers.length === 0,
+    )
+    await until(
+      async () => existsSync(dirname(socket)),
+      (exists) => !exists,
+    )
+  }
+})
+
+test('a private one that was killed is followed by an empty one', async () => {
+  const server = new PrivateRedis()
+  const path = await server.locate()
+  const [pid] = processesOf(dirname(path)).servers
+  process.kill(pid!, 'SIGKILL')
+  const next = await until(
+    () => server.locate(),
+    (found) => found !== path,
+  )
+  expect(await ask({ path: next }, (redis) => redis.dbsize())).toBe(0)
+  await server.stop()
+})
