@@ -87,7 +87,7 @@ function parseHosts(value: unknown, path: string): readonly string[] {
 function parseOrigins(value: unknown, path: string): readonly string[] {
   if (!Array.isArray(value)) throw option.typeError(path, value, 'an array of origins')
   for (const one of value)
-    if (typeof one !== 'string' || !/^https?:\/\//.test(one) || !URL.canParse(one) || new URL(one).origin !== one)
+    if (typeof one !== 'string' || !/^https?:\/\/[^*]+$/.test(one) || !URL.canParse(one) || new URL(one).origin !== one)
       throw new TidingsError('CONFIG_INVALID', `${path} has ${show(one)}, which is not an origin`, {
         details: { field: path },
         hint: "Write scheme, host and, if it is unusual, port: 'https://example.org'. There is no origin for all.",
