@@ -2,6 +2,7 @@ import { Bus } from './bus.ts'
 import type { Engine } from './engine.ts'
 import type { Migrations } from './engines/migrations.ts'
 import type { PostgresTarget } from './engines/postgres/driver.ts'
+import { TidingsError } from './errors.ts'
 import type { EventsMigrationOptions } from './events/migration.ts'
 import { checkQueueName } from './name.ts'
 import * as option from './options.ts'
@@ -10,6 +11,7 @@ import { type QueueOptions, queueOptions } from './queue-options.ts'
 import { checkUrl } from './url.ts'
 
 export const connectOptions = {
+  token: option.text('For a server that wants one: a URL of http or https.', { default: null, check: checkToken }),
   logger: option.value<Logger, Logger | null>('Takes what Tidings has to say: pino, winston, console.', {
     default: null,
     defaultText: 'silent',
@@ -26,12 +28,12 @@ export type ConnectOptions = option.OptionsInput<typeof connectOptions>
 /**
  * Opens a bus on a storage.
  * @param url `postgres://…`; `local:./directory` for the PostgreSQL that comes with the package, which is started if
- *   need be; `memory:` for tests. Left out: `local:.tidings`.
+ *   need be; `memory:` for tests; `https://…` for a server that `tidings serve` runs. Left out: `local:.tidings`.
  * @throws URL_INVALID, CONNECTION_FAILED with host, port and cause, LOCAL_UNAVAILABLE
  */
 export async function connect(url?: string, options?: ConnectOptions): Promise<Bus> {
-  const { logger, queues } = option.parseOptions(connectOptions, options, 'connect')
-  const engine = await createEngine(url ?? 'local:.tidings')
+  const { logger, queues, token } = option.parseOptions(connectOptions, options, 'connect')
+  const engine = await createEngine(url ?? 'local:.tidings', token)
   await engine.open()
   return new Bus(engine, { queues, ...(logger ? { logger } : {}) })
 }
@@ -43,8 +45,15 @@ export async function eventsMigration(options?: EventsMigrationOptions): Promise
 }
 
 /** The only place that names the engines. Each is loaded when it is asked for. */
-async function createEngine(url: string): Promise<Engine> {
-  if (checkUrl(url) === 'memory') {
+async function createEngine(url: string, token: string | null): Promise<Engine> {
+  const kind = checkUrl(url)
+  if (kind === 'http') {
+    const { HttpEngine } = await import('./engines/http/http.ts')
+    return new HttpEngine({ url, token })
+  }
+  if (token !== null)
+    throw new TidingsError('OPTION_CONFLICT', `token is given, which is for http and https; the URL is one of ${kind}`)
+  if (kind === 'memory') {
     const { MemoryEngine } = await import('./engines/memory/memory.ts')
     return new MemoryEngine()
   }
@@ -54,7 +63,7 @@ async function createEngine(url: string): Promise<Engine> {
 
 /** The migrations of a storage, not opened yet; null for one that has no schema. @throws URL_INVALID */
 export async function migrationsOf(url: string): Promise<Migrations | null> {
-  if (checkUrl(url) === 'memory') return null
+  if (!['postgres', 'local'].includes(checkUrl(url))) return null
   const { PostgresMigrations } = await import('./engines/postgres/migrate.ts')
   return new PostgresMigrations(await postgresTarget(url))
 }
@@ -64,6 +73,12 @@ async function postgresTarget(url: string): Promise<PostgresTarget> {
   const { ensureLocal } = await import('./local/local.ts')
   const directory = url.slice('local:'.length) || '.tidings'
   return { locate: () => ensureLocal(directory) }
+}
+
+/** Never shown: what stands here may be a secret of another kind. */
+function checkToken(value: string, path: string): void {
+  if (/^[\x21-\x7e]{1,4096}$/.test(value)) return
+  throw new TidingsError('TYPE', `${path} is empty, or has characters that no token has`, { details: { field: path } })
 }
 
 function parseQueues(value: unknown, path: string): ReadonlyMap<string, QueueOptions> {

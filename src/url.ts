@@ -2,13 +2,22 @@ import { show, TidingsError } from './errors.ts'
 import { typeError } from './options.ts'
 
 /** @returns the kind of the storage. @throws TYPE, URL_INVALID */
-export function checkUrl(url: unknown, path = 'url'): 'postgres' | 'local' | 'memory' {
+export function checkUrl(url: unknown, path = 'url'): 'postgres' | 'redis' | 'local' | 'memory' | 'http' {
   if (typeof url !== 'string') throw typeError(path, url, 'a string')
   const scheme = /^([a-z+]+):/i.exec(url)?.[1]?.toLowerCase()
   switch (scheme) {
     case 'postgres':
     case 'postgresql':
       return 'postgres'
+    case 'redis':
+    case 'rediss':
+    case 'redis+cluster':
+    case 'rediss+cluster':
+    case 'unix':
+      return 'redis'
+    case 'http':
+    case 'https':
+      return 'http'
     case 'local':
     case 'memory':
       return scheme

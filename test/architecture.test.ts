@@ -32,6 +32,7 @@ const layers: readonly (readonly [string, ...string[]])[] = [
     'port-types',
     'in-turn',
     'wire',
+    'topic-wire',
     'engines/migrations',
     'events/event',
     'events/channels',
@@ -82,6 +83,7 @@ const layers: readonly (readonly [string, ...string[]])[] = [
 const [model = [], port = []] = layers
 const narrow: Record<string, readonly string[]> = {
   'engines/memory/': [...model, ...port],
+  'engines/http/': [...model, ...port],
   'engines/postgres/': [...model, ...port],
   'adapters/': [...model, ...port],
   'local/': model,

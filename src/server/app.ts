@@ -4,6 +4,7 @@ import type { Bus } from '../bus.ts'
 import { systemClock } from '../clock.ts'
 import { isTidingsError, show, TidingsError } from '../errors.ts'
 import { wireError } from '../wire.ts'
+import { AckBoard } from './ack-board.ts'
 import { eventStream } from './event-stream.ts'
 import { parseBody, parseQuery } from './input.ts'
 import { LeaseBook } from './lease-book.ts'
@@ -47,10 +48,10 @@ const everything: Access = { name: null, has: () => true, allows: () => true, pu
 /** The routes as a Hono app. */
 export function createApp(bus: Bus, routes: readonly Route[], hooks: AppHooks = {}): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
-  const leases = new LeaseBook(systemClock)
+  const surroundings = { bus, hooks, leases: new LeaseBook(systemClock), acks: new AckBoard() }
   for (const middleware of hooks.before ?? []) app.use(middleware)
   for (const route of routes)
-    app.on(route.method, toHonoPath(route.path), (context) => answer(context, route, { bus, leases, hooks }))
+    app.on(route.method, toHonoPath(route.path), (context) => answer(context, route, surroundings))
   for (const [path, methods] of methodsByPath(routes))
     app.all(path, (context) => {
       context.header('Allow', methods.join(', '))
@@ -80,10 +81,11 @@ function methodsByPath(routes: readonly Route[]): Map<string, string[]> {
 interface Surroundings {
   readonly bus: Bus
   readonly leases: LeaseBook
+  readonly acks: AckBoard
   readonly hooks: AppHooks
 }
 
-async function answer(context: AppContext, route: Route, { bus, leases, hooks }: Surroundings): Promise<Response> {
+async function answer(context: AppContext, route: Route, { hooks, ...rest }: Surroundings): Promise<Response> {
   context.set('route', route)
   const raw = context.req.param() as Record<string, string>
   const access = (await hooks.admit?.(context, route, raw)) ?? everything
@@ -94,7 +96,7 @@ async function answer(context: AppContext, route: Route, { bus, leases, hooks }:
   const body = route.body === null ? {} : await readBody(context, route.body, hooks)
   const presence = watchClient(context, hooks.stopping)
   const exact = context.req.header('Tidings-Data') === 'text'
-  const call = { bus, access, leases, params, query, body, exact, signal: presence.signal } as Call
+  const call = { ...rest, access, params, query, body, exact, signal: presence.signal } as Call
   try {
     return respond(context, await route.handle(call), presence, hooks)
   } catch (error) {

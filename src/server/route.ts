@@ -3,6 +3,7 @@ import { checkQueueName, checkSubscriptionName, checkTopicName } from '../name.t
 import * as option from '../options.ts'
 import { checkPattern } from '../pattern.ts'
 import { checkKey, checkMessageId } from '../queue-options.ts'
+import type { AckBoard } from './ack-board.ts'
 import type { LeaseBook } from './lease-book.ts'
 
 /** What a token may be good for. Every scope but 'read' is for one kind of work; 'read' changes nothing. */
@@ -56,6 +57,7 @@ export interface Call<
   readonly bus: Bus
   readonly access: Access
   readonly leases: LeaseBook
+  readonly acks: AckBoard
   readonly params: { readonly [K in ParametersOf<P>]: string }
   readonly query: option.OptionsOutput<Q>
   readonly body: option.OptionsOutput<B>

@@ -5,6 +5,8 @@ import { routingRoutes } from './routing.ts'
 import { sendingRoutes } from './sending.ts'
 import { settlingRoutes } from './settling.ts'
 import { storageRoutes } from './storage.ts'
+import { subscriptionRoutes } from './subscriptions.ts'
+import { topicRoutes } from './topics.ts'
 
 /** Every route that speaks of queues and topics. */
 export const allRoutes: readonly Route[] = [
@@ -13,5 +15,7 @@ export const allRoutes: readonly Route[] = [
   ...readingRoutes,
   ...settlingRoutes,
   ...routingRoutes,
+  ...topicRoutes,
+  ...subscriptionRoutes,
   ...storageRoutes,
 ]

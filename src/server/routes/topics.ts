@@ -1,0 +1,252 @@
+import { TidingsError } from '../../errors.ts'
+import { topicsOf } from '../../missing-topic.ts'
+import * as option from '../../options.ts'
+import { fromWireSettings, topicMessageText, toWireTopic } from '../../topic-wire.ts'
+import { entryFields, toNewMessage } from '../entry.ts'
+import { shape } from '../fields.ts'
+import { type Access, type Route, route } from '../route.ts'
+import { watching } from '../watching.ts'
+import { entriesOption } from './sending.ts'
+
+const tag = 'Topics'
+
+const retention = option.object('What upkeep removes, oldest first, if any of these asks for it.', {
+  max_age_ms: option.integer('Messages that are older.', { default: null, min: 1, max: Number.MAX_SAFE_INTEGER }),
+  max_bytes: option.integer('As many as lie above this size.', { default: null, min: 1, max: Number.MAX_SAFE_INTEGER }),
+  when_read: option.boolean('What every subscription has read.', { default: false }),
+})
+
+const topicFields = {
+  topic: shape.text('The name of the topic.'),
+  description: shape.text('For people.'),
+  retention,
+  created_at: shape.time('When it was created.'),
+  first_offset: shape.number('The oldest message that is still there; one above `last_offset` if there is none.'),
+  last_offset: shape.number('The newest message, be it still there or not; 0 if there never was one.'),
+  bytes: shape.number('The size of what is there, as the storage counts it.'),
+  subscriptions: shape.number('How many there are.'),
+  patterns: shape.several('Patterns whose messages the topic takes.', shape.text('')),
+  queues: shape.several('Queues that get what the topic takes.', shape.text('')),
+} as const
+
+export const topicMessageFields = {
+  offset: shape.number('The place of the message in the topic.'),
+  published_at: shape.time('When the topic took it.'),
+  message: option.json('The data.'),
+  data: shape.text('With `Tidings-Data: text`: the data as JSON text, instead of `message`.'),
+  meta: shape.anyMembers('What the bus knows about it.'),
+  headers: shape.anyMembers("The application's own headers."),
+} as const
+
+const appended = {
+  offset: shape.nullable(shape.number('Its offset, or that of the first if this is a duplicate.')),
+  duplicate: shape.flag('Whether it was stored before, and not now.'),
+} as const
+
+export const afterOption = option.integer('Only messages after this offset.', {
+  default: 0,
+  min: 0,
+  max: Number.MAX_SAFE_INTEGER,
+})
+export const topicLimit = option.integer('The largest number of messages.', {
+  default: 10,
+  min: 1,
+  max: 10_000,
+  rangeCode: 'LIMIT_RANGE',
+})
+
+export const topicRoutes: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/v1/topics',
+    tag,
+    summary: 'Lists the topics',
+    scope: 'read',
+    answers: {
+      200: { description: 'By name.', fields: { topics: shape.several('', option.object('', topicFields)) } },
+    },
+    async handle({ bus, access }) {
+      const topics = await topicsOf(bus.engine).listTopics(null)
+      return {
+        status: 200,
+        body: { topics: topics.filter((one) => access.allows('read', one.topic)).map(toWireTopic) },
+      }
+    },
+  }),
+
+  route({
+    method: 'PUT',
+    path: '/v1/topics/{topic}',
+    tag,
+    summary: 'Creates a topic',
+    description: 'Settings that are given replace those of a topic that is there; the retention as a whole.',
+    scope: 'admin',
+    body: { description: option.text('For people.', { default: null }), retention },
+    answers: {
+      201: {
+        description: 'It is there now.',
+        fields: { topic: shape.text('Its name.'), created: shape.flag('Whether it was created now.') },
+      },
+    },
+    async handle({ bus, params: { topic }, body }) {
+      const created = await topicsOf(bus.engine).createTopic(topic, fromWireSettings(body))
+      return { status: 201, body: { topic, created } }
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/topics/{topic}',
+    tag,
+    summary: 'A topic',
+    scope: 'read',
+    answers: { 200: { description: 'As it is now.', fields: topicFields } },
+    async handle({ bus, params: { topic } }) {
+      const [info] = await topicsOf(bus.engine).listTopics(topic)
+      if (info === undefined) throw topicNotFound(topic)
+      return { status: 200, body: toWireTopic(info) }
+    },
+  }),
+
+  route({
+    method: 'DELETE',
+    path: '/v1/topics/{topic}',
+    tag,
+    summary: 'Removes a topic with its messages and subscriptions',
+    scope: 'admin',
+    answers: { 204: { description: 'It is gone.' }, 404: { description: 'There was none.' } },
+    async handle({ bus, params: { topic } }) {
+      if (await topicsOf(bus.engine).dropTopic(topic)) return { status: 204 }
+      throw topicNotFound(topic)
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/topics/{topic}/messages',
+    tag,
+    summary: 'Messages by offset',
+    description: 'Changes nothing: whoever reads remembers by himself how far he is, or uses a subscription.',
+    scope: 'receive',
+    query: { after: afterOption, limit: topicLimit },
+    answers: {
+      200: {
+        description: 'Ascending.',
+        fields: { messages: shape.several('', option.object('', topicMessageFields)) },
+      },
+    },
+    async handle({ bus, params: { topic }, query, exact }) {
+      const messages = await topicsOf(bus.engine).read(topic, query.after, query.limit)
+      return { status: 200, body: `{"messages":[${messages.map((one) => topicMessageText(one, exact)).join()}]}` }
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/v1/topics/{topic}/messages',
+    tag,
+    summary: 'Publishes messages to a topic',
+    description: 'One, or several as `entries`: all or none, in their order.',
+    scope: 'send',
+    body: { ...entryFields, entries: entriesOption },
+    answers: {
+      201: {
+        description: 'They are stored for good.',
+        fields: {
+          ...appended,
+          results: shape.several('For `entries`: the same of each.', option.object('', appended)),
+        },
+      },
+    },
+    async handle({ bus, params: { topic }, body: { entries, ...entry }, exact }) {
+      if (entries !== null && (entry.message !== undefined || entry.data !== null))
+        throw new TidingsError('OPTION_CONFLICT', "'entries' is given beside a message of the body itself")
+      const messages = (entries ?? [entry]).map((one, index) =>
+        toNewMessage(one, { queue: null, routingKey: null, exact, path: entries === null ? '' : `entries[${index}]` }),
+      )
+      const results = await topicsOf(bus.engine).append(topic, messages, null)
+      return { status: 201, body: entries === null ? results[0] : { results } }
+    },
+  }),
+
+  route({
+    method: 'PUT',
+    path: '/v1/topics/{topic}/patterns/{pattern}',
+    tag,
+    summary: 'Lets a topic take what is published under matching keys',
+    scope: 'admin',
+    answers: { 201: { description: 'It does.', fields: { linked: shape.flag('Whether it was linked now.') } } },
+    async handle({ bus, params: { topic, pattern } }) {
+      return { status: 201, body: { linked: await topicsOf(bus.engine).link(topic, { pattern }) } }
+    },
+  }),
+
+  route({
+    method: 'DELETE',
+    path: '/v1/topics/{topic}/patterns/{pattern}',
+    tag,
+    summary: 'Takes such a rule away',
+    scope: 'admin',
+    answers: { 200: { description: 'It is gone.', fields: { unlinked: shape.flag('False if there was none.') } } },
+    async handle({ bus, params: { topic, pattern } }) {
+      return { status: 200, body: { unlinked: await topicsOf(bus.engine).unlink(topic, { pattern }) } }
+    },
+  }),
+
+  route({
+    method: 'PUT',
+    path: '/v1/topics/{topic}/queues/{queue}',
+    tag,
+    summary: 'Lets a queue get what a topic takes',
+    description: 'From then on, as messages of that queue.',
+    scope: 'admin',
+    answers: { 201: { description: 'It does.', fields: { linked: shape.flag('Whether it was linked now.') } } },
+    async handle({ bus, params: { topic, queue }, access }) {
+      checkQueue(access, queue)
+      return { status: 201, body: { linked: await topicsOf(bus.engine).link(topic, { queue }) } }
+    },
+  }),
+
+  route({
+    method: 'DELETE',
+    path: '/v1/topics/{topic}/queues/{queue}',
+    tag,
+    summary: 'Takes such a link away',
+    scope: 'admin',
+    answers: { 200: { description: 'It is gone.', fields: { unlinked: shape.flag('False if there was none.') } } },
+    async handle({ bus, params: { topic, queue }, access }) {
+      checkQueue(access, queue)
+      return { status: 200, body: { unlinked: await topicsOf(bus.engine).unlink(topic, { queue }) } }
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/topics/{topic}/watch',
+    tag,
+    summary: 'Tells when there may be something new in a topic',
+    description: 'Messages, a subscription that was moved, or one that was left. It may tell too often.',
+    scope: 'receive',
+    answers: {
+      200: {
+        description: 'Server-sent events.',
+        events: {
+          watching: { description: 'The watch is in force; what was committed before is for the caller to look for.' },
+          wake: { description: 'There may be something new.' },
+        },
+      },
+    },
+    async handle({ bus, params: { topic }, signal }) {
+      return watching<object>(signal, (wake) => topicsOf(bus.engine).watchTopic(topic, () => wake({})))
+    },
+  }),
+]
+
+export const topicNotFound = (topic: string) =>
+  new TidingsError('TOPIC_NOT_FOUND', `topic '${topic}' does not exist`, { details: { topic } })
+
+/** What is not allowed is as if it were missing. */
+function checkQueue(access: Access, queue: string): void {
+  if (access.allows('admin', queue)) return
+  throw new TidingsError('QUEUE_NOT_FOUND', `queue '${queue}' does not exist`, { details: { queue } })
+}
