@@ -112,8 +112,8 @@ const tracking = group('correlation', {
     const here = counts(scene.queue, { pending: 2, running: 1, done: 2, dead: 1 })
     const there = counts(other, { pending: 1 })
     assert.deepEqual(queues, scene.queue < other ? [here, there] : [there, here])
-    assertAtLeast(startedAt, deleted.sentAt, 'startedAt')
-    assert(startedAt <= deleted.sentAt + long, 'startedAt is in this case')
+    // A storage may note a task a moment before it stores the message.
+    assert(Math.abs(startedAt - deleted.sentAt) < long / 10, 'startedAt is the time of sending')
     assert.equal(completedAt, null)
   },
 

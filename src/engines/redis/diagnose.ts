@@ -1,0 +1,168 @@
+import type { Finding } from '../../engine.ts'
+import { isTidingsError } from '../../errors.ts'
+import type { Driver } from './driver.ts'
+import { replyCode } from './errors.ts'
+import type { Command, Server } from './server.ts'
+
+const timeoutMs = 5_000
+const oldestMajor = 7
+
+/** CVE-2025-49844: a script can run code on the server. By line of releases, the first with the fix. */
+const fixed: Readonly<Record<'redis' | 'valkey', readonly string[]>> = {
+  redis: ['7.2.11', '7.4.6', '8.0.4', '8.2.2'],
+  valkey: ['7.2.11', '8.0.6', '8.1.4', '9.0.0'],
+}
+
+const ok = (check: string, message: string): Finding => ({ level: 'ok', check, message, remedy: '' })
+const warning = (check: string, message: string, remedy: string): Finding => ({
+  level: 'warning',
+  check,
+  message,
+  remedy,
+})
+const problem = (check: string, message: string, remedy: string): Finding => ({
+  level: 'problem',
+  check,
+  message,
+  remedy,
+})
+
+/** Looks for what could hurt: versions, eviction, durability, replicas, memory, of every server that has keys. */
+export async function diagnose(driver: Driver): Promise<Finding[]> {
+  const servers = driver.topology.servers()
+  const findings = await Promise.all(servers.map(async (server) => diagnoseServer(server, servers.length > 1)))
+  return [cluster(driver), ...findings.flat()]
+}
+
+function cluster(driver: Driver): Finding {
+  const count = driver.topology.servers().length
+  return driver.isCluster
+    ? ok('cluster', `a Cluster with ${count} nodes that have keys; copies in several queues come one after the other`)
+    : ok('cluster', 'one server; copies in several queues come all at once')
+}
+
+async function diagnoseServer(server: Server, isOneOfMany: boolean): Promise<Finding[]> {
+  const info = await ask(server, ['INFO'])
+  const config = await askConfig(server)
+  const findings = [
+    ...(typeof info === 'string' ? fromInfo(parseInfo(info)) : [forbidden('version', 'INFO', '+info')]),
+    ...(config ? fromConfig(config) : [forbidden('durability', 'CONFIG GET', '+config|get')]),
+  ]
+  const name = isOneOfMany ? `${server.where}: ` : ''
+  return findings.map((finding) => ({ ...finding, message: name + finding.message }))
+}
+
+const forbidden = (check: string, command: string, right: string) =>
+  warning(check, `this user may not run ${command}, so it is not known`, `Allow it (${right}), or look for yourself.`)
+
+/** The answer, or undefined if the user may not ask. */
+async function ask(server: Server, command: Command): Promise<unknown> {
+  try {
+    return await server.call(command, timeoutMs)
+  } catch (error) {
+    // Providers take commands away, too.
+    if (replyCode(error) !== '' || isTidingsError(error, 'PERMISSION_DENIED')) return undefined
+    throw error
+  }
+}
+
+const settings = ['maxmemory', 'maxmemory-policy', 'appendonly', 'appendfsync', 'save', 'min-replicas-to-write']
+
+async function askConfig(server: Server): Promise<ReadonlyMap<string, string> | undefined> {
+  const answer = (await ask(server, ['CONFIG', 'GET', ...settings])) as string[] | undefined
+  if (!answer) return undefined
+  const config = new Map<string, string>()
+  for (let at = 0; at < answer.length; at += 2) config.set(answer[at]!, answer[at + 1]!)
+  return config
+}
+
+function parseInfo(text: string): ReadonlyMap<string, string> {
+  const lines = text.split('\r\n').filter((line) => line.includes(':'))
+  return new Map(lines.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]))
+}
+
+function fromInfo(info: ReadonlyMap<string, string>): Finding[] {
+  const product = info.has('valkey_version') ? 'valkey' : 'redis'
+  const version = info.get(`${product}_version`) ?? 'unknown'
+  return [checkVersion(product, version), ...checkFix(product, version), ...checkMemory(info), ...checkWrites(info)]
+}
+
+const titles = { redis: 'Redis', valkey: 'Valkey' } as const
+
+function checkVersion(product: 'redis' | 'valkey', version: string): Finding {
+  const what = `${titles[product]} ${version}`
+  return Number.parseInt(version, 10) >= oldestMajor
+    ? ok('version', what)
+    : problem('version', `${what} is too old`, 'Upgrade to Redis 7.0 or Valkey 7.2, or newer.')
+}
+
+function checkFix(product: 'redis' | 'valkey', version: string): Finding[] {
+  const line = version.split('.').slice(0, 2).join('.')
+  const first = fixed[product].find((each) => each.startsWith(`${line}.`))
+  const patch = (text: string) => Number(text.split('.')[2])
+  const isNewer = compare(line, '8.2') > 0
+  if (first ? patch(version) >= patch(first) : isNewer) return []
+  return [
+    warning(
+      'security',
+      `${titles[product]} ${version} may have CVE-2025-49844, by which a user who may run scripts takes over the server`,
+      `Upgrade to ${fixed[product].join(', ')} or newer, unless your distribution has mended this version.`,
+    ),
+  ]
+}
+
+function compare(a: string, b: string): number {
+  const [left = [], right = []] = [a, b].map((text) => text.split('.').map(Number))
+  return left[0]! - right[0]! || left[1]! - right[1]!
+}
+
+function checkMemory(info: ReadonlyMap<string, string>): Finding[] {
+  const [used, most] = [Number(info.get('used_memory')), Number(info.get('maxmemory'))]
+  const megabytes = (bytes: number) => `${Math.round(bytes / 1e6)} MB`
+  if (!most) return [ok('memory', `${megabytes(used)} are used, without a limit`)]
+  const what = `${megabytes(used)} of ${megabytes(most)} are used`
+  return used < most * 0.8
+    ? [ok('memory', what)]
+    : [warning('memory', what, 'Raise maxmemory or let workers empty the queues: when it is full, sends are refused.')]
+}
+
+function checkWrites(info: ReadonlyMap<string, string>): Finding[] {
+  if (info.get('aof_last_write_status') !== 'err' && info.get('rdb_last_bgsave_status') !== 'err') return []
+  return [problem('disk', 'the server could not write its data to disk', 'Free space, and look at its log.')]
+}
+
+function fromConfig(config: ReadonlyMap<string, string>): Finding[] {
+  return [checkEviction(config), checkDurability(config), ...checkReplicas(config)]
+}
+
+function checkEviction(config: ReadonlyMap<string, string>): Finding {
+  const policy = config.get('maxmemory-policy')
+  if (policy === 'noeviction') return ok('eviction', 'maxmemory-policy=noeviction')
+  return problem(
+    'eviction',
+    `maxmemory-policy=${policy}: when memory is full, the server throws messages away`,
+    'CONFIG SET maxmemory-policy noeviction, and in its configuration file.',
+  )
+}
+
+function checkDurability(config: ReadonlyMap<string, string>): Finding {
+  const [appendonly, appendfsync, save] = ['appendonly', 'appendfsync', 'save'].map((name) => config.get(name))
+  const what = `appendonly=${appendonly}, appendfsync=${appendfsync}`
+  if (appendonly !== 'yes')
+    return problem(
+      'durability',
+      `${what}: a crash of the server loses ${save ? 'all since the last snapshot' : 'everything'}`,
+      'CONFIG SET appendonly yes, and in its configuration file.',
+    )
+  if (appendfsync === 'always') return ok('durability', what)
+  return warning(
+    'durability',
+    `${what}: a power cut loses up to ${appendfsync === 'no' ? 'half a minute' : 'two seconds'} that were acknowledged`,
+    'For messages that must survive it: CONFIG SET appendfsync always.',
+  )
+}
+
+function checkReplicas(config: ReadonlyMap<string, string>): Finding[] {
+  const count = Number(config.get('min-replicas-to-write') ?? 0)
+  return count > 0 ? [ok('replicas', `writes need ${count} replicas that keep up`)] : []
+}

@@ -1,0 +1,171 @@
+import { createHash } from 'node:crypto'
+import { sleep, systemClock } from '../../clock.ts'
+import { TidingsError } from '../../errors.ts'
+import { loadClient, newClient, type RedisClient } from './client.ts'
+import { Cluster, SingleServer, type Topology } from './cluster.ts'
+import { comesBack, isTransient, Lost, replyCode, toTidingsError, Unsent } from './errors.ts'
+import { scripts } from './lua.gen.ts'
+import { type Command, Server } from './server.ts'
+import { type Address, describeAddress, describeTarget, parseTarget, type RedisTarget } from './target.ts'
+
+export type ScriptName = keyof typeof scripts
+
+export interface CallOptions {
+  /** Whether repeating the command after a lost answer does no harm. */
+  readonly repeatable: boolean
+  /** Gives up on a connection that does not answer for so long, in milliseconds. */
+  readonly timeoutMs?: number
+}
+
+/** After a first success, how long a call waits for the server to come back before it fails. */
+const patienceMs = 5_000
+const longestCallMs = 15_000
+const mostAttempts = 3
+
+const hashes = new Map<ScriptName, string>()
+
+function hashOf(script: ScriptName): string {
+  let hash = hashes.get(script)
+  if (hash === undefined) {
+    hash = createHash('sha1').update(scripts[script]).digest('hex')
+    hashes.set(script, hash)
+  }
+  return hash
+}
+
+/** Commands and scripts on a Redis, wherever their keys are. */
+export class Driver {
+  readonly #target: RedisTarget
+  #topology: Topology | undefined
+  #closing: Promise<void> | undefined
+  readonly #underWay = new Set<Promise<unknown>>()
+
+  /** @throws URL_INVALID */
+  constructor(url: string) {
+    this.#target = parseTarget(url)
+  }
+
+  /** 'host:port', for messages. */
+  get where(): string {
+    return describeTarget(this.#target)
+  }
+
+  get topology(): Topology {
+    if (!this.#topology || this.#closing !== undefined) throw closed()
+    return this.#topology
+  }
+
+  async open(): Promise<void> {
+    if (this.#closing !== undefined) throw closed()
+    const Client = await loadClient()
+    const clientAt = (address: Address) => (): RedisClient => newClient(Client, this.#target, address)
+    const [first, ...others] = this.#target.addresses
+    const cluster = new Cluster(
+      [first, ...others],
+      (address) => new Server(describeAddress(address), clientAt(address)),
+    )
+    try {
+      if (await this.#isCluster(cluster, others.length > 0)) {
+        this.#topology = cluster
+        return
+      }
+      cluster.close()
+      const server = new Server(this.where, clientAt(first))
+      this.#topology = new SingleServer(server)
+    } catch (error) {
+      cluster.close()
+      throw toTidingsError(error, this.where, 'CONNECTION_FAILED')
+    }
+  }
+
+  /** Asks the server itself. */
+  async #isCluster(cluster: Cluster, several: boolean): Promise<boolean> {
+    if (this.#target.path !== undefined || this.#target.db !== 0) return false
+    try {
+      await cluster.refresh()
+      return true
+    } catch (error) {
+      const mayBeSingle = replyCode(error) !== '' && !['NOAUTH', 'WRONGPASS'].includes(replyCode(error))
+      if (!mayBeSingle || isTransient(error) || this.#target.cluster || several) throw error
+      return false
+    }
+  }
+
+  /** Waits for what is under way. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay)
+    this.#topology?.close()
+  }
+
+  get isCluster(): boolean {
+    return this.topology.isCluster
+  }
+
+  /** What an engine is asked for, in one or several calls: `close` waits until it is done. @throws CLOSED */
+  async whileOpen<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#closing !== undefined) throw closed()
+    const running = work()
+    this.#underWay.add(running)
+    try {
+      return await running
+    } finally {
+      this.#underWay.delete(running)
+    }
+  }
+
+  /** Runs a script; the first key says where. */
+  run(
+    script: ScriptName,
+    keys: readonly [string, ...string[]],
+    args: readonly (string | number)[],
+    options: CallOptions,
+  ): Promise<unknown> {
+    const rest = [keys.length, ...keys, ...args]
+    return this.#persistently(keys[0], options, async (attempt) => {
+      try {
+        return await attempt(['EVALSHA', hashOf(script), ...rest])
+      } catch (error) {
+        if (replyCode(error) !== 'NOSCRIPT') throw error
+        return attempt(['EVAL', scripts[script], ...rest])
+      }
+    })
+  }
+
+  /** Sends a command to where the key is. */
+  call(key: string, command: Command, options: CallOptions = { repeatable: true }): Promise<unknown> {
+    return this.#persistently(key, options, (attempt) => attempt(command))
+  }
+
+  async #persistently(
+    key: string,
+    { repeatable, timeoutMs = longestCallMs }: CallOptions,
+    work: (attempt: (command: Command) => Promise<unknown>) => Promise<unknown>,
+  ): Promise<unknown> {
+    const topology = this.#topology
+    if (!topology) throw closed()
+    const giveUpAt = Date.now() + patienceMs
+    let pauseMs = 20
+    for (let lost = 0; ; pauseMs = Math.min(pauseMs * 2, 250)) {
+      try {
+        return await work((command) => topology.call(key, command, timeoutMs))
+      } catch (error) {
+        const mayTryAgain =
+          error instanceof Lost
+            ? repeatable && ++lost < mostAttempts
+            : (error instanceof Unsent || isTransient(error)) && comesBack(error) && Date.now() + pauseMs < giveUpAt
+        if (!mayTryAgain) throw toTidingsError(error, this.where, repeatable ? 'CONNECTION_LOST' : 'OUTCOME_UNKNOWN')
+        if (error instanceof Unsent) await topology.refresh().catch(() => {})
+      }
+      await sleep(systemClock, pauseMs)
+    }
+  }
+}
+
+function closed(): TidingsError {
+  return new TidingsError('CLOSED', 'the connection was closed')
+}

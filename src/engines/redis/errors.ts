@@ -1,0 +1,81 @@
+import { type ErrorCode, TidingsError } from '../../errors.ts'
+
+/** There was no connection: nothing has reached the server. */
+export class Unsent extends Error {}
+
+/** The command was sent, and its answer is lost. */
+export class Lost extends Error {}
+
+/** Nothing was done, and soon the same may succeed. */
+const transient = new Set([
+  'LOADING',
+  'MASTERDOWN',
+  'NOREPLICAS',
+  'CLUSTERDOWN',
+  'TRYAGAIN',
+  'READONLY',
+  'BUSY',
+  'MOVED',
+  'ASK',
+])
+
+const codes: Readonly<Record<string, ErrorCode>> = {
+  OOM: 'STORAGE_FULL',
+  MISCONF: 'STORAGE_FULL',
+  NOPERM: 'PERMISSION_DENIED',
+  NOINTENT: 'CONNECTION_LOST',
+  NOAUTH: 'CONNECTION_FAILED',
+  WRONGPASS: 'CONNECTION_FAILED',
+}
+
+const hints: Readonly<Record<string, string>> = {
+  OOM: 'Raise maxmemory, or let workers empty the queues: reading and settling still work.',
+  MISCONF: 'Free space on the disk of the server; until then it takes no writes.',
+  NOPERM: 'Grant the user what docs/engines/redis.md lists: ACL SETUSER.',
+}
+
+/** Of a reply of the server: the first word of its message. */
+export function replyCode(error: unknown): string {
+  if (!(error instanceof Error) || error.name !== 'ReplyError') return ''
+  return /^[A-Z]+/.exec(error.message)?.[0] ?? ''
+}
+
+export const isTransient = (error: unknown) => transient.has(replyCode(error))
+
+/** Whether the server may be there again in a moment: it restarts, or another one takes its place. */
+export function comesBack(error: unknown): boolean {
+  const cause = error instanceof Unsent ? error.cause : error
+  if (replyCode(cause)) return isTransient(cause)
+  const code = (cause as { code?: unknown } | undefined)?.code
+  return code === undefined || ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT'].includes(String(code))
+}
+
+/**
+ * @param where host and port, for the message
+ * @param lostAs the code for a connection that broke
+ */
+export function toTidingsError(error: unknown, where: string, lostAs: ErrorCode): TidingsError {
+  if (error instanceof TidingsError) return error
+  const reply = replyCode(error)
+  if (reply === 'NOQUEUE') return missing(error as Error)
+  const why = reasonOf(error)
+  const options = { cause: error, ...(hints[reply] ? { hint: hints[reply] } : {}) }
+  if (error instanceof Unsent || codes[reply] === 'CONNECTION_FAILED')
+    return new TidingsError('CONNECTION_FAILED', `cannot connect to Redis at ${where}: ${why}`, options)
+  if (error instanceof Lost)
+    return new TidingsError(lostAs, `lost the connection to Redis at ${where}: ${why}`, options)
+  if (isTransient(error)) return new TidingsError('CONNECTION_LOST', `Redis at ${where} is not ready: ${why}`, options)
+  return new TidingsError(codes[reply] ?? 'STORAGE_FAILED', `Redis at ${where}: ${why}`, options)
+}
+
+function missing(error: Error): TidingsError {
+  const queue = /\{tidings:q:([^}]*)\}/.exec(error.message)?.[1] ?? ''
+  return new TidingsError('QUEUE_NOT_FOUND', `queue '${queue}' does not exist`, { details: { queue } })
+}
+
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Unsent || error instanceof Lost ? (error.cause ?? error) : error
+  if (cause instanceof AggregateError) return cause.errors.map(reasonOf).join('; ')
+  const message = cause instanceof Error ? cause.message : String(cause)
+  return message || String((cause as { code?: unknown } | null)?.code ?? 'unknown error')
+}

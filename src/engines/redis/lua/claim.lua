@@ -1,0 +1,27 @@
+#!lua flags=allow-oom
+-- Leases messages that are ready: by priority, then oldest first.
+-- KEYS  1… the queue
+-- ARGV  1 nonce, the start of the receipts; 2 limit; 3 lease in milliseconds; 4 a JSON list of the only ids, or ''
+-- Returns the messages, and in how many milliseconds the next one is due, or false.
+local q = queueAt(1)
+if not isThere(q) then return noQueue(q) end
+local limit = tonumber(ARGV[2])
+ripen(q, math.max(1000, limit))
+local visible = now + tonumber(ARGV[3])
+local messages = {}
+for i, id in ipairs(pick(q, limit, ARGV[4])) do
+  local m = stateOf(q, id)
+  noteRead(m)
+  m.v = visible
+  m.r = ARGV[1] .. '-' .. base36(i, 3)
+  save(q, id, m)
+  redis.call('ZREM', q.ready, id)
+  redis.call('ZADD', q.leased, visible, id)
+  table.insert(messages, row(id, redis.call('HGET', q.body, id), m))
+end
+local dueMs
+for _, set in ipairs({ q.delayed, q.leased }) do
+  local soonest = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2]
+  if soonest then dueMs = math.min(dueMs or math.huge, math.max(1, tonumber(soonest) - now)) end
+end
+return { messages, dueMs or false }

@@ -1,0 +1,79 @@
+#!lua flags=allow-oom
+-- Ends leases; each settlement stands for itself.
+-- KEYS  1… the queue, then other queues that messages may be moved to in this step
+-- ARGV  1 nonce; 2 a JSON list of settlements: i id, r receipt, e ending (delete, archive, release, move), m changed
+--       fields of meta, d delay, u 1 to take the read back, to the target of a move, q where its keys begin (or 0)
+-- Returns for each '' if the receipt was stale, '+' and the new id if it was settled, or '>' and the parcel that takes
+-- it to its new queue; then the parcels.
+local q = queueAt(1)
+if not isThere(q) then return noQueue(q) end
+local others = { [1] = q }
+
+local function targetAt(first)
+  if first == 0 then return nil end
+  others[first] = others[first] or queueAt(first)
+  return isThere(others[first]) and others[first] or nil
+end
+
+local function change(m, fields)
+  if not next(fields) then return end
+  m.m = m.m or {}
+  for field, text in pairs(fields) do m.m[field] = text end
+end
+
+local function isDead(m)
+  local changed = m.m and m.m.dead_lettered_at
+  if changed then return changed ~= 'null' end
+  return m.x == 1
+end
+
+local endings = {}
+
+function endings.delete(s, m)
+  remove(q, s.i, m)
+  postEnd(q, m, 'done')
+  return '+'
+end
+
+function endings.archive(s, m)
+  change(m, s.m)
+  local body = redis.call('HGET', q.body, s.i)
+  remove(q, s.i, m)
+  postEnd(q, m, isDead(m) and 'dead' or 'done')
+  m.r, m.a = nil, now
+  redis.call('HSET', q.archived, s.i, cmsgpack.pack({ m, body }))
+  redis.call('ZADD', q.archive, 0, s.i)
+  redis.call('ZADD', q.shelf, now, s.i)
+  return '+'
+end
+
+function endings.release(s, m)
+  change(m, s.m)
+  if s.u == 1 then m.n = m.n - 1 end
+  m.r, m.v = nil, now + s.d
+  save(q, s.i, m)
+  withdraw(q, s.i)
+  offer(q, s.i, m, m.v)
+  return '+'
+end
+
+-- A task is told of its move before the copy arrives, so that what happens to the copy is told later.
+function endings.move(s, m)
+  change(m, s.m)
+  local body = redis.call('HGET', q.body, s.i)
+  remove(q, s.i, m)
+  local o = { s = m.s or timeOf(s.i), d = s.d, p = m.p, k = m.k, m = m.m, c = m.c, w = m.w, x = m.x }
+  local target = not m.w and targetAt(s.q)
+  if target then return '+' .. store(target, body, o) end
+  local parcel = { kind = 'move', to = s.to, body = body, options = o }
+  if m.w then parcel.event = { 'moved', m.w, s.to, isDead(m) and 1 or 0 } end
+  return '>' .. post(q, parcel)
+end
+
+local results = {}
+for i, s in ipairs(cjson.decode(ARGV[2])) do
+  local m = stateOf(q, s.i)
+  results[i] = m.r == s.r and endings[s.e](s, m) or ''
+end
+for _, each in pairs(others) do finish(each) end
+return { results, q.parcels }

@@ -1,0 +1,38 @@
+#!lua flags=no-writes
+-- Counts. The age of the oldest ready message is that of the oldest among the first hundred in line.
+-- KEYS  1… the queue
+-- Returns ready, delayed, leased, archived, sent, ages of the oldest ready, newest and oldest message, created.
+local q = queueAt(1)
+if not isThere(q) then return noQueue(q) end
+local function dueIn(set)
+  return redis.call('ZCOUNT', set, '-inf', now)
+end
+local function toComeIn(set)
+  return redis.call('ZCOUNT', set, '(' .. now, '+inf')
+end
+local ready = redis.call('ZCARD', q.ready) + dueIn(q.delayed) + dueIn(q.leased) + dueIn(q.waiting)
+local delayed = toComeIn(q.delayed) + toComeIn(q.waiting)
+local leased = toComeIn(q.leased)
+local oldestReady = false
+local function see(visible)
+  if visible and (not oldestReady or visible < oldestReady) then oldestReady = visible end
+end
+for _, id in ipairs(redis.call('ZRANGE', q.ready, 0, 99)) do see(stateOf(q, id).v or timeOf(id)) end
+for _, set in ipairs({ q.delayed, q.leased, q.waiting }) do
+  see(tonumber(redis.call('ZRANGEBYSCORE', set, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 1)[2]))
+end
+local function ageOf(id)
+  return id and math.max(0, now - (stateOf(q, id).s or timeOf(id)))
+end
+local function orNull(value)
+  if value then return value end
+  return false
+end
+local meta = redis.call('HMGET', q.meta, 'sent', 'created')
+return {
+  ready, delayed, leased, redis.call('ZCARD', q.archive), tonumber(meta[1]),
+  orNull(oldestReady and math.max(0, now - oldestReady)),
+  orNull(ageOf(redis.call('ZRANGE', q.order, -1, -1)[1])),
+  orNull(ageOf(redis.call('ZRANGE', q.order, 0, 0)[1])),
+  tonumber(meta[2]),
+}
