@@ -121,7 +121,7 @@ export class Lead extends Service {
   /** So that another sentinel need not wait for the end of the lease. */
   async #giveBack(): Promise<void> {
     if (this.#lease === undefined) return
-    const ending = { kind: 'release', delayMs: 0, meta: {}, uncount: true } as const
+    const ending = { kind: 'release', delayMs: 0, meta: {}, uncount: false } as const
     const lease = this.#lease
     this.#lease = undefined
     // If that fails, it runs out by itself.

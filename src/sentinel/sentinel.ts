@@ -136,7 +136,6 @@ export class Sentinel extends Service {
 
   #begin(): void {
     this.#site.logger.info({}, 'this sentinel is active')
-    this.#forget()
     this.#arm(0)
   }
 

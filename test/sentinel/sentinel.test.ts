@@ -1,9 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { Bus } from '../../src/bus.ts'
-import type { MemoryEngine } from '../../src/engines/memory/memory.ts'
+import type { Alert } from '../../src/sentinel/alerts.ts'
 import type { SentinelOptions } from '../../src/sentinel/options.ts'
 import type { Sentinel } from '../../src/sentinel/sentinel.ts'
-import type { SubscriptionState, TopicInfo } from '../../src/topic-store.ts'
 import { refusal } from '../queue/support.ts'
 import { alertsIn, listeningLogger, scene } from './support.ts'
 
@@ -131,6 +130,17 @@ describe('a stalled queue', () => {
     expect(alerts).toHaveLength(1)
   })
 
+  test('is stalled, too, when an older message comes due', async () => {
+    const stage = scene()
+    const orders = stage.bus.queue('orders')
+    await orders.send(0, { delay: '5m' })
+    await orders.sendBatch([{ data: 1 }, { data: 2 }, { data: 3 }])
+    await stage.bus.sentinel({ rules: [{ queues: 'orders', stalledAfter: '10m' }] }).start()
+    await stage.clock.advance(11 * minute)
+    await stage.bus.close()
+    expect(alertsIn(stage.said)).toHaveLength(1)
+  })
+
   test('is not one from which messages are taken now and then', async () => {
     const alerts = await watching(async ({ bus }, passed) => {
       await bus.queue('orders').send(4)
@@ -167,38 +177,24 @@ describe('a stalled queue', () => {
 })
 
 describe('subscriptions', () => {
-  const subscription = (name: string, lag: number): SubscriptionState => ({
-    subscription: name,
-    cursor: 0,
-    lag,
-    missed: 0,
-    createdAt: 0,
-    movedAt: null,
-    consumer: null,
-  })
-
   test('that lag behind are told of', async () => {
-    const stage = scene()
-    const listed = { topic: 'news' } as TopicInfo
-    // Only what the sentinel asks of topics.
-    const topics = {
-      listTopics: async () => [listed, { ...listed, topic: 'noise' }],
-      subscriptions: async () => [subscription('slow', 11), subscription('fast', 10)],
+    const { bus, engine } = scene()
+    for (const topic of ['news', 'noise']) {
+      await bus.topic(topic).publishBatch(Array.from({ length: 11 }, () => ({ data: 1 })))
+      for (const name of ['slow', 'fast']) await engine.topics.subscribe(topic, name, 'earliest')
+      await engine.topics.ack(topic, 'fast', 1, null)
     }
-    const engine = Object.assign(stage.engine, { topics }) as unknown as MemoryEngine
-    const bus = new Bus(engine, { clock: stage.clock })
     const { alerts, subscriptions } = await bus.sentinel({ rules: [{ topics: 'new*', maxLag: 10 }] }).check()
-    expect(subscriptions.map(({ topic, lag }) => [topic, lag])).toEqual([
-      ['news', 11],
-      ['news', 10],
+    expect(subscriptions.map(({ topic, subscription, lag }) => [topic, subscription, lag])).toEqual([
+      ['news', 'fast', 10],
+      ['news', 'slow', 11],
     ])
     expect(alerts.map(({ message }) => message)).toEqual(['news/slow is 11 messages behind; at most 10'])
     expect(alerts[0]).toMatchObject({ queue: null, topic: 'news', subscription: 'slow', limit: 'maxLag' })
   })
 
   test('cannot be watched where there are none', async () => {
-    const { bus, engine } = scene()
-    if (engine.topics !== undefined) Object.assign(engine, { topics: undefined })
+    const bus = new Bus(Object.create(scene().engine, { topics: { value: undefined } }))
     await refusal(() => bus.sentinel({ rules: [{ topics: '*', maxLag: 1 }] }), 'UNSUPPORTED')
   })
 })
@@ -229,9 +225,11 @@ describe('an alert', () => {
   })
 
   test('is told of again while it lasts, with the figure of then', async () => {
-    const { said, clock, orders, bus } = await alerting({ repeat: '10m' })
+    const { said, clock, orders, sentinel, bus } = await alerting({ repeat: '10m' })
+    const [{ since }] = sentinel.figures().alerts as [Alert]
     await orders.send(3)
     await clock.advance(10 * minute + 15_000)
+    expect(sentinel.figures().alerts).toMatchObject([{ since, value: 3 }])
     expect(alertsIn(said)).toEqual([raised, 'repeated: orders has 3 ready messages; at most 1'])
     await bus.close()
   })
@@ -312,6 +310,22 @@ describe('watching', () => {
     expect(clock.pending).toBe(0)
   })
 
+  test('ends with the look that is under way', async () => {
+    const { bus, clock, engine } = scene()
+    const sentinel = bus.sentinel({ rules: [{ queues: '*', maxReady: 10 }] })
+    const listQueues = engine.listQueues.bind(engine)
+    let answer: () => void = () => {}
+    engine.listQueues = () => new Promise((resolve) => (answer = () => resolve(listQueues())))
+    await sentinel.start()
+    await clock.advance(1_000)
+    const stopping = sentinel.stop()
+    await clock.advance(1_000)
+    expect(sentinel.state).toBe('stopping')
+    answer()
+    await stopping
+    expect(sentinel.state).toBe('stopped')
+  })
+
   test('sees to what time asks for in storage', async () => {
     const { bus, clock, engine } = scene()
     let maintained = 0
@@ -380,13 +394,32 @@ describe('of several sentinels', () => {
     let cut = true
     engine.extend = (...args) => (cut ? Promise.reject(new Error('no connection')) : extend(...args))
     await bus.queue('orders').send(1)
-    first.said.length = 0
-    await clock.advance(7_000)
+    await clock.advance(6_001)
+    expect(areActive(first)).toEqual([false])
+    await clock.advance(2_000)
     cut = false
-    await clock.advance(3_000)
+    await clock.advance(1_999)
     expect(areActive(first, second)).toEqual([false, true])
     expect(alertsIn(second.said)).toHaveLength(1)
     await Promise.all([first.sentinel.stop(), second.sentinel.stop()])
+  })
+
+  test('what was seen before the lead was lost is not told', async () => {
+    const { clock, engine, bus, first } = two()
+    await first.sentinel.start()
+    await clock.advance(1_000)
+    await bus.queue('orders').send(1)
+    const listQueues = engine.listQueues.bind(engine)
+    let answer: () => void = () => {}
+    engine.listQueues = () => new Promise((resolve) => (answer = () => resolve(listQueues())))
+    await clock.advance(10_000)
+    engine.extend = () => Promise.reject(new Error('no connection'))
+    await clock.advance(6_001)
+    answer()
+    await clock.advance(0)
+    expect(areActive(first)).toEqual([false])
+    expect(alertsIn(first.said)).toEqual([])
+    await first.sentinel.stop()
   })
 
   test('the lead is not lost by a storage that is away for a moment', async () => {
