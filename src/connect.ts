@@ -27,15 +27,23 @@ export type ConnectOptions = option.OptionsInput<typeof connectOptions>
 
 /**
  * Opens a bus on a storage.
- * @param url `postgres://…`; `local:./directory` for the PostgreSQL that comes with the package, which is started if
- *   need be; `memory:` for tests; `https://…` for a server that `tidings serve` runs. Left out: `local:.tidings`.
+ * @param url `postgres://…`; `redis://…`, a server or a Cluster; `local:./directory` for the PostgreSQL that comes with
+ *   the package, which is started if need be; `memory:` for tests; `https://…` for a server that `tidings serve` runs.
+ *   Left out: `local:.tidings`.
  * @throws URL_INVALID, CONNECTION_FAILED with host, port and cause, LOCAL_UNAVAILABLE
  */
 export async function connect(url?: string, options?: ConnectOptions): Promise<Bus> {
   const { logger, queues, token } = option.parseOptions(connectOptions, options, 'connect')
   const engine = await createEngine(url ?? 'local:.tidings', token)
   await engine.open()
+  if (logger && engine.name === 'redis') await warn(engine, logger)
   return new Bus(engine, { queues, ...(logger ? { logger } : {}) })
+}
+
+/** Whether a Redis keeps what it was given is for its settings to say: whoever uses it has to hear of that. */
+async function warn(engine: Engine, logger: Logger): Promise<void> {
+  for (const { level, check, message, remedy } of await engine.diagnose())
+    if (level !== 'ok') logger[level === 'problem' ? 'error' : 'warn']({ check }, `${message}. ${remedy}`)
 }
 
 /** The SQL that lets the queues of a PostgreSQL announce their messages, and the SQL that takes it away again. */
@@ -56,6 +64,10 @@ async function createEngine(url: string, token: string | null): Promise<Engine> 
   if (kind === 'memory') {
     const { MemoryEngine } = await import('./engines/memory/memory.ts')
     return new MemoryEngine()
+  }
+  if (kind === 'redis') {
+    const { RedisEngine } = await import('./engines/redis/redis.ts')
+    return new RedisEngine(url)
   }
   const { PostgresEngine } = await import('./engines/postgres/postgres.ts')
   return new PostgresEngine(await postgresTarget(url))

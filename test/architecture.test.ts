@@ -85,6 +85,7 @@ const narrow: Record<string, readonly string[]> = {
   'engines/memory/': [...model, ...port],
   'engines/http/': [...model, ...port],
   'engines/postgres/': [...model, ...port],
+  'engines/redis/': [...model, ...port],
   'adapters/': [...model, ...port],
   'local/': model,
   'testkit/': [...model, ...port, 'engines/memory/'],

@@ -1,7 +1,7 @@
 import type { Finding } from '../../engine.ts'
-import { isTidingsError } from '../../errors.ts'
+import { TidingsError } from '../../errors.ts'
 import type { Driver } from './driver.ts'
-import { replyCode } from './errors.ts'
+import { replyCode, toTidingsError } from './errors.ts'
 import type { Command, Server } from './server.ts'
 
 const timeoutMs = 5_000
@@ -34,6 +34,15 @@ export async function diagnose(driver: Driver): Promise<Finding[]> {
   return [cluster(driver), ...findings.flat()]
 }
 
+/** @throws UNSUPPORTED, if it can be known */
+export async function refuseOldServer(driver: Driver): Promise<void> {
+  const [server] = driver.topology.servers()
+  const info = server && (await ask(server, ['INFO', 'server']))
+  if (typeof info !== 'string') return
+  const { level, message, remedy } = checkVersion(...versionOf(parseInfo(info)))
+  if (level !== 'ok') throw new TidingsError('UNSUPPORTED', message, { hint: remedy })
+}
+
 function cluster(driver: Driver): Finding {
   const count = driver.topology.servers().length
   return driver.isCluster
@@ -61,8 +70,8 @@ async function ask(server: Server, command: Command): Promise<unknown> {
     return await server.call(command, timeoutMs)
   } catch (error) {
     // Providers take commands away, too.
-    if (replyCode(error) !== '' || isTidingsError(error, 'PERMISSION_DENIED')) return undefined
-    throw error
+    if (replyCode(error) !== '') return undefined
+    throw toTidingsError(error, server.where, 'CONNECTION_LOST')
   }
 }
 
@@ -82,9 +91,13 @@ function parseInfo(text: string): ReadonlyMap<string, string> {
 }
 
 function fromInfo(info: ReadonlyMap<string, string>): Finding[] {
-  const product = info.has('valkey_version') ? 'valkey' : 'redis'
-  const version = info.get(`${product}_version`) ?? 'unknown'
+  const [product, version] = versionOf(info)
   return [checkVersion(product, version), ...checkFix(product, version), ...checkMemory(info), ...checkWrites(info)]
+}
+
+function versionOf(info: ReadonlyMap<string, string>): ['redis' | 'valkey', string] {
+  const product = info.has('valkey_version') ? 'valkey' : 'redis'
+  return [product, info.get(`${product}_version`) ?? 'unknown']
 }
 
 const titles = { redis: 'Redis', valkey: 'Valkey' } as const

@@ -24,7 +24,7 @@ import type {
 import { TidingsError } from '../../errors.ts'
 import { Correlations, type Task, toTasks } from './correlations.ts'
 import { Courier } from './courier.ts'
-import { diagnose } from './diagnose.ts'
+import { diagnose, refuseOldServer } from './diagnose.ts'
 import { Driver } from './driver.ts'
 import { keysOf, newNonce, placeCount } from './keys.ts'
 import { Listener } from './listener.ts'
@@ -80,6 +80,12 @@ export class RedisEngine implements Engine {
 
   async open(): Promise<void> {
     await this.#driver.open()
+    try {
+      await refuseOldServer(this.#driver)
+    } catch (error) {
+      await this.#driver.close()
+      throw error
+    }
   }
 
   async close(): Promise<void> {
