@@ -112,6 +112,44 @@ describe.each(['before', 'after', 'its_own'])('as the role of docs/postgres-role
 })
 
 describe('as the role of docs/postgres-role.sql', () => {
+  test('everything that an application does with topics', async () => {
+    const { engine } = bus
+    const topics = engine.topics!
+    const retention = { maxAgeMs: null, maxBytes: null, whenRead: true }
+    expect(await topics.createTopic('news', { retention })).toBe(true)
+    await topics.link('news', { pattern: 'news.#' })
+    await topics.link('news', { queue: 'before' })
+    await topics.subscribe('news', 's', 'earliest')
+    let wake = () => {}
+    const woken = new Promise<void>((resolve) => (wake = resolve))
+    const watch = await topics.watchTopic('news', wake)
+
+    const message = (dedup: string) => ({
+      ...{ data: '1', meta: {}, headers: {}, delayMs: 0, notBefore: null, priority: 1, orderingKey: null },
+      ...{ dedup: { id: dedup, windowMs: 60_000 }, uniqueTarget: null, bare: false },
+    })
+    await engine.transaction((transaction) => topics.append('news', [message('a')], transaction))
+    await woken
+    watch.close()
+    expect(await topics.append('news', [message('a')], null)).toEqual([{ offset: 1, duplicate: true }])
+    expect(await engine.publish([{ ...message('b'), routingKey: 'news.b' }], null)).toMatchObject([
+      [{ queue: 'before' }, { topic: 'news', offset: 2 }],
+    ])
+    const hold = await topics.hold('news', 's', 'consumer', 60_000)
+    if (!hold.held) throw new Error('nobody else holds it')
+    expect(await topics.read('news', hold.cursor, 10)).toHaveLength(2)
+    expect(await topics.ack('news', 's', 1, hold.receipt)).toBe(true)
+    expect(await topics.leave('news', 's', hold.receipt)).toBe(true)
+    await engine.maintain()
+    expect(await topics.listTopics('news')).toMatchObject([{ firstOffset: 2, lastOffset: 2, subscriptions: 1 }])
+    expect(await topics.seek('news', null, { time: 0 })).toBe(1)
+    expect(await topics.subscriptions('news', 's')).toMatchObject([{ cursor: 1, lag: 1 }])
+    expect(await topics.unlink('news', { queue: 'before' })).toBe(true)
+    expect(await topics.unsubscribe('news', 's')).toBe(true)
+    expect(await topics.dropTopic('news')).toBe(true)
+    expect((await bus.diagnose()).filter(({ level }) => level === 'problem')).toEqual([])
+  })
+
   test('its own queue can be dropped, that of another role cannot', async () => {
     expect(await bus.queue('its_own').drop()).toBe(true)
     await expect(bus.queue('before').drop()).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
