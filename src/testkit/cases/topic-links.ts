@@ -66,6 +66,19 @@ const queues = group(
       assert.deepEqual(await topic.labels(), ['one', 'two'])
     },
 
+    'a topic may be linked to the queue of its name': async (scene) => {
+      const topic = await newTopic(scene)
+      await scene.engine.createQueue(topic.name)
+      await linkQueue(topic, topic.name)
+      await topic.append(text('one'), { ...text('late'), delayMs: long })
+      assert.deepEqual(await topic.labels(), ['one', 'late'])
+      assert.deepEqual(dataOf(await scene.pop(10, topic.name)), ['one'])
+      assert.deepEqual((await topic.info()).queues, [topic.name])
+      await scene.engine.dropQueue(topic.name)
+      assert.deepEqual((await topic.info()).queues, [])
+      assert.deepEqual(await topic.labels(), ['one', 'late'])
+    },
+
     'a batch has its order in linked queues': async (scene) => {
       const topic = await linkedTopic(scene)
       const labels = times(50, (index) => `m${index}`)

@@ -3,6 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { NewMessage, PublishedCopy } from '../../engine.ts'
 import { group } from '../group.ts'
 import {
+  atOnce,
   dataOf,
   idsOf,
   long,
@@ -224,6 +225,30 @@ const both = group(
       await scene.engine.bind(start, scene.queue)
       await publish(scene, start, once('d', 'published'))
       assert.deepEqual(dataOf(await scene.peek()), ['published'])
+    },
+
+    'publishers of the same dedup ids do not block each other': async (scene) => {
+      const start = newStart()
+      const [topic, other] = [await linkedTopic(scene), await linkedTopic(scene)]
+      for (const one of [topic, other]) await linkPattern(one, start)
+      await scene.engine.bind(start, scene.queue)
+      const batch = times(10, (index) => ({ ...once(`${index}`, `m${index}`), uniqueTarget: `${index}` }))
+      const reversed = [...batch].reverse()
+      const publishAll = (messages: typeof batch) =>
+        scene.engine.publish(
+          messages.map((message) => routed(start, message)),
+          null,
+        )
+      const ways = [
+        () => publishAll(batch),
+        () => publishAll(reversed),
+        () => topic.tryAppend(...batch),
+        () => other.tryAppend(...reversed),
+      ]
+      await atOnce(8, async (index) => void (await ways[index % 4]!()))
+      const labels = times(10, (index) => `m${index}`)
+      for (const one of [topic, other]) assert.deepEqual((await one.labels()).sort(), labels)
+      assert.deepEqual(dataOf(await scene.peek()).sort(), labels)
     },
 
     'all copies appear at once': async (scene) => {

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Engine, PublishedCopy, RoutedMessage, Transaction } from '../../engine.ts'
-import { isTidingsError } from '../../errors.ts'
+import type { Engine, NewMessage, PublishedCopy, RoutedMessage, Transaction } from '../../engine.ts'
+import { isTidingsError, TidingsError } from '../../errors.ts'
 import { matches } from '../../pattern.ts'
 import type { TopicLink, TopicStore } from '../../topic-store.ts'
 import type { Plant } from '../memory-harness.ts'
@@ -91,6 +91,23 @@ export const topicRoutingFaults = faults('topic routing', {
         tx,
       ),
   }),
+  'gives up when publishers of one dedup id meet': (engine) => {
+    const held = new Set<string>()
+    const alone = async <T>(messages: readonly NewMessage[], call: () => Promise<T>): Promise<T> => {
+      const ids = messages.flatMap(({ dedup }) => (dedup ? [dedup.id] : []))
+      if (ids.some((id) => held.has(id))) throw new TidingsError('STORAGE_FAILED', 'deadlock detected')
+      for (const id of ids) held.add(id)
+      await turn()
+      for (const id of ids) held.delete(id)
+      return await call()
+    }
+    return {
+      publish: (messages, tx) => alone(messages, () => engine.publish(messages, tx)),
+      topics: {
+        append: (topic, messages, tx) => alone(messages, () => topicsOf(engine).append(topic, messages, tx)),
+      },
+    }
+  },
   'takes back from a queue what its topic has already': publishing(async (copies, engine) => {
     for (const { topic, duplicate } of topicCopies(copies)) {
       const { queues } = await infoOf(topicsOf(engine), topic)

@@ -1,4 +1,4 @@
-import type { Retention, TopicInfo, TopicStore } from '../../topic-store.ts'
+import type { Retention, TopicInfo } from '../../topic-store.ts'
 import type { Plant } from '../memory-harness.ts'
 import { topicsOf } from '../scene.ts'
 import { keepAll } from '../topic-scene.ts'
@@ -18,20 +18,6 @@ const trimming =
       await engine.maintain()
       for (const info of topics) await retain(info, info.retention)
     },
-  })
-
-/** Shows another cursor than the engine has. */
-const misplacing = (cursors: (store: TopicStore) => { members: Partial<TopicStore>; of(key: string): number | null }) =>
-  inTopics((store) => {
-    const { members, of } = cursors(store)
-    return {
-      ...members,
-      subscriptions: async (topic, subscription) =>
-        (await store.subscriptions(topic, subscription)).map((state) => ({
-          ...state,
-          cursor: of(`${topic} ${state.subscription}`) ?? state.cursor,
-        })),
-    }
   })
 
 const nothing = { maxBytes: 0 }
@@ -73,18 +59,20 @@ export const topicRetentionFaults = faults('topic retention', {
         missed: 0,
       })),
   })),
-  'seeks to what is gone': misplacing((store) => {
+  'seeks to what is gone': inTopics((store) => {
     const sought = new Map<string, number>()
     return {
-      of: (key) => sought.get(key) ?? null,
-      members: {
-        seek: async (topic, subscription, position) => {
-          for (const state of await store.subscriptions(topic, subscription))
-            if (typeof position === 'object' && 'back' in position)
-              sought.set(`${topic} ${state.subscription}`, state.cursor - position.back)
-          return await store.seek(topic, subscription, position)
-        },
+      seek: async (topic, subscription, position) => {
+        for (const state of await store.subscriptions(topic, subscription))
+          if (typeof position === 'object' && 'back' in position)
+            sought.set(`${topic} ${state.subscription}`, state.cursor - position.back)
+        return await store.seek(topic, subscription, position)
       },
+      subscriptions: async (topic, subscription) =>
+        (await store.subscriptions(topic, subscription)).map((state) => ({
+          ...state,
+          cursor: sought.get(`${topic} ${state.subscription}`) ?? state.cursor,
+        })),
     }
   }),
   'trims every topic like those that want it': trimming((_retention, _info, all) => ({
