@@ -158,7 +158,7 @@ export async function stopLocal(directory = defaultDirectory): Promise<boolean> 
   const place = await findPlace(directory, kind.name)
   if (!place || !(await exists(place.socketDirectory))) return false
   // A start that is under way is waited for.
-  const leave = await enter(place.turnstile)
+  const leave = await enter(place.socketDirectory)
   await leave()
   try {
     const sentinel = await findSentinel(place)

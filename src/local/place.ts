@@ -16,10 +16,8 @@ export interface Place {
   /** Where things really are: `directory`, or a place of its own where the server's user cannot reach that. */
   readonly home: string
   readonly dataDirectory: string
-  /** Holds the unix socket; closed to other users. */
+  /** Holds the unix socket, and what is held while the server is started or stopped; closed to other users. */
   readonly socketDirectory: string
-  /** What is held while the server is started or stopped. */
-  readonly turnstile: string
   readonly serverLog: string
   readonly sentinelLog: string
   /** Says which process the sentinel is. */
@@ -78,7 +76,6 @@ function placeAt(directory: string, home: string, kind: KindName): Place {
     home,
     dataDirectory: join(home, 'data'),
     socketDirectory,
-    turnstile: join(socketDirectory, 'turnstile'),
     serverLog: join(home, `${kind}.log`),
     sentinelLog: join(home, 'sentinel.log'),
     sentinelFile: join(home, 'sentinel.json'),

@@ -67,7 +67,7 @@ export class LocalSentinel extends Service {
 
   /** Starts the server or finds it running, and takes charge of it; undefined if another sentinel has it. */
   async #takeOver(): Promise<Running | undefined> {
-    const leave = await enter(this.#place.turnstile)
+    const leave = await enter(this.#place.socketDirectory)
     try {
       await this.#mustBeOfKind()
       const { server, session } = await this.#kind.open(this.#place)
@@ -178,7 +178,7 @@ export class LocalSentinel extends Service {
    */
   async #stopServer(unusedSince?: string): Promise<boolean> {
     // Who wants to start the server waits until it is stopped.
-    const leave = await enter(this.#place.turnstile)
+    const leave = await enter(this.#place.socketDirectory)
     try {
       if (unusedSince !== undefined && (await this.#use()) !== unusedSince) return false
       const session = this.#session

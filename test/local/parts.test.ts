@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, cpSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -49,12 +49,12 @@ test('binaries that cannot be used in place are copied, with their links', async
 })
 
 test('one at a time goes through a turnstile, also after one has died inside', async () => {
-  const path = join(temporaryDirectory(), 'turnstile')
+  const directory = temporaryDirectory()
   const entered: number[] = []
   let inside = 0
   await Promise.all(
     Array.from({ length: 5 }, async (_, index) => {
-      const leave = await enter(path, 10_000)
+      const leave = await enter(directory, 10_000)
       expect(++inside).toBe(1)
       entered.push(index)
       await new Promise(setImmediate)
@@ -64,15 +64,63 @@ test('one at a time goes through a turnstile, also after one has died inside', a
   )
   expect(entered.toSorted()).toEqual([0, 1, 2, 3, 4])
 
-  const holder = spawn(process.execPath, ['-e', `net.createServer().listen('${path}', () => console.log('in'))`])
+  const holder = spawn(process.execPath, ['-e', enterIn(directory, `console.log('in')`)])
   await once(holder.stdout, 'data')
-  await expect(enter(path, 50)).rejects.toMatchObject({ code: 'TIMEOUT' })
-  const waiting = enter(path, 10_000)
+  await expect(enter(directory, 50)).rejects.toMatchObject({ code: 'TIMEOUT' })
+  const waiting = enter(directory, 10_000)
   holder.kill('SIGKILL')
   const leave = await waiting
   await leave()
-  expect(existsSync(path)).toBe(false)
+  // What it leaves behind does not grow.
+  expect(readdirSync(directory)).toHaveLength(1)
 })
+
+test('a turnstile lets in one of many processes, though each of them dies inside', async () => {
+  const directory = temporaryDirectory()
+  const ledger = join(directory, 'ledger')
+  // Who is inside alone finds nobody in the ledger, or somebody who is dead.
+  const program = enterIn(
+    directory,
+    `
+    const { readFileSync, writeFileSync } = await import('node:fs')
+    const read = () => { try { return Number(readFileSync('${ledger}', 'utf8')) } catch { return 0 } }
+    // What has been killed lets go of its socket, with its memory gone, before its pid does.
+    const isAlive = (pid) => { try { return readFileSync('/proc/' + pid + '/cmdline', 'utf8') !== '' } catch { return false } }
+    for (let round = 0; ; round++) {
+      const other = read()
+      if (other !== 0 && isAlive(other)) console.log('together with', other)
+      writeFileSync('${ledger}', String(process.pid))
+      await new Promise(setImmediate)
+      if (read() !== process.pid) console.log('not alone')
+      if (round === 10) process.kill(process.pid, 'SIGKILL')
+      writeFileSync('${ledger}', '0')
+      await leave()
+      leave = await enter('${directory}')
+    }`,
+  )
+  const outputs = await Promise.all(
+    Array.from({ length: 4 }, async () => {
+      let output = ''
+      for (let round = 0; round < 3; round++) {
+        const child = spawn(process.execPath, ['-e', program])
+        for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
+        expect(await once(child, 'close')).toEqual([null, 'SIGKILL'])
+      }
+      return output
+    }),
+  )
+  expect(outputs).toEqual(['', '', '', ''])
+})
+
+/** A program that enters a turnstile and then goes on; it may use `enter` and `leave`. */
+function enterIn(directory: string, program: string): string {
+  const module = new URL('../../dist/local/turnstile.js', import.meta.url)
+  return `(async () => {
+    const { enter } = await import('${module}')
+    let leave = await enter('${directory}')
+    ${program}
+  })()`
+}
 
 test('a full disk and other failures name the place', () => {
   const place = { dataDirectory: '/x/data', log: '/x/postgres.log' }
