@@ -478,7 +478,7 @@ describe('archives', () => {
   test('are gone through again and again, whatever fails', async () => {
     const stage = scene()
     await archive(stage, 'broken', 3)
-    await archive(stage, 'orders', 2_500)
+    await archive(stage, 'orders', 6_000)
     const { prune } = stage.engine
     stage.engine.prune = async (queue, request) => {
       if (queue === 'broken') throw new Error('out of order')
