@@ -1,0 +1,179 @@
+import { beforeAll, describe, expect, inject, test } from 'vitest'
+import type { RedisEngine } from '../../src/engines/redis/redis.ts'
+import { askRedis } from '../support/redis.ts'
+import { readyCluster, startCluster } from '../support/redis-cluster.ts'
+import {
+  claimAll,
+  heldUp,
+  kill,
+  message,
+  newName,
+  openEngine,
+  peekAll,
+  portOf,
+  startProcess,
+  until,
+  whilePaused,
+} from './support.ts'
+
+let url: string
+beforeAll(async () => {
+  url = await readyCluster(inject('redisCluster'))
+})
+
+type Ranges = [start: number, end: number, primary: [host: string, port: number]][]
+
+async function primaryPort(key: string): Promise<number> {
+  const { slot, ranges } = await askRedis(portOf(url), async (redis) => ({
+    slot: (await redis.call('CLUSTER', 'KEYSLOT', key)) as number,
+    ranges: (await redis.call('CLUSTER', 'SLOTS')) as Ranges,
+  }))
+  return ranges.find(([start, end]) => start <= slot && slot <= end)![2][1]
+}
+
+const queuePort = (queue: string) => primaryPort(`{tidings:q:${queue}}`)
+
+/** Two queues on different nodes, the first one first by name. */
+async function twoQueues(engine: RedisEngine): Promise<[string, string]> {
+  const first = newName('crash_a')
+  let second = newName('crash_b')
+  while ((await queuePort(second)) === (await queuePort(first))) second = newName('crash_b')
+  for (const queue of [first, second]) await engine.createQueue(queue)
+  return [first, second]
+}
+
+/** Upkeep leaves alone what may still be under way. */
+const untilItIsOld = () => new Promise((resolve) => setTimeout(resolve, 1_100))
+
+describe('a process that is killed between the steps', () => {
+  test('of a publish: upkeep brings the other copies, once', async () => {
+    const engine = await openEngine(url)
+    const [first, second] = await twoQueues(engine)
+    for (const queue of [first, second]) await engine.bind(first, queue)
+    const port = await queuePort(second)
+    await whilePaused(port, async () => {
+      const child = startProcess(url, 'publish', first)
+      await until(async () => (await heldUp(port)) > 0, 'the second copy is held up')
+      expect(await peekAll(engine, first)).toHaveLength(1)
+      await kill(child)
+    })
+    expect(await peekAll(engine, second)).toEqual([])
+    await untilItIsOld()
+    await Promise.all([engine.maintain(), engine.maintain()])
+    for (const queue of [first, second]) {
+      const [copy, ...others] = await peekAll(engine, queue)
+      expect(copy).toMatchObject({ data: '{"from":"the process"}', meta: { queue_name: queue } })
+      expect(others).toEqual([])
+    }
+    for (const queue of [first, second]) await engine.dropQueue(queue)
+    await engine.close()
+  })
+
+  test('of a move: upkeep brings the message, once', async () => {
+    const engine = await openEngine(url)
+    const [first, second] = await twoQueues(engine)
+    await engine.send(first, [message({ data: '"moving"', priority: 2, meta: { m: 1 } })], null)
+    const port = await queuePort(second)
+    await whilePaused(port, async () => {
+      const child = startProcess(url, 'move', first, second)
+      await until(async () => (await heldUp(port)) > 0, 'the copy is held up')
+      expect(await peekAll(engine, first)).toEqual([])
+      await kill(child)
+    })
+    await untilItIsOld()
+    await Promise.all([engine.maintain(), engine.maintain()])
+    const [arrived, ...others] = await peekAll(engine, second)
+    expect(arrived).toMatchObject({ data: '"moving"', priority: 2, meta: { m: 1, moved: true }, readCount: 0 })
+    expect(others).toEqual([])
+    for (const queue of [first, second]) await engine.dropQueue(queue)
+    await engine.close()
+  })
+
+  test('of the last task of a correlation: upkeep completes it, once', async () => {
+    const engine = await openEngine(url)
+    const [queue, done] = await twoQueues(engine)
+    let correlationId = newName('correlation')
+    const portOfIt = () => primaryPort(`{tidings:c:${correlationId}}`)
+    while ((await portOfIt()) === (await queuePort(queue))) correlationId = newName('correlation')
+    await engine.send(queue, [message({ tracked: { correlationId, completionQueue: done } })], null)
+    const port = await portOfIt()
+    await whilePaused(port, async () => {
+      const child = startProcess(url, 'finish', queue)
+      await until(async () => (await heldUp(port)) > 0, 'the end of the task is held up')
+      await kill(child)
+    })
+    expect((await engine.correlation(correlationId))?.completedAt).toBeNull()
+    await untilItIsOld()
+    await Promise.all([engine.maintain(), engine.maintain()])
+    expect((await engine.correlation(correlationId))?.queues).toMatchObject([{ queue, done: 1, pending: 0 }])
+    expect(await peekAll(engine, done)).toHaveLength(1)
+    for (const name of [queue, done]) await engine.dropQueue(name)
+    await engine.close()
+  })
+})
+
+describe('a Cluster that changes', () => {
+  test('a slot moves, with its messages, its readers and its senders', async () => {
+    const cluster = await startCluster()
+    const engine = await openEngine(cluster.url)
+    try {
+      const queue = newName('migrating')
+      const key = `{tidings:q:${queue}}`
+      await engine.createQueue(queue)
+      const wakes: number[] = []
+      await engine.watch(queue, (dueMs) => wakes.push(dueMs))
+      const before = await engine.send(queue, [message(), message({ orderingKey: 'k' })], null)
+      const during: Promise<{ id: string }[]>[] = []
+      await cluster.migrateSlotOf(key, async () => {
+        during.push(engine.send(queue, [message()], null))
+      })
+      const after = await engine.send(queue, [message()], null)
+      const ids = [...before, ...(await Promise.all(during)).flat(), ...after].map(({ id }) => id)
+      expect((await peekAll(engine, queue)).map(({ id }) => id)).toEqual(ids)
+      wakes.length = 0
+      await until(async () => {
+        await engine.send(queue, [message()], null)
+        return wakes.length > 0
+      }, 'the watch is woken on the other node')
+    } finally {
+      await engine.close()
+      await cluster.stop()
+    }
+  })
+
+  test('a replica takes over: calls and watches go on there', async () => {
+    const cluster = await startCluster()
+    const engine = await openEngine(cluster.url)
+    try {
+      const queue = newName('failover')
+      const key = `{tidings:q:${queue}}`
+      await engine.createQueue(queue)
+      await engine.send(queue, [message()], null)
+      const port = (await cluster.primaryOf(key)).port
+      await askRedis(port, (redis) => redis.call('WAIT', 1, 5_000))
+      const wakes: number[] = []
+      await engine.watch(queue, (dueMs) => wakes.push(dueMs))
+      await cluster.killPrimaryOf(key)
+      await cluster.ready()
+      expect(await claimAll(engine, queue)).toHaveLength(1)
+      await until(() => wakes.length > 0, 'the watch is woken after the interruption')
+      wakes.length = 0
+      await engine.send(queue, [message()], null)
+      await until(() => wakes.length > 0, 'the watch is woken by a send')
+    } finally {
+      await engine.close()
+      await cluster.stop()
+    }
+  })
+})
+
+test('any node leads to the Cluster, also by redis://', async () => {
+  const one = await openEngine(`redis://127.0.0.1:${portOf(url)}`)
+  const all = await openEngine(url)
+  const queues = ['a', 'b', 'c', 'd'].map((letter) => newName(letter))
+  for (const queue of queues) await one.createQueue(queue)
+  for (const queue of queues) await all.send(queue, [message()], null)
+  for (const queue of queues) expect(await one.pop(queue, 1)).toHaveLength(1)
+  for (const queue of queues) await one.dropQueue(queue)
+  await Promise.all([one.close(), all.close()])
+})

@@ -1,0 +1,68 @@
+import { describe, expect, inject, test } from 'vitest'
+import type { RedisEngine } from '../../src/engines/redis/redis.ts'
+import { slotOf } from '../../src/engines/redis/slots.ts'
+import { askRedis } from '../support/redis.ts'
+import { readyCluster } from '../support/redis-cluster.ts'
+import { claimAll, keysWith, message, newName, openEngine, portOf } from './support.ts'
+
+/** Uses everything that leaves something behind. */
+async function useEverything(engine: RedisEngine, queue: string, other: string): Promise<void> {
+  const tracked = { correlationId: `${queue}-done`, completionQueue: null }
+  await engine.bind(`${queue}.#`, queue)
+  await engine.bind(`${queue}.#`, other)
+  await engine.publish([{ ...message({ tracked }), routingKey: `${queue}.a` }], null)
+  const messages = [
+    message({ delayMs: 60_000, uniqueTarget: 't', tracked }),
+    message({ orderingKey: 'k' }),
+    message({ orderingKey: 'k', delayMs: 60_000 }),
+    message({ dedup: { id: 'd', windowMs: 60_000 }, priority: 3 }),
+    message({ dedup: { id: 'd', windowMs: 60_000 }, tracked }),
+  ]
+  await engine.send(queue, messages, null)
+  const [archived, moved] = await claimAll(engine, queue, 2)
+  await engine.settle(queue, [
+    { id: archived!.id, receipt: archived!.receipt!, kind: 'archive', meta: { a: 1 } },
+    { id: moved!.id, receipt: moved!.receipt!, kind: 'move', to: other, delayMs: 0, meta: {} },
+  ])
+  await claimAll(engine, queue, 1)
+}
+
+const primariesOf = async (url: string) => {
+  const ranges = await askRedis(portOf(url), (redis) => redis.call('CLUSTER', 'SLOTS'))
+  return [...new Set((ranges as [number, number, [string, number]][]).map(([, , [, port]]) => port))]
+}
+
+describe.each([
+  ['one server', async () => inject('redis'), async (url: string) => [portOf(url)]],
+  ['a Cluster', async () => readyCluster(inject('redisCluster')), primariesOf],
+] as const)('on %s', (_name, urlOf, portsOf) => {
+  test('a queue that is dropped leaves nothing behind but its correlations, which expire', async () => {
+    const url = await urlOf()
+    const engine = await openEngine(url)
+    const [queue, other] = [newName('keys'), newName('keys_other')]
+    for (const name of [queue, other]) await engine.createQueue(name)
+    await useEverything(engine, queue, other)
+    expect(await engine.bindings(queue)).toHaveLength(1)
+    for (const name of [queue, other]) expect(await engine.dropQueue(name)).toBe(true)
+    await engine.close()
+
+    for (const port of await portsOf(url)) {
+      const left = await keysWith(port, queue)
+      expect(left.filter((key) => key !== `{tidings:c:${queue}-done}`)).toEqual([])
+      expect(await keysWith(port, other)).toEqual([])
+      for (const key of left) expect(await askRedis(port, (redis) => redis.pttl(key))).toBeGreaterThan(0)
+      const [names, routes] = await askRedis(port, async (redis) => {
+        const ask = (key: string) => redis.hkeys(key).catch(() => [])
+        return [await ask('{tidings}:queues'), await ask('{tidings}:routes')]
+      })
+      expect(names.filter((name) => name.includes(queue) || name === other)).toEqual([])
+      expect(routes.filter((name) => name.includes(queue))).toEqual([])
+    }
+  })
+})
+
+test('slots are those of the server', async () => {
+  const port = portOf(await readyCluster(inject('redisCluster')))
+  for (const key of ['a', '{tidings:q:orders}:meta', '{tidings}:queues', '{}x', 'x{y', '{tidings:c:Grüße}', '{a}{b}'])
+    expect(await askRedis(port, (redis) => redis.call('CLUSTER', 'KEYSLOT', key))).toBe(slotOf(key))
+})

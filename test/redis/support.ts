@@ -1,0 +1,90 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { NewMessage, StoredMessage } from '../../src/engine.ts'
+import { RedisEngine } from '../../src/engines/redis/redis.ts'
+import { askRedis } from '../support/redis.ts'
+
+export const newName = (start: string) => `${start}_${randomBytes(4).toString('hex')}`
+
+export function message(fields: Partial<NewMessage> = {}): NewMessage {
+  return {
+    data: '{"name":"Ada"}',
+    meta: {},
+    headers: {},
+    delayMs: 0,
+    notBefore: null,
+    priority: 0,
+    orderingKey: null,
+    dedup: null,
+    uniqueTarget: null,
+    bare: false,
+    ...fields,
+  }
+}
+
+export async function openEngine(url: string): Promise<RedisEngine> {
+  const engine = new RedisEngine(url)
+  await engine.open()
+  return engine
+}
+
+export const portOf = (url: string) => Number(/:(\d+)/.exec(url)![1])
+
+export const claimAll = async (engine: RedisEngine, queue: string, limit = 100): Promise<StoredMessage[]> =>
+  (await engine.claim(queue, { limit, leaseMs: 30_000, ids: null })).messages
+
+export const peekAll = (engine: RedisEngine, queue: string): Promise<StoredMessage[]> =>
+  engine.peek(queue, { place: null, limit: 10_000, afterId: null, ids: null })
+
+/** Repeats until the condition holds; fails after 15 s. */
+export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const giveUpAt = Date.now() + 15_000
+  while (!(await condition())) {
+    if (Date.now() > giveUpAt) throw new Error(`waited in vain until ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+/** All keys of a server that have the text in them. */
+export const keysWith = (port: number, text: string): Promise<string[]> =>
+  askRedis(port, (redis) => redis.keys(`*${text}*`))
+
+/** Holds up writes on a server while `work` runs. */
+export async function whilePaused(port: number, work: () => Promise<void>): Promise<void> {
+  await askRedis(port, (redis) => redis.call('CLIENT', 'PAUSE', 20_000, 'WRITE'))
+  try {
+    await work()
+  } finally {
+    await askRedis(port, (redis) => redis.call('CLIENT', 'UNPAUSE'))
+  }
+}
+
+/** How many calls the server holds up. */
+export const heldUp = (port: number): Promise<number> =>
+  askRedis(port, async (redis) => Number(/blocked_clients:(\d+)/.exec(await redis.info('clients'))?.[1]))
+
+/** Breaks all connections of engines. */
+export async function killConnections(port: number, filter: (line: string) => boolean = () => true): Promise<void> {
+  await askRedis(port, async (redis) => {
+    const list = (await redis.call('CLIENT', 'LIST')) as string
+    for (const line of list.split('\n'))
+      if (line.includes(' name=tidings ') && filter(line))
+        await redis.call('CLIENT', 'KILL', 'ID', /^id=(\d+)/.exec(line)![1]!)
+  })
+}
+
+export const isListening = (line: string) => !/ ssub=0 /.test(line)
+
+/** A process that does one thing with an engine, as `crash.mjs` says. */
+export function startProcess(...args: string[]): ChildProcess {
+  const file = fileURLToPath(new URL('crash.mjs', import.meta.url))
+  return spawn(process.execPath, [file, ...args], { stdio: 'inherit' })
+}
+
+export async function kill(child: ChildProcess): Promise<void> {
+  const ended = once(child, 'exit')
+  child.kill('SIGKILL')
+  await ended
+}
