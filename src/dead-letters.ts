@@ -70,9 +70,14 @@ export class DeadLetters {
 
   /** Oldest first; changes nothing. */
   async list(options?: option.OptionsInput<typeof listOptions>): Promise<StoredCopy<unknown>[]> {
-    const { limit, ids } = option.parseOptions(listOptions, options, 'deadLetters.list')
-    const found = await this.#find(this.#target(), limit, ids)
+    const found = await this.stored(options)
     return found.map((stored) => new StoredCopy(this.#target(), stored, fromJson(stored.data)))
+  }
+
+  /** The same as they are stored. */
+  async stored(options?: option.OptionsInput<typeof listOptions>): Promise<StoredMessage[]> {
+    const { limit, ids } = option.parseOptions(listOptions, options, 'deadLetters.list')
+    return this.#find(this.#target(), limit, ids)
   }
 
   /**

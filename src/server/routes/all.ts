@@ -1,4 +1,6 @@
 import type { Route } from '../route.ts'
+import { deadLetterRoutes } from './dead-letters.ts'
+import { eventRoutes } from './events.ts'
 import { queueRoutes } from './queues.ts'
 import { readingRoutes } from './reading.ts'
 import { routingRoutes } from './routing.ts'
@@ -15,7 +17,9 @@ export const allRoutes: readonly Route[] = [
   ...readingRoutes,
   ...settlingRoutes,
   ...routingRoutes,
+  ...deadLetterRoutes,
   ...topicRoutes,
   ...subscriptionRoutes,
+  ...eventRoutes,
   ...storageRoutes,
 ]

@@ -137,7 +137,7 @@ export const readingRoutes: readonly Route[] = [
       limit: option.integer('The largest number of messages.', {
         default: 10,
         min: 1,
-        max: 10_000,
+        max: 100_000,
         rangeCode: 'LIMIT_RANGE',
       }),
       after: option.text('Only messages after this id.', { default: null, check: checkMessageId }),

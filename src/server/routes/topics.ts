@@ -51,7 +51,7 @@ export const afterOption = option.integer('Only messages after this offset.', {
 export const topicLimit = option.integer('The largest number of messages.', {
   default: 10,
   min: 1,
-  max: 10_000,
+  max: 100_000,
   rangeCode: 'LIMIT_RANGE',
 })
 

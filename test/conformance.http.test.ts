@@ -1,0 +1,43 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, inject, test } from 'vitest'
+import type { Feature } from '../src/engine.ts'
+import { HttpEngine } from '../src/engines/http/http.ts'
+import { defineConformance, type Harness } from '../src/testkit/index.ts'
+import { startHttpServer, type TestHttpServer } from './support/http-server.ts'
+
+/** A connection to a server that outlives it. What memory holds is durable enough for that. */
+class Connection extends HttpEngine {
+  override get supports(): ReadonlySet<Feature> {
+    return new Set<Feature>([...super.supports, 'durable'])
+  }
+}
+
+/** The suite through one `tidings serve`, to which every engine is a connection. */
+function defineOver(name: string, storage: () => string, supports: readonly Feature[]): void {
+  describe(name, () => {
+    let server: TestHttpServer | undefined
+    beforeAll(async () => {
+      server = await startHttpServer(storage())
+    })
+    afterAll(() => server?.stop())
+
+    const open = async () => {
+      const engine = new Connection({ url: server!.url, token: null })
+      await engine.open()
+      return engine
+    }
+    const harness: Harness = {
+      name,
+      supports,
+      createEngine: open,
+      secondEngine: open,
+      // The server's clock runs like ours, but timers may be early by a millisecond.
+      passTime: (_engine, milliseconds) => wait(milliseconds + 5),
+    }
+    const skip = (sentence: string, reason: string) => test.skip(`${sentence} (${reason})`, () => {})
+    defineConformance({ describe, test, skip }, harness)
+  })
+}
+
+defineOver('HTTP over memory', () => 'memory:', ['durable', 'topics'])
+defineOver('HTTP over PostgreSQL 18', () => inject('postgres18'), ['durable', 'topics'])
