@@ -2,6 +2,7 @@ import { Bus } from './bus.ts'
 import type { Engine } from './engine.ts'
 import type { Migrations } from './engines/migrations.ts'
 import type { PostgresTarget } from './engines/postgres/driver.ts'
+import type { LocalRedis } from './engines/redis/target.ts'
 import { TidingsError } from './errors.ts'
 import type { EventsMigrationOptions } from './events/migration.ts'
 import { checkQueueName } from './name.ts'
@@ -28,7 +29,8 @@ export type ConnectOptions = option.OptionsInput<typeof connectOptions>
 /**
  * Opens a bus on a storage.
  * @param url `postgres://…`; `redis://…`, a server or a Cluster; `local:./directory` for the PostgreSQL that comes with
- *   the package, which is started if need be; `memory:` for tests; `https://…` for a server that `tidings serve` runs.
+ *   the package, which is started if need be; `redis+local:./directory` for the Redis that is installed here, and
+ *   `redis+local:` for one in memory that ends with the bus; `memory:` for tests; `https://…` for a server that `tidings serve` runs.
  *   Left out: `local:.tidings`.
  * @throws URL_INVALID, CONNECTION_FAILED with host, port and cause, LOCAL_UNAVAILABLE
  */
@@ -65,9 +67,9 @@ async function createEngine(url: string, token: string | null): Promise<Engine> 
     const { MemoryEngine } = await import('./engines/memory/memory.ts')
     return new MemoryEngine()
   }
-  if (kind === 'redis') {
+  if (kind === 'redis' || kind === 'redis+local') {
     const { RedisEngine } = await import('./engines/redis/redis.ts')
-    return new RedisEngine(url)
+    return new RedisEngine(kind === 'redis' ? url : await localRedis(url))
   }
   const { PostgresEngine } = await import('./engines/postgres/postgres.ts')
   return new PostgresEngine(await postgresTarget(url))
@@ -85,6 +87,16 @@ async function postgresTarget(url: string): Promise<PostgresTarget> {
   const { ensureLocal } = await import('./local/local.ts')
   const directory = url.slice('local:'.length) || '.tidings'
   return { locate: () => ensureLocal(directory) }
+}
+
+async function localRedis(url: string): Promise<LocalRedis> {
+  const directory = url.slice('redis+local:'.length)
+  if (directory === '') {
+    const { PrivateRedis } = await import('./local/redis/private.ts')
+    return new PrivateRedis()
+  }
+  const { ensureLocalRedis } = await import('./local/local.ts')
+  return { locate: () => ensureLocalRedis(directory) }
 }
 
 /** Never shown: what stands here may be a secret of another kind. */

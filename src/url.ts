@@ -2,7 +2,10 @@ import { show, TidingsError } from './errors.ts'
 import { typeError } from './options.ts'
 
 /** @returns the kind of the storage. @throws TYPE, URL_INVALID */
-export function checkUrl(url: unknown, path = 'url'): 'postgres' | 'redis' | 'local' | 'memory' | 'http' {
+export function checkUrl(
+  url: unknown,
+  path = 'url',
+): 'postgres' | 'redis' | 'local' | 'redis+local' | 'memory' | 'http' {
   if (typeof url !== 'string') throw typeError(path, url, 'a string')
   const scheme = /^([a-z+]+):/i.exec(url)?.[1]?.toLowerCase()
   switch (scheme) {
@@ -19,6 +22,7 @@ export function checkUrl(url: unknown, path = 'url'): 'postgres' | 'redis' | 'lo
     case 'https':
       return 'http'
     case 'local':
+    case 'redis+local':
     case 'memory':
       return scheme
     default:

@@ -291,21 +291,21 @@ test('one that is too old is passed over', async () => {
 
 test('a private one is in memory, and ends with its process, however that ends', async () => {
   const server = new PrivateRedis()
-  const [path, same] = await Promise.all([server.locate(), server.locate()])
-  expect(same).toBe(path)
+  const [{ path }, same] = await Promise.all([server.locate(), server.locate()])
+  expect(same.path).toBe(path)
   const other = new PrivateRedis()
-  expect(await other.locate()).not.toBe(path)
-  await other.stop()
+  expect((await other.locate()).path).not.toBe(path)
+  await other.release()
   expect(await ask({ path }, (redis) => redis.config('GET', 'appendonly'))).toEqual(['appendonly', 'no'])
-  await server.stop()
-  await server.stop()
+  await server.release()
+  await server.release()
   expect(existsSync(dirname(path))).toBe(false)
 
   const module = new URL('../../dist/local/redis/private.js', import.meta.url)
   for (const ending of ['process.kill(process.pid, "SIGKILL")', '']) {
     const program = `
       const { PrivateRedis } = await import('${module}')
-      console.log(await new PrivateRedis().locate())
+      console.log((await new PrivateRedis().locate()).path)
       ${ending}`
     const child = spawn(process.execPath, ['--input-type=module', '--eval', program])
     const [line] = await once(child.stdout, 'data')
@@ -326,13 +326,13 @@ test('a private one is in memory, and ends with its process, however that ends',
 
 test('a private one that was killed is followed by an empty one', async () => {
   const server = new PrivateRedis()
-  const path = await server.locate()
+  const { path } = await server.locate()
   const [pid] = processesOf(dirname(path)).servers
   process.kill(pid!, 'SIGKILL')
   const next = await until(
     () => server.locate(),
-    (found) => found !== path,
+    (found) => found.path !== path,
   )
-  expect(await ask({ path: next }, (redis) => redis.dbsize())).toBe(0)
-  await server.stop()
+  expect(await ask(next, (redis) => redis.dbsize())).toBe(0)
+  await server.release()
 })

@@ -6,7 +6,15 @@ import { Cluster, SingleServer, type Topology } from './cluster.ts'
 import { comesBack, isTransient, Lost, replyCode, toTidingsError, Unsent } from './errors.ts'
 import { scripts } from './lua.gen.ts'
 import { type Command, Server } from './server.ts'
-import { type Address, describeAddress, describeTarget, parseTarget, type RedisTarget } from './target.ts'
+import {
+  type Address,
+  describeAddress,
+  describeTarget,
+  type LocalRedis,
+  parseTarget,
+  type RedisTarget,
+  socketTarget,
+} from './target.ts'
 
 export type ScriptName = keyof typeof scripts
 
@@ -35,14 +43,16 @@ function hashOf(script: ScriptName): string {
 
 /** Commands and scripts on a Redis, wherever their keys are. */
 export class Driver {
-  readonly #target: RedisTarget
+  readonly #local: LocalRedis | undefined
+  #target: RedisTarget
   #topology: Topology | undefined
   #closing: Promise<void> | undefined
   readonly #underWay = new Set<Promise<unknown>>()
 
   /** @throws URL_INVALID */
-  constructor(url: string) {
-    this.#target = parseTarget(url)
+  constructor(source: string | LocalRedis) {
+    this.#local = typeof source === 'string' ? undefined : source
+    this.#target = typeof source === 'string' ? parseTarget(source) : socketTarget('')
   }
 
   /** 'host:port', for messages. */
@@ -58,7 +68,10 @@ export class Driver {
   async open(): Promise<void> {
     if (this.#closing !== undefined) throw closed()
     const Client = await loadClient()
-    const clientAt = (address: Address) => (): RedisClient => newClient(Client, this.#target, address)
+    const clientAt = (address: Address) => async (): Promise<RedisClient> => {
+      if (this.#local) this.#target = socketTarget((await this.#local.locate()).path)
+      return newClient(Client, this.#target, address)
+    }
     const [first, ...others] = this.#target.addresses
     const cluster = new Cluster(
       [first, ...others],
@@ -100,6 +113,7 @@ export class Driver {
   async #close(): Promise<void> {
     while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay)
     this.#topology?.close()
+    await this.#local?.release?.()
   }
 
   get isCluster(): boolean {

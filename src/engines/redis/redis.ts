@@ -41,6 +41,7 @@ import {
 import { Publisher } from './publisher.ts'
 import { Registry } from './registry.ts'
 import { Routes } from './routes.ts'
+import type { LocalRedis } from './target.ts'
 import { Upkeep } from './upkeep.ts'
 
 /** A worker's calls are small; one that hangs for this long is on a dead connection. */
@@ -67,8 +68,8 @@ export class RedisEngine implements Engine {
   readonly #listener: Listener
 
   /** @throws URL_INVALID */
-  constructor(url: string) {
-    this.#driver = new Driver(url)
+  constructor(source: string | LocalRedis) {
+    this.#driver = new Driver(source)
     this.#registry = new Registry(this.#driver)
     this.#routes = new Routes(this.#driver, this.#registry)
     this.#correlations = new Correlations(this.#driver)

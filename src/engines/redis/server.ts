@@ -7,12 +7,12 @@ export type Command = readonly [name: string, ...args: (string | number)[]]
 /** One server, with one connection for all commands, which is made anew when it is needed. */
 export class Server {
   readonly where: string
-  readonly #newClient: () => RedisClient
+  readonly #newClient: () => Promise<RedisClient>
   #client: RedisClient | undefined
   #connecting: Promise<RedisClient> | undefined
   #closed = false
 
-  constructor(where: string, newClient: () => RedisClient) {
+  constructor(where: string, newClient: () => Promise<RedisClient>) {
     this.where = where
     this.#newClient = newClient
   }
@@ -40,7 +40,7 @@ export class Server {
 
   /** A connection of its own, opened, for listening; the caller ends it. @throws Unsent */
   async connectAlone(): Promise<RedisClient> {
-    const client = this.#newClient()
+    const client = await this.#newClient()
     let failure: Error | undefined
     // Without a listener it would be written to the console.
     client.on('error', (error) => {

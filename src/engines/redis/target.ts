@@ -19,6 +19,14 @@ export interface RedisTarget {
   readonly cluster: boolean
 }
 
+/** A server of this machine that is started if it does not run. */
+export interface LocalRedis {
+  /** Asked before every connection. */
+  locate(): Promise<{ readonly path: string }>
+  /** Told when it is not needed any more. */
+  release?(): Promise<void>
+}
+
 const defaultPort = 6379
 const form = /^(rediss?|rediss?\+cluster|unix):\/\/(?:([^/]*)@)?([^/?]*)(\/[^?]*)?(?:\?(.*))?$/i
 
@@ -77,6 +85,10 @@ function decode(text: string): string {
 
 function invalid(why: string): TidingsError {
   return new TidingsError('URL_INVALID', `the Redis URL ${why}`, { hint: "Use 'redis://user:password@host:6379/0'." })
+}
+
+export function socketTarget(path: string): RedisTarget {
+  return { addresses: [{ host: 'localhost', port: 0 }], path, db: 0, tls: false, cluster: false }
 }
 
 /** 'host:port', or the socket: for messages. */

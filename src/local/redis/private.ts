@@ -35,27 +35,27 @@ interface Kept {
 /** A Redis in memory that only this process knows of, and that ends with it. */
 export class PrivateRedis {
   #kept: Kept | undefined
-  #locating: Promise<string> | undefined
+  #locating: Promise<Kept> | undefined
 
   /**
-   * Its unix socket; starts it if it does not run. One that was killed has lost everything, and the next is empty.
+   * Where its unix socket is; starts it if it does not run. One that was killed has lost everything, and the next is empty.
    * @throws LOCAL_UNAVAILABLE if neither redis-server nor valkey-server is installed; TIMEOUT
    */
-  locate(): Promise<string> {
+  locate(): Promise<{ readonly path: string }> {
     this.#locating ??= this.#locate().finally(() => {
       this.#locating = undefined
     })
     return this.#locating
   }
 
-  async #locate(): Promise<string> {
+  async #locate(): Promise<Kept> {
     if (this.#kept && hasEnded(this.#kept.keeper)) this.#kept = undefined
     this.#kept ??= await start()
-    return this.#kept.path
+    return this.#kept
   }
 
   /** Ends it; twice is fine. */
-  async stop(): Promise<void> {
+  async release(): Promise<void> {
     await this.#locating?.catch(() => {})
     if (this.#kept) await end(this.#kept.keeper)
     this.#kept = undefined
