@@ -15,6 +15,8 @@ import { replayOptions } from '../dist/replay.js'
 import { routesOptions } from '../dist/router/routes.js'
 import { versionsOptions } from '../dist/router/versions.js'
 import { archiveFields, ruleFields, sentinelOptions, webhookFields } from '../dist/sentinel/options.js'
+import { subscribeOptions, topicConsumeOptions } from '../dist/subscription/options.js'
+import * as topic from '../dist/topic-options.js'
 import { traceOptions } from '../dist/trace.js'
 import { exponentialOptions, linearOptions } from '../dist/worker/backoff.js'
 import { batchWorkOptions, consumeOptions, stopOptions, workOptions } from '../dist/worker/options.js'
@@ -82,6 +84,24 @@ const calls = [
   ['queue.deadLetters.redrive(options?)', redriveOptions],
   ['queue.replay(options?)', replayOptions],
   ['bus.trace(targetId, options?)', traceOptions],
+  ['bus.topic(name, options?)', topic.topicOptions],
+  ['retention of a topic', topic.retentionOptions],
+  [
+    'topic.publish(data, options?)',
+    topic.topicPublishOptions,
+    '`delay`, `at`, `priority`, `orderingKey`, `uniqueTarget` and `track` are for the copies in queues that are bound to the topic.',
+  ],
+  [
+    'topic.publishBatch(entries, options?)',
+    queue.txOption,
+    'Each entry is `{ data }` with any of the options of `publish` except `tx`.',
+  ],
+  ['topic.subscribe(subscription, handler, options?)', subscribeOptions],
+  ['topic.consume(subscription, options?)', topicConsumeOptions],
+  ['topic.read(options?)', topic.topicReadOptions],
+  ['topic.seek(position, options?)', topic.seekOptions],
+  ['subscription.create(options?)', topic.createSubscriptionOptions],
+  ['subscription.fetch(options?)', topic.fetchOptions],
   ['bus.events(options?)', eventsOptions],
   ['bus.sentinel(options?)', sentinelOptions],
   ['bus.sentinel({ rules: [rule] })', ruleFields],

@@ -6,7 +6,7 @@ import type { ConsumedMessage } from '../topic-message.ts'
 import { command, topicArgument } from './command.ts'
 import { withContext } from './context.ts'
 import { Flags } from './flags.ts'
-import { count, printable, toText, whenOutputCloses } from './output.ts'
+import { count, printable, red, toText, whenOutputCloses } from './output.ts'
 import { readPosition } from './topic.ts'
 
 const { from, untilEmpty, wait, lease } = topicConsumeOptions
@@ -42,19 +42,24 @@ export const subscribe = () =>
           throw new TidingsError('OPTION_CONFLICT', '--follow and --until-empty are both given')
         const name = given.name === undefined ? null : checkSubscriptionName(given.name, '--name')
         const stop = new AbortController()
-        const messages = (await connect())
-          .topic(topic!, { create: false })
-          .consume(name ?? `cli-${randomUUID().slice(0, 8)}`, {
-            from: 'earliest',
-            ...options,
-            ...(follow ? {} : { untilEmpty: options.untilEmpty ?? 1 }),
-            ephemeral: name === null,
-            deadLetter: false,
-            signal: stop.signal,
-            observe: ({ type }) => {
-              if (type === 'standingBy') out.note('another consumer has the subscription; waiting for it')
-            },
-          })
+        const source = (await connect()).topic(topic!, { create: false })
+        // A loop would wait for a topic to appear.
+        await source.info()
+        const messages = source.consume(name ?? `cli-${randomUUID().slice(0, 8)}`, {
+          from: 'earliest',
+          ...options,
+          ...(follow ? {} : { untilEmpty: options.untilEmpty ?? 1 }),
+          ephemeral: name === null,
+          deadLetter: false,
+          signal: stop.signal,
+          observe: (event) => {
+            if (event.type === 'standingBy') out.note('another consumer has the subscription; waiting for it')
+            if (event.type === 'missed')
+              out.note(`${count(event.count, 'message')} removed unread before offset ${event.before}`)
+            if (event.type === 'interrupted')
+              out.note(`${red('interrupted:')} ${printable((event.error as Error).message)}; trying again`)
+          },
+        })
         const end = () => stop.abort()
         process.on('SIGINT', end)
         process.on('SIGTERM', end)
