@@ -211,9 +211,11 @@ export class Bus implements AsyncDisposable {
   sentinel(options?: SentinelOptions): Sentinel {
     const { engine, clock, logger } = this.#surroundings
     const deadLetterQueueOf = (queue: string) => this.#deadLettersOf(queue)
-    const sentinel = new Sentinel(options, { engine, clock, logger, deadLetterQueueOf })
-    this.#sentinels.add(sentinel)
-    return sentinel
+    const adopt = (sentinel: Sentinel) => {
+      this.#checkOpen()
+      this.#sentinels.add(sentinel)
+    }
+    return new Sentinel(options, { engine, clock, logger, deadLetterQueueOf, adopt })
   }
 
   /** Looks for what could hurt: versions, permissions, durability, surroundings. */
@@ -246,14 +248,18 @@ export class Bus implements AsyncDisposable {
   }
 
   #adopt(worker: Running): void {
-    if (this.#closing !== undefined)
-      throw new TidingsError('CLOSED', 'the bus is closed, so nothing can be started on it')
+    this.#checkOpen()
     this.#workers.add(worker)
     if (!this.#upkeep) {
       this.#upkeep = new Upkeep(this.#surroundings)
       void this.#upkeep.start()
     }
     void worker.finished.then(() => this.#dismiss(worker))
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined)
+      throw new TidingsError('CLOSED', 'the bus is closed, so nothing can be started on it')
   }
 
   #dismiss(worker: Running): void {

@@ -24,6 +24,8 @@ export interface SentinelSite {
   readonly logger: Logger
   /** Where the dead letters of a queue go; null: into the archive. */
   deadLetterQueueOf(queue: string): string | null
+  /** Tells the bus of a sentinel that starts, so that closing the bus stops it. @throws CLOSED */
+  adopt(sentinel: Sentinel): void
   /** For tests of what name servers say. */
   readonly resolve?: Resolve
 }
@@ -115,8 +117,9 @@ export class Sentinel extends Service {
     }
   }
 
-  /** @throws CONFIG_INVALID if the secret of the webhook cannot be read */
+  /** @throws CONFIG_INVALID if the secret of the webhook cannot be read; CLOSED */
   protected override async onStart(): Promise<void> {
+    this.#site.adopt(this)
     await this.#webhook?.start()
     await this.#upkeep.start()
     await this.#lead.start()

@@ -310,6 +310,13 @@ describe('watching', () => {
     expect(clock.pending).toBe(0)
   })
 
+  test('does not begin on a bus that is closed', async () => {
+    const { bus } = scene()
+    const sentinel = bus.sentinel()
+    await bus.close()
+    await refusal(() => sentinel.start(), 'CLOSED')
+  })
+
   test('ends with the look that is under way', async () => {
     const { bus, clock, engine } = scene()
     const sentinel = bus.sentinel({ rules: [{ queues: '*', maxReady: 10 }] })

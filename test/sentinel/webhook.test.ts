@@ -4,6 +4,7 @@ import { createServer, type IncomingHttpHeaders, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createServer as createTlsServer } from 'node:tls'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { FakeClock } from '../../src/fake-clock.ts'
 import * as option from '../../src/options.ts'
@@ -281,6 +282,25 @@ describe('a webhook', () => {
     expect(receiver.received[0]!.headers.host).toBe(`hooks.example:${receiver.port}`)
     expect(asked).toBe(1)
     await webhook.stop()
+  })
+
+  test('by https is asked for the certificate of its name, and not believed without one', async () => {
+    const asked: string[] = []
+    const server = createTlsServer({
+      SNICallback: (name, answer) => {
+        asked.push(name)
+        answer(new Error('no certificate'))
+      },
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const url = `https://hooks.example:${(server.address() as AddressInfo).port}/`
+    const { webhook, clock } = await newWebhook({ url }, async () => [{ address: '127.0.0.1', family: 4 }])
+    webhook.add([report()])
+    await until(() => webhook.figures.failures === 1 && clock.pending === 1)
+    expect(asked).toEqual(['hooks.example'])
+    expect(webhook.figures.delivered).toBe(0)
+    await webhook.stop()
+    server.close()
   })
 
   test('is asked for its address at every attempt, and never reached at a private one', async () => {
