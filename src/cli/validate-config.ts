@@ -82,6 +82,7 @@ function settingsOf({ file, config }: CheckedConfig): Setting[] {
       case 'process':
       case 'events':
       case 'sentinel':
+      case 'serve':
         return withDefaults(section, `${section.path}.`, config[section.path] ?? {}, file)
       default:
         // What is not said of a queue is said elsewhere.

@@ -9,6 +9,7 @@ import {
   processSettings,
   queueSettings,
   sentinelSettings,
+  serveSettings,
 } from './settings.ts'
 
 /** Checks all of a configuration. @returns what is usable of it, and everything that is wrong with it */
@@ -23,18 +24,20 @@ const nested = {
   queues: queueSettings,
   events: eventSettings,
   sentinel: sentinelSettings,
+  serve: serveSettings,
 } as const
 
 class Checker {
   readonly problems: TidingsError[] = []
 
   config(input: unknown): Config {
-    const { process, queues, events, sentinel, ...general } = this.#entries(input, 'the configuration')
+    const { process, queues, events, sentinel, serve, ...general } = this.#entries(input, 'the configuration')
     const checked = {
       ...this.#section(generalSettings, general, ''),
       process: this.#section(processSettings, process, 'process'),
       queues: this.#queues(queues),
       events: this.#section(eventSettings, events, 'events'),
+      serve: this.#section(serveSettings, serve, 'serve'),
       sentinel: this.#section(sentinelSettings, sentinel, 'sentinel'),
     }
     this.#deadLetters(checked.queues)

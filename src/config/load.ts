@@ -45,7 +45,7 @@ export async function loadConfig(given: string | undefined): Promise<CheckedConf
 
 /** Paths in a file are seen from its folder, wherever the command runs. */
 function seenFrom(folder: string, config: Config): Config {
-  const { url, handlers, sentinel } = config
+  const { url, handlers, sentinel, serve } = config
   const secretFile = sentinel?.webhook?.secretFile
   const directory = url === undefined ? undefined : /^local:(.+)$/i.exec(url)?.[1]
   return {
@@ -55,5 +55,13 @@ function seenFrom(folder: string, config: Config): Config {
     ...(sentinel?.webhook === undefined || secretFile === undefined
       ? {}
       : { sentinel: { ...sentinel, webhook: { ...sentinel.webhook, secretFile: resolve(folder, secretFile) } } }),
+    ...(serve === undefined
+      ? {}
+      : { serve: { ...serve, ...pathsFrom(folder, serve, ['tokenFile', 'tlsCert', 'tlsKey']) } }),
   }
+}
+
+function pathsFrom<K extends string>(folder: string, settings: { readonly [N in K]?: string | undefined }, names: K[]) {
+  const given = names.flatMap((name) => (settings[name] === undefined ? [] : [[name, resolve(folder, settings[name])]]))
+  return Object.fromEntries(given) as { [N in K]?: string }
 }

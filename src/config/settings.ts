@@ -2,6 +2,7 @@ import { eventsMigrationOptions } from '../events/migration.ts'
 import * as option from '../options.ts'
 import { type QueueOptions, queueOptions } from '../queue-options.ts'
 import { sentinelOptions } from '../sentinel/options.ts'
+import { serverOptions } from '../server/options.ts'
 import { checkUrl } from '../url.ts'
 import { stopOptions, type WorkOptions, workOptions } from '../worker/options.ts'
 
@@ -36,12 +37,16 @@ export const eventSettings = eventsMigrationOptions
 /** What `tidings sentinel` watches and does. */
 export const sentinelSettings = sentinelOptions
 
+/** For `tidings serve`. */
+export const serveSettings = serverOptions
+
 /** What a configuration file may say; for `tidings.config.js` and `.mjs`, and for editors. */
 export interface Config extends option.OptionsInput<typeof generalSettings> {
   readonly process?: option.OptionsInput<typeof processSettings>
   readonly queues?: Readonly<Record<string, option.OptionsInput<typeof queueSettings>>>
   readonly events?: option.OptionsInput<typeof eventSettings>
   readonly sentinel?: option.OptionsInput<typeof sentinelSettings>
+  readonly serve?: option.OptionsInput<typeof serveSettings>
 }
 
 /** One group of settings, for everything that goes through all of them. */
@@ -80,6 +85,19 @@ export const sections: readonly Section[] = [
     doc: 'What queues announce: for `tidings generate-migration`, and the prefix for `tidings events`, too.',
     schema: eventSettings,
     examples: { channelPrefix: "'shop'" },
+  },
+  {
+    path: 'serve',
+    doc: 'The HTTP server of `tidings serve`.',
+    schema: serveSettings,
+    examples: {
+      tokens: null,
+      tokenFile: "'tokens'",
+      tlsCert: "'cert.pem'",
+      tlsKey: "'key.pem'",
+      hosts: "['queues.example.org']",
+      origins: "['https://example.org']",
+    },
   },
   {
     path: 'sentinel',
