@@ -20,6 +20,9 @@ const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
 const there = { queue: 'orders', topic: 'news', subscription: 'payroll', pattern: 'Orders.*', correlation: 'c-1' }
 const missing = { queue: 'nothing', topic: 'nothing', subscription: 'nothing', pattern: 'No.*', correlation: 'c-0' }
 
+/** What the memory engine cannot do. */
+const lacking = ['/v1/events']
+
 /** A server with something of everything. */
 async function startScene() {
   const server = await startServer()
@@ -79,7 +82,7 @@ const others = ['data', 'entries', 'not_before', 'conditional', 'lease_ms']
 function select(schema: JsonSchema, withOptional: boolean): JsonSchema {
   const required = (schema.required ?? []) as readonly string[]
   const properties = Object.entries(schema.properties ?? {}).filter(([name]) =>
-    withOptional ? !others.includes(name) : required.includes(name) || needed.includes(name),
+    withOptional ? !others.includes(name) || required.includes(name) : [...required, ...needed].includes(name),
   )
   return { ...schema, properties: Object.fromEntries(properties) }
 }
@@ -161,7 +164,8 @@ describe('every operation is answered as the document says', () => {
         makeRequest(server.url, method, path, operation, { names, fields, withOptional }),
         operation,
       )
-      expect(status, withOptional ? 'with everything' : 'with what is needed').toBeLessThan(400)
+      if (lacking.includes(path)) expect(status).toBe(501)
+      else expect(status, withOptional ? 'with everything' : 'with what is needed').toBeLessThan(400)
       const lost = { names: { ...missing, id: '999' }, fields, withOptional }
       await askAndCompare(makeRequest(server.url, method, path, operation, lost), operation)
       const invalid = {
