@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
-import { beforeAll, describe, inject, test } from 'vitest'
+import { beforeAll, describe, expect, inject, test } from 'vitest'
 import { RedisEngine } from '../src/engines/redis/redis.ts'
 import { defineConformance, type Harness } from '../src/testkit/index.ts'
+import { askRedis } from './support/redis.ts'
 import { readyCluster } from './support/redis-cluster.ts'
 
 /** Opens an engine. Several share one server. */
@@ -36,4 +38,21 @@ describe('on a Cluster', () => {
       'routing: all copies appear at once': 'queues are in several slots: all copies come, but one after the other',
     }),
   )
+})
+
+/** What the page gives to applications. */
+const rights = /^ACL SETUSER app ([\s\S]*?)```/m.exec(readFileSync('docs/engines/redis.md', 'utf8'))![1]!
+
+describe('with few rights', () => {
+  const url = new URL(inject('redis'))
+  const user = 'app-of-the-tests'
+  beforeAll(async () => {
+    await askRedis(Number(url.port), (redis) => redis.call('ACL', 'SETUSER', user, ...rights.trim().split(/\s+/)))
+  })
+  defineConformance(runner, harness('Redis', `redis://${user}:secret@${url.host}`))
+
+  test('nothing was refused', async () => {
+    const log = await askRedis(Number(url.port), (redis) => redis.call('ACL', 'LOG'))
+    expect((log as string[][]).filter((entry) => entry.includes(user))).toEqual([])
+  })
 })
