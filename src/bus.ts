@@ -16,6 +16,7 @@ import type { StandardSchemaV1 } from './schema.ts'
 import type { SentinelOptions } from './sentinel/options.ts'
 import { Sentinel } from './sentinel/sentinel.ts'
 import { Upkeep } from './sentinel/upkeep.ts'
+import type { Serializer } from './serializer.ts'
 import type { Running } from './subscription/access.ts'
 import { Topic, type TopicSurroundings } from './topic.ts'
 import { TopicCalls } from './topic-calls.ts'
@@ -87,6 +88,7 @@ export class Bus implements AsyncDisposable {
     name: string,
     options: O,
   ): Queue<InputOf<O>, OutputOf<O>>
+  queue<T>(name: string, options: QueueOptions & { serializer: Serializer<T> }): Queue<T>
   queue<T = unknown>(name: string, options?: QueueOptions): Queue<T>
   queue(name: string, given?: QueueOptions): Queue {
     const options = withDefaults(given, this.#queueOptions.get(name))
@@ -123,6 +125,7 @@ export class Bus implements AsyncDisposable {
     name: string,
     options: O,
   ): Topic<InputOf<O>, OutputOf<O>>
+  topic<T>(name: string, options: TopicOptions & { serializer: Serializer<T> }): Topic<T>
   topic<T = unknown>(name: string, options?: TopicOptions): Topic<T>
   topic(name: string, options?: TopicOptions): Topic {
     return new Topic(name, options, this.#surroundings)

@@ -45,6 +45,7 @@ export const errorTable = {
     "Use 1 to 47 bytes of a-z, 0-9, '_', '-' and '.', starting with a letter, a digit or '_', without '--'.",
   ),
   BODY_NOT_JSON: usage('Send plain JSON: strings, finite numbers, booleans, null, arrays and plain objects.'),
+  BODY_UNSERIALIZABLE: usage('Send data that the serializer of the queue or topic takes.'),
   BODY_UNSUPPORTED_CHAR: usage('Remove the character, or encode the text (base64, for example).'),
   BODY_TOO_DEEP: usage('Flatten the value, or send it as a string.'),
   BODY_TOO_LARGE: usage('Store the large part elsewhere and send a reference to it.', 413),

@@ -27,6 +27,8 @@ export interface MessageMeta {
   readonly eventKey?: string
   /** The routing key under which the message was published. Set by Tidings. */
   readonly routingKey?: string
+  /** 'base64': the data is bytes, for the serializer of the queue. Set by Tidings. */
+  readonly dataEncoding?: string
   /** The error of the last attempt that failed. Set by Tidings, like all that follow. */
   readonly errorMessage?: string
   readonly stackTrace?: string
@@ -57,6 +59,7 @@ const wireNames = {
   associatedPeriod: 'associated_period',
   eventKey: 'event_key',
   routingKey: 'routing_key',
+  dataEncoding: 'data_encoding',
   errorMessage: 'error_message',
   stackTrace: 'stack_trace',
   originQueue: 'origin_queue',
@@ -88,7 +91,8 @@ export const metaFields = [
 /** The same by their names on the wire. */
 const textFields: ReadonlySet<string> = new Set(metaFields.map((name) => wireNames[name]))
 
-const addressFields: ReadonlySet<string> = new Set(['queue_name', 'routing_key'])
+/** What Tidings alone says of a message, anew for each that is sent. */
+const ownFields: ReadonlySet<string> = new Set(['queue_name', 'routing_key', 'data_encoding'])
 
 export const toWireName = (name: string): string =>
   Object.hasOwn(wireNames, name) ? wireNames[name as keyof typeof wireNames] : name
@@ -98,7 +102,7 @@ export const isTextField = (wire: string): boolean => textFields.has(wire)
 
 /**
  * Meta as it is stored: names of the wire format, nothing undefined or null. Known fields may be given by either name.
- * What names the queue and the routing key is left out where it was given, since a message that was read may be sent on.
+ * What Tidings alone says is left out where it was given, since the meta of a message that was read may be sent on.
  * @throws TYPE for a known field that is not text, BODY_NOT_JSON and the like for others
  */
 export function toWireMeta(meta: MessageMeta, queue: string | null, routingKey: string | null = null): JsonObject {
@@ -107,7 +111,7 @@ export function toWireMeta(meta: MessageMeta, queue: string | null, routingKey: 
   if (routingKey !== null) wire.routing_key = routingKey
   for (const [name, value] of Object.entries(meta)) {
     const wireName = Object.hasOwn(wireNames, name) ? wireNames[name as keyof typeof wireNames] : name
-    if (value === undefined || value === null || addressFields.has(wireName)) continue
+    if (value === undefined || value === null || ownFields.has(wireName)) continue
     if (textFields.has(wireName) && typeof value !== 'string') throw option.typeError(`meta.${name}`, value, 'a string')
     define(wire, wireName, value)
   }

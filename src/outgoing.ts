@@ -1,11 +1,12 @@
 import type { Engine, NewMessage, Tracked } from './engine.ts'
 import { TidingsError } from './errors.ts'
-import { fromJson, type JsonObject, toJson } from './json.ts'
+import type { JsonObject } from './json.ts'
 import { toWireMeta } from './message.ts'
 import { checkQueueName } from './name.ts'
 import * as option from './options.ts'
 import { checkKey, checkTime, type SendEntry, sendOptions } from './queue-options.ts'
 import { type StandardSchemaV1, validate } from './schema.ts'
+import { pack, type Serializer, unpack } from './serializer.ts'
 
 const maxBatch = 10_000
 
@@ -17,6 +18,7 @@ export interface Outgoing {
   readonly destination: string
   readonly routingKey: string | null
   readonly schema: StandardSchemaV1 | null
+  readonly serializer: Serializer<unknown> | null
   readonly maxMessageBytes: number
   readonly bare: boolean
   /** The time at which they are sent. */
@@ -46,10 +48,11 @@ export function prepare(
       })
     checkKey(targetId, 'meta.targetId')
   }
-  const text = toJson(data, 'data', outgoing.maxMessageBytes)
+  const { schema, serializer, destination } = outgoing
+  const packed = pack(data, serializer, outgoing.maxMessageBytes)
   const message: NewMessage = {
-    data: text,
-    meta,
+    data: packed.text,
+    meta: { ...meta, ...packed.meta },
     headers: options.headers,
     delayMs: delay,
     notBefore: at,
@@ -61,8 +64,8 @@ export function prepare(
     ...(options.track ? { tracked: trackedBy(meta) } : {}),
   }
   // Judged is what reading will find. It is stored as it was given, so that reading can apply the schema to it.
-  const { schema } = outgoing
-  const validated = schema ? validate(schema, fromJson(text), `data for ${outgoing.destination}`) : undefined
+  const what = `data for ${destination}`
+  const validated = schema ? validate(schema, unpack(message, serializer, what), what) : undefined
   return validated instanceof Promise ? validated.then(() => message) : message
 }
 

@@ -99,6 +99,7 @@ export class Publisher {
       destination: 'all queues',
       routingKey,
       schema: null,
+      serializer: null,
       maxMessageBytes: queueOptions.maxMessageBytes.defaultValue,
       bare: false,
       now: () => this.#clock.now(),

@@ -6,6 +6,7 @@ import { leaseOption, type MessageMeta } from './message.ts'
 import { checkQueueName } from './name.ts'
 import * as option from './options.ts'
 import { parseSchema, type StandardSchemaV1 } from './schema.ts'
+import { serializerOption } from './serializer.ts'
 import { parseMetaWhere, type Wanted, type Where } from './where.ts'
 
 const tenYearsMs = 315_360_000_000
@@ -15,6 +16,7 @@ export const queueOptions = {
     'A Standard Schema; data is checked when sent and when read, and its type is inferred.',
     { default: null, defaultText: 'none', typeText: 'Standard Schema', parse: parseSchema },
   ),
+  serializer: serializerOption,
   create: option.boolean('Creates the queue when something is sent to it or works on it and it is missing.', {
     default: true,
   }),

@@ -29,6 +29,7 @@ import {
 } from './queue-options.ts'
 import { Replay, type Replayed, type ReplayOptions } from './replay.ts'
 import { validate } from './schema.ts'
+import { unpack } from './serializer.ts'
 import { Lookout } from './waiting.ts'
 import { scan, type Wanted } from './where.ts'
 import { type ConsumeOptions, Consumer } from './worker/consumer.ts'
@@ -160,7 +161,7 @@ export class Queue<In = unknown, Out = In> {
   async pop(options?: PopOptions): Promise<StoredCopy<Out>[]> {
     const { limit, wait, signal } = option.parseOptions(popOptions, options, 'pop')
     return this.#waitFor(wait, signal, async () => {
-      if (this.#options.schema || wait > 0) return this.#claimAndDelete(limit)
+      if (this.#options.schema || this.#options.serializer || wait > 0) return this.#claimAndDelete(limit)
       const popped = await this.#engine.pop(this.name, limit)
       const found = popped.map((stored) => new StoredCopy(this.name, stored, fromJson(stored.data) as Out))
       return { found, nextDueMs: null }
@@ -274,13 +275,14 @@ export class Queue<In = unknown, Out = In> {
 
   /** What holds for all messages that this queue is sent. */
   #outgoing(): Outgoing {
-    const { schema, maxMessageBytes, envelope } = this.#options
+    const { schema, serializer, maxMessageBytes, envelope } = this.#options
     const { clock } = this.#surroundings
     return {
       queue: this.name,
       destination: `queue '${this.name}'`,
       routingKey: null,
       schema,
+      serializer,
       maxMessageBytes,
       bare: envelope === 'none',
       now: () => clock.now(),
@@ -320,11 +322,10 @@ export class Queue<In = unknown, Out = In> {
   }
 
   #decode(stored: StoredMessage): Out | Promise<Out> {
-    const data = fromJson(stored.data)
-    const { schema } = this.#options
-    return (schema ? validate(schema, data, `data of message ${stored.id} in queue '${this.name}'`) : data) as
-      | Out
-      | Promise<Out>
+    const { schema, serializer } = this.#options
+    const what = `data of message ${stored.id} in queue '${this.name}'`
+    const data = unpack(stored, serializer, what)
+    return (schema ? validate(schema, data, what) : data) as Out | Promise<Out>
   }
 
   async #toMessages(leased: readonly StoredMessage[]): Promise<Message<Out>[]> {

@@ -25,6 +25,7 @@ export const topicOptions = {
     ...queueOptions.schema,
     doc: 'A Standard Schema; data is checked when published and when read, and its type is inferred.',
   },
+  serializer: queueOptions.serializer,
   create: option.boolean('Creates the topic when it is used and missing.', { default: true }),
   description: option.text('For people.', { default: null }),
   retention: option.value<RetentionOptions, Retention | null>('What is removed, oldest first.', {

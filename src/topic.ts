@@ -1,7 +1,6 @@
 import type { Clock } from './clock.ts'
 import type { Engine, NewMessage, Transaction } from './engine.ts'
 import { isTidingsError, TidingsError } from './errors.ts'
-import { fromJson } from './json.ts'
 import { withNearestName } from './missing-queue.ts'
 import { topicsOf, withNearestTopic } from './missing-topic.ts'
 import { checkQueueName, checkSubscriptionName, checkTopicName } from './name.ts'
@@ -11,6 +10,7 @@ import type { QueueOrName } from './publisher.ts'
 import type { Logger } from './queue-access.ts'
 import { type SendEntry, txOption } from './queue-options.ts'
 import { validate } from './schema.ts'
+import { unpack } from './serializer.ts'
 import type { Running, SubscriptionAccess } from './subscription/access.ts'
 import { TopicConsumer } from './subscription/consumer.ts'
 import type { SubscriptionHandler } from './subscription/handler.ts'
@@ -207,11 +207,12 @@ export class Topic<In = unknown, Out = In> {
   }
 
   #decode(stored: TopicMessage): Out | Promise<Out> {
-    const data = fromJson(stored.data)
-    const { schema } = this.#options
-    if (!schema) return data as Out
+    const { schema, serializer } = this.#options
+    const what = `data of message ${stored.offset} in topic '${this.name}'`
     try {
-      const checked = validate(schema, data, `data of message ${stored.offset} in topic '${this.name}'`)
+      const data = unpack(stored, serializer, what)
+      if (!schema) return data as Out
+      const checked = validate(schema, data, what)
       return (checked instanceof Promise ? checked.catch((error) => this.#refuse(stored, error)) : checked) as Out
     } catch (error) {
       return this.#refuse(stored, error)
@@ -226,13 +227,14 @@ export class Topic<In = unknown, Out = In> {
 
   /** What holds for all messages that this topic takes. */
   #outgoing(): Outgoing {
-    const { schema, maxMessageBytes } = this.#options
+    const { schema, serializer, maxMessageBytes } = this.#options
     const { clock } = this.#surroundings
     return {
       queue: null,
       destination: `topic '${this.name}'`,
       routingKey: null,
       schema,
+      serializer,
       maxMessageBytes,
       bare: false,
       now: () => clock.now(),

@@ -21,6 +21,7 @@ const layers: readonly (readonly [string, ...string[]])[] = [
     'pattern',
     'service',
     'message-error',
+    'serializer',
     'schema',
     'url',
     'version',

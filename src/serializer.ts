@@ -1,0 +1,90 @@
+import { show, TidingsError } from './errors.ts'
+import { fromJson, type JsonObject, toJson } from './json.ts'
+import * as option from './options.ts'
+
+/**
+ * Turns data into bytes and back, for queues and topics whose data is not JSON: msgpack, protobuf, images. The bytes
+ * are stored as base64 text, a third longer, so every storage and every client can hold them.
+ */
+export interface Serializer<T> {
+  serialize(data: T): Uint8Array
+  /** Whatever it throws makes a dead letter of the message. */
+  deserialize(bytes: Uint8Array): T
+}
+
+/** Data that is bytes already. */
+export const bytes: Serializer<Uint8Array> = {
+  serialize(data) {
+    if (!(data instanceof Uint8Array)) throw option.typeError('data', data, 'a Uint8Array')
+    return data
+  },
+  deserialize: (stored) => stored,
+}
+
+export const serializerOption = option.value<
+  // biome-ignore lint/suspicious/noExplicitAny: a serializer of any type; that of the data is the user's
+  Serializer<any>,
+  Serializer<unknown> | null
+>('Turns data into bytes and back: `bytes`, or { serialize, deserialize }. Data without one is JSON.', {
+  default: null,
+  defaultText: 'none',
+  typeText: '{ serialize, deserialize }',
+  parse: parseSerializer,
+})
+
+function parseSerializer(value: unknown, path: string): Serializer<unknown> {
+  const given = value as Partial<Serializer<unknown>> | null
+  const isWhole = typeof given?.serialize === 'function' && typeof given.deserialize === 'function'
+  if (!isWhole) throw option.typeError(path, value, 'an object with serialize and deserialize')
+  return given as Serializer<unknown>
+}
+
+/** In the meta of a message, on the wire: its data is bytes, written like this. */
+const encodingField = 'data_encoding'
+
+/** Data as it is stored: JSON text, and what meta has to say of it. */
+export interface Packed {
+  readonly text: string
+  readonly meta: JsonObject
+}
+
+/** @throws BODY_UNSERIALIZABLE, BODY_NOT_JSON, BODY_TOO_LARGE and the like */
+export function pack(data: unknown, serializer: Serializer<unknown> | null, maxBytes: number): Packed {
+  if (serializer === null) return { text: toJson(data, 'data', maxBytes), meta: {} }
+  const base64 = Buffer.from(serialize(data, serializer)).toString('base64')
+  return { text: toJson(base64, 'data', maxBytes), meta: { [encodingField]: 'base64' } }
+}
+
+function serialize(data: unknown, serializer: Serializer<unknown>): Uint8Array {
+  let serialized: Uint8Array
+  try {
+    serialized = serializer.serialize(data)
+  } catch (cause) {
+    if (cause instanceof TidingsError) throw cause
+    throw new TidingsError('BODY_UNSERIALIZABLE', `data is ${show(data)}, which the serializer refuses`, { cause })
+  }
+  if (serialized instanceof Uint8Array) return serialized
+  throw new TidingsError(
+    'BODY_UNSERIALIZABLE',
+    `the serializer made ${show(serialized)} of data; it must be a Uint8Array`,
+  )
+}
+
+/**
+ * What a message holds. JSON of a sender without a serializer is given as it is.
+ * @param what the start of the error's message: "data of message 7 in queue 'orders'"
+ * @throws BODY_INVALID if the serializer refuses the bytes
+ */
+export function unpack(
+  { data, meta }: { readonly data: string; readonly meta: JsonObject },
+  serializer: Serializer<unknown> | null,
+  what: string,
+): unknown {
+  const stored = fromJson(data)
+  if (serializer === null || meta[encodingField] !== 'base64' || typeof stored !== 'string') return stored
+  try {
+    return serializer.deserialize(new Uint8Array(Buffer.from(stored, 'base64')))
+  } catch (cause) {
+    throw new TidingsError('BODY_INVALID', `${what} cannot be read by the serializer`, { cause })
+  }
+}
