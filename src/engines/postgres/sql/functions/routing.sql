@@ -170,7 +170,9 @@ BEGIN
     END IF;
   END IF;
 
-  copies := tidings.with_duplicates(copies);
+  IF copies IS NOT NULL THEN
+    copies := tidings.with_duplicates(copies);
+  END IF;
 
   FOR route IN
     SELECT r.queue, array_agg(r.at ORDER BY r.at) AS positions
@@ -197,7 +199,10 @@ BEGIN
     FROM tidings.send(route.queue, part, plain) WITH ORDINALITY AS sent (id, duplicate, n);
   END LOOP;
 
-  RETURN QUERY SELECT s.at, NULL::text, s.topic, NULL::text, s."offset", s.duplicate
-  FROM tidings.store_in_topics(batch, copies, own) s;
+  IF copies IS NOT NULL THEN
+    RETURN QUERY
+    SELECT s.at, NULL::text, s.topic, NULL::text, s."offset", s.duplicate
+    FROM tidings.store_in_topics(batch, copies, own) s;
+  END IF;
 END
 $$;

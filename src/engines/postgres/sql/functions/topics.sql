@@ -8,9 +8,16 @@ DECLARE
 BEGIN
   SELECT t.id INTO found FROM tidings.topic t WHERE t.name = topic;
   IF found IS NULL THEN
-    RAISE EXCEPTION 'topic "%" does not exist', topic USING ERRCODE = 'TD405', DETAIL = topic;
+    PERFORM tidings.refuse_topic(topic);
   END IF;
   RETURN found;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION tidings.refuse_topic(topic text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RAISE EXCEPTION 'topic "%" does not exist', topic USING ERRCODE = 'TD405';
 END
 $$;
 
@@ -70,14 +77,17 @@ RETURNS TABLE (
   topic text, description text, max_age_ms bigint, max_bytes bigint, when_read boolean, created_at double precision,
   first_offset bigint, last_offset bigint, bytes bigint, subscriptions bigint, patterns text[], queues text[]
 )
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  one integer;
 BEGIN
   IF wanted IS NOT NULL THEN
-    PERFORM tidings.topic_id(wanted);
+    PERFORM tidings.up_to_date(wanted);
+  ELSE
+    FOR one IN SELECT DISTINCT p.topic_id FROM tidings.topic_pending p ORDER BY 1 LOOP
+      PERFORM tidings.take_in_pending(one);
+    END LOOP;
   END IF;
-  PERFORM tidings.take_in(p.topic_id) FROM (SELECT DISTINCT q.topic_id FROM tidings.topic_pending q) p
-  JOIN tidings.topic t ON t.id = p.topic_id
-  WHERE wanted IS NULL OR t.name = wanted;
   RETURN QUERY
   SELECT t.name, t.description, t.max_age_ms, t.max_bytes, t.when_read, tidings.milliseconds(t.created_at),
     r.pruned_offset + 1, r.last_offset, r.last_bytes - r.pruned_bytes,
@@ -130,7 +140,7 @@ $$;
 -- Messages after an offset.
 CREATE OR REPLACE FUNCTION tidings.read_topic(topic text, after bigint, quantity integer)
 RETURNS TABLE ("offset" bigint, data text, meta text, headers text, published_at double precision)
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   source integer := tidings.up_to_date(topic);
 BEGIN
@@ -150,7 +160,7 @@ $$;
 -- Removes what retention asks for, at most 10,000 messages of one topic. Takes no lock that readers or publishers wait
 -- for: offsets go on from what is noted in the topic. Returns true if there is more to remove.
 CREATE OR REPLACE FUNCTION tidings.prune_topic(topic text) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   most constant integer := 10000;
   settings tidings.topic;

@@ -5,6 +5,9 @@
 --
 -- In a transaction of the application: into tidings.topic_pending, without a lock. Whoever looks at the topic after its
 -- commit gives what lies there its offsets.
+--
+-- Functions that look for messages have enable_seqscan = off: a plan is kept for the session, and one that was made while
+-- the table was empty would read it from end to end ever after.
 
 -- Only for functions that a statement of the engine calls, in a transaction of its own.
 CREATE OR REPLACE FUNCTION tidings.lock_topic(topic integer) RETURNS void
@@ -20,7 +23,7 @@ $$;
 
 -- Adds messages at the end, under the lock. Returns the offset before the first; null if the topic is gone.
 CREATE OR REPLACE FUNCTION tidings.add_messages(topic integer, messages jsonb[], headers jsonb[]) RETURNS bigint
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   there tidings.topic_range;
 BEGIN
@@ -40,7 +43,7 @@ $$;
 -- got, that is noted beside them.
 -- since: as for tidings.take_in_pending
 CREATE OR REPLACE FUNCTION tidings.take_in(topic integer, since xid8 = '0') RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   messages jsonb[];
   headers jsonb[];
@@ -78,7 +81,7 @@ $$;
 -- Takes no lock where nothing is pending. This is looked for at every read, so it must not pass over dead rows: each
 -- session notes up to which transaction all have ended and were taken in. Losing that costs one long look.
 CREATE OR REPLACE FUNCTION tidings.take_in_pending(topic integer) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   note constant text := 'tidings.taken_in_' || topic;
   since constant xid8 := coalesce(nullif(current_setting(note, true), ''), '0')::xid8;
@@ -236,7 +239,7 @@ BEGIN
   END IF;
   IF NOT FOUND THEN
     -- It was dropped in this moment.
-    PERFORM tidings.topic_id(topic);
+    PERFORM tidings.refuse_topic(topic);
   END IF;
 END
 $$;

@@ -18,7 +18,7 @@ $$;
 -- a size; high + 1 if there is none. Null for what is not looked for.
 CREATE OR REPLACE FUNCTION tidings.first_offset_with(topic integer, low bigint, high bigint, since timestamptz, size bigint)
 RETURNS bigint
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   middle bigint;
   is_enough boolean;
@@ -39,7 +39,7 @@ $$;
 
 -- The cursor that a place means; place is a position as in the port. STABLE, so that all it looks at is of one moment.
 CREATE OR REPLACE FUNCTION tidings.cursor_at(topic integer, place jsonb, cursor bigint) RETURNS bigint
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
   SELECT greatest(r.pruned_offset, least(r.last_offset, CASE
     WHEN place = '"earliest"' THEN r.pruned_offset
     WHEN place = '"latest"' THEN r.last_offset
@@ -81,7 +81,7 @@ RETURNS TABLE (
   subscription text, cursor bigint, lag bigint, missed bigint, created_at double precision, moved_at double precision,
   consumer text
 )
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   source integer := tidings.up_to_date(topic);
 BEGIN
@@ -142,7 +142,7 @@ $$;
 
 -- Returns false if the receipt was stale; null as a receipt never is.
 CREATE OR REPLACE FUNCTION tidings.ack_topic(topic text, wanted text, upto bigint, proof text) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   source integer := tidings.topic_id(topic);
   target bigint;
