@@ -25,6 +25,7 @@ describe('what a configuration may say', () => {
       queues: { orders: { deadLetter: false, concurrency: 1 } },
       events: { channelPrefix: 'shop' },
       sentinel: { every: '5s', rules: [{ queues: '*', maxDead: 0 }], webhook: { url: 'https://hooks.example/x' } },
+      serve: { port: 9000, origins: ['https://example.org'] },
     }
     expect(checkConfig(config).config).toEqual(config)
   })
@@ -70,7 +71,7 @@ describe('what is wrong is told with its path', () => {
       'nothing near',
       { zzzzzz: 3 },
       'OPTION_UNKNOWN zzzzzz is not a setting',
-      'There are url, handlers, process, queues, events, sentinel.',
+      'There are url, handlers, process, queues, events, sentinel, serve.',
     ],
     [
       'a rule with a typing error',
