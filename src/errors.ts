@@ -111,7 +111,7 @@ export const errorTable = {
   SCHEMA_NEWER: failure('Update this program: the database was migrated by a newer version of Tidings.', 500),
   SCHEMA_MISSING: failure('Run once as a role that may create schemas; it installs what is needed.', 500),
   STORAGE_FAILED: failure('See the cause.', 500),
-  LOCAL_UNAVAILABLE: failure('Use a PostgreSQL server of your own: set DATABASE_URL or pass --url.', 503),
+  LOCAL_UNAVAILABLE: failure('Use a server of your own: set DATABASE_URL or REDIS_URL, or pass --url.', 503),
   HANDLER_FAILED: failure('See the cause in the handler.', 500),
   TIMEOUT: failure('Try again, or allow more time.', 504, true),
 } as const satisfies Record<string, ErrorRow>

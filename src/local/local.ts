@@ -51,6 +51,7 @@ export interface LocalStatus {
   readonly state: 'running' | 'stopped' | 'absent'
   readonly directory: string
   readonly dataDirectory: string | null
+  readonly kind: KindName | null
   readonly product: string | null
   /** The unix socket of Redis; the directory of that of PostgreSQL, which is what `psql --host` takes. */
   readonly socket: string | null
@@ -189,6 +190,7 @@ export async function localStatus(directory = defaultDirectory): Promise<LocalSt
     state: server ? 'running' : 'stopped',
     directory: place.directory,
     dataDirectory: place.dataDirectory,
+    kind: kind.name,
     product: made.product,
     socket: server ? sockets[kind.name] : null,
     port: server && kind.name === 'postgres' ? port : null,
@@ -204,6 +206,7 @@ export async function localStatus(directory = defaultDirectory): Promise<LocalSt
 const nothing: Omit<LocalStatus, 'directory'> = {
   state: 'absent',
   dataDirectory: null,
+  kind: null,
   product: null,
   socket: null,
   port: null,

@@ -4,6 +4,7 @@ import { chmodSync, existsSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { connect } from '../../src/connect.ts'
 import {
   type EnsureLocalOptions,
   ensureLocalRedis,
@@ -207,6 +208,7 @@ test('status in every state; stop twice', async () => {
     state: 'running',
     directory: place,
     dataDirectory: server.dataDirectory,
+    kind: 'redis',
     product: 'Redis',
     socket: server.path,
     port: null,
@@ -335,4 +337,29 @@ test('a private one that was killed is followed by an empty one', async () => {
   )
   expect(await ask(next, (redis) => redis.dbsize())).toBe(0)
   await server.release()
+})
+
+test('a bus on a directory starts its server again, and shares it with other processes', async () => {
+  const place = newPlace()
+  await using bus = await connect(`redis+local:${place}`)
+  const queue = bus.queue('hires')
+  await queue.send({ name: 'Ada' })
+  await stopLocal(place)
+  await queue.send({ name: 'Grace' })
+  const module = new URL('../../dist/index.js', import.meta.url)
+  const names = await inAnotherProcess<string[]>(`
+    const { connect } = await import('${module}')
+    const bus = await connect('redis+local:${place}')
+    const messages = await bus.queue('hires').pop({ limit: 10 })
+    await bus.close()
+    return messages.map((message) => message.data.name)`)
+  expect(names).toEqual(['Ada', 'Grace'])
+})
+
+test('a bus in memory is alone, and its server ends with it', async () => {
+  const bus = await connect('redis+local:')
+  await using other = await connect('redis+local:')
+  await bus.queue('hires').send({ name: 'Ada' })
+  expect(await other.queues()).toEqual([])
+  await bus.close()
 })

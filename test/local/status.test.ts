@@ -17,6 +17,7 @@ test('status in every state; stop twice', async () => {
     state: 'running',
     directory: place,
     dataDirectory: server.dataDirectory,
+    kind: 'postgres',
     product: 'PostgreSQL',
     socket: server.host,
     port: server.port,
