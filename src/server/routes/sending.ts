@@ -17,6 +17,12 @@ const resultFields = {
 const batchOf = <I, O>(doc: string, items: option.Option<I, O>) =>
   option.list(doc, items, { default: null, min: 1, max: maxBatch, rangeCode: 'BATCH_SIZE' })
 
+const headersOrNull: typeof entryFields.headers = {
+  ...entryFields.headers,
+  jsonSchema: { type: ['object', 'null'] },
+  parse: (value, path) => entryFields.headers.parse(value ?? {}, path),
+}
+
 export const entriesOption = batchOf(
   'The messages, with all that belongs to them.',
   option.required(option.object('', entryFields)),
@@ -49,7 +55,7 @@ export const sendingRoutes: readonly Route[] = [
     scope: 'send',
     body: {
       messages: batchOf('The data of each.', option.json('')),
-      headers: batchOf('The headers of each message.', entryFields.headers),
+      headers: batchOf('The headers of each message, or null.', headersOrNull),
       delay: pgmqDelay,
       entries: entriesOption,
     },
