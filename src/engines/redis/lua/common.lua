@@ -145,10 +145,11 @@ local function store(q, body, o)
   return id
 end
 
+-- It is in one of these at most.
 local function withdraw(q, id)
-  redis.call('ZREM', q.leased, id)
-  redis.call('ZREM', q.ready, id)
-  redis.call('ZREM', q.delayed, id)
+  for _, set in ipairs({ q.leased, q.ready, q.delayed }) do
+    if redis.call('ZREM', set, id) == 1 then return end
+  end
 end
 
 -- Takes a message out of the queue, and lets the next of its ordering key follow.
