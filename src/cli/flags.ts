@@ -59,7 +59,7 @@ export class Flags<S extends OptionSchema> {
     const values = this.#entries.flatMap(({ name, flag, option, written }) => {
       const raw = given[toCamelCase(flag)]
       // A switch that is on by default has only a flag to turn it off, and always a value.
-      if (raw === undefined || raw === option.defaultValue) return []
+      if (raw === undefined || (option.kind === 'boolean' && raw === option.defaultValue)) return []
       const value = written ? written.read(raw as string, `--${flag}`) : fromText(raw, option)
       option.parse(value, `--${flag}`)
       return [[name, value]]

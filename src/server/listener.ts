@@ -140,7 +140,6 @@ function cannotListen(error: NodeJS.ErrnoException, host: string, port: number):
   }
   const why = reasons[error.code ?? ''] ?? error.message
   return new TidingsError('LISTEN_FAILED', `cannot listen on ${host}:${port}: ${why}`, {
-    cause: error,
     details: { host, port },
   })
 }
