@@ -25,8 +25,7 @@ export class TopicConsumer<T> implements AsyncIterableIterator<ConsumedMessage<T
   readonly #journal: Journal
   readonly #feed: Feed
   readonly #deadLetters: DeadLetterBox | null
-  readonly #stopping = new AbortController()
-  readonly #stopBySignal = () => this.#stop()
+  readonly #stopBySignal = () => this.#feed.stop()
   #current: Item | null = null
   #turn: Promise<unknown> = Promise.resolve()
   #begun = false
@@ -70,7 +69,7 @@ export class TopicConsumer<T> implements AsyncIterableIterator<ConsumedMessage<T
 
   /** Ends the iteration; the message at hand comes again. */
   return(): Promise<IteratorResult<ConsumedMessage<T>, undefined>> {
-    this.#stop()
+    this.#feed.stop()
     return this.#inTurn(() => this.#end())
   }
 
@@ -92,7 +91,7 @@ export class TopicConsumer<T> implements AsyncIterableIterator<ConsumedMessage<T
     this.#access.adopt(this)
     this.#begun = true
     const { signal } = this.#options
-    if (signal?.aborted) this.#stop()
+    if (signal?.aborted) this.#feed.stop()
     signal?.addEventListener('abort', this.#stopBySignal, { once: true })
   }
 
@@ -122,7 +121,7 @@ export class TopicConsumer<T> implements AsyncIterableIterator<ConsumedMessage<T
   async #decode(item: Item): Promise<ConsumedMessage<T> | null> {
     const { stored, redelivered, acker, tenure } = item
     const { topic, name, clock } = this.#access
-    while (!this.#stopping.signal.aborted && !tenure.over.aborted) {
+    while (!tenure.interrupted.aborted) {
       try {
         const data = await this.#access.decode(stored)
         const received = new ReceivedMessage(name, redelivered, topic, stored, data)
@@ -133,20 +132,15 @@ export class TopicConsumer<T> implements AsyncIterableIterator<ConsumedMessage<T
       } catch (error) {
         if (isTidingsError(error, 'BODY_INVALID')) {
           if (this.#deadLetters === null) throw error
-          await this.#deadLetters.put(item, error, 1, this.#stopping.signal)
+          await this.#deadLetters.put(item, error, 1)
           return null
         }
         const failure = { durationMs: 0, attempt: 1, error, retryMs: undecodedMs }
         this.#journal.tell({ type: 'failed', message: stored, ...failure })
-        await sleep(clock, undecodedMs, AbortSignal.any([this.#stopping.signal, tenure.over]))
+        await sleep(clock, undecodedMs, tenure.interrupted)
       }
     }
     return null
-  }
-
-  #stop(): void {
-    this.#stopping.abort()
-    this.#feed.stop()
   }
 
   async #end(): Promise<{ done: true; value: undefined }> {
@@ -156,7 +150,7 @@ export class TopicConsumer<T> implements AsyncIterableIterator<ConsumedMessage<T
   }
 
   async #close(): Promise<void> {
-    this.#stop()
+    this.#feed.stop()
     this.#options.signal?.removeEventListener('abort', this.#stopBySignal)
     // Whoever never began has nothing to leave.
     if (this.#begun) {

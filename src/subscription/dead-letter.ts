@@ -57,10 +57,10 @@ export class DeadLetterBox {
     this.#journal = journal
   }
 
-  /** @param stop ends trying to store it; then the subscription does not pass it */
-  async put({ stored, acker, tenure }: Item, error: unknown, attempts: number, stop: AbortSignal): Promise<void> {
+  /** Where the tenure ends, or the consumer, before it is kept, the subscription does not pass it. */
+  async put({ stored, acker, tenure }: Item, error: unknown, attempts: number): Promise<void> {
     const letter = this.#letterOf(stored, error, attempts)
-    const id = await this.#retrying.run(AbortSignal.any([stop, tenure.over]), () => this.#send(letter))
+    const id = await this.#retrying.run(tenure.interrupted, () => this.#send(letter))
     if (id === null) return
     acker.done(stored.offset)
     this.#journal.tell({ type: 'deadLettered', message: stored, error, queue: this.#queue, id })

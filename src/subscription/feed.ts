@@ -52,6 +52,7 @@ export class Feed {
   #cursor = 0
   #emptyReads = 0
   #draining = false
+  #closing: Promise<void> | undefined
 
   constructor(access: SubscriptionAccess<unknown>, options: FeedOptions, journal: Journal) {
     this.#access = access
@@ -92,6 +93,8 @@ export class Feed {
   /** Nothing more is begun; `next` comes back soon. */
   stop(): void {
     this.#stop.abort()
+    this.#tenure?.interrupt()
+    this.#nap.abort()
   }
 
   /** Ends when there is nothing to read, or another consumer has the subscription. */
@@ -106,7 +109,12 @@ export class Feed {
   }
 
   /** Leaves the subscription to others; one that is ephemeral is removed. Never rejects. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#closeOnce()
+    return this.#closing
+  }
+
+  async #closeOnce(): Promise<void> {
     this.stop()
     this.#lookout.close()
     await this.#acker?.flush()
@@ -127,6 +135,7 @@ export class Feed {
     if (hold === 'busy') return 'ended'
     const { tenure } = this.#holding
     if (hold === null || tenure === null) return 'go on'
+    tenure.interrupted.addEventListener('abort', () => this.#nap.abort(), { once: true })
     this.#tenure = tenure
     this.#acker = new Acker(this.#access, {
       tenure,
@@ -155,16 +164,17 @@ export class Feed {
 
   async #read(tenure: Tenure): Promise<'ended' | 'go on'> {
     const { waitMs, untilEmpty } = this.#options
-    const signal = AbortSignal.any([this.#awake(), tenure.over])
     const resting = () => this.#journal.tell({ type: 'idle' })
-    const found = await this.#retrying.onSubscription(this.#stop.signal, () =>
-      this.#lookout.wait({ waitMs, signal, resting }, () => this.#look(tenure)),
-    )
+    let awake: AbortSignal | undefined
+    const found = await this.#retrying.onSubscription(this.#stop.signal, () => {
+      awake = this.#awake(tenure)
+      return this.#lookout.wait({ waitMs, signal: awake, resting }, () => this.#look(tenure))
+    })
     if (found === 'empty') return 'ended'
     if (found !== null && !tenure.over.aborted) {
       this.#emptyReads = 0
       this.#begin(found)
-    } else if (!signal.aborted && ++this.#emptyReads === untilEmpty) {
+    } else if (awake?.aborted === false && ++this.#emptyReads === untilEmpty) {
       return 'ended'
     }
     return 'go on'
@@ -190,8 +200,9 @@ export class Feed {
   }
 
   /** Aborted by `stop`, and by what should make it look again. */
-  #awake(): AbortSignal {
+  #awake(tenure?: Tenure): AbortSignal {
     this.#nap = new AbortController()
-    return AbortSignal.any([this.#stop.signal, this.#nap.signal])
+    if (this.#stop.signal.aborted || tenure?.interrupted.aborted) this.#nap.abort()
+    return this.#nap.signal
   }
 }

@@ -10,6 +10,7 @@ export class Tenure {
   readonly receipt: string
   readonly #over = new AbortController()
   readonly #lost = new AbortController()
+  readonly #interrupted = new AbortController()
 
   constructor(receipt: string) {
     this.receipt = receipt
@@ -25,8 +26,18 @@ export class Tenure {
     return this.#lost.signal
   }
 
+  /** Aborted when it is over, and when its consumer stops: ends what waits. One signal, since joined ones pile up. */
+  get interrupted(): AbortSignal {
+    return this.#interrupted.signal
+  }
+
+  interrupt(): void {
+    this.#interrupted.abort()
+  }
+
   end(how: 'moved' | 'lost'): void {
     this.#over.abort()
+    this.interrupt()
     if (how === 'lost') this.#lost.abort()
   }
 }

@@ -51,7 +51,6 @@ export class Subscriber<T = unknown> extends Service {
   readonly #feed: Feed
   readonly #deadLetters: DeadLetterBox | null
   readonly #deadline: Deadline
-  readonly #stopping = new AbortController()
   readonly #stopBySignal = () => this.#stopByItself()
   #call: AbortController | null = null
   #failure: unknown = null
@@ -120,7 +119,6 @@ export class Subscriber<T = unknown> extends Service {
 
   protected override async onStop(): Promise<void> {
     this.#options.signal?.removeEventListener('abort', this.#stopBySignal)
-    this.#stopping.abort()
     this.#feed.stop()
     const left = this.#working.then(() => this.#feed.close())
     await Promise.race([left, this.#deadline.over.then(() => this.#abandon(left))])
@@ -141,7 +139,7 @@ export class Subscriber<T = unknown> extends Service {
       for (let item = await this.#feed.next(); item !== null; item = await this.#feed.next()) await this.#deal(item)
       if (this.state === 'running') this.#journal.tell({ type: 'drained' })
     } catch (error) {
-      if (!isTidingsError(error, 'CLOSED')) throw error
+      if (!isTidingsError(error, 'CLOSED')) this.#failure = error
     }
     this.#stopByItself()
   }
@@ -153,7 +151,7 @@ export class Subscriber<T = unknown> extends Service {
 
   /** Until the message is through, or no longer this consumer's business. */
   async #deal(item: Item): Promise<void> {
-    for (let attempt = 1; !this.#isOver(item); ) {
+    for (let attempt = 1; !item.tenure.interrupted.aborted; ) {
       const startedAt = this.#access.clock.now()
       const outcome = await this.#attempt(item, attempt)
       if (outcome === null) return
@@ -222,7 +220,7 @@ export class Subscriber<T = unknown> extends Service {
 
   /** The subscription passes the message only when it is kept elsewhere. */
   async #endAsDead(item: Item, error: unknown, attempts: number): Promise<void> {
-    if (this.#deadLetters) return this.#deadLetters.put(item, error, attempts, this.#stopping.signal)
+    if (this.#deadLetters) return this.#deadLetters.put(item, error, attempts)
     this.#failure = error
     this.#stopByItself()
   }
@@ -233,11 +231,6 @@ export class Subscriber<T = unknown> extends Service {
   }
 
   #pause({ tenure }: Item, milliseconds: number): Promise<void> {
-    const signal = AbortSignal.any([this.#stopping.signal, tenure.over])
-    return sleep(this.#access.clock, milliseconds, signal)
-  }
-
-  #isOver({ tenure }: Item): boolean {
-    return this.#stopping.signal.aborted || tenure.over.aborted
+    return sleep(this.#access.clock, milliseconds, tenure.interrupted)
   }
 }
