@@ -1,4 +1,4 @@
-import type { Binding } from '../../engine.ts'
+import type { Binding, PublishedCopy } from '../../engine.ts'
 import { TidingsError } from '../../errors.ts'
 import * as option from '../../options.ts'
 import { checkRoutingKey } from '../../pattern.ts'
@@ -117,13 +117,18 @@ export const routingRoutes: readonly Route[] = [
         checkPublishing(access, key)
         return { ...toNewMessage(one, { queue: null, routingKey: key, exact, path }), routingKey: key }
       })
-      const results = await bus.engine.publish(messages, null)
+      const stored = await bus.engine.publish(messages, null)
+      const results = stored.map((copies) => copies.filter((copy) => isVisible(access, copy)))
       return { status: 201, body: isOne ? { copies: results[0] } : { results } }
     },
   }),
 ]
 
 const toBody = (bindings: readonly Binding[]) => ({ bindings: bindings.map(toWireBinding) })
+
+/** What a caller may publish can reach queues that it is to know nothing of. */
+const isVisible = (access: Access, copy: PublishedCopy) =>
+  access.allows('send', 'queue' in copy ? copy.queue : copy.topic)
 
 function checkPublishing(access: Access, key: string): void {
   if (access.publishes(key)) return

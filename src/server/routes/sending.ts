@@ -1,5 +1,6 @@
 import type { SendResult } from '../../engine.ts'
 import { TidingsError } from '../../errors.ts'
+import type { JsonObject } from '../../json.ts'
 import * as option from '../../options.ts'
 import { toNumericId } from '../../wire.ts'
 import { type Entry, entryFields, pgmqDelay, toNewMessage } from '../entry.ts'
@@ -17,7 +18,7 @@ const resultFields = {
 const batchOf = <I, O>(doc: string, items: option.Option<I, O>) =>
   option.list(doc, items, { default: null, min: 1, max: maxBatch, rangeCode: 'BATCH_SIZE' })
 
-const headersOrNull: typeof entryFields.headers = {
+const headersOrNull: option.Option<JsonObject | null, JsonObject> = {
   ...entryFields.headers,
   jsonSchema: { type: ['object', 'null'] },
   parse: (value, path) => entryFields.headers.parse(value ?? {}, path),
