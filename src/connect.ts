@@ -38,7 +38,8 @@ export async function connect(url?: string, options?: ConnectOptions): Promise<B
   const { logger, queues, token } = option.parseOptions(connectOptions, options, 'connect')
   const engine = await createEngine(url ?? 'local:.tidings', token)
   await engine.open()
-  if (logger && engine.name === 'redis') await warn(engine, logger)
+  // Who asks for one in memory knows that it keeps nothing.
+  if (logger && engine.name === 'redis' && url !== 'redis+local:') await warn(engine, logger)
   return new Bus(engine, { queues, ...(logger ? { logger } : {}) })
 }
 

@@ -155,12 +155,12 @@ async function watchedServer(place: Place): Promise<Found | undefined> {
  * @throws LOCAL_UNAVAILABLE if they belong to another user, TIMEOUT if they do not end
  */
 export async function stopLocal(directory = defaultDirectory): Promise<boolean> {
-  const kind = (await kindIn(directory)) ?? kinds.postgres
-  const place = await findPlace(directory, kind.name)
+  const place = await findPlace(directory, 'postgres')
   if (!place || !(await exists(place.socketDirectory))) return false
-  // A start that is under way is waited for.
+  // A start that is under way is waited for; it may be the first, which says what kind of server is there.
   const leave = await enter(place.socketDirectory)
   await leave()
+  const kind = (await kindIn(directory)) ?? kinds.postgres
   try {
     const sentinel = await findSentinel(place)
     if (sentinel !== undefined && signal(sentinel, 'SIGTERM')) {

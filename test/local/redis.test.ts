@@ -357,7 +357,10 @@ test('a bus on a directory starts its server again, and shares it with other pro
 })
 
 test('a bus in memory is alone, and its server ends with it', async () => {
-  const bus = await connect('redis+local:')
+  const said: unknown[] = []
+  const note = (...what: unknown[]) => void said.push(what)
+  const bus = await connect('redis+local:', { logger: { debug() {}, info() {}, warn: note, error: note } })
+  expect(said).toEqual([])
   await using other = await connect('redis+local:')
   await bus.queue('hires').send({ name: 'Ada' })
   expect(await other.queues()).toEqual([])
