@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'vitest'
 import { sleep } from '../../src/clock.ts'
+import { TidingsError } from '../../src/errors.ts'
 import { deadLetter, retry, snooze } from '../../src/worker/outcome.ts'
 import { lostConnection, runUntil, Signal, settleDown } from '../worker/support.ts'
 import { otherBus, publishMany, scene } from './support.ts'
@@ -108,6 +109,53 @@ describe('handling', () => {
   })
 })
 
+describe('a storage that is away', () => {
+  test('what is handled and not acknowledged is bounded, and is acknowledged when it is back', async () => {
+    const { clock, news, server, watcher, observe } = scene()
+    await publishMany(news, 500)
+    server.trouble = (member) => (member === 'ack' ? lostConnection() : null)
+    const payroll = news.subscribe('payroll', () => {}, { from: 'earliest', readAhead: 50, observe })
+    await runUntil(clock, watcher.until('interrupted'))
+    await clock.advance(60_000)
+    assert.equal(payroll.stats().started, 50)
+    server.trouble = () => null
+    await runUntil(clock, payroll.drain())
+    assert.equal(payroll.stats().started, 500)
+    assert.equal((await news.subscription('payroll').state()).cursor, 500)
+  })
+
+  test.each(['CONNECTION_LOST', 'OUTCOME_UNKNOWN', 'STORAGE_FULL', 'STORAGE_FAILED', 'PERMISSION_DENIED'] as const)(
+    'a sleeping subscriber goes on after %s, at most 2 s after it is back',
+    async (code) => {
+      const { clock, bus, news, server, watcher, observe, log } = scene()
+      news.subscribe('payroll', () => {}, { from: 'earliest', observe })
+      await runUntil(clock, watcher.until('idle'))
+      server.down = new TidingsError(code, 'trouble')
+      await runUntil(clock, watcher.until('interrupted'))
+      await clock.advance(30_000)
+      server.down = null
+      const back = clock.now()
+      await news.publish('x')
+      await runUntil(clock, watcher.until('succeeded'))
+      assert(clock.now() - back <= 2_000, `${clock.now() - back} ms`)
+      assert.equal(log.lines.filter(({ text }) => text === 'the storage fails; trying again').length, 1)
+      await bus.close()
+    },
+  )
+
+  test('it does not hammer on a storage that is away', async () => {
+    const { clock, bus, news, server, watcher, observe } = scene()
+    server.down = lostConnection()
+    news.subscribe('payroll', () => {}, { observe })
+    await runUntil(clock, watcher.until('interrupted'))
+    const before = server.calls.length
+    await clock.advance(10_000)
+    assert(server.calls.length - before < 16, `${server.calls.length - before} calls`)
+    server.down = null
+    await runUntil(clock, bus.close())
+  })
+})
+
 describe('failing', () => {
   test('tries again in place, so that the order is kept', async () => {
     const { clock, news, watcher, observe } = scene()
@@ -173,12 +221,14 @@ describe('failing', () => {
     const { clock, bus, news, server, watcher, observe } = scene()
     await publishMany(news, 2)
     server.trouble = (member) => (member === 'send' ? lostConnection() : null)
-    const payroll = news.subscribe('payroll', () => deadLetter('no'), { from: 'earliest', observe })
+    const first = news.subscribe('payroll', () => deadLetter('no'), { from: 'earliest', observe })
     await runUntil(clock, watcher.until('interrupted'))
     await clock.advance(10_000)
     assert.equal((await news.subscription('payroll').state()).cursor, 0)
+    await runUntil(clock, first.stop())
+    assert.equal((await news.subscription('payroll').state()).cursor, 0)
     server.trouble = () => null
-    await runUntil(clock, payroll.drain())
+    await runUntil(clock, news.subscribe('payroll', () => deadLetter('no')).drain())
     assert.deepEqual(
       (await bus.queue('news_payroll_dlq').peek()).map(({ meta }) => meta.originOffset),
       [1, 2],
