@@ -5,6 +5,7 @@ import { toWireMeta } from '../message.ts'
 import { checkQueueName } from '../name.ts'
 import * as option from '../options.ts'
 import { checkKey, parseIsoTime, sendOptions } from '../queue-options.ts'
+import type { Access } from './route.ts'
 
 /** Twenty years: what clients may ask for ends at ten of them, by clocks of their own. */
 const longestDelayMs = 631_152_000_000
@@ -79,6 +80,7 @@ export type Entry = option.OptionsOutput<typeof entryFields>
 
 /** How the rest of a request wants its messages to be taken. */
 export interface Taking {
+  readonly access: Access
   /** Null for what goes to many. */
   readonly queue: string | null
   readonly routingKey: string | null
@@ -87,8 +89,11 @@ export interface Taking {
   readonly path: string
 }
 
-/** @throws TYPE where data are missing or come in the other form; what toJson and the meta throw */
-export function toNewMessage(entry: Entry, { queue, routingKey, exact, path }: Taking): NewMessage {
+/**
+ * @throws TYPE where data are missing or come in the other form; FORBIDDEN for a completion queue that the token may not
+ *   send to; what toJson and the meta throw
+ */
+export function toNewMessage(entry: Entry, { access, queue, routingKey, exact, path }: Taking): NewMessage {
   const within = (name: string) => (path ? `${path}.${name}` : name)
   const meta = entry.meta ?? {}
   if (!exact) refuseConflicts(entry, path)
@@ -103,12 +108,15 @@ export function toNewMessage(entry: Entry, { queue, routingKey, exact, path }: T
     dedup: entry.dedup === null ? null : { id: entry.dedup.id, windowMs: entry.dedup.window_ms },
     uniqueTarget: entry.unique_target,
     bare: entry.bare,
-    ...(entry.tracked === null ? {} : { tracked: toTracked(entry.tracked) }),
+    ...(entry.tracked === null ? {} : { tracked: toTracked(entry.tracked, access) }),
   }
 }
 
-function toTracked(tracked: NonNullable<Entry['tracked']>): Tracked {
-  return { correlationId: tracked.correlation_id, completionQueue: tracked.completion_queue }
+function toTracked(tracked: NonNullable<Entry['tracked']>, access: Access): Tracked {
+  const { correlation_id: correlationId, completion_queue: completionQueue } = tracked
+  if (completionQueue !== null && !access.allows('send', completionQueue))
+    throw new TidingsError('FORBIDDEN', `the token is not good for sending to queue '${completionQueue}'`)
+  return { correlationId, completionQueue }
 }
 
 /** The engines know what to do with both; people did not mean it. */

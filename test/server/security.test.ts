@@ -145,9 +145,9 @@ describe('tokens', () => {
     const { body } = await ask(server, 'POST', '/v1/queues/orders/read', { headers, body: {} })
     const [{ id, receipt }] = body.messages
     const move = { settlements: [{ id, receipt, kind: 'move', to: 'salaries' }] }
-    expect((await ask(server, 'POST', '/v1/queues/orders/settle', { headers, body: move })).status).toBe(404)
+    expect((await ask(server, 'POST', '/v1/queues/orders/settle', { headers, body: move })).status).toBe(403)
     const tracked = { message: 1, tracked: { correlation_id: 'c', completion_queue: 'salaries' } }
-    expect((await ask(server, 'POST', '/v1/queues/orders/messages', { headers, body: tracked })).status).toBe(404)
+    expect((await ask(server, 'POST', '/v1/queues/orders/messages', { headers, body: tracked })).status).toBe(403)
     expect((await server.bus.queue('salaries').stats()).totalSent).toBe(1)
   })
 

@@ -115,7 +115,7 @@ export const routingRoutes: readonly Route[] = [
         const path = isOne ? '' : `entries[${index}]`
         const key = checkRoutingKey(one.routing_key ?? undefined, 'routing_key')
         checkPublishing(access, key)
-        return { ...toNewMessage(one, { queue: null, routingKey: key, exact, path }), routingKey: key }
+        return { ...toNewMessage(one, { access, queue: null, routingKey: key, exact, path }), routingKey: key }
       })
       const stored = await bus.engine.publish(messages, null)
       const results = stored.map((copies) => copies.filter((copy) => isVisible(access, copy)))

@@ -40,8 +40,8 @@ export const sendingRoutes: readonly Route[] = [
     answers: {
       201: { description: 'It is stored for good.', fields: { msg_id: shape.numericId, ...resultFields } },
     },
-    async handle({ bus, params: { queue }, body: { delay, ...entry }, exact }) {
-      const message = toNewMessage(withDelay(entry, delay), { queue, routingKey: null, exact, path: '' })
+    async handle({ bus, params: { queue }, body: { delay, ...entry }, access, exact }) {
+      const message = toNewMessage(withDelay(entry, delay), { access, queue, routingKey: null, exact, path: '' })
       const [result] = await bus.engine.send(queue, [message], null)
       return { status: 201, body: { msg_id: toNumericId(result!.id), ...result } }
     },
@@ -69,10 +69,11 @@ export const sendingRoutes: readonly Route[] = [
         },
       },
     },
-    async handle({ bus, params: { queue }, body, exact }) {
+    async handle({ bus, params: { queue }, body, access, exact }) {
       const [field, entries] = entriesOf(body)
       const messages = entries.map((entry, index) =>
         toNewMessage(entry, {
+          access,
           queue,
           routingKey: null,
           // In `messages` data are always themselves.

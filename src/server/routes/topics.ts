@@ -158,11 +158,17 @@ export const topicRoutes: readonly Route[] = [
         },
       },
     },
-    async handle({ bus, params: { topic }, body: { entries, ...entry }, exact }) {
+    async handle({ bus, params: { topic }, body: { entries, ...entry }, access, exact }) {
       if (entries !== null && (entry.message !== undefined || entry.data !== null))
         throw new TidingsError('OPTION_CONFLICT', "'entries' is given beside a message of the body itself")
       const messages = (entries ?? [entry]).map((one, index) =>
-        toNewMessage(one, { queue: null, routingKey: null, exact, path: entries === null ? '' : `entries[${index}]` }),
+        toNewMessage(one, {
+          access,
+          queue: null,
+          routingKey: null,
+          exact,
+          path: entries === null ? '' : `entries[${index}]`,
+        }),
       )
       const results = await topicsOf(bus.engine).append(topic, messages, null)
       return { status: 201, body: entries === null ? results[0] : { results } }
