@@ -6,57 +6,12 @@ import pg from 'pg'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { Transaction } from '../../src/engine.ts'
 import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
-import { startPostgres, type TestPostgres } from '../support/postgres.ts'
-import { message, newDatabase, newName, openEngine, query, until } from './support.ts'
+import { newDatabase, newName, openEngine, query, until } from './support.ts'
+import { follow, labelled, numbers, numbersOf, readAll } from './topic-support.ts'
 
 const publisherScript = fileURLToPath(new URL('topic-publisher.mjs', import.meta.url))
-const labelled = (label: string, fields = {}) => message({ data: JSON.stringify(label), ...fields })
 const routed = (routingKey: string, label: string, fields = {}) => ({ ...labelled(label, fields), routingKey })
-const numbers = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, index) => first + index)
 const keepAll = { maxAgeMs: null, maxBytes: null, whenRead: false }
-
-interface Seen {
-  readonly offset: number
-  readonly label: string
-}
-
-async function readAll({ topics }: PostgresEngine, topic: string, after = 0): Promise<Seen[]> {
-  const seen: Seen[] = []
-  for (;;) {
-    const messages = await topics.read(topic, seen.at(-1)?.offset ?? after, 1_000)
-    if (messages.length === 0) return seen
-    seen.push(...messages.map(({ offset, data }) => ({ offset, label: JSON.parse(data) as string })))
-  }
-}
-
-/** Reads and acknowledges as a consumer does, woken by the storage alone, until it has seen so many. */
-async function follow({ topics }: PostgresEngine, topic: string, name: string, total: number): Promise<Seen[]> {
-  const seen: Seen[] = []
-  let wake = () => {}
-  const watch = await topics.watchTopic(topic, () => wake())
-  const hold = await topics.hold(topic, name, newName('consumer'), 60_000)
-  if (!hold.held) throw new Error('the subscription is held by somebody else')
-  let { cursor } = hold
-  while (seen.length < total) {
-    const woken = new Promise<void>((resolve) => {
-      wake = resolve
-    })
-    const messages = await topics.read(topic, cursor, 500)
-    if (messages.length === 0) {
-      await woken
-      continue
-    }
-    seen.push(...messages.map(({ offset, data }) => ({ offset, label: JSON.parse(data) as string })))
-    cursor = messages.at(-1)!.offset
-    expect(await topics.ack(topic, name, cursor, hold.receipt)).toBe(true)
-  }
-  watch.close()
-  return seen
-}
-
-/** What a publisher has in the log: its numbers, in the order of the offsets. */
-const numbersOf = (seen: readonly Seen[], publisher: string) =>
-  seen.filter(({ label }) => label.startsWith(`${publisher}/`)).map(({ label }) => Number(label.split('/')[1]))
 
 describe.each(['postgres15', 'postgres18'] as const)('topics on %s', (server) => {
   let url: string
@@ -375,80 +330,4 @@ describe.each(['postgres15', 'postgres18'] as const)('topics on %s', (server) =>
     expect(Math.max(...(await look()))).toBeLessThan(100)
     for (const table of tables) await session.query(`ALTER TABLE ${table} RESET (autovacuum_enabled)`)
   }, 60_000)
-})
-
-describe('a database whose transactions have snapshots of their own', () => {
-  test('takes messages of several publishers without a gap', async () => {
-    const { url, drop } = await newDatabase(inject('postgres18'))
-    await query(
-      url,
-      `ALTER DATABASE ${new URL(url).pathname.slice(1)} SET default_transaction_isolation = 'serializable'`,
-    )
-    const engines = [await openEngine(url), await openEngine(url)]
-    await engines[0]!.topics.createTopic('news', {})
-    const queue = newName('queue')
-    await engines[0]!.createQueue(queue)
-    await engines[0]!.topics.link('news', { queue })
-    await Promise.all(
-      engines.flatMap((engine) =>
-        numbers(1, 4).map(async () => {
-          for (let round = 0; round < 10; round++) await engine.topics.append('news', [labelled('m')], null)
-        }),
-      ),
-    )
-    expect((await readAll(engines[0]!, 'news')).map(({ offset }) => offset)).toEqual(numbers(1, 80))
-    expect(await engines[0]!.stats(queue)).toMatchObject({ ready: 80 })
-    for (const engine of engines) await engine.close()
-    await drop()
-  }, 30_000)
-})
-
-describe('a server that is killed while two publishers append', () => {
-  let server: TestPostgres
-  beforeAll(async () => {
-    server = await startPostgres(18)
-  })
-  afterAll(() => server.stop())
-
-  test('keeps all that were acknowledged, without a gap', async () => {
-    const first = await openEngine(server.url)
-    await first.topics.createTopic('log', {})
-    await first.close()
-    const acknowledged = new Map<string, number>()
-    for (let round = 0; round < 4; round++) {
-      const engine = await openEngine(server.url)
-      let killed = false
-      const publisher = async (name: number) => {
-        for (let number = 1; !killed; number++) {
-          const label = `${round}/${name}/${number}`
-          try {
-            const append = (transaction: Transaction | null) =>
-              engine.topics.append('log', [labelled(label)], transaction)
-            const [result] = name === 0 ? await append(null) : await engine.transaction(append)
-            acknowledged.set(label, result?.offset ?? 0)
-          } catch (error) {
-            expect(error).toMatchObject({ code: expect.stringMatching(/^(OUTCOME_UNKNOWN|CONNECTION_|STORAGE_)/) })
-            return
-          }
-        }
-      }
-      const publishing = Promise.all([0, 1].map(publisher))
-      const enough = acknowledged.size + 20
-      await until(() => acknowledged.size >= enough, 'some were acknowledged')
-      await server.kill()
-      killed = true
-      await publishing
-      await engine.close()
-      await server.restart()
-    }
-    const engine = await openEngine(server.url)
-    const seen = await readAll(engine, 'log')
-    await engine.close()
-    expect(seen.map(({ offset }) => offset)).toEqual(numbers(1, seen.length))
-    const offsets = new Map(seen.map(({ offset, label }) => [label, offset]))
-    for (const [label, offset] of acknowledged) {
-      expect(offsets.has(label)).toBe(true)
-      if (offset > 0) expect(offsets.get(label)).toBe(offset)
-    }
-  }, 120_000)
 })
