@@ -78,6 +78,10 @@ describe('stopping', () => {
     const startedAt = clock.now()
     await runUntil(clock, payroll.stop({ deadline: '5s' }), 10)
     assert(clock.now() - startedAt <= 6_500, `${clock.now() - startedAt} ms`)
+    await clock.advance(5_000)
+    const before = server.calls.length
+    await clock.advance(60_000)
+    assert.equal(server.calls.length, before, 'it tries no more')
   })
 
   test('ends a pause before another attempt', async () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'vitest'
+import { z } from 'zod'
 import { sleep } from '../../src/clock.ts'
 import { TidingsError } from '../../src/errors.ts'
 import { deadLetter, retry, snooze } from '../../src/worker/outcome.ts'
@@ -271,6 +272,31 @@ describe('failing', () => {
     const { cursor, consumer } = await news.subscription('payroll').state()
     assert.deepEqual([cursor, consumer], [1, null])
     assert.deepEqual(await bus.queues(), [])
+  })
+
+  test('what the schema refuses is dead-lettered at once; a schema that fails is asked again', async () => {
+    const { clock, bus, news, watcher, observe } = scene()
+    for (const data of ['a', 5, 'b']) await news.publish(data)
+    let isAway = true
+    const text = z.string().refine(async (data) => {
+      if (data === 'b' && isAway) throw new Error('the table of names is away')
+      return true
+    })
+    const got: string[] = []
+    const strict = bus.topic('news', { schema: text })
+    const payroll = strict.subscribe('payroll', ({ data }) => void got.push(data), { from: 'earliest', observe })
+    await runUntil(clock, watcher.until('failed'))
+    isAway = false
+    await runUntil(clock, payroll.drain())
+    assert.deepEqual(got, ['a', 'b'])
+    assert.deepEqual(
+      watcher.of('failed').map(({ message, error }) => [message.offset, (error as Error).message]),
+      [[3, 'the table of names is away']],
+    )
+    assert.deepEqual(
+      (await bus.queue('news_payroll_dlq').peek()).map(({ data, meta }) => [data, meta.attempts]),
+      [[5, 1]],
+    )
   })
 
   test('outcomes decide', async () => {
