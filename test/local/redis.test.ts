@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
@@ -19,6 +19,7 @@ import {
   inAnotherProcess,
   installRedis,
   newPlace,
+  ordinaryUser,
   pidsOf,
   processesOf,
   temporaryDirectory,
@@ -265,6 +266,26 @@ test('data that cannot be read are named, and left alone', async () => {
       /^Redis does not start in .*\/data: .*(Wrong signature|reading the RDB|AOF).*redis\.log$/is,
     ),
   })
+})
+
+test('a folder of somebody else is left alone', async () => {
+  const place = newPlace()
+  mkdirSync(join(place, 'data'), { recursive: true, mode: 0o755 })
+  if (ordinaryUser.uid !== undefined) chownSync(join(place, 'data'), ordinaryUser.uid, ordinaryUser.gid)
+  writeFileSync(join(place, 'data', 'diary'), 'mine')
+  await expect(ensureRedis(place)).rejects.toMatchObject({ code: 'LOCAL_UNAVAILABLE' })
+  expect(readdirSync(join(place, 'data'))).toEqual(['diary'])
+})
+
+test('a path with a space in it', async () => {
+  const directory = join(temporaryDirectory(), 'my queues')
+  const server = await ensureRedis(directory)
+  try {
+    expect(await ask(server, (redis) => redis.ping())).toBe('PONG')
+    expect(await ensureRedis(directory)).toEqual(server)
+  } finally {
+    expect(await stopLocal(directory)).toBe(true)
+  }
 })
 
 test('where none is installed, an error says how to get it', async () => {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { TidingsError } from '../../errors.ts'
 import { endServer, patienceMs, startDaemon } from '../daemon.ts'
 import { openingFailed, startFailed } from '../failures.ts'
-import { writeWhole } from '../files.ts'
+import { renameForGood, writeWhole } from '../files.ts'
 import type { Product, Running } from '../kind.ts'
 import type { Place } from '../place.ts'
 import { cleanEnvironment, hasCode, isStill, poll, processesIn, signal } from '../processes.ts'
@@ -67,7 +67,7 @@ export async function startServer(place: Place, program: Program): Promise<Runni
     await stopServer(dataDirectory)
   }
   await endUnknown(dataDirectory)
-  await makeData(dataDirectory, program)
+  await prepareData(dataDirectory, program)
   const runAs = serverUser()
   const daemon = {
     file: program.file,
@@ -78,9 +78,9 @@ export async function startServer(place: Place, program: Program): Promise<Runni
     log,
     runAs,
   }
-  const start = await startDaemon(daemon, async (pid) => {
+  const start = await startDaemon(daemon, async () => {
     const found = await findServer(dataDirectory)
-    return found?.pid === pid && (await isReady(place)) === true ? found : undefined
+    return found && (await isReady(place)) === true ? found : undefined
   })
   if ('slow' in start) throw tooSlow(place, start.slow)
   if ('output' in start)
@@ -113,19 +113,27 @@ export function argumentsFrom(settings: Readonly<Record<string, string | number>
 
 const isServer = (pid: number, dataDirectory: string) => isStill(pid, `--dir ${dataDirectory} --pidfile`)
 
-async function makeData(dataDirectory: string, { product, version }: Product): Promise<void> {
-  const runAs = serverUser()
+/** Makes the directory of the data, which appears whole or not at all, and notes what runs on it now. */
+async function prepareData(dataDirectory: string, { product, version }: Product): Promise<void> {
+  const note = `${product} ${version}\n`
   try {
-    await mkdir(dataDirectory, { mode: 0o700 }).catch((error) => {
-      if (!hasCode(error, 'EEXIST')) throw error
-    })
-    if (runAs) await chown(dataDirectory, runAs.uid, runAs.gid)
-    await writeWhole(versionFile(dataDirectory), `${product} ${version}\n`)
+    if (await madeBy(dataDirectory)) await writeWhole(versionFile(dataDirectory), note)
+    else await makeData(dataDirectory, note)
     // One of a server that was killed may name a process that is another program's by now.
     await rm(pidFile(dataDirectory), { force: true })
   } catch (error) {
     throw openingFailed(error, dataDirectory)
   }
+}
+
+async function makeData(dataDirectory: string, note: string): Promise<void> {
+  const unfinished = `${dataDirectory}.new`
+  const runAs = serverUser()
+  await rm(unfinished, { recursive: true, force: true })
+  await mkdir(unfinished, { mode: 0o700 })
+  if (runAs) await chown(unfinished, runAs.uid, runAs.gid)
+  await writeWhole(versionFile(unfinished), note)
+  await renameForGood(unfinished, dataDirectory)
 }
 
 /**
