@@ -1,4 +1,4 @@
-import { isTidingsError } from '../../errors.ts'
+import { isTidingsError, TidingsError } from '../../errors.ts'
 import type { Correlations, TaskEvent } from './correlations.ts'
 import type { Driver } from './driver.ts'
 import { groupBy } from './groups.ts'
@@ -54,8 +54,38 @@ export class Courier {
     this.#correlations = correlations
   }
 
-  /** @param list ids and parcels in turn, as the scripts return them */
+  /**
+   * The same for what nobody waits to hear of: it is done with as soon as it is in the outbox, so where it cannot be
+   * brought away at this moment, upkeep will.
+   * @returns whether nothing is left for that
+   */
+  async send(origin: string, list: readonly string[]): Promise<boolean> {
+    try {
+      await this.deliver(origin, list)
+      return true
+    } catch (error) {
+      if (!isTidingsError(error, 'OUTCOME_UNKNOWN')) throw error
+      return false
+    }
+  }
+
+  /**
+   * @param list ids and parcels in turn, as the scripts return them
+   * @throws OUTCOME_UNKNOWN, if they could not all be brought away, or nobody knows
+   */
   async deliver(origin: string, list: readonly string[]): Promise<Delivered> {
+    try {
+      return await this.#deliver(origin, list)
+    } catch (error) {
+      if (!isTidingsError(error)) throw error
+      throw new TidingsError('OUTCOME_UNKNOWN', `not all is where it belongs: ${error.message}`, {
+        cause: error,
+        hint: 'What was begun is stored, and upkeep brings the rest: do not repeat it.',
+      })
+    }
+  }
+
+  async #deliver(origin: string, list: readonly string[]): Promise<Delivered> {
     const moved = new Map<string, string>()
     const copies = new Map<string, ReadonlyMap<string, readonly string[]>>()
     if (list.length === 0) return { moved, copies }
@@ -129,7 +159,7 @@ export class Courier {
     const entries = shipments.flatMap(([id, [body, options]]) => [body, withOptions(options, { y: id })])
     const args = [newNonce(), incarnation, '', ...entries]
     const [results, parcels] = (await this.#driver.run('send', keysOf(queue), args, repeatable)) as [string[], string[]]
-    await this.deliver(queue, parcels)
+    await this.send(queue, parcels)
     return results
   }
 

@@ -88,14 +88,14 @@ export class Publisher {
     const answer = await this.#driver.run('publish', [key!, ...keys, ...(isCluster ? [] : [routesKey])], args, once)
     const [state, queues, parcelId] = answer as Answer
     if (state !== 1) {
-      if (intent !== '') await this.#courier.deliver(first.name, [intent, JSON.stringify(toIntent(tasks))])
+      if (intent !== '') await this.#courier.send(first.name, [intent, JSON.stringify(toIntent(tasks))])
       return state === 0 ? 'changed' : 'gone'
     }
     const stored = new Map<string, readonly string[]>()
     for (const [index, queue] of queues.entries()) {
       if (!queue) continue
       stored.set(here[index]!.name, queue[0])
-      await this.#courier.deliver(here[index]!.name, queue[1])
+      await this.#courier.send(here[index]!.name, queue[1])
     }
     if (parcel !== '') {
       const delivered = await this.#courier.deliver(first.name, [parcelId, parcel])

@@ -21,7 +21,7 @@ import type {
   Transaction,
   Watch,
 } from '../../engine.ts'
-import { TidingsError } from '../../errors.ts'
+import { isTidingsError, TidingsError } from '../../errors.ts'
 import { Correlations, type Task, toTasks } from './correlations.ts'
 import { Courier } from './courier.ts'
 import { diagnose, refuseOldServer } from './diagnose.ts'
@@ -104,8 +104,8 @@ export class RedisEngine implements Engine {
       if (answer === null) return false
       const [incarnation, parcels] = answer as [string, string[]]
       await this.#routes.forget(queue, incarnation)
-      await this.#courier.deliver(queue, parcels)
-      await this.#registry.forget(queue)
+      // By its name upkeep finds what is left.
+      if (await this.#courier.send(queue, parcels)) await this.#registry.forget(queue)
       return true
     })
   }
@@ -117,7 +117,7 @@ export class RedisEngine implements Engine {
   purgeQueue(queue: string): Promise<number> {
     return this.#driver.whileOpen(async () => {
       const [count, parcels] = await this.#run<[number, string[]]>('purge', queue, [newNonce()], once)
-      await this.#courier.deliver(queue, parcels)
+      await this.#courier.send(queue, parcels)
       return count
     })
   }
@@ -149,7 +149,7 @@ export class RedisEngine implements Engine {
       const entries = messages.flatMap((message, index) => toEntry(message, names[index]))
       const args = [nonce, '', intent, ...entries]
       const [results, parcels] = await this.#run<[string[], string[]]>('send', queue, args, once)
-      await this.#courier.deliver(queue, parcels)
+      await this.#courier.send(queue, parcels)
       return results.map(toSendResult)
     })
   }
@@ -182,7 +182,7 @@ export class RedisEngine implements Engine {
   pop(queue: string, limit: number): Promise<StoredMessage[]> {
     return this.#driver.whileOpen(async () => {
       const [rows, parcels] = await this.#run<[Row[], string[]]>('pop', queue, [newNonce(), limit], once)
-      await this.#courier.deliver(queue, parcels)
+      await this.#courier.send(queue, parcels)
       return rows.map(toStoredMessage)
     })
   }
@@ -219,7 +219,10 @@ export class RedisEngine implements Engine {
       const list = JSON.stringify(settlements.map((settlement) => toSettlement(settlement, place)))
       const answer = await this.#driver.run('settle', keys, [newNonce(), list], once)
       const [results, parcels] = answer as [string[], string[]]
-      const { moved } = await this.#courier.deliver(queue, parcels)
+      let moved: ReadonlyMap<string, string> = new Map()
+      // Where it went has to be known of a move only.
+      if (!results.some((result) => result.startsWith('>'))) await this.#courier.send(queue, parcels)
+      else moved = (await this.#courier.deliver(queue, parcels)).moved
       return results.map((result) => toSettleResult(result, moved))
     })
   }
@@ -246,7 +249,7 @@ export class RedisEngine implements Engine {
     return this.#driver.whileOpen(async () => {
       const answer = await this.#run<[number[], string[]]>('cancel', queue, [newNonce(), toIdList(ids)], once)
       const [removed, parcels] = answer
-      await this.#courier.deliver(queue, parcels)
+      await this.#courier.send(queue, parcels)
       return removed.map((flag) => flag === 1)
     })
   }
@@ -266,6 +269,8 @@ export class RedisEngine implements Engine {
         await this.#registry.mustHave(queue)
         return watch
       } catch (error) {
+        // Readers wait while the server is away, too.
+        if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) return watch
         watch.close()
         throw error
       }

@@ -30,20 +30,24 @@ export class Upkeep {
 
   async run(): Promise<void> {
     const names = await this.#registry.names()
+    const failures: unknown[] = []
     await Promise.all(
       Array.from({ length: atOnce }, async () => {
-        for (let queue = names.pop(); queue !== undefined; queue = names.pop()) await this.#see(queue)
+        for (let queue = names.pop(); queue !== undefined; queue = names.pop())
+          await this.#see(queue).catch((error: unknown) => failures.push(error))
       }),
     )
     await this.#routes.clean()
+    // A queue whose node is away takes nothing from the others.
+    if (failures.length > 0) throw failures[0]
   }
 
   async #see(queue: string): Promise<void> {
     for (;;) {
       const answer = await this.#driver.run('maintain', keysOf(queue), [parcelMs, intentMs, takenMs], repeatable)
       const [isThere, hasMore, parcelCount, left] = answer as [0 | 1, 0 | 1, number, string[]]
-      await this.#courier.deliver(queue, left)
-      if (isThere === 0 && parcelCount === left.length / 2) await this.#registry.forget(queue)
+      const isDone = await this.#courier.send(queue, left)
+      if (isDone && isThere === 0 && parcelCount === left.length / 2) await this.#registry.forget(queue)
       if (hasMore === 0) return
     }
   }
