@@ -5,7 +5,7 @@ import type { Config } from '../config/settings.ts'
 import { isTidingsError, TidingsError } from '../errors.ts'
 import type { Logger } from '../queue-access.ts'
 import type { Given } from './command.ts'
-import { loadEnvironment, type Target, targetOf } from './environment.ts'
+import { loadEnvironment, type Target, targetOf, tokenOf } from './environment.ts'
 import { Output } from './output.ts'
 
 /** What every command works with. */
@@ -47,11 +47,13 @@ export function urlOf({ file, config: { url } }: CheckedConfig): Target | undefi
   return url === undefined || file === null ? undefined : { url, source: file }
 }
 
-async function open({ url, source }: Target, { queues = {} }: Config, logger: Logger | undefined): Promise<Bus> {
+async function open(target: Target, { queues = {} }: Config, logger: Logger | undefined): Promise<Bus> {
+  const { url, source } = target
+  const token = tokenOf(target, process.env)
   const [{ connect }, { queuePart }] = await Promise.all([import('../connect.ts'), import('../config/settings.ts')])
   const options = Object.entries(queues).map(([name, settings]) => [name, queuePart(settings)])
   try {
-    return await connect(url, { queues: Object.fromEntries(options), logger })
+    return await connect(url, { queues: Object.fromEntries(options), logger, token })
   } catch (error) {
     if (!isTidingsError(error) || source === '--url') throw error
     const { code, message, cause, details } = error

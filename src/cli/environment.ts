@@ -20,6 +20,7 @@ export const whereTheUrlComesFrom = `The storage is, by the first of these that 
   PGHOST with PGDATABASE, and PGPORT, PGUSER, PGPASSWORD, PGSSLMODE
   url in the configuration file
   the PostgreSQL that comes with Tidings, with its data in ./.tidings
+A server (http://… or https://…) gets the token in TIDINGS_TOKEN, or in the file that TIDINGS_TOKEN_FILE names.
 A file .env in the working directory is read; what is set in the environment goes before it.
 
 The configuration file is --config, or tidings.config.js, .mjs, .json or .toml in the working directory. A flag goes
@@ -47,6 +48,11 @@ export function targetOf(flag: string | undefined, env: Environment, config?: Ta
     if (found) return { url: found.value, source: found.source }
   }
   return fromPgVariables(env) ?? config ?? { url: 'local:.tidings', source: 'the default' }
+}
+
+/** The token for a server. @returns undefined for other storages. @throws CONFIG_INVALID */
+export function tokenOf({ url }: Target, env: Environment): string | undefined {
+  return /^https?:/i.test(url) ? secret('TIDINGS_TOKEN', env)?.value : undefined
 }
 
 function fromPgVariables(env: Environment): Target | undefined {

@@ -2,9 +2,11 @@ import { setMaxListeners } from 'node:events'
 import type { HttpBindings } from '@hono/node-server'
 import type { Hono } from 'hono'
 import type { Bus } from '../bus.ts'
+import { systemClock, systemClock } from '../clock.ts'
 import { isTidingsError } from '../errors.ts'
 import * as option from '../options.ts'
 import { type Logger, silentLogger } from '../queue-access.ts'
+import { Upkeep, Upkeep } from '../sentinel/upkeep.ts'
 import { Service } from '../service.ts'
 import { admission } from './admission.ts'
 import { type AppEnv, createApp } from './app.ts'
@@ -16,7 +18,7 @@ import { Metrics } from './metrics.ts'
 import { checkReach, isLoopback, type ServerOptions, type ServerSettings, serverOptions } from './options.ts'
 import { requestLog } from './request-log.ts'
 import { allRoutes } from './routes/all.ts'
-import { systemRoutes } from './system-routes.ts'
+import { type SentinelWatch, systemRoutes } from './system-routes.ts'
 import type { Token } from './token.ts'
 import { readTokenFile } from './token-file.ts'
 import { Tokens } from './tokens.ts'
@@ -27,9 +29,16 @@ import { Tokens } from './tokens.ts'
  * @param bus stays the application's, who closes it after the server
  * @throws CONFIG_INVALID for tokens and TLS files that are none, and for an address beyond this machine without both
  */
-export function createServer(bus: Bus, options?: ServerOptions & { readonly logger?: Logger }): Server {
-  const { logger, ...own } = options ?? {}
-  return new Server(bus, option.parseOptions(serverOptions, own, 'createServer'), logger ?? silentLogger)
+export function createServer(bus: Bus, options?: ServerOptions & ServerCompany): Server {
+  const { logger, sentinel, ...own } = options ?? {}
+  return new Server(bus, option.parseOptions(serverOptions, own, 'createServer'), { logger, sentinel })
+}
+
+/** What of the application a server works with. */
+export interface ServerCompany {
+  readonly logger?: Logger | undefined
+  /** One of `bus.sentinel`, whose figures `/metrics` shows. */
+  readonly sentinel?: SentinelWatch | undefined
 }
 
 /** Starts and stops by the contract of all services: `await using` stops it. */
@@ -40,16 +49,19 @@ export class Server extends Service {
   readonly #stopping = new AbortController()
   readonly #app: Hono<AppEnv>
   readonly #files: FileWatch
+  /** Clients may have no right to do it. */
+  readonly #upkeep: Upkeep
   #listener: Listener | undefined
 
-  constructor(bus: Bus, settings: ServerSettings, logger: Logger) {
+  constructor(bus: Bus, settings: ServerSettings, { logger = silentLogger, sentinel }: ServerCompany) {
     super()
     this.#settings = settings
     this.#logger = logger
     // One listens for every request that waits.
     setMaxListeners(0, this.#stopping.signal)
     this.#tokens = new Tokens(this.#readTokens())
-    this.#app = this.#createApp(bus)
+    this.#app = this.#createApp(bus, sentinel)
+    this.#upkeep = new Upkeep({ engine: bus.engine, clock: systemClock, logger })
     const { tokenFile, tlsCert, tlsKey } = settings
     const files = [tokenFile, tlsCert, tlsKey].filter((file) => file !== null)
     this.#files = new FileWatch(files, () => this.reload())
@@ -94,11 +106,12 @@ export class Server extends Service {
     return [...tokens, ...(tokenFile === null ? [] : readTokenFile(tokenFile))]
   }
 
-  #createApp(bus: Bus): Hono<AppEnv> {
+  #createApp(bus: Bus, sentinel: SentinelWatch | undefined): Hono<AppEnv> {
     const { host, hosts, origins, tlsCert, maxBodyBytes } = this.#settings
     const metrics = new Metrics()
     const counted = bus.through((engine) => metrics.observe(engine))
-    const surroundings = { metrics, needsTokens: () => this.needsTokens, stopping: this.#stopping.signal }
+    const stopping = this.#stopping.signal
+    const surroundings = { metrics, stopping, sentinel, needsTokens: () => this.needsTokens }
     const log = requestLog(this.#logger, metrics)
     const known = new Set([...hosts, host.toLowerCase(), 'localhost', '127.0.0.1', '[::1]'])
     // A server that is mounted in another one is called what that is called.
@@ -115,7 +128,7 @@ export class Server extends Service {
       admit: admission(this.#tokens),
       readBody: bodyReader(maxBodyBytes),
       failed: log.failed,
-      stopping: this.#stopping.signal,
+      stopping,
     })
   }
 
@@ -124,12 +137,13 @@ export class Server extends Service {
     checkReach(this.#settings, this.needsTokens)
     this.#listener = new Listener(this.#settings, (request, bindings) => this.fetch(request, bindings))
     await this.#listener.start()
-    await this.#files.start()
+    await Promise.all([this.#files.start(), this.#upkeep.start()])
+    await this.#upkeep.start()
   }
 
   /** Takes nothing new, ends what waits and what streams, and finishes the rest. */
   protected async onStop(): Promise<void> {
     this.#stopping.abort()
-    await Promise.all([this.#listener?.stop(), this.#files.stop()])
+    await Promise.all([this.#listener?.stop(), this.#files.stop(), this.#upkeep.stop()])
   }
 }

@@ -198,7 +198,12 @@ export class HttpEngine implements Engine {
   }
 
   async maintain(): Promise<void> {
-    await this.#read('POST', '/v1/maintain', {})
+    try {
+      await this.#read('POST', '/v1/maintain', {})
+    } catch (error) {
+      // The server does it too, for those who may not ask for it.
+      if (!isTidingsError(error, 'FORBIDDEN')) throw error
+    }
   }
 
   async diagnose(): Promise<Finding[]> {
