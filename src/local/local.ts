@@ -15,7 +15,7 @@ import { findSentinel } from './sentinel.ts'
 import { enter } from './turnstile.ts'
 
 /** A running local server. */
-export interface LocalServer extends Product {
+interface LocalServer extends Product {
   /** What the caller named, absolute. */
   readonly directory: string
   /** Elsewhere than in `directory` where the user that runs the server cannot reach that. */
