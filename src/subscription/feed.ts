@@ -1,9 +1,9 @@
-import type { Hold, Position, TopicMessage } from '../topic-store.ts'
+import type { Position, TopicMessage } from '../topic-store.ts'
 import { type Attempt, Lookout } from '../waiting.ts'
 import type { SubscriptionAccess } from './access.ts'
 import { Acker } from './acker.ts'
 import type { Journal } from './events.ts'
-import { Holding, type Tenure } from './holding.ts'
+import { type Answer, Holding, type Tenure } from './holding.ts'
 import { Retrying } from './retrying.ts'
 import { Seen } from './seen.ts'
 
@@ -26,7 +26,7 @@ export interface Item {
   readonly acker: Acker
 }
 
-type Held = Extract<Hold, { held: true }>
+type Held = Extract<Answer, { held: true }>
 
 /** Not to ask at once again where the storage says that a hold ends now. */
 const shortestRetryMs = 10
@@ -133,8 +133,8 @@ export class Feed {
     const hold = await this.#retrying.onSubscription(this.#stop.signal, () => this.#standBy())
     this.#lookout.forget()
     if (hold === 'busy') return 'ended'
-    const { tenure } = this.#holding
-    if (hold === null || tenure === null) return 'go on'
+    if (hold === null) return 'go on'
+    const { tenure, cursor } = hold
     tenure.interrupted.addEventListener('abort', () => this.#nap.abort(), { once: true })
     this.#tenure = tenure
     this.#acker = new Acker(this.#access, {
@@ -144,7 +144,7 @@ export class Feed {
       journal: this.#journal,
       giveUp: this.#giveUp.signal,
     })
-    this.#cursor = hold.cursor
+    this.#cursor = cursor
     this.#ahead = []
     return 'go on'
   }

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Timer } from '../clock.ts'
 import { isTidingsError } from '../errors.ts'
-import type { Hold } from '../topic-store.ts'
 import type { SubscriptionAccess } from './access.ts'
 import type { Journal } from './events.ts'
 
@@ -42,6 +41,11 @@ export class Tenure {
   }
 }
 
+/** `cursor` is that of the storage, now. */
+export type Answer =
+  | { readonly held: true; readonly tenure: Tenure; readonly cursor: number }
+  | { readonly held: false; readonly retryMs: number }
+
 /** Holds a subscription for one consumer: asks for it, keeps it by a timer, and notices when it is gone. */
 export class Holding {
   readonly #access: SubscriptionAccess<unknown>
@@ -68,13 +72,8 @@ export class Holding {
     this.#journal = journal
   }
 
-  /** The newest one; null before the first. */
-  get tenure(): Tenure | null {
-    return this.#tenure
-  }
-
   /** Asks for the subscription, or for more time with it. One answer comes after the other. */
-  ask(): Promise<Hold> {
+  ask(): Promise<Answer> {
     return this.#inTurn(() => this.#askNow())
   }
 
@@ -101,7 +100,7 @@ export class Holding {
     return result
   }
 
-  async #askNow(): Promise<Hold> {
+  async #askNow(): Promise<Answer> {
     if (this.#left) return { held: false, retryMs: this.#leaseMs }
     const { store, topic, name } = this.#access
     const askedMs = this.#elapsedMs
@@ -112,14 +111,16 @@ export class Holding {
     }
     this.#leasedUntilMs = askedMs + this.#leaseMs
     if (this.#timer === undefined) this.#arm()
+    const { cursor, receipt } = hold
     const before = this.#tenure
     if (before !== null && !before.over.aborted) {
-      if (before.receipt === hold.receipt || (await this.#isGood(before))) return hold
+      if (before.receipt === receipt || (await this.#isGood(before))) return { held: true, tenure: before, cursor }
       this.#moved(before)
     }
-    this.#tenure = new Tenure(hold.receipt)
-    this.#journal.tell({ type: 'held', cursor: hold.cursor })
-    return hold
+    const tenure = new Tenure(receipt)
+    this.#tenure = tenure
+    this.#journal.tell({ type: 'held', cursor })
+    return { held: true, tenure, cursor }
   }
 
   /** Another receipt may stand beside the one before, and need not follow it. */
