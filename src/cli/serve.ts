@@ -35,21 +35,26 @@ export const serve = () =>
         'tidings serve --host 0.0.0.0 --token-file tokens --tls-cert cert.pem --tls-key key.pem',
       ),
     )
+    .option('--sentinel', 'Runs the sentinel as well, by the rules of the configuration file.')
     .addHelpText('after', help)
     .action(
       withContext(async (context) => {
         const { given, out } = context
+        const { config } = await context.config()
         const settings = {
-          ...(await context.config()).config.serve,
+          ...config.serve,
           ...fromEnvironment(process.env),
           ...flags.read(given),
         }
         option.parseOptions(serverOptions, settings, 'serve')
         const [{ createServer }, { pino }] = await Promise.all([import('../server/index.ts'), import('pino')])
         const logger = makeLogger(pino)
-        const server = createServer(await context.connect(logger), { ...settings, logger })
+        const bus = await context.connect(logger)
+        const sentinel = given.sentinel === true ? bus.sentinel(config.sentinel) : undefined
+        const server = createServer(bus, { ...settings, logger, sentinel })
         const stopped = untilToldToStop(server, logger)
         await server.start()
+        await sentinel?.start()
         const { url, needsTokens } = server
         const who = needsTokens ? 'with a token' : 'everybody on this machine'
         out.result({ url, tokens: needsTokens }, () => `listening on ${url} (${who}); documentation: ${url}/docs`)

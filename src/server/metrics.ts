@@ -2,9 +2,11 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { Bus } from '../bus.ts'
 import type { Engine } from '../engine.ts'
 import { isTidingsError } from '../errors.ts'
+import type { SentinelFigures } from '../sentinel/sentinel.ts'
 import { type Operation, observed } from './observed-engine.ts'
 import { exposeFigures, type Figures, readFigures } from './queue-figures.ts'
 import type { Access } from './route.ts'
+import { exposeSentinel } from './sentinel-figures.ts'
 
 /** In seconds; those that OpenTelemetry advises for messaging. */
 const buckets = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]
@@ -109,12 +111,13 @@ export class Metrics {
   }
 
   /** All of it as Prometheus reads it, without the queues and topics that the caller may not see. */
-  async scrape(bus: Bus, access: Access, now: number): Promise<string> {
+  async scrape(bus: Bus, access: Access, now: number, sentinel?: SentinelFigures): Promise<string> {
     if (this.#figures === undefined || now - this.#figures.at >= freshMs)
       this.#figures = { at: now, found: readFigures(bus).catch(() => null) }
     const mayRead = (name: string) => access.allows('read', name)
     const storage = new Registry()
     exposeFigures(await this.#figures.found, storage, mayRead)
+    if (sentinel) exposeSentinel(sentinel, storage, mayRead)
     const counted = (await this.#registry.metrics()).split('\n').filter((line) => {
       const name = /messaging_destination_name="([^"]*)"/.exec(line)?.[1]
       return name === undefined || name === otherDestination || mayRead(name)

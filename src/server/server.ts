@@ -2,11 +2,11 @@ import { setMaxListeners } from 'node:events'
 import type { HttpBindings } from '@hono/node-server'
 import type { Hono } from 'hono'
 import type { Bus } from '../bus.ts'
-import { systemClock, systemClock } from '../clock.ts'
+import { systemClock } from '../clock.ts'
 import { isTidingsError } from '../errors.ts'
 import * as option from '../options.ts'
 import { type Logger, silentLogger } from '../queue-access.ts'
-import { Upkeep, Upkeep } from '../sentinel/upkeep.ts'
+import { Upkeep } from '../sentinel/upkeep.ts'
 import { Service } from '../service.ts'
 import { admission } from './admission.ts'
 import { type AppEnv, createApp } from './app.ts'
@@ -138,7 +138,6 @@ export class Server extends Service {
     this.#listener = new Listener(this.#settings, (request, bindings) => this.fetch(request, bindings))
     await this.#listener.start()
     await Promise.all([this.#files.start(), this.#upkeep.start()])
-    await this.#upkeep.start()
   }
 
   /** Takes nothing new, ends what waits and what streams, and finishes the rest. */

@@ -2,6 +2,7 @@ import type { Bus } from '../bus.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { isTidingsError, TidingsError } from '../errors.ts'
 import * as option from '../options.ts'
+import type { SentinelFigures } from '../sentinel/sentinel.ts'
 import { version } from '../version.ts'
 import { docsPage } from './docs-page.ts'
 import type { Metrics } from './metrics.ts'
@@ -19,13 +20,22 @@ const ready = {
   503: { description: 'It does not, or the server stops.' },
 }
 
+export interface SystemSurroundings {
+  readonly metrics: Metrics
+  readonly stopping: AbortSignal
+  readonly sentinel: SentinelWatch | undefined
+  readonly clock?: Clock
+  needsTokens(): boolean
+}
+
+/** A sentinel that runs in this process. */
+export interface SentinelWatch {
+  figures(): SentinelFigures
+}
+
 /** What is there beside queues and topics: probes, metrics and the documentation of all routes. */
-export function systemRoutes(
-  bus: Bus,
-  surroundings: { metrics: Metrics; needsTokens: () => boolean; stopping: AbortSignal; clock?: Clock },
-  others: readonly Route[],
-): Route[] {
-  const { metrics, needsTokens, stopping, clock = systemClock } = surroundings
+export function systemRoutes(bus: Bus, surroundings: SystemSurroundings, others: readonly Route[]): Route[] {
+  const { metrics, stopping, sentinel, clock = systemClock } = surroundings
   const isReady = readiness(bus, stopping, clock)
   const probe = (path: string, summary: string, answers: Route['answers'], handle: () => Promise<Reply>) =>
     route({ method: 'GET', path, tag: 'System', summary, scope: null, isPublic: true, answers, handle })
@@ -41,7 +51,7 @@ export function systemRoutes(
     },
   }
   const health = async () => {
-    return { status: 200, body: { status: 'ok', version, auth: needsTokens() ? 'enabled' : 'disabled' } }
+    return { status: 200, body: { status: 'ok', version, auth: surroundings.needsTokens() ? 'enabled' : 'disabled' } }
   }
   const routes = [
     probe('/livez', 'Whether the process answers', alive, async () => ({ status: 200, body: { status: 'ok' } })),
@@ -58,7 +68,11 @@ export function systemRoutes(
       scope: 'read',
       answers: { 200: { description: 'In its text format.', type: metrics.contentType } },
       handle: async ({ bus: own, access }) => {
-        return { status: 200, type: metrics.contentType, text: await metrics.scrape(own, access, clock.now()) }
+        return {
+          status: 200,
+          type: metrics.contentType,
+          text: await metrics.scrape(own, access, clock.now(), sentinel?.figures()),
+        }
       },
     }),
     probe(
