@@ -1,11 +1,12 @@
-import { beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RedisEngine } from '../../src/engines/redis/redis.ts'
 import { askRedis } from '../support/redis.ts'
-import { readyCluster, startCluster } from '../support/redis-cluster.ts'
+import { startCluster, type TestCluster } from '../support/redis-cluster.ts'
 import {
   claimAll,
   heldUp,
   kill,
+  killConnections,
   message,
   newName,
   openEngine,
@@ -16,30 +17,32 @@ import {
   whilePaused,
 } from './support.ts'
 
+/** Of this file alone: its nodes are held up, moved and killed. */
+let cluster: TestCluster
 let url: string
 beforeAll(async () => {
-  url = await readyCluster(inject('redisCluster'))
+  cluster = await startCluster()
+  url = cluster.url
 })
+afterAll(() => cluster?.stop())
 
-type Ranges = [start: number, end: number, primary: [host: string, port: number]][]
-
-async function primaryPort(key: string): Promise<number> {
-  const { slot, ranges } = await askRedis(portOf(url), async (redis) => ({
-    slot: (await redis.call('CLUSTER', 'KEYSLOT', key)) as number,
-    ranges: (await redis.call('CLUSTER', 'SLOTS')) as Ranges,
-  }))
-  return ranges.find(([start, end]) => start <= slot && slot <= end)![2][1]
-}
-
+const primaryPort = async (key: string) => (await cluster.primaryOf(key)).port
 const queuePort = (queue: string) => primaryPort(`{tidings:q:${queue}}`)
 
-/** Two queues on different nodes, the first one first by name. */
+/** Two queues on different nodes, the first one first by name; that of the second has nothing else that is needed. */
 async function twoQueues(engine: RedisEngine): Promise<[string, string]> {
+  const registryPort = await primaryPort('{tidings}')
   const first = newName('crash_a')
   let second = newName('crash_b')
-  while ((await queuePort(second)) === (await queuePort(first))) second = newName('crash_b')
+  while ([await queuePort(first), registryPort].includes(await queuePort(second))) second = newName('crash_b')
   for (const queue of [first, second]) await engine.createQueue(queue)
   return [first, second]
+}
+
+async function newCorrelation(queue: string): Promise<string> {
+  let id = newName('correlation')
+  while ((await primaryPort(`{tidings:c:${id}}`)) === (await queuePort(queue))) id = newName('correlation')
+  return id
 }
 
 /** Upkeep leaves alone what may still be under way. */
@@ -92,11 +95,9 @@ describe('a process that is killed between the steps', () => {
   test('of the last task of a correlation: upkeep completes it, once', async () => {
     const engine = await openEngine(url)
     const [queue, done] = await twoQueues(engine)
-    let correlationId = newName('correlation')
-    const portOfIt = () => primaryPort(`{tidings:c:${correlationId}}`)
-    while ((await portOfIt()) === (await queuePort(queue))) correlationId = newName('correlation')
+    const correlationId = await newCorrelation(queue)
     await engine.send(queue, [message({ tracked: { correlationId, completionQueue: done } })], null)
-    const port = await portOfIt()
+    const port = await primaryPort(`{tidings:c:${correlationId}}`)
     await whilePaused(port, async () => {
       const child = startProcess(url, 'finish', queue)
       await until(async () => (await heldUp(port)) > 0, 'the end of the task is held up')
@@ -112,10 +113,74 @@ describe('a process that is killed between the steps', () => {
   })
 })
 
+/** Breaks the connection of every call that a node holds up, until all is over. */
+async function whileCutOff(port: number, work: () => Promise<unknown>): Promise<void> {
+  let over = false
+  await whilePaused(port, async () => {
+    const done = work().finally(() => {
+      over = true
+    })
+    await until(async () => {
+      if ((await heldUp(port)) > 0) await killConnections(port)
+      return over
+    }, 'the work is over')
+    await done
+  })
+}
+
+describe('a node that cannot be reached', () => {
+  test('for other copies: the outcome is unknown, and upkeep brings them', async () => {
+    const engine = await openEngine(url)
+    const [first, second] = await twoQueues(engine)
+    for (const queue of [first, second]) await engine.bind(first, queue)
+    await whileCutOff(await queuePort(second), () =>
+      expect(engine.publish([{ ...message(), routingKey: first }], null)).rejects.toMatchObject({
+        code: 'OUTCOME_UNKNOWN',
+        hint: expect.stringContaining('do not repeat it'),
+      }),
+    )
+    expect([await peekAll(engine, first), await peekAll(engine, second)]).toMatchObject([
+      [{ data: '{"name":"Ada"}' }],
+      [],
+    ])
+    await untilItIsOld()
+    await engine.maintain()
+    expect(await peekAll(engine, second)).toHaveLength(1)
+    for (const queue of [first, second]) await engine.dropQueue(queue)
+    await engine.close()
+  })
+
+  test('for a correlation: what was popped is given out, and upkeep tells of its end', async () => {
+    const engine = await openEngine(url)
+    const [queue] = await twoQueues(engine)
+    const correlationId = await newCorrelation(queue)
+    await engine.send(queue, [message({ tracked: { correlationId, completionQueue: null } })], null)
+    await whileCutOff(await primaryPort(`{tidings:c:${correlationId}}`), async () =>
+      expect(await engine.pop(queue, 1)).toHaveLength(1),
+    )
+    expect((await engine.correlation(correlationId))?.completedAt).toBeNull()
+    await untilItIsOld()
+    await engine.maintain()
+    expect((await engine.correlation(correlationId))?.completedAt).not.toBeNull()
+    await engine.dropQueue(queue)
+    await engine.close()
+  })
+})
+
+test('any node leads to the Cluster, also by redis://', async () => {
+  const one = await openEngine(`redis://127.0.0.1:${portOf(url)}`)
+  const all = await openEngine(url)
+  const queues = ['a', 'b', 'c', 'd'].map((letter) => newName(letter))
+  for (const queue of queues) await one.createQueue(queue)
+  for (const queue of queues) await all.send(queue, [message()], null)
+  for (const queue of queues) expect(await one.pop(queue, 1)).toHaveLength(1)
+  for (const queue of queues) await one.dropQueue(queue)
+  await Promise.all([one.close(), all.close()])
+})
+
 describe('a Cluster that changes', () => {
   test('a slot moves, with its messages, its readers and its senders', async () => {
-    const cluster = await startCluster()
-    const engine = await openEngine(cluster.url)
+    const engine = await openEngine(url)
     try {
       const queue = newName('migrating')
       const key = `{tidings:q:${queue}}`
@@ -137,13 +202,11 @@ describe('a Cluster that changes', () => {
       }, 'the watch is woken on the other node')
     } finally {
       await engine.close()
-      await cluster.stop()
     }
   })
 
   test('a replica takes over: calls and watches go on there', async () => {
-    const cluster = await startCluster()
-    const engine = await openEngine(cluster.url)
+    const engine = await openEngine(url)
     try {
       const queue = newName('failover')
       const key = `{tidings:q:${queue}}`
@@ -162,18 +225,6 @@ describe('a Cluster that changes', () => {
       await until(() => wakes.length > 0, 'the watch is woken by a send')
     } finally {
       await engine.close()
-      await cluster.stop()
     }
   })
-})
-
-test('any node leads to the Cluster, also by redis://', async () => {
-  const one = await openEngine(`redis://127.0.0.1:${portOf(url)}`)
-  const all = await openEngine(url)
-  const queues = ['a', 'b', 'c', 'd'].map((letter) => newName(letter))
-  for (const queue of queues) await one.createQueue(queue)
-  for (const queue of queues) await all.send(queue, [message()], null)
-  for (const queue of queues) expect(await one.pop(queue, 1)).toHaveLength(1)
-  for (const queue of queues) await one.dropQueue(queue)
-  await Promise.all([one.close(), all.close()])
 })
