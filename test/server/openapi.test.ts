@@ -150,6 +150,7 @@ describe('every operation is answered as the document says', () => {
         routing_key: 'Orders.Paid',
         to: 'others',
         target_id: 't-1',
+        max_length: 100,
         queue: 'others',
         meta: {},
         headers: path.endsWith('/batch') ? [{}] : {},

@@ -14,6 +14,7 @@ import type {
   QueueInfo,
   QueueStats,
   RoutedMessage,
+  SendLimits,
   SendResult,
   Settlement,
   SettleResult,
@@ -112,10 +113,15 @@ export class HttpEngine implements Engine {
     return (await this.#write<{ pruned: number }>('POST', `${of(queue)}/prune`, body)).pruned
   }
 
-  async send(queue: string, messages: readonly NewMessage[], transaction: Transaction | null): Promise<SendResult[]> {
+  async send(
+    queue: string,
+    messages: readonly NewMessage[],
+    transaction: Transaction | null,
+    limits?: SendLimits,
+  ): Promise<SendResult[]> {
     refuseTransaction(transaction)
     if (messages.length === 0) return []
-    const body = { entries: messages.map(toWireEntry) }
+    const body = { entries: messages.map(toWireEntry), max_length: limits?.maxLength }
     return (await this.#write<{ results: SendResult[] }>('POST', `${of(queue)}/messages/batch`, body)).results
   }
 

@@ -15,6 +15,14 @@ const resultFields = {
   duplicate: shape.flag('Whether it was stored before, and not now.'),
 } as const
 
+const maxLength = option.integer('Stores nothing, 429, where the queue would hold more messages than this.', {
+  default: null,
+  min: 0,
+  max: Number.MAX_SAFE_INTEGER,
+})
+const full = { description: 'The queue would hold more than `max_length`; nothing was stored.' }
+const limitsOf = (max: number | null) => (max === null ? undefined : { maxLength: max })
+
 const batchOf = <I, O>(doc: string, items: option.Option<I, O>) =>
   option.list(doc, items, { default: null, min: 1, max: maxBatch, rangeCode: 'BATCH_SIZE' })
 
@@ -36,13 +44,14 @@ export const sendingRoutes: readonly Route[] = [
     tag,
     summary: 'Sends a message',
     scope: 'send',
-    body: { ...entryFields, delay: pgmqDelay },
+    body: { ...entryFields, delay: pgmqDelay, max_length: maxLength },
     answers: {
       201: { description: 'It is stored for good.', fields: { msg_id: shape.numericId, ...resultFields } },
+      429: full,
     },
-    async handle({ bus, params: { queue }, body: { delay, ...entry }, access, exact }) {
+    async handle({ bus, params: { queue }, body: { delay, max_length, ...entry }, access, exact }) {
       const message = toNewMessage(withDelay(entry, delay), { access, queue, routingKey: null, exact, path: '' })
-      const [result] = await bus.engine.send(queue, [message], null)
+      const [result] = await bus.engine.send(queue, [message], null, limitsOf(max_length))
       return { status: 201, body: { msg_id: toNumericId(result!.id), ...result } }
     },
   }),
@@ -59,6 +68,7 @@ export const sendingRoutes: readonly Route[] = [
       headers: batchOf('The headers of each message, or null.', headersOrNull),
       delay: pgmqDelay,
       entries: entriesOption,
+      max_length: maxLength,
     },
     answers: {
       201: {
@@ -68,6 +78,7 @@ export const sendingRoutes: readonly Route[] = [
           results: shape.several('The same with duplicates told apart.', option.object('', resultFields)),
         },
       },
+      429: full,
     },
     async handle({ bus, params: { queue }, body, access, exact }) {
       const [field, entries] = entriesOf(body)
@@ -81,7 +92,10 @@ export const sendingRoutes: readonly Route[] = [
           path: `${field}[${index}]`,
         }),
       )
-      return { status: 201, body: toWireResults(await bus.engine.send(queue, messages, null)) }
+      return {
+        status: 201,
+        body: toWireResults(await bus.engine.send(queue, messages, null, limitsOf(body.max_length))),
+      }
     },
   }),
 ]
