@@ -15,6 +15,9 @@ import { replayOptions } from '../dist/replay.js'
 import { routesOptions } from '../dist/router/routes.js'
 import { versionsOptions } from '../dist/router/versions.js'
 import { archiveFields, ruleFields, sentinelOptions, webhookFields } from '../dist/sentinel/options.js'
+import { serverOptions } from '../dist/server/options.js'
+import { allRoutes } from '../dist/server/routes/all.js'
+import { tokenOptions } from '../dist/server/token.js'
 import { subscribeOptions, topicConsumeOptions } from '../dist/subscription/options.js'
 import * as topic from '../dist/topic-options.js'
 import { traceOptions } from '../dist/trace.js'
@@ -110,6 +113,8 @@ const calls = [
   ['eventsMigration(options?)', eventsMigrationOptions],
   ['routes(table, options?)', routesOptions],
   ['versions(options)', versionsOptions],
+  ['createServer(bus, options?)', serverOptions, 'From `tidings/server`.'],
+  ['createServer(bus, { tokens: [token] })', tokenOptions],
 ]
 
 function options() {
@@ -128,9 +133,10 @@ ${sections.join('\n\n')}
 }
 
 function errors() {
-  const rows = Object.entries(errorTable).map(([code, { hint, retryable, exitCode }]) => [
+  const rows = Object.entries(errorTable).map(([code, { hint, retryable, httpStatus, exitCode }]) => [
     `\`${code}\``,
     retryable ? 'yes' : 'no',
+    String(httpStatus),
     String(exitCode),
     hint,
   ])
@@ -144,9 +150,10 @@ Every error that Tidings raises is a \`TidingsError\` with these fields:
 - \`hint\`: what to do about it
 - \`retryable\`: whether the same call may succeed later without any change
 - \`details\`: facts for programs; never a secret
+- \`httpStatus\`: that of the HTTP server
 - \`exitCode\`: that of the command line: 1 it failed, 2 it was asked for wrongly
 
-${table(['code', 'retryable', 'exit code', 'hint'], rows)}
+${table(['code', 'retryable', 'HTTP', 'exit code', 'hint'], rows)}
 `
 }
 
@@ -185,8 +192,32 @@ ${parts.join('\n\n')}
 `
 }
 
+function http() {
+  const tags = [...new Set(allRoutes.map(({ tag }) => tag))]
+  const parts = tags.map((tag) => {
+    const rows = allRoutes
+      .filter((route) => route.tag === tag)
+      .map(({ method, path, scope, summary }) => [`\`${method} ${path}\``, scope ?? 'any', summary])
+    return `## ${tag}\n\n${table(['route', 'scope', 'what it does'], rows)}`
+  })
+  return `${head}
+# Routes of the HTTP server
+
+Fields and answers are in \`/docs\` and \`/openapi.json\` of every server. How to run one is in [The HTTP
+server](../server.md), what holds for all routes in [HTTP](../engines/http.md).
+
+${parts.join('\n\n')}
+`
+}
+
 const folder = fileURLToPath(new URL('../docs/reference/', import.meta.url))
-const files = { 'options.md': options(), 'errors.md': errors(), 'cli.md': commandLine(), 'config.md': config() }
+const files = {
+  'options.md': options(),
+  'errors.md': errors(),
+  'cli.md': commandLine(),
+  'config.md': config(),
+  'http.md': http(),
+}
 
 if (process.argv.includes('--check')) {
   const stale = Object.entries(files).filter(([name, text]) => read(folder + name) !== text)

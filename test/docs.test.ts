@@ -93,6 +93,7 @@ declare global {
       noUnusedLocals: false,
       paths: {
         tidings: ['../../src/index.ts'],
+        'tidings/server': ['../../src/server/index.ts'],
         'tidings/testing': ['../../src/testing.ts'],
         'tidings/testkit': ['../../src/testkit/index.ts'],
       },
