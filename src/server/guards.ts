@@ -48,14 +48,14 @@ export const checkUrl: Guard = async (context, next) => {
 /**
  * A page of another site could have its own name lead here (DNS rebinding); its requests name that host.
  * @param names in lower case; IPv6 addresses in brackets
- * @param applies at this moment
+ * @param applies to a request
  * @throws HOST_UNKNOWN
  */
 export const checkHost =
-  (names: ReadonlySet<string>, applies: () => boolean): Guard =>
+  (names: ReadonlySet<string>, applies: (request: Request) => boolean): Guard =>
   async (context, next) => {
     const { hostname } = new URL(context.req.url)
-    if (applies() && !names.has(hostname.toLowerCase()))
+    if (applies(context.req.raw) && !names.has(hostname.toLowerCase()))
       throw new TidingsError('HOST_UNKNOWN', `the server is not known as ${show(hostname)}`, { details: { hostname } })
     return next()
   }

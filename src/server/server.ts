@@ -47,6 +47,8 @@ export class Server extends Service {
   readonly #logger: Logger
   readonly #tokens: Tokens
   readonly #stopping = new AbortController()
+  /** What came in by its own listener. */
+  readonly #received = new WeakSet<Request>()
   readonly #app: Hono<AppEnv>
   readonly #files: FileWatch
   /** Clients may have no right to do it. */
@@ -116,7 +118,7 @@ export class Server extends Service {
     const known = new Set([...hosts, host.toLowerCase(), 'localhost', '127.0.0.1', '[::1]'])
     // A server that is mounted in another one is called what that is called.
     const hasNames = hosts.length > 0 || isLoopback(host)
-    const isOwn = () => this.#listener !== undefined
+    const isOwn = (request: Request) => this.#received.has(request)
     return createApp(counted, [...allRoutes, ...systemRoutes(bus, surroundings, allRoutes)], {
       before: [
         log.middleware,
@@ -135,7 +137,10 @@ export class Server extends Service {
   /** @throws LISTEN_FAILED */
   protected async onStart(): Promise<void> {
     checkReach(this.#settings, this.needsTokens)
-    this.#listener = new Listener(this.#settings, (request, bindings) => this.fetch(request, bindings))
+    this.#listener = new Listener(this.#settings, (request, bindings) => {
+      this.#received.add(request)
+      return this.fetch(request, bindings)
+    })
     await this.#listener.start()
     await Promise.all([this.#files.start(), this.#upkeep.start()])
   }

@@ -140,6 +140,25 @@ describe('tidings serve', () => {
   })
 })
 
+describe('tidings serve --sentinel', () => {
+  test('watches, and shows what it found among the metrics', async () => {
+    const rules = [{ queues: 'orders', maxReady: 0 }]
+    const config = write(
+      'sentinel.config.json',
+      JSON.stringify({ sentinel: { every: '1s', rules }, serve: { port: 0 } }),
+    )
+    const server = await serve(['--config', config, '--sentinel'])
+    await ask(server, 'PUT', '/v1/queues/orders')
+    await ask(server, 'POST', '/v1/queues/orders/messages', { body: { message: 1 } })
+    await server.command.until(/orders has 1 ready message/)
+    const { body } = await ask(server, 'GET', '/metrics')
+    expect(body).toMatch(/^tidings_sentinel_active 1$/m)
+    expect(body).toMatch(/^tidings_alert\{limit="maxReady",queue="orders",topic="",subscription=""\} 1$/m)
+    server.stop()
+    expect((await server.ended).code).toBe(0)
+  })
+})
+
 describe('tidings token create', () => {
   test('prints the token once, and the line for the file', async () => {
     const { stdout, code } = await tidings([

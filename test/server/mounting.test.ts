@@ -1,0 +1,61 @@
+import { Hono } from 'hono'
+import { expect, onTestFinished, test } from 'vitest'
+import { connect } from '../../src/index.ts'
+import { createServer, type ServerOptions } from '../../src/server/index.ts'
+import { bearer, makeToken } from './support.ts'
+
+async function mount(options: ServerOptions = {}) {
+  const bus = await connect('memory:')
+  onTestFinished(() => bus.close())
+  const server = createServer(bus, options)
+  const app = new Hono().get('/', (context) => context.text('the application'))
+  app.mount('/queues', server.fetch)
+  const request = (path: string, init?: RequestInit) =>
+    Promise.resolve(app.request(`https://shop.example.org${path}`, init))
+  return { bus, server, request }
+}
+
+const json = (body: unknown) => ({
+  method: 'POST',
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify(body),
+})
+
+test('an application can answer by it, under a path and a name of its own', async () => {
+  const { bus, request } = await mount()
+  expect(await (await request('/')).text()).toBe('the application')
+  expect((await request('/queues/v1/queues/orders', { method: 'PUT' })).status).toBe(201)
+  expect((await request('/queues/v1/queues/orders/messages', json({ message: 1 }))).status).toBe(201)
+  expect((await bus.queue('orders').stats()).ready).toBe(1)
+  const read = await request('/queues/v1/queues/orders/read', json({}))
+  expect(await read.json()).toMatchObject({ messages: [{ message: 1 }] })
+  expect((await request('/queues/nothing')).status).toBe(404)
+})
+
+test('tokens, the limit of the body and the origin hold there too', async () => {
+  const { secret, entry } = makeToken({ name: 'a', scopes: ['send'] })
+  const { bus, request } = await mount({ tokens: [entry], maxBodyBytes: 2_000 })
+  await bus.queue('orders').create()
+  const path = '/queues/v1/queues/orders/messages'
+  const send = (message: unknown, headers: Record<string, string> = bearer(secret)) => {
+    const { headers: own, ...init } = json({ message })
+    return request(path, { ...init, headers: { ...own, ...headers } }).then(({ status }) => status)
+  }
+  expect(await send(1)).toBe(201)
+  expect(await send(1, {})).toBe(401)
+  expect(await send('x'.repeat(3_000))).toBe(413)
+  expect(await send(1, { ...bearer(secret), origin: 'https://evil.example' })).toBe(403)
+  expect(await send(1, { ...bearer(secret), origin: 'https://shop.example.org' })).toBe(201)
+})
+
+test('what was stopped does not listen, and says so to its probes', async () => {
+  const { server, request } = await mount({ port: 0 })
+  expect((await request('/queues/readyz')).status).toBe(200)
+  await server.start()
+  const { url } = server
+  expect((await request('/queues/readyz')).status).toBe(200)
+  await server.stop()
+  await server.stop()
+  await expect(fetch(url)).rejects.toThrow()
+  expect((await request('/queues/readyz')).status).toBe(503)
+})
