@@ -30,19 +30,25 @@ function statements(file) {
   return found
 }
 
-/** A script with what all of them begin with: flags first, without comments and indentation. */
-function script(name) {
-  const [flags, ...own] = readFileSync(join(lua, name), 'utf8').split('\n')
-  const common = readFileSync(join(lua, 'common.lua'), 'utf8').split('\n')
-  const code = [...common, ...own].map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('--'))
+const luaLines = (name) => readFileSync(join(lua, `${name}.lua`), 'utf8').split('\n')
+
+/** A script with what all of them begin with, or all for topics: flags first, without comments and indentation. */
+function script([flags, ...own]) {
+  const shared = own.some((line) => line.includes('topicAt(')) ? ['common', 'topic'] : ['common']
+  const code = [...shared.flatMap(luaLines), ...own]
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('--'))
   return `${[flags, ...code].join('\n')}\n`
 }
 
 const scripts = Object.fromEntries(
   readdirSync(lua)
-    .filter((file) => file.endsWith('.lua') && file !== 'common.lua')
+    .filter((file) => file.endsWith('.lua'))
     .sort()
-    .map((file) => [file.replace(/\.lua$/, ''), script(file)]),
+    .map((file) => file.replace(/\.lua$/, ''))
+    .map((name) => [name, luaLines(name)])
+    .filter(([, [flags]]) => flags.startsWith('#!lua'))
+    .map(([name, lines]) => [name, script(lines)]),
 )
 
 const literal = (value) => JSON.stringify(value, null, 2)

@@ -16,7 +16,7 @@ async function open(url: string): Promise<RedisEngine> {
 function harness(name: string, url: string, skips: Harness['skips'] = {}): Harness {
   return {
     name,
-    supports: ['durable'],
+    supports: ['durable', 'topics'],
     createEngine: () => open(url),
     secondEngine: () => open(url),
     // The server's clock runs like ours, but timers may be early by a millisecond.
@@ -36,6 +36,7 @@ describe('on a Cluster', () => {
     runner,
     harness('a Redis Cluster', inject('redisCluster'), {
       'routing: all copies appear at once': 'queues are in several slots: all copies come, but one after the other',
+      'topic routing: all copies appear at once': 'the same with topics',
     }),
   )
 })

@@ -2,10 +2,10 @@ import { isTidingsError, TidingsError } from '../../errors.ts'
 import type { Correlations, TaskEvent } from './correlations.ts'
 import type { Driver } from './driver.ts'
 import { groupBy } from './groups.ts'
-import { keyOf, keysOf, newNonce } from './keys.ts'
-import { type Entry, type Options, withOptions } from './messages.ts'
+import { keysOf, newNonce, placeKeyOf, placeOfTopic, topicKeysOf } from './keys.ts'
+import { bodyFor, type Entry, type Options, type Sheet, taskOf, withOptions } from './messages.ts'
 import type { Registry } from './registry.ts'
-import type { Destination } from './routes.ts'
+import { candidatesFor, type Destination, type QueueDestination } from './routes.ts'
 
 const repeatable = { repeatable: true }
 
@@ -23,21 +23,36 @@ export type Parcel =
   /** Tasks that were to be sent and never will be. */
   | { readonly kind: 'intent'; readonly tasks: readonly (readonly [correlation: string, task: string])[] }
 
-/** Of published messages those for other slots: their bodies in two parts and their options. */
+/** Published messages that have to reach other slots. */
 export interface Copies {
   readonly kind: 'copies'
-  readonly destinations: readonly Destination[]
-  readonly messages: readonly (readonly [head: string, tail: string, options: string])[]
+  readonly topics: readonly Destination[]
+  readonly queues: readonly QueueDestination[]
+  readonly messages: readonly Sheet[]
+  /** Of the first topic or, if there is none, the first queue, which has its copies. */
+  readonly results: readonly string[]
+}
+
+/** What the copies became, by the names of topics and queues; one that is gone is missing. */
+export interface Results {
+  readonly topics: ReadonlyMap<string, Stored>
+  readonly queues: ReadonlyMap<string, Stored>
+}
+
+export interface Stored {
+  /** Which ones came there, and the result of each. */
+  readonly messages: readonly number[]
+  readonly results: readonly string[]
 }
 
 /** What became of parcels, by their ids. */
 export interface Delivered {
   readonly moved: ReadonlyMap<string, string>
-  /** The results of each queue; a queue that is gone is missing. */
-  readonly copies: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>
+  readonly copies: ReadonlyMap<string, Results>
 }
 
 type Shipment = readonly [parcel: string, entry: Entry]
+type TaskReport = readonly [correlation: string, event: TaskEvent]
 
 /**
  * Brings parcels to where they belong. Everything may be done again, by whoever finds a parcel that was left: a queue
@@ -87,30 +102,33 @@ export class Courier {
 
   async #deliver(origin: string, list: readonly string[]): Promise<Delivered> {
     const moved = new Map<string, string>()
-    const copies = new Map<string, ReadonlyMap<string, readonly string[]>>()
+    const copies = new Map<string, Results>()
     if (list.length === 0) return { moved, copies }
     const parcels = read(list)
     const taken = new Map<string, string[]>()
     // First what happened to tasks, so that what happens to their copies is told later.
-    await this.#tellAll(parcels)
+    await this.#tellAll(parcels.flatMap(([, parcel]) => eventsOf(parcel)))
     for (const [to, group] of groupBy(movesIn(parcels), ([, { to }]) => to)) {
       const shipments = group.map(([id, { body, options }]): Shipment => [id, [body, withOptions(options, {})]])
       const results = await this.#shipSurely(to, shipments)
       for (const [index, [id]] of group.entries()) moved.set(id, results[index]!.slice(1))
-      note(taken, to, shipments)
+      note(
+        taken,
+        to,
+        group.map(([id]) => id),
+      )
     }
     for (const [id, parcel] of parcels)
       if (parcel.kind === 'copies') copies.set(id, await this.#distribute(id, parcel, taken))
     const ids = parcels.map(([id]) => id)
-    const outbox = keyOf(origin, 'outbox')
+    const outbox = placeKeyOf(origin, 'outbox')
     await this.#driver.call(outbox, ['HDEL', outbox, ...ids])
     await this.#forget(taken)
     return { moved, copies }
   }
 
-  async #tellAll(parcels: readonly (readonly [string, Parcel])[]): Promise<void> {
-    const told = parcels.flatMap(([, parcel]) => eventsOf(parcel))
-    for (const [correlation, group] of groupBy(told, ([correlation]) => correlation)) {
+  async #tellAll(reports: readonly TaskReport[]): Promise<void> {
+    for (const [correlation, group] of groupBy(reports, ([correlation]) => correlation)) {
       const ended = await this.#correlations.tell(
         correlation,
         group.map(([, event]) => event),
@@ -123,24 +141,84 @@ export class Courier {
     }
   }
 
-  async #distribute(id: string, { destinations, messages }: Copies, taken: Map<string, string[]>) {
-    const results = new Map<string, readonly string[]>()
-    await Promise.all(
-      destinations.map(async ({ name, incarnation, messages: indices }) => {
-        const shipments = indices.map((index): Shipment => {
-          const [head, tail, options] = messages[index]!
-          return [`${id}/${index}`, [`${head}${name}${tail}`, withTaskOf(options, name)]]
-        })
-        const answer = await this.#ship(name, incarnation, shipments).catch((error: unknown) => {
-          // It was dropped, and its copies with it.
-          if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
-        })
-        if (!answer) return
-        results.set(name, answer)
-        note(taken, name, shipments)
+  /** First the topics, since what is a duplicate there goes into no queue by them. */
+  async #distribute(id: string, { topics, queues, messages, results }: Copies, taken: Map<string, string[]>) {
+    const inTopics = await Promise.all(
+      topics.map((topic, number) => (number === 0 ? results : this.#append(id, topic, messages, taken))),
+    )
+    const fresh = inTopics.map((found, number) => newMessages(topics[number]!, found ?? []))
+    const voids: TaskReport[] = []
+    const inQueues = await Promise.all(
+      queues.map(async (queue, number): Promise<Stored | null> => {
+        if (topics.length === 0 && number === 0) return { messages: queue.messages, results }
+        const candidates = candidatesFor(queue, topics)
+        const chosen = new Set([...queue.messages, ...queue.through.flatMap((topic) => fresh[topic]!)])
+        const found = await this.#copy(
+          id,
+          queue,
+          candidates.filter((index) => chosen.has(index)),
+          messages,
+          taken,
+        )
+        voids.push(...tasksOf(queue.name, candidates, messages, found === null ? new Set() : chosen))
+        return found
       }),
     )
-    return results
+    await this.#tellAll(voids)
+    const topicResults = inTopics.map(
+      (found, number) => found && { messages: topics[number]!.messages, results: found },
+    )
+    return toResults(topics, topicResults, queues, inQueues)
+  }
+
+  /** @returns null if the topic was dropped */
+  async #append(
+    id: string,
+    { name, incarnation, messages: indices }: Destination,
+    messages: readonly Sheet[],
+    taken: Map<string, string[]>,
+  ): Promise<readonly string[] | null> {
+    const sheets = indices.map((index): Sheet => {
+      const [head, meta, headers, data, options] = messages[index]!
+      return [head, meta, headers, data, withOptions(options, { y: `${id}/${index}` })]
+    })
+    const plan = JSON.stringify([[{ name, incarnation, messages: indices.map((_, at) => at) }], []])
+    const args = [newNonce(), '', plan, '', '', ...sheets.flat()]
+    const answer = (await this.#driver.run('publish', topicKeysOf(name), args, repeatable)) as [1, (string[] | null)[]]
+    note(
+      taken,
+      placeOfTopic(name),
+      indices.map((index) => `${id}/${index}`),
+    )
+    return answer[1][0] ?? null
+  }
+
+  /** @returns null if the queue was dropped, and its copies with it */
+  async #copy(
+    id: string,
+    { name, incarnation }: Destination,
+    indices: readonly number[],
+    messages: readonly Sheet[],
+    taken: Map<string, string[]>,
+  ): Promise<Stored | null> {
+    if (indices.length === 0) return { messages: [], results: [] }
+    const shipments = indices.map((index): Shipment => {
+      const sheet = messages[index]!
+      const w = taskOf(sheet[4], name)?.[1]
+      return [`${id}/${index}`, [bodyFor(name, sheet), withOptions(sheet[4], w === undefined ? {} : { w })]]
+    })
+    try {
+      const results = await this.#ship(name, incarnation, shipments)
+      note(
+        taken,
+        name,
+        shipments.map(([shipment]) => shipment),
+      )
+      return { messages: indices, results }
+    } catch (error) {
+      if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
+      return null
+    }
   }
 
   /** Into a queue that is created if it is missing. */
@@ -166,18 +244,40 @@ export class Courier {
   /** What came need not be remembered any longer. */
   async #forget(taken: ReadonlyMap<string, readonly string[]>): Promise<void> {
     await Promise.all(
-      [...taken].map(([queue, ids]) => {
-        const key = keyOf(queue, 'taken')
+      [...taken].map(([place, ids]) => {
+        const key = placeKeyOf(place, 'taken')
         return this.#driver.call(key, ['HDEL', key, ...ids])
       }),
     )
   }
 }
 
-/** Every copy of a published message is a task of its own. */
-function withTaskOf(options: string, queue: string): string {
-  const { w } = options === '' ? ({} as Options) : (JSON.parse(options) as Options)
-  return w === undefined ? options : withOptions(options, { w: `${w}/${queue}` })
+/** Which of its messages are new in a topic. */
+const newMessages = ({ messages }: Destination, results: readonly string[]) =>
+  messages.filter((_, at) => results[at]?.startsWith('+'))
+
+/** Those that will never be in the queue. */
+function tasksOf(
+  queue: string,
+  candidates: readonly number[],
+  messages: readonly Sheet[],
+  stored: ReadonlySet<number>,
+): TaskReport[] {
+  return candidates.flatMap((index): TaskReport[] => {
+    const task = stored.has(index) ? undefined : taskOf(messages[index]![4], queue)
+    return task ? [[task[0], ['void', task[1]]]] : []
+  })
+}
+
+function toResults(
+  topics: readonly Destination[],
+  inTopics: readonly (Stored | null)[],
+  queues: readonly QueueDestination[],
+  inQueues: readonly (Stored | null)[],
+): Results {
+  const named = <T>(places: readonly Destination[], found: readonly (T | null)[]) =>
+    new Map(places.flatMap(({ name }, at) => (found[at] ? [[name, found[at]] as const] : [])))
+  return { topics: named(topics, inTopics), queues: named(queues, inQueues) }
 }
 
 function read(list: readonly string[]): (readonly [string, Parcel])[] {
@@ -190,13 +290,13 @@ type Move = Extract<Parcel, { kind: 'move' }>
 const movesIn = (parcels: readonly (readonly [string, Parcel])[]) =>
   parcels.filter((each): each is readonly [string, Move] => each[1].kind === 'move')
 
-function eventsOf(parcel: Parcel): (readonly [correlation: string, event: TaskEvent])[] {
+function eventsOf(parcel: Parcel): TaskReport[] {
   if (parcel.kind === 'event') return [[parcel.correlation, parcel.event]]
   if (parcel.kind === 'intent') return parcel.tasks.map(([correlation, task]) => [correlation, ['void', task]])
   if (parcel.kind === 'move' && parcel.event) return [[parcel.options.c ?? '', parcel.event]]
   return []
 }
 
-function note(taken: Map<string, string[]>, queue: string, shipments: readonly Shipment[]): void {
-  taken.set(queue, [...(taken.get(queue) ?? []), ...shipments.map(([id]) => id)])
+function note(taken: Map<string, string[]>, place: string, ids: readonly string[]): void {
+  taken.set(place, [...(taken.get(place) ?? []), ...ids])
 }

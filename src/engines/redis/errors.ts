@@ -57,7 +57,8 @@ export function comesBack(error: unknown): boolean {
 export function toTidingsError(error: unknown, where: string, lostAs: ErrorCode): TidingsError {
   if (error instanceof TidingsError) return error
   const reply = replyCode(error)
-  if (reply === 'NOQUEUE') return missing(error as Error)
+  if (reply === 'MISSING') return missing(error as Error)
+  if (reply === 'NOSUBSCRIPTION') return noSubscription(error as Error)
   const why = reasonOf(error)
   const options = { cause: error, ...(hints[reply] ? { hint: hints[reply] } : {}) }
   if (error instanceof Unsent || codes[reply] === 'CONNECTION_FAILED')
@@ -69,8 +70,30 @@ export function toTidingsError(error: unknown, where: string, lostAs: ErrorCode)
 }
 
 function missing(error: Error): TidingsError {
-  const queue = /\{tidings:q:([^}]*)\}/.exec(error.message)?.[1] ?? ''
-  return new TidingsError('QUEUE_NOT_FOUND', `queue '${queue}' does not exist`, { details: { queue } })
+  const [, kind, name = ''] = /\{tidings:(.):([^}]*)\}/.exec(error.message) ?? []
+  return kind === 't' ? noTopic(name) : noQueue(name)
+}
+
+export const noQueue = (queue: string) =>
+  new TidingsError('QUEUE_NOT_FOUND', `queue '${queue}' does not exist`, { details: { queue } })
+export const noTopic = (topic: string) =>
+  new TidingsError('TOPIC_NOT_FOUND', `topic '${topic}' does not exist`, { details: { topic } })
+
+export function unsupported(): TidingsError {
+  return new TidingsError('UNSUPPORTED', 'Redis has no transactions that an application could share', {
+    details: { feature: 'transactions' },
+  })
+}
+
+function noSubscription(error: Error): TidingsError {
+  const [, topic = '', subscription = ''] = /\{tidings:t:([^}]*)\}:meta (.*)$/.exec(error.message) ?? []
+  return new TidingsError(
+    'SUBSCRIPTION_NOT_FOUND',
+    `subscription '${subscription}' of topic '${topic}' does not exist`,
+    {
+      details: { topic, subscription },
+    },
+  )
 }
 
 function reasonOf(error: unknown): string {

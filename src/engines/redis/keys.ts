@@ -24,10 +24,14 @@ const places = [
 
 export const placeCount = places.length
 
+/** In the order of `topicPlaces` in lua/topic.lua. */
+const topicPlaces = ['meta', 'log', 'subscriptions', 'dedup', 'windows', 'taken', 'outbox'] as const
+
 type Keys = readonly [meta: string, ...others: string[]]
 
-/** All keys of a queue share a hash tag, so that they are in one slot. */
+/** All keys of a queue or a topic share a hash tag, so that they are in one slot. */
 const tagOf = (queue: string) => `{tidings:q:${queue}}`
+const topicTagOf = (topic: string) => `{tidings:t:${topic}}`
 
 export const keyOf = (queue: string, place: (typeof places)[number]) => `${tagOf(queue)}:${place}`
 
@@ -36,15 +40,33 @@ export function keysOf(queue: string): Keys {
   return [keyOf(queue, meta), ...others.map((place) => keyOf(queue, place))]
 }
 
+export const topicKeyOf = (topic: string, place: (typeof topicPlaces)[number]) => `${topicTagOf(topic)}:${place}`
+
+export function topicKeysOf(topic: string): Keys {
+  const [meta, ...others] = topicPlaces
+  return [topicKeyOf(topic, meta), ...others.map((place) => topicKeyOf(topic, place))]
+}
+
+/** A topic where it stands beside queues, as in routes; no queue can be called so. */
+export const placeOfTopic = (topic: string) => `t:${topic}`
+export const topicOfPlace = (place: string) => (place.startsWith('t:') ? place.slice(2) : undefined)
+
+/** Of a queue, by its name, or of a topic, by its place. */
+export function placeKeyOf(place: string, key: 'meta' | 'outbox' | 'taken'): string {
+  const topic = topicOfPlace(place)
+  return topic === undefined ? keyOf(place, key) : topicKeyOf(topic, key)
+}
+
 /** Where readers hear of new messages. */
 export const channelOf = (queue: string) => `${tagOf(queue)}:wake`
-export const queueOfChannel = (channel: string) => /^\{tidings:q:(.*)\}:wake$/.exec(channel)?.[1]
+export const topicChannelOf = (topic: string) => `${topicTagOf(topic)}:wake`
 
 export const correlationKey = (id: string) => `{tidings:c:${id}}`
 
-/** Names of queues. */
+/** Names of queues, and of topics. */
 export const registryKey = '{tidings}:queues'
-/** What is published under which patterns goes where. */
+export const topicRegistryKey = '{tidings}:topics'
+/** What is published under which patterns, or in which topics, goes where. */
 export const routesKey = '{tidings}:routes'
 
 /** A text that nobody else has, for receipts, parcels and versions. */

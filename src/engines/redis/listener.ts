@@ -3,7 +3,6 @@ import type { Watch } from '../../engine.ts'
 import { TidingsError } from '../../errors.ts'
 import type { Driver } from './driver.ts'
 import { Ear } from './ear.ts'
-import { channelOf, queueOfChannel } from './keys.ts'
 import type { Server } from './server.ts'
 
 type Wake = (dueMs: number) => void
@@ -14,7 +13,7 @@ const longestPauseMs = 1_000
 const lookMs = 2_000
 
 /**
- * Tells the readers of this process about new messages, over one connection to each server that has queues which are
+ * Tells the readers of this process about new messages, over one connection to each server that has queues or topics which are
  * watched. Where it is lost, or a queue goes to another node, it is made anew, and then everybody concerned is woken,
  * since what was announced meanwhile was missed.
  */
@@ -22,7 +21,7 @@ export class Listener {
   readonly #driver: Driver
   readonly #watches = new Map<string, Set<Wake>>()
   readonly #ears = new Map<Server, Ear>()
-  /** Who listens for which queue. */
+  /** Who listens to which channel. */
   readonly #places = new Map<string, Ear>()
   readonly #missed = new Set<string>()
   #pauseMs = firstPauseMs
@@ -34,22 +33,22 @@ export class Listener {
     this.#driver = driver
   }
 
-  /** The queue is there. Where it cannot be listened for at this moment, that is tried again. */
-  async watch(queue: string, wake: Wake): Promise<Watch> {
+  /** Of a queue or topic that is there. Where it cannot be listened for at this moment, that is tried again. */
+  async watch(channel: string, wake: Wake): Promise<Watch> {
     if (this.#closed) throw new TidingsError('CLOSED', 'the connection was closed')
-    const wakes = this.#watches.get(queue) ?? new Set()
-    this.#watches.set(queue, wakes)
+    const wakes = this.#watches.get(channel) ?? new Set()
+    this.#watches.set(channel, wakes)
     wakes.add(wake)
     this.#lookLater()
-    await this.#listenFor(queue)
+    await this.#listenFor(channel)
     return {
       close: () => {
         wakes.delete(wake)
-        if (wakes.size > 0 || this.#watches.get(queue) !== wakes) return
-        this.#watches.delete(queue)
-        this.#missed.delete(queue)
-        this.#places.get(queue)?.unsubscribe(channelOf(queue))
-        this.#places.delete(queue)
+        if (wakes.size > 0 || this.#watches.get(channel) !== wakes) return
+        this.#watches.delete(channel)
+        this.#missed.delete(channel)
+        this.#places.get(channel)?.unsubscribe(channel)
+        this.#places.delete(channel)
       },
     }
   }
@@ -62,18 +61,18 @@ export class Listener {
     for (const ear of this.#ears.values()) ear.close()
   }
 
-  async #listenFor(queue: string): Promise<void> {
+  async #listenFor(channel: string): Promise<void> {
     try {
-      const server = this.#driver.topology.serverOf(channelOf(queue))
+      const server = this.#driver.topology.serverOf(channel)
       const ear = this.#earAt(server)
-      const before = this.#places.get(queue)
-      if (before !== ear) before?.unsubscribe(channelOf(queue))
-      this.#places.set(queue, ear)
-      await ear.subscribe(channelOf(queue))
-      if (this.#missed.delete(queue)) this.#wake(queue, 0)
+      const before = this.#places.get(channel)
+      if (before !== ear) before?.unsubscribe(channel)
+      this.#places.set(channel, ear)
+      await ear.subscribe(channel)
+      if (this.#missed.delete(channel)) this.#wake(channel, 0)
     } catch {
-      this.#places.delete(queue)
-      this.#tryLater(queue)
+      this.#places.delete(channel)
+      this.#tryLater(channel)
     }
   }
 
@@ -81,10 +80,7 @@ export class Listener {
     const found = this.#ears.get(server)
     if (found) return found
     const ear = new Ear(server, {
-      heard: (channel, text) => {
-        const queue = queueOfChannel(channel)
-        if (queue !== undefined) this.#wake(queue, Number(text) || 0)
-      },
+      heard: (channel, text) => this.#wake(channel, Number(text) || 0),
       lost: () => this.#lose(server, ear),
     })
     this.#ears.set(server, ear)
@@ -93,16 +89,16 @@ export class Listener {
 
   #lose(server: Server, ear: Ear): void {
     if (this.#ears.get(server) === ear) this.#ears.delete(server)
-    for (const [queue, place] of [...this.#places]) {
+    for (const [channel, place] of [...this.#places]) {
       if (place !== ear) continue
-      this.#places.delete(queue)
-      this.#tryLater(queue)
+      this.#places.delete(channel)
+      this.#tryLater(channel)
     }
   }
 
-  #tryLater(queue: string): void {
-    if (this.#closed || !this.#watches.has(queue)) return
-    this.#missed.add(queue)
+  #tryLater(channel: string): void {
+    if (this.#closed || !this.#watches.has(channel)) return
+    this.#missed.add(channel)
     if (this.#retry) return
     this.#retry = systemClock.after(this.#pauseMs, () => void this.#tryAgain())
     this.#pauseMs = Math.min(this.#pauseMs * 2, longestPauseMs)
@@ -111,8 +107,8 @@ export class Listener {
   async #tryAgain(): Promise<void> {
     this.#retry = undefined
     await this.#driver.topology.refresh().catch(() => {})
-    const queues = [...this.#missed]
-    await Promise.all(queues.map((queue) => this.#listenFor(queue)))
+    const channels = [...this.#missed]
+    await Promise.all(channels.map((channel) => this.#listenFor(channel)))
     if (this.#missed.size === 0) this.#pauseMs = firstPauseMs
   }
 
@@ -129,19 +125,19 @@ export class Listener {
     ])
     this.#look = undefined
     if (this.#closed) return
-    for (const [queue, ear] of [...this.#places]) if (this.#isElsewhere(queue, ear)) this.#tryLater(queue)
+    for (const [channel, ear] of [...this.#places]) if (this.#isElsewhere(channel, ear)) this.#tryLater(channel)
     if (this.#watches.size > 0) this.#lookLater()
   }
 
-  #isElsewhere(queue: string, ear: Ear): boolean {
+  #isElsewhere(channel: string, ear: Ear): boolean {
     try {
-      return this.#driver.topology.serverOf(channelOf(queue)) !== ear.server
+      return this.#driver.topology.serverOf(channel) !== ear.server
     } catch {
       return true
     }
   }
 
-  #wake(queue: string, dueMs: number): void {
-    for (const wake of [...(this.#watches.get(queue) ?? [])]) wake(dueMs)
+  #wake(channel: string, dueMs: number): void {
+    for (const wake of [...(this.#watches.get(channel) ?? [])]) wake(dueMs)
   }
 }

@@ -28,13 +28,19 @@ export function toEntry(message: NewMessage, task?: string): Entry {
   return [bodyOf(JSON.stringify(message.meta), message.headers, message.data), toOptions(message, task)]
 }
 
-/** The body in two parts, between which the name of a queue goes. */
-export function toParts(message: NewMessage): readonly [head: string, tail: string] {
+/** A message on its way into several places: for queues its meta up to their name, for topics its own. */
+export type Sheet = readonly [head: string, meta: string, headers: string, data: string, options: string]
+
+export function toSheet(message: NewMessage, task?: string): Sheet {
   const { queue_name, ...meta } = message.meta
   const start = JSON.stringify(meta).slice(0, -1)
-  const head = `[${start}${start === '{' ? '' : ','}"queue_name":"`
-  return [head, `"},${JSON.stringify(message.headers)}]\n${message.data}`]
+  const head = `${start}${start === '{' ? '' : ','}"queue_name":"`
+  const own = JSON.stringify(message.meta)
+  return [head, own, JSON.stringify(message.headers), message.data, toOptions(message, task)]
 }
+
+/** As publish.lua does it. */
+export const bodyFor = (queue: string, [head, , headers, data]: Sheet) => `[${head}${queue}"},${headers}]\n${data}`
 
 export function toOptions(message: NewMessage, task?: string): string {
   const { delayMs, notBefore, priority, orderingKey, dedup, uniqueTarget, tracked, meta } = message
@@ -55,6 +61,12 @@ export const withOptions = (options: string | Options, more: Options) =>
   write({ ...(typeof options === 'string' ? parseOptions(options) : options), ...more })
 
 const parseOptions = (text: string): Options => (text === '' ? {} : JSON.parse(text))
+/** Every copy of a published message is a task of its own. @returns undefined where the message is none */
+export function taskOf(options: string, queue: string): readonly [correlation: string, task: string] | undefined {
+  const { c = '', w } = parseOptions(options)
+  return w === undefined ? undefined : [c, `${w}/${queue}`]
+}
+
 const write = (options: Options) => (Object.keys(options).length === 0 ? '' : JSON.stringify(options))
 
 /** '+id' for a message that was stored, '=id' for the duplicate of another. */

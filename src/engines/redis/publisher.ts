@@ -1,29 +1,31 @@
-import type { PublishedCopy, RoutedMessage } from '../../engine.ts'
+import type { NewMessage, PublishedCopy, RoutedMessage } from '../../engine.ts'
 import { isTidingsError } from '../../errors.ts'
+import type { AppendResult } from '../../topic-store.ts'
 import { type Correlations, type Task, toTasks } from './correlations.ts'
-import type { Copies, Courier, Parcel } from './courier.ts'
+import type { Copies, Courier, Parcel, Results, Stored } from './courier.ts'
 import type { Driver } from './driver.ts'
-import { keysOf, newNonce, routesKey } from './keys.ts'
-import { toOptions, toParts, toSendResult } from './messages.ts'
-import type { Destination, Routes } from './routes.ts'
+import { noTopic } from './errors.ts'
+import { keysOf, newNonce, placeKeyOf, placeOfTopic, routesKey, topicKeysOf } from './keys.ts'
+import { toSendResult, toSheet } from './messages.ts'
+import { candidatesFor, type Plan, type Routes } from './routes.ts'
 
 const repeatable = { repeatable: true }
 const once = { repeatable: false }
+const nothing: Results = { topics: new Map(), queues: new Map() }
 
-interface NonEmptyPlan {
-  readonly destinations: readonly [Destination, ...Destination[]]
-  readonly version: string
-}
-
-/** The results of a queue, by its name. */
-type Results = ReadonlyMap<string, readonly string[]>
-
-type Answer = [state: -1 | 0 | 1, queues: ([results: string[], parcels: string[]] | null)[], parcel: string]
+type QueueAnswer = [messages: number[], results: string[], parcels: string[]] | null
+type Answer = [
+  state: -1 | 0 | 1,
+  topics: (string[] | null)[],
+  queues: QueueAnswer[],
+  parcel: string,
+  parcelsOfTopic: string[],
+]
 
 /**
- * Copies of messages in several queues. On one server that is one script, which also looks whether the routes are
- * still those by which the queues were found. On a Cluster the script stores the copies of the first queue, and with
- * them, in the same step, a parcel with all others.
+ * Copies of messages in topics and queues. On one server that is one script, which also looks whether the routes are
+ * still those by which the places were found. On a Cluster the script stores the copies of the first place, and with
+ * them, in the same step, a parcel with all others. Topics come first, since a duplicate there goes no further.
  */
 export class Publisher {
   readonly #driver: Driver
@@ -41,74 +43,110 @@ export class Publisher {
   async publish(messages: readonly RoutedMessage[]): Promise<PublishedCopy[][]> {
     if (messages.length === 0) return []
     const routingKeys = messages.map(({ routingKey }) => routingKey)
+    const results = await this.#storeBy(messages, async (gone) => this.#routes.plan(routingKeys, gone))
+    return toCopies(messages.length, results)
+  }
+
+  /** @throws TOPIC_NOT_FOUND */
+  async append(topic: string, messages: readonly NewMessage[]): Promise<AppendResult[]> {
+    if (messages.length === 0) return []
+    const { topics } = await this.#storeBy(messages, (gone) => this.#routes.planFor(topic, messages.length, gone))
+    const stored = topics.get(topic)
+    if (!stored) throw noTopic(topic)
+    return stored.results.map(toAppendResult)
+  }
+
+  async #storeBy(
+    messages: readonly NewMessage[],
+    makePlan: (gone: ReadonlySet<string>) => Promise<Plan>,
+  ): Promise<Results> {
     if (this.#driver.isCluster) await this.#routes.refresh()
     const gone = new Set<string>()
     for (;;) {
-      const { destinations, version } = this.#routes.plan(routingKeys)
-      const there = destinations.filter(({ incarnation }) => !gone.has(incarnation))
-      if (there.length === 0 && (await this.#routes.refresh())) return messages.map(() => [])
-      const [first, ...others] = there
+      const plan = await makePlan(gone)
+      const first = firstOf(plan)
+      if (!first && (await this.#routes.refresh())) return nothing
       if (!first) continue
-      const results = await this.#store(messages, { destinations: [first, ...others], version })
-      if (results instanceof Map) return toCopies(messages.length, there, results)
+      const results = await this.#store(messages, plan, first)
+      if (typeof results === 'object') return results
       if (results === 'gone') gone.add(first.incarnation)
       await this.#routes.refresh()
     }
   }
 
   /**
-   * Says in the queue's slot which tasks are about to be sent, then counts them.
+   * Says in the slot of a queue or a topic which tasks are about to be sent, then counts them.
    * @returns what the send fulfils; '' if there are no tasks
    */
-  async intend(queue: string, tasks: readonly Task[]): Promise<string> {
+  async intend(place: string, tasks: readonly Task[]): Promise<string> {
     if (tasks.length === 0) return ''
     const args = [newNonce(), JSON.stringify(toIntent(tasks))]
-    const intent = await this.#driver.run('intend', keysOf(queue), args, repeatable)
+    const keys = [placeKeyOf(place, 'meta'), placeKeyOf(place, 'outbox')] as const
+    const intent = await this.#driver.run('intend', keys, args, repeatable)
     await this.#correlations.note(tasks)
     return intent as string
   }
 
-  /** @returns why nothing was stored: the first queue is gone, or the routes have changed */
-  async #store(messages: readonly RoutedMessage[], plan: NonEmptyPlan): Promise<Results | 'gone' | 'changed'> {
-    const [first, ...others] = plan.destinations
+  /** @returns why nothing was stored: the first place is gone, or the routes have changed */
+  async #store(messages: readonly NewMessage[], plan: Plan, first: First): Promise<Results | 'gone' | 'changed'> {
     const nonce = newNonce()
     const names = toTasks(messages, nonce)
-    const tasks = tasksOf(messages, names, plan.destinations)
-    const intent = await this.intend(first.name, tasks).catch((error: unknown) => {
-      if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
+    const tasks = tasksOf(messages, names, plan)
+    const intent = await this.intend(first.place, tasks).catch((error: unknown) => {
+      if (!isTidingsError(error, 'QUEUE_NOT_FOUND') && !isTidingsError(error, 'TOPIC_NOT_FOUND')) throw error
     })
     if (intent === undefined) return 'gone'
+    const sheets = messages.map((message, index) => toSheet(message, names[index]))
     const { isCluster } = this.#driver
-    const parts = messages.map((message, index) => [...toParts(message), toOptions(message, names[index])] as const)
-    const here = isCluster ? [first] : plan.destinations
-    const copies: Copies = { kind: 'copies', destinations: isCluster ? others : [], messages: parts }
-    const parcel = copies.destinations.length > 0 ? JSON.stringify(copies) : ''
-    const [key, ...keys] = here.flatMap(({ name }) => keysOf(name))
-    const args = [nonce, isCluster ? '' : plan.version, JSON.stringify(here), intent, parcel, ...parts.flat()]
-    const answer = await this.#driver.run('publish', [key!, ...keys, ...(isCluster ? [] : [routesKey])], args, once)
-    const [state, queues, parcelId] = answer as Answer
+    const here = isCluster ? first.alone : plan
+    const parcel = isCluster && sizeOf(plan) > 1 ? toParcel(plan, sheets) : undefined
+    const [key, ...keys] = [
+      ...here.topics.flatMap(({ name }) => topicKeysOf(name)),
+      ...here.queues.flatMap(({ name }) => keysOf(name)),
+      ...(isCluster ? [] : [routesKey]),
+    ]
+    const places = JSON.stringify([here.topics, here.queues])
+    const args = [nonce, isCluster ? '' : plan.version, places, intent, parcel?.open ?? '', ...sheets.flat()]
+    const answer = await this.#driver.run('publish', [key!, ...keys], args, once)
+    const [state, topics, queues, parcelId, ownParcels] = answer as Answer
     if (state !== 1) {
-      if (intent !== '') await this.#courier.send(first.name, [intent, JSON.stringify(toIntent(tasks))])
+      if (intent !== '') await this.#courier.send(first.place, [intent, JSON.stringify(toIntent(tasks))])
       return state === 0 ? 'changed' : 'gone'
     }
-    const stored = new Map<string, readonly string[]>()
-    for (const [index, queue] of queues.entries()) {
-      if (!queue) continue
-      stored.set(here[index]!.name, queue[0])
-      await this.#courier.send(here[index]!.name, queue[1])
-    }
-    if (parcel !== '') {
-      const delivered = await this.#courier.deliver(first.name, [parcelId, parcel])
-      for (const [queue, results] of delivered.copies.get(parcelId) ?? []) stored.set(queue, results)
-    }
-    await this.#takeBack(tasks.filter(({ queue }) => !stored.has(queue)))
-    return stored
+    await this.#courier.send(first.place, ownParcels)
+    for (const [at, queue] of queues.entries()) if (queue) await this.#courier.send(here.queues[at]!.name, queue[2])
+    if (!parcel) return toResults(here, topics, queues)
+    const text = parcel.close(topics[0] ?? queues[0]![1])
+    const { copies } = await this.#courier.deliver(first.place, [parcelId, text])
+    return copies.get(parcelId) ?? nothing
   }
+}
 
-  /** Of queues that were dropped meanwhile. */
-  async #takeBack(tasks: readonly Task[]): Promise<void> {
-    for (const { correlation, task } of tasks) await this.#correlations.tell(correlation, [['void', task]])
-  }
+interface First {
+  readonly place: string
+  readonly incarnation: string
+  /** The part of the plan for it alone. */
+  readonly alone: Plan
+}
+
+/** Where that is stored on which the rest depends. */
+function firstOf({ topics: [topic], queues: [queue], version }: Plan): First | undefined {
+  if (topic)
+    return {
+      place: placeOfTopic(topic.name),
+      incarnation: topic.incarnation,
+      alone: { topics: [topic], queues: [], version },
+    }
+  return queue && { place: queue.name, incarnation: queue.incarnation, alone: { topics: [], queues: [queue], version } }
+}
+
+const sizeOf = ({ topics, queues }: Plan) => topics.length + queues.length
+
+/** The script adds the results of the first place at the end, and stores the whole. */
+function toParcel({ topics, queues }: Plan, messages: Copies['messages']) {
+  const copies: Omit<Copies, 'results'> = { kind: 'copies', topics, queues, messages }
+  const open = JSON.stringify(copies).slice(0, -1)
+  return { open, close: (results: readonly string[]) => `${open},"results":${JSON.stringify(results)}}` }
 }
 
 const toIntent = (tasks: readonly Task[]): Parcel => ({
@@ -116,25 +154,44 @@ const toIntent = (tasks: readonly Task[]): Parcel => ({
   tasks: tasks.map(({ correlation, task }) => [correlation, task]),
 })
 
-/** Every copy is a task of its own. */
+/** Every copy in a queue is a task of its own. */
 function tasksOf(
-  messages: readonly RoutedMessage[],
+  messages: readonly NewMessage[],
   names: readonly (string | undefined)[],
-  destinations: readonly Destination[],
+  { topics, queues }: Plan,
 ): Task[] {
-  return destinations.flatMap(({ name: queue, messages: indices }) =>
-    indices.flatMap((index): Task[] => {
+  return queues.flatMap((queue) =>
+    candidatesFor(queue, topics).flatMap((index): Task[] => {
       const tracked = messages[index]?.tracked
       if (!tracked) return []
-      return [{ ...tracked, correlation: tracked.correlationId, queue, task: `${names[index]}/${queue}` }]
+      const task = `${names[index]}/${queue.name}`
+      return [{ ...tracked, correlation: tracked.correlationId, queue: queue.name, task }]
     }),
   )
 }
 
-function toCopies(count: number, destinations: readonly Destination[], results: Results): PublishedCopy[][] {
+function toResults(plan: Plan, topics: readonly (string[] | null)[], queues: readonly QueueAnswer[]): Results {
+  const inTopics = topics.flatMap((results, at): [string, Stored][] => {
+    const { name, messages } = plan.topics[at]!
+    return results ? [[name, { messages, results }]] : []
+  })
+  const inQueues = queues.flatMap((answer, at): [string, Stored][] => {
+    const [messages, results] = answer ?? []
+    return messages && results ? [[plan.queues[at]!.name, { messages, results }]] : []
+  })
+  return { topics: new Map(inTopics), queues: new Map(inQueues) }
+}
+
+function toCopies(count: number, { topics, queues }: Results): PublishedCopy[][] {
   const copies: PublishedCopy[][] = Array.from({ length: count }, () => [])
-  for (const { name: queue, messages } of destinations)
-    for (const [at, result] of (results.get(queue) ?? []).entries())
-      copies[messages[at]!]!.push({ queue, ...toSendResult(result) })
+  for (const [queue, { messages, results }] of queues)
+    for (const [at, result] of results.entries()) copies[messages[at]!]!.push({ queue, ...toSendResult(result) })
+  for (const [topic, { messages, results }] of topics)
+    for (const [at, result] of results.entries()) copies[messages[at]!]!.push({ topic, ...toAppendResult(result) })
   return copies
+}
+
+function toAppendResult(result: string): AppendResult {
+  const { id, duplicate } = toSendResult(result)
+  return { offset: Number(id), duplicate }
 }

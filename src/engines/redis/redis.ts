@@ -21,12 +21,13 @@ import type {
   Transaction,
   Watch,
 } from '../../engine.ts'
-import { isTidingsError, TidingsError } from '../../errors.ts'
+import { isTidingsError } from '../../errors.ts'
 import { Correlations, type Task, toTasks } from './correlations.ts'
 import { Courier } from './courier.ts'
 import { diagnose, refuseOldServer } from './diagnose.ts'
 import { Driver } from './driver.ts'
-import { keysOf, newNonce, placeCount } from './keys.ts'
+import { unsupported } from './errors.ts'
+import { channelOf, keysOf, newNonce, placeCount } from './keys.ts'
 import { Listener } from './listener.ts'
 import {
   checkId,
@@ -39,9 +40,10 @@ import {
   toStoredMessage,
 } from './messages.ts'
 import { Publisher } from './publisher.ts'
-import { Registry } from './registry.ts'
+import { queues, Registry, topics } from './registry.ts'
 import { Routes } from './routes.ts'
 import type { LocalRedis } from './target.ts'
+import { RedisTopics } from './topics.ts'
 import { Upkeep } from './upkeep.ts'
 
 /** A worker's calls are small; one that hangs for this long is on a dead connection. */
@@ -54,10 +56,10 @@ const repeatable = { repeatable: true }
 const once = { repeatable: false }
 const prompt = { repeatable: true, timeoutMs: promptMs }
 
-/** Queues in Redis 7 and newer and in Valkey, one server or a Cluster. What the scripts do stands in the .lua files. */
+/** Queues and topics in Redis 7 and newer and in Valkey, one server or a Cluster. What the scripts do stands in the .lua files. */
 export class RedisEngine implements Engine {
   readonly name = 'redis'
-  readonly supports: ReadonlySet<Feature> = new Set<Feature>(['durable'])
+  readonly supports: ReadonlySet<Feature> = new Set<Feature>(['durable', 'topics'])
   readonly #driver: Driver
   readonly #registry: Registry
   readonly #routes: Routes
@@ -66,17 +68,20 @@ export class RedisEngine implements Engine {
   readonly #publisher: Publisher
   readonly #upkeep: Upkeep
   readonly #listener: Listener
+  readonly topics: RedisTopics
 
   /** @throws URL_INVALID */
   constructor(source: string | LocalRedis) {
     this.#driver = new Driver(source)
-    this.#registry = new Registry(this.#driver)
-    this.#routes = new Routes(this.#driver, this.#registry)
+    this.#registry = new Registry(this.#driver, queues)
+    const topicRegistry = new Registry(this.#driver, topics)
+    this.#routes = new Routes(this.#driver, this.#registry, topicRegistry)
     this.#correlations = new Correlations(this.#driver)
     this.#courier = new Courier(this.#driver, this.#registry, this.#correlations)
     this.#publisher = new Publisher(this.#driver, this.#routes, this.#correlations, this.#courier)
-    this.#upkeep = new Upkeep(this.#driver, this.#registry, this.#routes, this.#courier)
+    this.#upkeep = new Upkeep(this.#driver, this.#registry, topicRegistry, this.#routes, this.#courier)
     this.#listener = new Listener(this.#driver)
+    this.topics = new RedisTopics(this.#driver, topicRegistry, this.#routes, this.#publisher, this.#listener)
   }
 
   async open(): Promise<void> {
@@ -111,7 +116,9 @@ export class RedisEngine implements Engine {
   }
 
   listQueues(): Promise<QueueInfo[]> {
-    return this.#driver.whileOpen(() => this.#registry.list())
+    return this.#driver.whileOpen(async () =>
+      (await this.#registry.list()).map(({ name, createdAt }) => ({ queue: name, createdAt })),
+    )
   }
 
   purgeQueue(queue: string): Promise<number> {
@@ -264,7 +271,7 @@ export class RedisEngine implements Engine {
 
   watch(queue: string, wake: (dueMs: number) => void): Promise<Watch> {
     return this.#driver.whileOpen(async () => {
-      const watch = await this.#listener.watch(queue, wake)
+      const watch = await this.#listener.watch(channelOf(queue), wake)
       try {
         await this.#registry.mustHave(queue)
         return watch
@@ -314,9 +321,3 @@ function toSettleResult(result: string, moved: ReadonlyMap<string, string>): Set
 }
 
 const toIdList = (ids: readonly string[]) => JSON.stringify(ids.map(checkId))
-
-function unsupported(): TidingsError {
-  return new TidingsError('UNSUPPORTED', 'Redis has no transactions that an application could share', {
-    details: { feature: 'transactions' },
-  })
-}

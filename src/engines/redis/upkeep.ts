@@ -1,6 +1,6 @@
 import type { Courier } from './courier.ts'
 import type { Driver } from './driver.ts'
-import { keysOf } from './keys.ts'
+import { keysOf, placeOfTopic, topicKeysOf } from './keys.ts'
 import type { Registry } from './registry.ts'
 import type { Routes } from './routes.ts'
 
@@ -8,33 +8,41 @@ import type { Routes } from './routes.ts'
 const parcelMs = 1_000
 /** Longer than a send can take. One that takes longer still is refused. */
 const intentMs = 60_000
-/** How long a queue remembers a parcel whose sender was not told that it came. */
+/** How long a queue or a topic remembers a parcel whose sender was not told that it came. */
 const takenMs = 86_400_000
+
+/** How many messages retention removes in one step, during which the server does nothing else. */
+const removedAtOnce = 10_000
 
 const repeatable = { repeatable: true }
 const atOnce = 8
+const ages = [parcelMs, intentMs, takenMs]
 
-/** What time asks for, queue by queue. */
+/** What time asks for, queue by queue and topic by topic. */
 export class Upkeep {
   readonly #driver: Driver
-  readonly #registry: Registry
+  readonly #queues: Registry
+  readonly #topics: Registry
   readonly #routes: Routes
   readonly #courier: Courier
 
-  constructor(driver: Driver, registry: Registry, routes: Routes, courier: Courier) {
+  constructor(driver: Driver, queues: Registry, topics: Registry, routes: Routes, courier: Courier) {
     this.#driver = driver
-    this.#registry = registry
+    this.#queues = queues
+    this.#topics = topics
     this.#routes = routes
     this.#courier = courier
   }
 
   async run(): Promise<void> {
-    const names = await this.#registry.names()
+    const queues = (await this.#queues.names()).map((name) => () => this.#seeQueue(name))
+    const topics = (await this.#topics.names()).map((name) => () => this.#seeTopic(name))
+    const work = [...queues, ...topics]
     const failures: unknown[] = []
     await Promise.all(
       Array.from({ length: atOnce }, async () => {
-        for (let queue = names.pop(); queue !== undefined; queue = names.pop())
-          await this.#see(queue).catch((error: unknown) => failures.push(error))
+        for (let see = work.pop(); see !== undefined; see = work.pop())
+          await see().catch((error: unknown) => failures.push(error))
       }),
     )
     await this.#routes.clean()
@@ -42,12 +50,21 @@ export class Upkeep {
     if (failures.length > 0) throw failures[0]
   }
 
-  async #see(queue: string): Promise<void> {
+  #seeQueue(queue: string): Promise<void> {
+    const look = () => this.#driver.run('maintain', keysOf(queue), ages, repeatable)
+    return this.#see(queue, look, () => this.#queues.forget(queue))
+  }
+
+  #seeTopic(topic: string): Promise<void> {
+    const look = () => this.#driver.run('topic-maintain', topicKeysOf(topic), [...ages, removedAtOnce], repeatable)
+    return this.#see(placeOfTopic(topic), look, () => this.#topics.forget(topic))
+  }
+
+  async #see(place: string, look: () => Promise<unknown>, forget: () => Promise<void>): Promise<void> {
     for (;;) {
-      const answer = await this.#driver.run('maintain', keysOf(queue), [parcelMs, intentMs, takenMs], repeatable)
-      const [isThere, hasMore, parcelCount, left] = answer as [0 | 1, 0 | 1, number, string[]]
-      const isDone = await this.#courier.send(queue, left)
-      if (isDone && isThere === 0 && parcelCount === left.length / 2) await this.#registry.forget(queue)
+      const [isThere, hasMore, parcelCount, left] = (await look()) as [0 | 1, 0 | 1, number, string[]]
+      const isDone = await this.#courier.send(place, left)
+      if (isDone && isThere === 0 && parcelCount === left.length / 2) await forget()
       if (hasMore === 0) return
     }
   }

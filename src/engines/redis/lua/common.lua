@@ -35,7 +35,7 @@ local function isThere(q)
 end
 
 local function noQueue(q)
-  return redis.error_reply('NOQUEUE ' .. q.meta)
+  return redis.error_reply('MISSING ' .. q.meta)
 end
 
 local digits = '0123456789abcdefghijklmnopqrstuvwxyz'
@@ -229,31 +229,49 @@ local function row(id, body, m)
   }
 end
 
+-- What came by this parcel before; nil if nothing did.
+local function takenBefore(q, o)
+  local taken = o.y and redis.call('HGET', q.taken, o.y)
+  return taken and string.match(taken, ' (.*)')
+end
+
+local function noteTaken(q, o, result)
+  if o.y then redis.call('HSET', q.taken, o.y, now .. ' ' .. result) end
+end
+
+-- The first message with this dedup id within the window; nil if there is none.
+local function firstWithId(q, o)
+  local until_ = o.u and tonumber(redis.call('ZSCORE', q.windows, o.u[1]))
+  return until_ and now < until_ and redis.call('HGET', q.dedup, o.u[1])
+end
+
+local function takeId(q, o, id)
+  if not o.u then return end
+  redis.call('HSET', q.dedup, o.u[1], id)
+  redis.call('ZADD', q.windows, now + o.u[2], o.u[1])
+end
+
+-- The task of a message that is not stored.
+local function postVoid(q, o)
+  if o.w then post(q, { kind = 'event', correlation = o.c, event = { 'void', o.w } }) end
+end
+
 -- Stores messages unless they are duplicates; o of each as in `send.lua`. Returns '+id', or '=id' of the first.
 local function storeOnce(q, body, o)
-  local first
-  if o.y then
-    local taken = redis.call('HGET', q.taken, o.y)
-    if taken then return string.match(taken, ' (.*)') end
-  end
-  if o.u then
-    local until_ = tonumber(redis.call('ZSCORE', q.windows, o.u[1]))
-    if until_ and now < until_ then first = redis.call('HGET', q.dedup, o.u[1]) end
-  end
+  local taken = takenBefore(q, o)
+  if taken then return taken end
+  local first = firstWithId(q, o)
   if not first and o.t then first = redis.call('HGET', q.targets, o.t) end
   local result
   if first then
     result = '=' .. first
-    if o.w then post(q, { kind = 'event', correlation = o.c, event = { 'void', o.w } }) end
+    postVoid(q, o)
   else
     local id = store(q, body, o)
     result = '+' .. id
-    if o.u then
-      redis.call('HSET', q.dedup, o.u[1], id)
-      redis.call('ZADD', q.windows, now + o.u[2], o.u[1])
-    end
+    takeId(q, o, id)
   end
-  if o.y then redis.call('HSET', q.taken, o.y, now .. ' ' .. result) end
+  noteTaken(q, o, result)
   return result
 end
 
@@ -265,6 +283,42 @@ local function forgetDedup(q, most)
     redis.call('HDEL', q.dedup, id)
   end
   return #over == most
+end
+
+-- Forgets which parcels came, when it was so many milliseconds ago.
+local function forgetTaken(q, keptMs)
+  local taken = redis.call('HGETALL', q.taken)
+  for i = 1, #taken, 2 do
+    if tonumber(string.match(taken[i + 1], '^%d+')) < now - tonumber(keptMs) then redis.call('HDEL', q.taken, taken[i]) end
+  end
+end
+
+-- Parcels that nobody took to where they belong: older than so many milliseconds, or than that for an intent. Returns
+-- them, and how many parcels there are.
+local function leftParcels(q, parcelMs, intentMs)
+  local left = {}
+  local parcels = redis.call('HGETALL', q.outbox)
+  for i = 1, #parcels, 2 do
+    local id, text = parcels[i], parcels[i + 1]
+    local isIntent = string.match(id, '-intent$')
+    if now - timeOf(id) >= tonumber(isIntent and intentMs or parcelMs) then
+      if isIntent then
+        -- Nobody can fulfil it any more: its tasks will not be sent.
+        redis.call('HDEL', q.outbox, id)
+        id = id .. '-over'
+        redis.call('HSET', q.outbox, id, text)
+      end
+      table.insert(left, id)
+      table.insert(left, text)
+    end
+  end
+  return left, #parcels / 2
+end
+
+-- Notes that the routes are others now.
+local function changeRoutes(routes, version)
+  redis.call('HSET', routes, 'version', version)
+  if redis.call('HLEN', routes) == 1 then redis.call('DEL', routes) end
 end
 
 -- Ids that are ready, in the order in which they are read.

@@ -1,0 +1,13 @@
+#!lua flags=allow-oom
+-- Moves the cursor forward.
+-- KEYS  1… the topic
+-- ARGV  1 name; 2 offset; 3 receipt, or nothing for whoever holds the subscription
+-- Returns 0 if the receipt was stale.
+local t = topicAt(1)
+if not look(t) then return noTopic(t) end
+local s = subscriptionOf(t, ARGV[1])
+if not s then return noSubscription(t, ARGV[1]) end
+if ARGV[3] and s.r ~= ARGV[3] then return 0 end
+local cursor = math.min(tonumber(ARGV[2]), t.last)
+if cursor > s.c then moveTo(t, ARGV[1], s, cursor) end
+return 1

@@ -1,0 +1,10 @@
+#!lua flags=allow-oom
+-- Removes the topic with its messages and subscriptions; what is in the outbox has still to arrive.
+-- KEYS  1… the topic
+-- Returns the incarnation; nil if there was no topic.
+local t = topicAt(1)
+if not look(t) then return false end
+for _, place in ipairs(topicPlaces) do
+  if place ~= 'outbox' then redis.call('UNLINK', t[place]) end
+end
+return t.incarnation
