@@ -109,7 +109,7 @@ const joining = group(
           await scene.delete(await scene.claimOne())
         }
       })
-      assert.deepEqual(dataOf(await scene.claim({ limit: 1 })), ['late'])
+      assert.deepEqual(dataOf(await scene.claimSoon({ limit: 1 })), ['late'])
     },
 
     'a commit wakes': async (scene) => {
