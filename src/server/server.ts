@@ -27,7 +27,8 @@ import { Tokens } from './tokens.ts'
  * Serves the queues and topics of a bus over HTTP. It listens once it was started; `fetch` answers requests without
  * that, for applications that have a server of their own: `app.mount('/queues', server.fetch)` in Hono.
  * @param bus stays the application's, who closes it after the server
- * @throws CONFIG_INVALID for tokens and TLS files that are none, and for an address beyond this machine without both
+ * @throws CONFIG_INVALID for tokens that are none; `start` for TLS files that are none, and for an address beyond this
+ *   machine without tokens and TLS
  */
 export function createServer(bus: Bus, options?: ServerOptions & ServerCompany): Server {
   const { logger, sentinel, ...own } = options ?? {}
@@ -61,7 +62,8 @@ export class Server extends Service {
     this.#logger = logger
     // One listens for every request that waits.
     setMaxListeners(0, this.#stopping.signal)
-    this.#tokens = new Tokens(this.#readTokens())
+    const areNeeded = settings.tokenFile !== null || settings.tokens.length > 0
+    this.#tokens = new Tokens(this.#readTokens(), areNeeded)
     this.#app = this.#createApp(bus, sentinel)
     this.#upkeep = new Upkeep({ engine: bus.engine, clock: systemClock, logger })
     const { tokenFile, tlsCert, tlsKey } = settings
@@ -136,7 +138,7 @@ export class Server extends Service {
 
   /** @throws LISTEN_FAILED */
   protected async onStart(): Promise<void> {
-    checkReach(this.#settings, this.needsTokens)
+    checkReach(this.#settings, this.#tokens.size > 0)
     this.#listener = new Listener(this.#settings, (request, bindings) => {
       this.#received.add(request)
       return this.fetch(request, bindings)

@@ -23,23 +23,26 @@ export const everybody: Caller = {
 
 /** Knows the callers by their tokens. Several may be good at once, so that one can follow another. */
 export class Tokens {
+  readonly areNeeded: boolean
   readonly #clock: Clock
   #tokens: readonly Token[]
   /** What is left to each token with a rate, by its name. */
   readonly #budgets = new Map<string, Budget>()
 
-  constructor(tokens: readonly Token[], clock: Clock = systemClock) {
+  /** @param areNeeded false: everybody may do everything. An emptied file lets nobody in. */
+  constructor(tokens: readonly Token[], areNeeded: boolean, clock: Clock = systemClock) {
     this.#tokens = tokens
+    this.areNeeded = areNeeded
     this.#clock = clock
+  }
+
+  get size(): number {
+    return this.#tokens.length
   }
 
   /** From now on these are good, and no others. */
   replace(tokens: readonly Token[]): void {
     this.#tokens = tokens
-  }
-
-  get areNeeded(): boolean {
-    return this.#tokens.length > 0
   }
 
   /** @throws UNAUTHORIZED, RATE_LIMITED with `retryAfterS` in its details */

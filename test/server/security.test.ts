@@ -162,7 +162,7 @@ describe('tokens', () => {
   test('may make their number of requests a second', async () => {
     const clock = new FakeClock(1_000_000)
     const { secret, entry } = makeToken({ name: 'slow', scopes: everything, rate: 2 })
-    const tokens = new Tokens([parseToken(entry, 'token')], clock)
+    const tokens = new Tokens([parseToken(entry, 'token')], true, clock)
     const call = () => tokens.callerOf(new Request('http://localhost/', { headers: bearer(secret) }))
     call()
     call()

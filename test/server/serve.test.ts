@@ -231,6 +231,11 @@ describe('tidings token create', () => {
     server.command.child.kill('SIGHUP')
     await server.command.until(/the old tokens stay: .*:1 is not JSON/)
     expect(await statusOf(next)).toBe(200)
+    writeFileSync(file, '')
+    server.command.child.kill('SIGHUP')
+    await server.command.until(/(read the tokens again[\s\S]*){3}/)
+    expect(await statusOf(next)).toBe(401)
+    expect((await ask(server, 'GET', '/v1/queues')).status, 'an empty file opens nothing').toBe(401)
   })
 
   test('a file that everybody may change is refused', async () => {
