@@ -47,8 +47,16 @@ export interface Engine {
    * Stores messages in their order. A duplicate, of an earlier one in the batch too, is not stored and takes no dedup
    * id and no target; its result carries the id of the first.
    * @param transaction the application's own; null for one of the engine's. Only with 'transactions'.
+   * @param limits left out: none. A batch that would go beyond is QUEUE_FULL as a whole and leaves nothing behind, also
+   *   no dedup ids and tasks, and the transaction as it was. That holds among all who send with a limit at the same time,
+   *   of whatever engine; what comes without one, published or moved, is not held up, but counts.
    */
-  send(queue: string, messages: readonly NewMessage[], transaction: Transaction | null): Promise<SendResult[]>
+  send(
+    queue: string,
+    messages: readonly NewMessage[],
+    transaction: Transaction | null,
+    limits?: SendLimits,
+  ): Promise<SendResult[]>
 
   /**
    * Adds the rule that what matches the pattern goes into the queue; dropping the queue removes it.
@@ -207,6 +215,12 @@ export interface Completion {
   readonly cancelled: number
   readonly startedAt: string
   readonly endedAt: string
+}
+
+/** What a queue may hold together with what is sent. */
+export interface SendLimits {
+  /** Messages that are not archived: ready, delayed and leased. Duplicates are not stored, so they do not count. */
+  readonly maxLength: number
 }
 
 export interface SendResult {

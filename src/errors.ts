@@ -81,6 +81,8 @@ export const errorTable = {
   QUEUE_NAME_CONFLICT: failure('Choose another name: something else in the storage has this one.', 409),
   NO_ROUTE: failure('Bind a queue to a pattern that matches the routing key. Nothing was stored.', 404),
   DUPLICATE: failure('The first message stands; nothing was stored for this one.', 409),
+  QUEUE_FULL: failure('Try again when readers have made room, or raise maxLength. Nothing was stored.', 429, true),
+  EXPIRED: failure('Handle messages sooner, or send with a longer ttl. Redriving sends it without one.', 410),
   VERSION_UNKNOWN: failure('Add a handler or an upcaster for this version, then redrive.', 422),
   LEASE_LOST: failure('Another reader may have the message now: stop working on it. A longer lease avoids this.', 409),
   CLOSED: failure('Connect again.', 409),

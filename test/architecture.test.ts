@@ -32,6 +32,7 @@ const layers: readonly (readonly [string, ...string[]])[] = [
     'topic-store',
     'port-types',
     'in-turn',
+    'queue-full',
     'wire',
     'topic-wire',
     'engines/migrations',

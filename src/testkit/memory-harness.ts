@@ -79,7 +79,7 @@ function forward(engine: Engine, around: Around = (call) => call()): Engine {
     purgeQueue: (queue) => around(() => engine.purgeQueue(queue)),
     stats: (queue) => around(() => engine.stats(queue)),
     prune: (queue, request) => around(() => engine.prune(queue, request)),
-    send: (queue, messages, transaction) => around(() => engine.send(queue, messages, transaction)),
+    send: (queue, messages, transaction, limits) => around(() => engine.send(queue, messages, transaction, limits)),
     bind: (pattern, queue) => around(() => engine.bind(pattern, queue)),
     unbind: (pattern, queue) => around(() => engine.unbind(pattern, queue)),
     bindings: (queue) => around(() => engine.bindings(queue)),

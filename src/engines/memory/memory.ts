@@ -15,6 +15,7 @@ import type {
   QueueInfo,
   QueueStats,
   RoutedMessage,
+  SendLimits,
   SendResult,
   Settlement,
   SettleResult,
@@ -23,9 +24,20 @@ import type {
   Watch,
 } from '../../engine.ts'
 import { TidingsError } from '../../errors.ts'
+import { queueFull } from '../../queue-full.ts'
 import { Bindings } from './bindings.ts'
 import { Correlations } from './correlations.ts'
-import { claimable, lookInto, type MemoryQueue, newQueue, nextDueMs, pruneArchive, statsOf } from './queue.ts'
+import {
+  claimable,
+  countFresh,
+  firstOf,
+  lookInto,
+  type MemoryQueue,
+  newQueue,
+  nextDueMs,
+  pruneArchive,
+  statsOf,
+} from './queue.ts'
 import { asRead, isDeadLetter, mergeMeta, placeOf } from './stored.ts'
 import { MemoryTopics } from './topics.ts'
 
@@ -127,9 +139,16 @@ export class MemoryEngine implements Engine {
     return pruneArchive(this.#find(name), request, this.#clock.now())
   }
 
-  async send(name: string, messages: readonly NewMessage[], transaction: Transaction | null): Promise<SendResult[]> {
+  async send(
+    name: string,
+    messages: readonly NewMessage[],
+    transaction: Transaction | null,
+    { maxLength }: SendLimits = { maxLength: Number.POSITIVE_INFINITY },
+  ): Promise<SendResult[]> {
     const queue = this.#find(name)
     refuse(transaction)
+    const count = countFresh(queue, messages, this.#clock.now())
+    if (count > 0 && queue.live.size + count > maxLength) throw queueFull(name, queue.live.size, maxLength, count)
     return messages.map((message) => this.#sendOne(queue, message))
   }
 
@@ -164,10 +183,8 @@ export class MemoryEngine implements Engine {
 
   #sendOne(queue: MemoryQueue, { dedup, uniqueTarget, tracked, ...message }: NewMessage): SendResult {
     const now = this.#clock.now()
-    const first = dedup === null ? undefined : queue.dedup.get(dedup.id)
-    if (first !== undefined && now < first.until) return { id: first.firstId, duplicate: true }
-    const holder = uniqueTarget === null ? undefined : queue.targets.get(uniqueTarget)
-    if (holder !== undefined && queue.live.has(holder)) return { id: holder, duplicate: true }
+    const first = firstOf(queue, { dedup, uniqueTarget }, now)
+    if (first !== undefined) return { id: first, duplicate: true }
 
     const id = this.#store(queue, {
       data: message.data,

@@ -1,4 +1,4 @@
-import type { PeekRequest, Place, PruneRequest, QueueStats, StoredMessage } from '../../engine.ts'
+import type { NewMessage, PeekRequest, Place, PruneRequest, QueueStats, StoredMessage } from '../../engine.ts'
 import { placeOf, textOf } from './stored.ts'
 import { Watchers } from './watchers.ts'
 
@@ -47,6 +47,31 @@ export function statsOf(queue: MemoryQueue, now: number): QueueStats {
     oldestMs: greatest(ages),
     createdAt: queue.createdAt,
   }
+}
+
+type Unique = Pick<NewMessage, 'dedup' | 'uniqueTarget'>
+
+/** The message that this one is a duplicate of. */
+export function firstOf(queue: MemoryQueue, { dedup, uniqueTarget }: Unique, now: number): string | undefined {
+  const first = dedup === null ? undefined : queue.dedup.get(dedup.id)
+  if (first !== undefined && now < first.until) return first.firstId
+  const holder = uniqueTarget === null ? undefined : queue.targets.get(uniqueTarget)
+  return holder !== undefined && queue.live.has(holder) ? holder : undefined
+}
+
+/** How many messages of a batch are no duplicates, also not of each other. */
+export function countFresh(queue: MemoryQueue, messages: readonly Unique[], now: number): number {
+  const ids = new Set<string>()
+  const targets = new Set<string>()
+  const fresh = messages.filter((message) => {
+    const { dedup, uniqueTarget } = message
+    const isRepeated = (dedup !== null && ids.has(dedup.id)) || (uniqueTarget !== null && targets.has(uniqueTarget))
+    if (isRepeated || firstOf(queue, message, now) !== undefined) return false
+    if (dedup !== null) ids.add(dedup.id)
+    if (uniqueTarget !== null) targets.add(uniqueTarget)
+    return true
+  })
+  return fresh.length
 }
 
 /** What is ready and does not wait behind an earlier message of its key, by priority, then by id. */

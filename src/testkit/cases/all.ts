@@ -9,6 +9,7 @@ import { delays } from './delays.ts'
 import { durability } from './durability.ts'
 import { extending } from './extending.ts'
 import { lifecycle } from './lifecycle.ts'
+import { limits } from './limits.ts'
 import { moving } from './moving.ts'
 import { ordering } from './ordering.ts'
 import { peeking } from './peeking.ts'
@@ -55,6 +56,7 @@ export const allCases: readonly ConformanceCase[] = [
   ordering,
   dedup,
   targets,
+  limits,
   routing,
   correlation,
   statistics,

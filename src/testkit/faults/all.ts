@@ -9,6 +9,7 @@ import { durabilityFaults } from './durability.ts'
 import { extendingFaults } from './extending.ts'
 import type { Fault } from './fault.ts'
 import { lifecycleFaults } from './lifecycle.ts'
+import { limitFaults } from './limits.ts'
 import { movingFaults } from './moving.ts'
 import { orderingFaults } from './ordering.ts'
 import { peekingFaults } from './peeking.ts'
@@ -50,6 +51,7 @@ export const allFaults: readonly Fault[] = [
   orderingFaults,
   dedupFaults,
   targetFaults,
+  limitFaults,
   routingFaults,
   correlationFaults,
   statisticsFaults,

@@ -1,0 +1,143 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Engine, SendLimits } from '../../engine.ts'
+import { queueFull } from '../../queue-full.ts'
+import type { Plant } from '../memory-harness.ts'
+import { all, faults } from './fault.ts'
+
+type Send = Engine['send']
+
+/** Changes the limit that the engine sees. */
+const limiting =
+  (change: (limits: SendLimits, queue: string, engine: Engine) => SendLimits | Promise<SendLimits>): Plant =>
+  (engine) => ({
+    send: async (queue, messages, tx, limits) =>
+      engine.send(queue, messages, tx, limits && (await change(limits, queue, engine))),
+  })
+
+/** An engine that counts by itself, and sends what it finds room for. */
+const counting =
+  (
+    count: (engine: Engine, queue: string) => Promise<number>,
+    { before = async () => {} }: { before?: () => Promise<unknown> } = {},
+  ): Plant =>
+  (engine) => ({
+    send: async (queue, messages, tx, limits) => {
+      if (!limits) return engine.send(queue, messages, tx)
+      const length = await count(engine, queue)
+      if (length + messages.length > limits.maxLength) throw queueFull(queue, length, limits.maxLength, messages.length)
+      await before()
+      return engine.send(queue, messages, tx)
+    },
+  })
+
+/** Does something before the refusal is given. */
+const refusing =
+  (leave: (engine: Engine, ...call: Parameters<Send>) => Promise<unknown>): Plant =>
+  (engine) => ({
+    send: async (...call) => {
+      try {
+        return await engine.send(...call)
+      } catch (error) {
+        await leave(engine, ...call).catch(() => {})
+        throw error
+      }
+    },
+  })
+
+const lengthOf = async (engine: Engine, queue: string) => (await engine.peek(queue, all)).length
+const inPlaces = (choose: (stats: Awaited<ReturnType<Engine['stats']>>) => number) =>
+  counting(async (engine, queue) => choose(await engine.stats(queue)))
+
+export const limitFaults = faults('limits', {
+  'knows no limits': (engine) => ({ send: (queue, messages, tx) => engine.send(queue, messages, tx) }),
+  'lets one more in': limiting(({ maxLength }) => ({ maxLength: maxLength + 1 })),
+  'lets one less in': limiting(({ maxLength }) => ({ maxLength: maxLength - 1 })),
+  'stores what fits of a batch': refusing(async (engine, queue, messages, tx, limits) => {
+    for (const message of messages) await engine.send(queue, [message], tx, limits)
+  }),
+  'counts what is ready alone': inPlaces(({ ready }) => ready),
+  'does not count what is leased': inPlaces(({ ready, delayed }) => ready + delayed),
+  'does not count what is delayed': inPlaces(({ ready, leased }) => ready + leased),
+  'counts the archive': inPlaces(({ ready, delayed, leased, archived }) => ready + delayed + leased + archived),
+  'counts what was ever sent': inPlaces(({ totalSent }) => totalSent),
+  'counts duplicates': counting(lengthOf),
+  'counts before it sends': counting(lengthOf, { before: () => turn() }),
+  'lets delayed messages pass': (engine) => ({
+    send: (queue, messages, tx, limits) =>
+      engine.send(queue, messages, tx, messages.some(({ delayMs }) => delayMs > 0) ? undefined : limits),
+  }),
+  'lets sorted messages pass': (engine) => ({
+    send: (queue, messages, tx, limits) =>
+      engine.send(
+        queue,
+        messages,
+        tx,
+        messages.some(({ orderingKey, priority }) => orderingKey !== null || priority !== 0) ? undefined : limits,
+      ),
+  }),
+  'keeps the dedup ids and targets of what it refused': refusing(async (engine, queue, messages) => {
+    const taken = messages.filter(({ dedup, uniqueTarget }) => dedup !== null || uniqueTarget !== null)
+    const results = await engine.send(
+      queue,
+      taken.map((message) => ({ ...message, delayMs: 60_000 })),
+      null,
+    )
+    await engine.cancel(
+      queue,
+      results.map(({ id }) => id),
+    )
+  }),
+  'counts the tasks that it refused': refusing(async (engine, queue, messages) => {
+    const place = `${queue.slice(0, 20)}_refused`
+    await engine.createQueue(place)
+    await engine.send(
+      place,
+      messages.filter(({ tracked }) => tracked),
+      null,
+    )
+  }),
+  'does not say how long the queue is': (engine) => ({
+    send: async (queue, messages, tx, limits) => {
+      try {
+        return await engine.send(queue, messages, tx, limits)
+      } catch (error) {
+        Object.assign((error as { details: object }).details, { length: 0 })
+        throw error
+      }
+    },
+  }),
+  'keeps a limit that it was given once': (engine) => {
+    const kept = new Map<string, SendLimits>()
+    return {
+      send: (queue, messages, tx, limits) => {
+        if (limits) kept.set(queue, limits)
+        return engine.send(queue, messages, tx, kept.get(queue))
+      },
+    }
+  },
+  'counts the messages of all queues': counting(async (engine) => {
+    const queues = await engine.listQueues()
+    const lengths = await Promise.all(queues.map(({ queue }) => lengthOf(engine, queue)))
+    return lengths.reduce((a, b) => a + b, 0)
+  }),
+  'does not count what it did not send itself': (engine) => {
+    const sent = new Map<string, number>()
+    return {
+      send: async (queue, messages, tx, limits) => {
+        const length = sent.get(queue) ?? 0
+        if (limits && length + messages.length > limits.maxLength)
+          throw queueFull(queue, length, limits.maxLength, messages.length)
+        const results = await engine.send(queue, messages, tx)
+        sent.set(queue, length + results.length)
+        return results
+      },
+    }
+  },
+  'takes a missing queue for a full one': (engine) => ({
+    send: async (queue, messages, tx, limits) => {
+      const queues = await engine.listQueues()
+      if (limits && !queues.some((info) => info.queue === queue)) throw queueFull(queue, 0, limits.maxLength, 1)
+      return engine.send(queue, messages, tx, limits)
+    },
+  }),
+})
