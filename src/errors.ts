@@ -30,7 +30,7 @@ export const errorTable = {
   RANGE: usage('Use a value inside the range.'),
   DURATION: usage("Write a duration as '250ms', '5s', '2m', '1h', '7d', or as a number of milliseconds."),
   URL_INVALID: usage(
-    "Use 'postgres://user@host/database', 'redis://host:6379', 'memory:', 'local:./directory', or leave it out for the local PostgreSQL.",
+    "Use 'postgres://user@host/database', 'redis://host:6379', 'https://host:8080', 'memory:', 'local:./directory', or leave it out for the local PostgreSQL.",
   ),
   URL_NOT_ALLOWED: usage('Use an http or https URL with a public address, or allow private ones.'),
   CONFIG_INVALID: usage('Correct the configuration and try again.'),
