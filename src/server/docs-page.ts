@@ -123,11 +123,18 @@ function typeOf(schema: JsonSchema): string {
       ? (oneOf as readonly JsonSchema[]).map(typeOf).join(' or ')
       : type === 'array'
         ? `list of ${typeOf((items ?? {}) as JsonSchema)}${maxItems === undefined ? '' : `, at most ${maxItems}`}`
-        : String(type ?? 'any JSON')
-  const bounds = minimum === undefined || maximum === Number.MAX_SAFE_INTEGER ? '' : `, ${minimum} to ${maximum}`
+        : [type ?? 'any JSON'].flat().join(' or ')
+  const bounds = boundsOf(minimum, maximum)
   const initial = schema.default ?? plain.default
   const isOwn = initial !== undefined && initial !== ''
   return `${name}${format ? ` (${format})` : ''}${bounds}${isOwn ? `, default ${initial}` : ''}`
+}
+
+function boundsOf(minimum: unknown, maximum: unknown): string {
+  if (minimum === undefined) return ''
+  return maximum === undefined || maximum === Number.MAX_SAFE_INTEGER
+    ? `, at least ${minimum}`
+    : `, ${minimum} to ${maximum}`
 }
 
 function answerOf([status, { description, content }]: [string, Operation['responses'][string]]): string {

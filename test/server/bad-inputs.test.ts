@@ -95,7 +95,9 @@ describe('a body', () => {
     client.send(post('/v1/queues/orders/messages', 'Transfer-Encoding: chunked'))
     const chunk = `400\r\n${'x'.repeat(1024)}\r\n`
     client.send(chunk).send(chunk)
-    expect(errorIn(await client.until(/\}$/))).toEqual({ status: 413, code: 'BODY_TOO_LARGE' })
+    const received = await client.until(/\}$/)
+    expect(errorIn(received)).toEqual({ status: 413, code: 'BODY_TOO_LARGE' })
+    expect(received).toMatch(/^connection: close\r$/im)
     await client.closed
   })
 
@@ -229,7 +231,8 @@ describe('clients that keep others waiting', () => {
       idle.push(new RawClient(server.url).send(head('GET /livez')))
       await idle[n]!.until(/ok/)
     }
-    await new RawClient(server.url).closed
+    const refused = new RawClient(server.url).send(head('GET /livez', 'Connection: close'))
+    expect(await refused.all()).toBe('')
     idle[0]!.socket.destroy()
     await idle[0]!.closed
     let received = ''

@@ -186,6 +186,7 @@ describe('the page for people', () => {
     expect(answer.headers.get('content-type')).toBe('text/html; charset=utf-8')
     const html = await answer.text()
     for (const [, , { operationId }] of operations) expect(html).toContain(`id="${operationId}"`)
+    expect(html).not.toMatch(/undefined|NaN|\[object/)
     expect(html).not.toMatch(/<script|<link|<img|<iframe|@import|url\(|\son\w+=|\sstyle=/i)
   })
 
