@@ -190,6 +190,29 @@ describe('a server of its own', () => {
     await engine.purgeQueue(queue)
   })
 
+  test('a right that is missing is named', async () => {
+    const findings = async (...rights: string[]) => {
+      const user = newName('user')
+      await askRedis(server.port, (redis) => redis.call('ACL', 'SETUSER', user, 'on', 'nopass', ...rights))
+      const weak = await openEngine(`redis://${user}:any@127.0.0.1:${server.port}`)
+      const found = await weak.diagnose()
+      await weak.close()
+      return found.filter(({ check, level }) => check === 'permissions' || level !== 'ok')
+    }
+    const all = ['~{tidings*', '&{tidings*', '+@all']
+    expect(await findings(...all)).toMatchObject([{ level: 'ok' }, { check: 'security' }])
+    const [rights, ...others] = await findings(...all, '-zadd', '-hsetnx', '-info', '-config')
+    expect(rights).toMatchObject({ level: 'problem', message: expect.stringContaining('may not run ZADD, HSETNX on') })
+    expect(others.map(({ message }) => message)).toEqual([
+      expect.stringContaining('may not run INFO'),
+      expect.stringContaining('may not run CONFIG GET'),
+    ])
+    expect(await findings('~{tidings*', 'resetchannels', '+@all')).toMatchObject([
+      { level: 'problem', message: expect.stringContaining('SPUBLISH') },
+      { check: 'security' },
+    ])
+  })
+
   test('an eviction policy that loses messages and a lax fsync are reported', async () => {
     const levels = async (check: string) =>
       (await engine.diagnose()).filter((finding) => finding.check === check).map(({ level }) => level)

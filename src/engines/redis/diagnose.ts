@@ -2,6 +2,7 @@ import type { Finding } from '../../engine.ts'
 import { TidingsError } from '../../errors.ts'
 import type { Driver } from './driver.ts'
 import { replyCode, toTidingsError } from './errors.ts'
+import { checkRights } from './rights.ts'
 import type { Command, Server } from './server.ts'
 
 const timeoutMs = 5_000
@@ -31,7 +32,7 @@ const problem = (check: string, message: string, remedy: string): Finding => ({
 export async function diagnose(driver: Driver): Promise<Finding[]> {
   const servers = driver.topology.servers()
   const findings = await Promise.all(servers.map(async (server) => diagnoseServer(server, servers.length > 1)))
-  return [cluster(driver), ...findings.flat()]
+  return [cluster(driver), await checkRights(driver), ...findings.flat()]
 }
 
 /** @throws UNSUPPORTED, if it can be known */

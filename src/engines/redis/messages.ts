@@ -42,7 +42,7 @@ export function toSheet(message: NewMessage, task?: string): Sheet {
 /** As publish.lua does it. */
 export const bodyFor = (queue: string, [head, , headers, data]: Sheet) => `[${head}${queue}"},${headers}]\n${data}`
 
-export function toOptions(message: NewMessage, task?: string): string {
+function toOptions(message: NewMessage, task?: string): string {
   const { delayMs, notBefore, priority, orderingKey, dedup, uniqueTarget, tracked, meta } = message
   const options: Options = {
     ...(notBefore !== null ? { n: notBefore } : delayMs > 0 ? { d: delayMs } : {}),
