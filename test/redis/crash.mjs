@@ -20,6 +20,10 @@ const message = {
 
 const begin = {
   publish: ([routingKey]) => engine.publish([{ ...message, routingKey }], null),
+  publishOnce([routingKey, id]) {
+    const tracked = { correlationId: `${routingKey}-${id}`, completionQueue: null }
+    return engine.publish([{ ...message, dedup: { id, windowMs: 60_000 }, tracked, routingKey }], null)
+  },
   async move([queue, to]) {
     const { messages } = await engine.claim(queue, { limit: 1, leaseMs: 60_000, ids: null })
     const [{ id, receipt }] = messages

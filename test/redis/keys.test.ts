@@ -3,7 +3,7 @@ import type { RedisEngine } from '../../src/engines/redis/redis.ts'
 import { slotOf } from '../../src/engines/redis/slots.ts'
 import { askRedis } from '../support/redis.ts'
 import { readyCluster } from '../support/redis-cluster.ts'
-import { claimAll, keysWith, message, newName, openEngine, portOf } from './support.ts'
+import { claimAll, keysWith, message, newName, openEngine, portOf, primariesOf } from './support.ts'
 
 /** Uses everything that leaves something behind. */
 async function useEverything(engine: RedisEngine, queue: string, other: string): Promise<void> {
@@ -27,15 +27,10 @@ async function useEverything(engine: RedisEngine, queue: string, other: string):
   await claimAll(engine, queue, 1)
 }
 
-const primariesOf = async (url: string) => {
-  const ranges = await askRedis(portOf(url), (redis) => redis.call('CLUSTER', 'SLOTS'))
-  return [...new Set((ranges as [number, number, [string, number]][]).map(([, , [, port]]) => port))]
-}
-
 describe.each([
-  ['one server', async () => inject('redis'), async (url: string) => [portOf(url)]],
-  ['a Cluster', async () => readyCluster(inject('redisCluster')), primariesOf],
-] as const)('on %s', (_name, urlOf, portsOf) => {
+  ['one server', async () => inject('redis')],
+  ['a Cluster', async () => readyCluster(inject('redisCluster'))],
+] as const)('on %s', (_name, urlOf) => {
   test('a queue that is dropped leaves nothing behind but its correlations, which expire', async () => {
     const url = await urlOf()
     const engine = await openEngine(url)
@@ -46,7 +41,7 @@ describe.each([
     for (const name of [queue, other]) expect(await engine.dropQueue(name)).toBe(true)
     await engine.close()
 
-    for (const port of await portsOf(url)) {
+    for (const port of await primariesOf(url)) {
       const left = await keysWith(port, queue)
       expect(left.filter((key) => key !== `{tidings:c:${queue}-done}`)).toEqual([])
       expect(await keysWith(port, other)).toEqual([])

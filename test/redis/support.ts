@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { NewMessage, StoredMessage } from '../../src/engine.ts'
 import { RedisEngine } from '../../src/engines/redis/redis.ts'
+import { slotOf } from '../../src/engines/redis/slots.ts'
 import { askRedis } from '../support/redis.ts'
 
 export const newName = (start: string) => `${start}_${randomBytes(4).toString('hex')}`
@@ -45,6 +46,22 @@ export async function until(condition: () => boolean | Promise<boolean>, what: s
     if (Date.now() > giveUpAt) throw new Error(`waited in vain until ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
+}
+
+type Ranges = [start: number, end: number, primary: [host: string, port: number]][]
+
+/** The ports of all servers that have keys. */
+export async function primariesOf(url: string): Promise<number[]> {
+  const ranges = await askRedis(portOf(url), (redis) => redis.call('CLUSTER', 'SLOTS').catch(() => []))
+  const ports = (ranges as Ranges).map(([, , [, port]]) => port)
+  return ports.length === 0 ? [portOf(url)] : [...new Set(ports)]
+}
+
+/** The port of the server that has the key. */
+export async function portWith(url: string, key: string): Promise<number> {
+  const ranges = await askRedis(portOf(url), (redis) => redis.call('CLUSTER', 'SLOTS').catch(() => []))
+  const slot = slotOf(key)
+  return (ranges as Ranges).find(([start, end]) => start <= slot && slot <= end)?.[2][1] ?? portOf(url)
 }
 
 /** All keys of a server that have the text in them. */
