@@ -30,7 +30,7 @@ export const errorTable = {
   RANGE: usage('Use a value inside the range.'),
   DURATION: usage("Write a duration as '250ms', '5s', '2m', '1h', '7d', or as a number of milliseconds."),
   URL_INVALID: usage(
-    "Use 'postgres://user@host/database', 'redis://host:6379', 'https://host:8080', 'memory:', 'local:./directory', or leave it out for the local PostgreSQL.",
+    "Use 'postgres://user@host/database', 'redis://host:6379', 'https://host:8080', 'memory:', 'local:./directory', 'redis+local:./directory', or leave it out for the local PostgreSQL.",
   ),
   URL_NOT_ALLOWED: usage('Use an http or https URL with a public address, or allow private ones.'),
   CONFIG_INVALID: usage('Correct the configuration and try again.'),
@@ -79,7 +79,7 @@ export const errorTable = {
   CORRELATION_NOT_FOUND: failure('Send with this correlation id and `track`, or correct the id.', 404),
   MESSAGE_NOT_FOUND: failure("It was settled, its lease is another reader's, or it never was in this queue.", 404),
   QUEUE_NAME_CONFLICT: failure('Choose another name: something else in the storage has this one.', 409),
-  NO_ROUTE: failure('Bind a queue to a pattern that matches the routing key. Nothing was stored.', 404),
+  NO_ROUTE: failure('Bind a queue or topic to a pattern that matches the routing key. Nothing was stored.', 404),
   DUPLICATE: failure('The first message stands; nothing was stored for this one.', 409),
   QUEUE_FULL: failure('Try again when readers have made room, or raise maxLength. Nothing was stored.', 429, true),
   EXPIRED: failure('Handle messages sooner, or send with a longer ttl. Redriving sends it without one.', 410),

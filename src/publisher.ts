@@ -102,6 +102,7 @@ export class Publisher {
       serializer: null,
       maxMessageBytes: queueOptions.maxMessageBytes.defaultValue,
       bare: false,
+      ttlMs: null,
       now: () => this.#clock.now(),
     }
   }
@@ -124,7 +125,7 @@ const routedBy =
   (message: NewMessage): RoutedMessage => ({ ...message, routingKey })
 
 function noRoute(routingKey: string): TidingsError {
-  return new TidingsError('NO_ROUTE', `no queue is bound to a pattern that matches ${show(routingKey)}`, {
+  return new TidingsError('NO_ROUTE', `no queue or topic is bound to a pattern that matches ${show(routingKey)}`, {
     details: { routingKey },
   })
 }

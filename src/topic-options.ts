@@ -76,7 +76,7 @@ export const fetchOptions = {
 export type FetchOptions = option.OptionsInput<typeof fetchOptions>
 
 export const seekOptions = {
-  subscription: option.text('Only this subscription.', { default: null }),
+  subscription: { ...option.text('Only this subscription.', { default: null }), defaultText: 'all' },
 } as const
 export type SeekOptions = option.OptionsInput<typeof seekOptions>
 

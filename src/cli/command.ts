@@ -30,7 +30,7 @@ export function exampleText(examples: readonly string[]): string {
 /** Adds the flags that all have to a command and those below it, after their own. */
 export function addGlobalFlags(command: Command): Command {
   command
-    .option('--url <url>', 'Where the messages are: postgres://…, local:./directory. (See `tidings --help`.)')
+    .option('--url <url>', 'Where the messages are: postgres://…, redis://…, https://… (See `tidings --help`.)')
     .option('--config <file>', 'The configuration file. (default: tidings.config.* in the working directory)')
     .option('--json', 'Prints JSON, for programs.')
   for (const below of command.commands) addGlobalFlags(below)

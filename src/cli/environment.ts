@@ -20,6 +20,13 @@ export const whereTheUrlComesFrom = `The storage is, by the first of these that 
   PGHOST with PGDATABASE, and PGPORT, PGUSER, PGPASSWORD, PGSSLMODE
   url in the configuration file
   the PostgreSQL that comes with Tidings, with its data in ./.tidings
+
+A URL is one of these:
+  postgres://user:password@host:5432/database
+  redis://user:password@host:6379/0, rediss://… with TLS; several nodes of a Cluster as redis://host:6379,host:6380
+  http://host:8080, https://host: a server that \`tidings serve\` runs
+  local:./directory for the PostgreSQL that comes with Tidings, redis+local:./directory for a Redis of this machine
+
 A server (http://… or https://…) gets the token in TIDINGS_TOKEN, or in the file that TIDINGS_TOKEN_FILE names.
 A file .env in the working directory is read; what is set in the environment goes before it.
 

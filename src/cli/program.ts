@@ -37,7 +37,7 @@ const examples = [
 
 /** The whole command line. Made anew for every run, since commander keeps what it parsed. */
 export function program(): Command {
-  const root = group('tidings', 'Durable message queues on the storage you have.')
+  const root = group('tidings', 'Durable message queues and topics on the storage you have.')
   for (const make of [
     enqueue,
     processQueues,

@@ -12,7 +12,11 @@ import { readPosition } from './topic.ts'
 const { from, untilEmpty, wait, lease } = topicConsumeOptions
 const flags = new Flags(
   {
-    from: { ...from, defaultText: 'earliest', doc: 'Where a new subscription begins.' },
+    from: {
+      ...from,
+      defaultText: 'earliest',
+      doc: "Where a new subscription begins: offset of the next message, 'earliest', 'latest' or a time in ISO 8601.",
+    },
     untilEmpty: { ...untilEmpty, defaultText: '1', doc: 'Ends after so many reads in a row that found nothing.' },
     wait,
     lease,

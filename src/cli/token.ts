@@ -1,5 +1,6 @@
 import { appendFileSync } from 'node:fs'
 import { TidingsError } from '../errors.ts'
+import { scopes } from '../server/route.ts'
 import { newToken, parseToken, tokenOptions } from '../server/token.ts'
 import { command, group } from './command.ts'
 import { withContext } from './context.ts'
@@ -7,14 +8,21 @@ import { asText, Flags } from './flags.ts'
 import { bold, dim } from './output.ts'
 
 const { hash: _, ...expressible } = tokenOptions
-const list = (placeholder: string) => ({
+const necessary = { defaultText: 'required' }
+const list = (placeholder: string, doc?: string) => ({
   placeholder,
+  ...(doc === undefined ? {} : { doc }),
   repeated: true,
   read: (value: string | readonly string[]) => [value].flat().flatMap((one) => one.split(',')),
 })
-const flags = new Flags(expressible, {
+const asked = {
+  ...expressible,
+  name: { ...expressible.name, ...necessary },
+  scopes: { ...expressible.scopes, ...necessary },
+}
+const flags = new Flags(asked, {
   name: asText('name', { doc: 'Whose token it is; stands in the log of the server.' }),
-  scopes: list('scopes'),
+  scopes: list('scopes', `What it is good for, of ${scopes.join(', ')}.`),
   queues: list('names'),
   keys: list('patterns'),
   expires: asText('time', { doc: 'From then on it is not good any more: 2030-01-31.' }),
@@ -27,7 +35,7 @@ export const token = () =>
         command(
           'create',
           'Makes a token, and the line by which the server knows it. The token itself is shown this once.',
-          'tidings token create --name billing --scopes send,read --queues orders,invoices*',
+          'tidings token create --name billing --scopes send receive --queues orders "invoices*"',
           'tidings token create --name prometheus --scopes read --token-file tokens',
         ).option('--token-file <file>', 'Adds the line to this file, which is made if it is missing.'),
       )

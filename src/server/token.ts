@@ -49,7 +49,7 @@ export function parseToken(input: unknown, path: string): Token {
   if (lacking)
     throw new TidingsError('CONFIG_INVALID', `${path} has no ${lacking}`, {
       details: { field: `${path}.${lacking}` },
-      hint: '`tidings token create` prints a whole line for the token file.',
+      hint: 'Give it a name and scopes: `tidings token create --name … --scopes …` makes a whole line for the token file.',
     })
   return new Token(given)
 }

@@ -80,7 +80,9 @@ describe('publish', () => {
     expect(await run(['publish', 'Nobody.Here', '1', '--mandatory'])).toMatchObject({
       code: 1,
       stdout: '',
-      stderr: expect.stringMatching(/^error: no queue is bound to a pattern that matches "Nobody\.Here"\nhint: Bind/),
+      stderr: expect.stringMatching(
+        /^error: no queue or topic is bound to a pattern that matches "Nobody\.Here"\nhint: Bind/,
+      ),
     })
   })
 

@@ -63,7 +63,7 @@ const wrong: [args: string[], error: string, hint: string][] = [
   [
     ['status', '--url', 'mysql://user:s3cret@host/db'],
     'the URL scheme "mysql" is not known',
-    "hint: Use 'postgres://user@host/database', 'memory:', 'local:./directory', or leave it out for the local PostgreSQL.",
+    "hint: Use 'postgres://user@host/database', 'redis://host:6379', 'https://host:8080', 'memory:', 'local:./directory', 'redis+local:./directory', or leave it out for the local PostgreSQL.",
   ],
 ]
 
