@@ -53,6 +53,9 @@ async function endProcessesBelow(directory: string): Promise<void> {
   }
 }
 
+/** Several servers start at the same time, each some moments after its port was found free. */
+const given = new Set<number>()
+
 /**
  * A port of 127.0.0.1 that nothing listens on at this moment; below those that systems give to outgoing connections, so
  * that none of them takes it before the server does.
@@ -60,6 +63,8 @@ async function endProcessesBelow(directory: string): Promise<void> {
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 10_000)
+    if (given.has(port)) continue
+    given.add(port)
     if (await canListen(port)) return port
   }
 }
