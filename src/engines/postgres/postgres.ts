@@ -16,6 +16,7 @@ import type {
   QueueInfo,
   QueueStats,
   RoutedMessage,
+  SendLimits,
   SendResult,
   Settlement,
   SettleResult,
@@ -24,6 +25,7 @@ import type {
   Watch,
 } from '../../engine.ts'
 import { show, TidingsError } from '../../errors.ts'
+import { queueFull } from '../../queue-full.ts'
 import { Calls } from './calls.ts'
 import { PostgresChannels } from './channels.ts'
 import { Cursor } from './cursor.ts'
@@ -122,11 +124,22 @@ export class PostgresEngine implements Engine {
     return Number(row?.pruned)
   }
 
-  async send(queue: string, messages: readonly NewMessage[], transaction: Transaction | null): Promise<SendResult[]> {
+  async send(
+    queue: string,
+    messages: readonly NewMessage[],
+    transaction: Transaction | null,
+    limits?: SendLimits,
+  ): Promise<SendResult[]> {
     if (messages.length === 0) return []
     const values = [queue, toBatch(messages), messages.every(isPlain)]
     if (messages.some(isSorted)) await this.#calls.enableSorting(queue, messages)
-    const rows = await this.#calls.writeWithin(transaction, statements.send, values)
+    const rows = limits
+      ? await this.#calls.writeWithin(transaction, statements.sendLimited, [...values, limits.maxLength])
+      : await this.#calls.writeWithin(transaction, statements.send, values)
+    if (limits && rows[0]?.id === null) {
+      const { there, fresh } = rows[0] as Record<string, number>
+      throw queueFull(queue, there!, limits.maxLength, fresh!)
+    }
     return rows.map((row) => ({ id: String(row.id), duplicate: row.duplicate === true }))
   }
 

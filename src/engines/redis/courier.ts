@@ -235,7 +235,7 @@ export class Courier {
 
   async #ship(queue: string, incarnation: string, shipments: readonly Shipment[]): Promise<readonly string[]> {
     const entries = shipments.flatMap(([id, [body, options]]) => [body, withOptions(options, { y: id })])
-    const args = [newNonce(), incarnation, '', ...entries]
+    const args = [newNonce(), incarnation, '', '', ...entries]
     const [results, parcels] = (await this.#driver.run('send', keysOf(queue), args, repeatable)) as [string[], string[]]
     await this.send(queue, parcels)
     return results

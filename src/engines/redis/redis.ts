@@ -14,6 +14,7 @@ import type {
   QueueInfo,
   QueueStats,
   RoutedMessage,
+  SendLimits,
   SendResult,
   Settlement,
   SettleResult,
@@ -22,6 +23,7 @@ import type {
   Watch,
 } from '../../engine.ts'
 import { isTidingsError } from '../../errors.ts'
+import { queueFull } from '../../queue-full.ts'
 import { Correlations, type Task, toTasks } from './correlations.ts'
 import { Courier } from './courier.ts'
 import { diagnose, refuseOldServer } from './diagnose.ts'
@@ -143,7 +145,12 @@ export class RedisEngine implements Engine {
     )
   }
 
-  async send(queue: string, messages: readonly NewMessage[], transaction: Transaction | null): Promise<SendResult[]> {
+  async send(
+    queue: string,
+    messages: readonly NewMessage[],
+    transaction: Transaction | null,
+    limits?: SendLimits,
+  ): Promise<SendResult[]> {
     if (transaction) throw unsupported()
     return this.#driver.whileOpen(async () => {
       if (messages.length === 0) return []
@@ -154,9 +161,11 @@ export class RedisEngine implements Engine {
       )
       const intent = await this.#publisher.intend(queue, tasks)
       const entries = messages.flatMap((message, index) => toEntry(message, names[index]))
-      const args = [nonce, '', intent, ...entries]
-      const [results, parcels] = await this.#run<[string[], string[]]>('send', queue, args, once)
+      const args = [nonce, '', intent, limits?.maxLength ?? '', ...entries]
+      const answer = await this.#run<[string[], string[], length?: number, count?: number]>('send', queue, args, once)
+      const [results, parcels, length, count] = answer
       await this.#courier.send(queue, parcels)
+      if (length !== undefined) throw queueFull(queue, length, limits!.maxLength, count!)
       return results.map(toSendResult)
     })
   }

@@ -220,7 +220,7 @@ const anywhere = group('limits', {
 })
 
 const fromTwo = group(
-  'limits',
+  'durability',
   {
     'senders of two engines never exceed the limit': async (scene) => {
       const engines = [scene.engine, await scene.secondEngine()]

@@ -9,7 +9,7 @@ import { durabilityFaults } from './durability.ts'
 import { extendingFaults } from './extending.ts'
 import type { Fault } from './fault.ts'
 import { lifecycleFaults } from './lifecycle.ts'
-import { limitFaults } from './limits.ts'
+import { limitDurabilityFaults, limitFaults } from './limits.ts'
 import { movingFaults } from './moving.ts'
 import { orderingFaults } from './ordering.ts'
 import { peekingFaults } from './peeking.ts'
@@ -67,6 +67,7 @@ export const allFaults: readonly Fault[] = [
   topicTransactionFaults,
   topicLifecycleFaults,
   durabilityFaults,
+  limitDurabilityFaults,
   routingDurabilityFaults,
   topicDurabilityFaults,
   upkeepFaults,

@@ -48,6 +48,25 @@ const lengthOf = async (engine: Engine, queue: string) => (await engine.peek(que
 const inPlaces = (choose: (stats: Awaited<ReturnType<Engine['stats']>>) => number) =>
   counting(async (engine, queue) => choose(await engine.stats(queue)))
 
+/** Every engine counts what it sent itself. */
+const ownCounting: Plant = (engine) => {
+  const sent = new Map<string, number>()
+  return {
+    send: async (queue, messages, tx, limits) => {
+      const length = sent.get(queue) ?? 0
+      if (limits && length + messages.length > limits.maxLength)
+        throw queueFull(queue, length, limits.maxLength, messages.length)
+      const results = await engine.send(queue, messages, tx)
+      sent.set(queue, length + results.length)
+      return results
+    },
+  }
+}
+
+export const limitDurabilityFaults = faults('durability', {
+  'counts in each connection what was sent there': ownCounting,
+})
+
 export const limitFaults = faults('limits', {
   'knows no limits': (engine) => ({ send: (queue, messages, tx) => engine.send(queue, messages, tx) }),
   'lets one more in': limiting(({ maxLength }) => ({ maxLength: maxLength + 1 })),
@@ -120,19 +139,7 @@ export const limitFaults = faults('limits', {
     const lengths = await Promise.all(queues.map(({ queue }) => lengthOf(engine, queue)))
     return lengths.reduce((a, b) => a + b, 0)
   }),
-  'does not count what it did not send itself': (engine) => {
-    const sent = new Map<string, number>()
-    return {
-      send: async (queue, messages, tx, limits) => {
-        const length = sent.get(queue) ?? 0
-        if (limits && length + messages.length > limits.maxLength)
-          throw queueFull(queue, length, limits.maxLength, messages.length)
-        const results = await engine.send(queue, messages, tx)
-        sent.set(queue, length + results.length)
-        return results
-      },
-    }
-  },
+  'does not count what it did not send itself': ownCounting,
   'takes a missing queue for a full one': (engine) => ({
     send: async (queue, messages, tx, limits) => {
       const queues = await engine.listQueues()

@@ -36,6 +36,11 @@ SELECT tidings.enable($1::text, $2::boolean, $3::boolean);
 -- $1 queue, $2 batch, $3 plain → id, duplicate
 SELECT id, duplicate FROM tidings.send($1::text, $2::text::jsonb, $3::boolean);
 
+-- name: sendLimited
+-- $1 queue, $2 batch, $3 plain, $4 how many messages the queue may hold with these → id, duplicate, there, fresh
+SELECT id, duplicate, there::float8, fresh::float8
+FROM tidings.send_limited($1::text, $2::text::jsonb, $3::boolean, $4::bigint);
+
 -- name: bind
 -- $1 pattern, $2 queue → bound
 SELECT tidings.bind($1::text, $2::text) AS bound;

@@ -245,6 +245,11 @@ local function firstWithId(q, o)
   return until_ and now < until_ and redis.call('HGET', q.dedup, o.u[1])
 end
 
+-- The message that this one is a duplicate of; nil or false if there is none.
+local function firstOf(q, o)
+  return firstWithId(q, o) or (o.t and redis.call('HGET', q.targets, o.t))
+end
+
 local function takeId(q, o, id)
   if not o.u then return end
   redis.call('HSET', q.dedup, o.u[1], id)
@@ -260,8 +265,7 @@ end
 local function storeOnce(q, body, o)
   local taken = takenBefore(q, o)
   if taken then return taken end
-  local first = firstWithId(q, o)
-  if not first and o.t then first = redis.call('HGET', q.targets, o.t) end
+  local first = firstOf(q, o)
   local result
   if first then
     result = '=' .. first

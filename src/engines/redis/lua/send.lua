@@ -1,22 +1,45 @@
 #!lua
 -- Stores messages in their order, or takes in what came from other slots.
 -- KEYS  1… the queue
--- ARGV  1 nonce; 2 incarnation that the queue must have, or ''; 3 the intent that this fulfils, or ''; then for each
---       message its body and its options, as JSON or '': d delay, n time before which it is not ready, p priority,
---       k ordering key, u dedup id and window, t target, s sentAt, m changed fields of meta, c correlation, w task,
---       x 1 for a dead letter, y the parcel that it came by
--- Returns '+id' for each, or '=id' of the first if it is a duplicate, and the parcels.
+-- ARGV  1 nonce; 2 incarnation that the queue must have, or ''; 3 the intent that this fulfils, or ''; 4 how many
+--       messages the queue may hold with these, or ''; then for each message its body and its options, as JSON or '':
+--       d delay, n time before which it is not ready, p priority, k ordering key, u dedup id and window, t target,
+--       s sentAt, m changed fields of meta, c correlation, w task, x 1 for a dead letter, y the parcel that it came by
+-- Returns '+id' for each, or '=id' of the first if it is a duplicate, and the parcels. Where they do not fit: none, and
+-- at the end how many messages the queue has, and how many were to be stored.
 local q = queueAt(1)
 if not isThere(q) then return noQueue(q) end
 if ARGV[2] ~= '' and redis.call('HGET', q.meta, 'incarnation') ~= ARGV[2] then return noQueue(q) end
 if ARGV[3] ~= '' and redis.call('HDEL', q.outbox, ARGV[3]) == 0 then
   return redis.error_reply('NOINTENT it took too long')
 end
+local options = {}
+for i = 6, #ARGV, 2 do table.insert(options, ARGV[i] == '' and {} or cjson.decode(ARGV[i])) end
+
+-- How many are no duplicates, also not of each other.
+local function countFresh()
+  local count, ids, targets = 0, {}, {}
+  for _, o in ipairs(options) do
+    local isRepeated = (o.u and ids[o.u[1]]) or (o.t and targets[o.t])
+    if not isRepeated and not firstOf(q, o) then
+      count = count + 1
+      if o.u then ids[o.u[1]] = true end
+      if o.t then targets[o.t] = true end
+    end
+  end
+  return count
+end
+
+if ARGV[4] ~= '' then
+  local length, most = redis.call('ZCARD', q.order), tonumber(ARGV[4])
+  local count = length + #options > most and countFresh() or 0
+  if count > 0 and length + count > most then
+    for _, o in ipairs(options) do postVoid(q, o) end
+    return { {}, q.parcels, length, count }
+  end
+end
 forgetDedup(q, 10)
 local results = {}
-for i = 4, #ARGV, 2 do
-  local options = ARGV[i + 1]
-  table.insert(results, storeOnce(q, ARGV[i], options == '' and {} or cjson.decode(options)))
-end
+for i, o in ipairs(options) do table.insert(results, storeOnce(q, ARGV[3 + 2 * i], o)) end
 finish(q)
 return { results, q.parcels }

@@ -25,6 +25,48 @@ BEGIN
 END
 $$;
 
+-- The same where the queue may hold no more than `most` messages with these. Where they do not fit, nothing is done, and
+-- the one row has no id but says how many there are (no more are counted than it takes) and how many were to be stored.
+-- All who send with a limit wait for each other until their transactions end; nobody else waits.
+CREATE OR REPLACE FUNCTION tidings.send_limited(queue text, batch jsonb, plain boolean, most bigint)
+RETURNS TABLE (id text, duplicate boolean, there bigint, fresh bigint)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  live regclass := tidings.table_of(queue);
+  ids text[];
+  duplicates boolean[];
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtextextended('tidings.length:' || queue, 0));
+  EXECUTE format($sql$
+    SELECT count(*) FROM (
+      SELECT FROM %s UNION ALL SELECT FROM tidings.delayed d WHERE d.queue_name = $1 LIMIT $2
+    ) counted
+  $sql$, live) INTO there USING queue, most + 1;
+  fresh := jsonb_array_length(batch);
+  IF there + fresh <= most THEN
+    RETURN QUERY SELECT s.id, s.duplicate, NULL::bigint, NULL::bigint FROM tidings.send(queue, batch, plain) s;
+    RETURN;
+  END IF;
+
+  IF NOT plain THEN
+    BEGIN
+      -- Which are duplicates, and so do not count, turns out in storing them.
+      SELECT array_agg(s.id ORDER BY n), array_agg(s.duplicate ORDER BY n), count(*) FILTER (WHERE NOT s.duplicate)
+      INTO ids, duplicates, fresh
+      FROM tidings.send(queue, batch, false) WITH ORDINALITY AS s (id, duplicate, n);
+      IF fresh = 0 OR there + fresh <= most THEN
+        RETURN QUERY SELECT u.id, u.duplicate, NULL::bigint, NULL::bigint FROM unnest(ids, duplicates) AS u (id, duplicate);
+        RETURN;
+      END IF;
+      RAISE EXCEPTION 'full' USING ERRCODE = 'TD429';
+    EXCEPTION WHEN SQLSTATE 'TD429' THEN
+      NULL;
+    END;
+  END IF;
+  RETURN QUERY SELECT NULL::text, NULL::boolean, there, fresh;
+END
+$$;
+
 -- The same for batches with delays, dedup ids, unique targets or tracking.
 -- A delay of up to a minute stays in the queue's table, where other clients of PGMQ see it; a longer one is kept in
 -- tidings.delayed, so that a claim does not have to walk over it.
