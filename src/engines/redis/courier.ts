@@ -6,6 +6,7 @@ import { keysOf, newNonce, placeKeyOf, placeOfTopic, topicKeysOf } from './keys.
 import { bodyFor, type Entry, type Options, type Sheet, taskOf, withOptions } from './messages.ts'
 import type { Registry } from './registry.ts'
 import { candidatesFor, type Destination, type QueueDestination } from './routes.ts'
+import { Taken } from './taken.ts'
 
 const repeatable = { repeatable: true }
 
@@ -56,17 +57,23 @@ type TaskReport = readonly [correlation: string, event: TaskEvent]
 
 /**
  * Brings parcels to where they belong. Everything may be done again, by whoever finds a parcel that was left: a queue
- * remembers which ones it took until they are gone from the outbox.
+ * remembers which ones it took until they are gone from the outbox, and a while longer.
  */
 export class Courier {
   readonly #driver: Driver
   readonly #registry: Registry
   readonly #correlations: Correlations
+  readonly #taken: Taken
 
   constructor(driver: Driver, registry: Registry, correlations: Correlations) {
     this.#driver = driver
     this.#registry = registry
     this.#correlations = correlations
+    this.#taken = new Taken(driver)
+  }
+
+  close(): void {
+    this.#taken.close()
   }
 
   /**
@@ -123,7 +130,7 @@ export class Courier {
     const ids = parcels.map(([id]) => id)
     const outbox = placeKeyOf(origin, 'outbox')
     await this.#driver.call(outbox, ['HDEL', outbox, ...ids])
-    await this.#forget(taken)
+    this.#taken.done(taken)
     return { moved, copies }
   }
 
@@ -137,7 +144,7 @@ export class Courier {
       const parcel = `end of ${correlation}`
       await this.#shipSurely(ended.queue, [[parcel, ended.entry]])
       await this.#correlations.told(correlation)
-      await this.#forget(new Map([[ended.queue, [parcel]]]))
+      this.#taken.done(new Map([[ended.queue, [parcel]]]))
     }
   }
 
@@ -239,16 +246,6 @@ export class Courier {
     const [results, parcels] = (await this.#driver.run('send', keysOf(queue), args, repeatable)) as [string[], string[]]
     await this.send(queue, parcels)
     return results
-  }
-
-  /** What came need not be remembered any longer. */
-  async #forget(taken: ReadonlyMap<string, readonly string[]>): Promise<void> {
-    await Promise.all(
-      [...taken].map(([place, ids]) => {
-        const key = placeKeyOf(place, 'taken')
-        return this.#driver.call(key, ['HDEL', key, ...ids])
-      }),
-    )
   }
 }
 
