@@ -96,11 +96,12 @@ async function withBackports(folder: string): Promise<string[]> {
   return ['-o', `Dir::Etc::sourcelist=${list}`]
 }
 
+/** Whether they can be downloaded; what is installed is known by name even where no list offers it. */
 async function areKnown(packages: readonly string[], options: readonly string[]): Promise<boolean> {
-  const versions = await execute('apt-cache', [...options, 'show', '--no-all-versions', ...packages]).catch(
+  const addresses = await execute('apt-get', [...options, 'download', '--print-uris', ...packages]).catch(
     () => undefined,
   )
-  return versions !== undefined
+  return addresses !== undefined
 }
 
 /** Libraries that installing the packages would bring along. LLVM is only for PostgreSQL's JIT, which the tests turn off. */
