@@ -38,8 +38,9 @@ export const redriveOptions = {
   }),
 } as const
 
-/** What redriving takes away again: the traces of the failure. */
+/** What redriving takes away again: the traces of the failure, and the end of a time to live. */
 export const clearedMeta = {
+  expires_at: null,
   error_message: null,
   stack_trace: null,
   origin_queue: null,

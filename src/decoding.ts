@@ -1,5 +1,6 @@
 import type { StoredMessage } from './engine.ts'
-import { isTidingsError } from './errors.ts'
+import { isTidingsError, type TidingsError } from './errors.ts'
+import { expiryError } from './expiry.ts'
 import { MessageLease } from './lease.ts'
 import type { QueueAccess } from './queue-access.ts'
 
@@ -11,7 +12,8 @@ export interface Decoded<T> {
 }
 
 /**
- * Applies the schema to leased messages and leaves out those that it refuses: they are dead-lettered. If the schema
+ * Leaves out leased messages that have expired, which are ended as their queue says, and applies the schema to the
+ * others: those that it refuses are dead-lettered. If the schema
  * fails for another reason, that message waits for the end of its lease, and the others are given back.
  */
 export async function decodeAll<T>(access: QueueAccess<T>, leased: readonly StoredMessage[]): Promise<Decoded<T>[]> {
@@ -26,6 +28,12 @@ export async function decodeAll<T>(access: QueueAccess<T>, leased: readonly Stor
 
 async function decode<T>(access: QueueAccess<T>, stored: StoredMessage): Promise<Decoded<T> | null> {
   const lease = new MessageLease(access.name, access.deadLetterQueue, stored, access.leaseCalls)
+  const expired = expiryError(stored)
+  if (expired) {
+    if (await unlessLost(lease.settle(lease.expiredEnding(access.expired, expired))))
+      logExpired(access, stored, expired)
+    return null
+  }
   try {
     return { stored, lease, data: await access.decode(stored) }
   } catch (error) {
@@ -33,6 +41,16 @@ async function decode<T>(access: QueueAccess<T>, stored: StoredMessage): Promise
     await unlessLost(lease.deadLetter(error))
     return null
   }
+}
+
+/** Says what became of a message that nobody gets to see. */
+export function logExpired(
+  { name: queue, expired, logger }: Pick<QueueAccess<unknown>, 'name' | 'expired' | 'logger'>,
+  { id }: StoredMessage,
+  error: TidingsError,
+): void {
+  if (expired === 'drop') logger.info({ queue, id, ...error.details }, 'a message expired and was dropped')
+  else logger.error({ queue, id, error: error.message }, 'a message was dead-lettered')
 }
 
 /** @returns false if the lease was lost: another reader has the message now */

@@ -1,6 +1,8 @@
 import type { Clock } from './clock.ts'
 import type { Ending, Settlement, SettleResult, StoredMessage } from './engine.ts'
 import { isTidingsError, TidingsError } from './errors.ts'
+import type { ExpiredPolicy } from './expiry.ts'
+import type { JsonObject } from './json.ts'
 import { errorMeta } from './message-error.ts'
 
 /** The two calls that leases make; a queue groups them into batches. */
@@ -88,16 +90,14 @@ export class MessageLease {
   }
 
   deadLetterEnding(reason: unknown): Ending {
-    const meta = {
-      ...errorMeta(reason),
-      origin_queue: this.#queue,
-      origin_id: this.message.id,
-      attempts: this.message.readCount,
-      dead_lettered_at: new Date(this.#calls.clock.now()).toISOString(),
-    }
+    const meta = deadLetterMeta(this.#queue, this.message, reason, this.#calls.clock.now())
     return this.#deadLetterQueue === null
       ? { kind: 'archive', meta }
       : { kind: 'move', to: this.#deadLetterQueue, delayMs: 0, meta }
+  }
+
+  expiredEnding(policy: ExpiredPolicy, reason: unknown): Ending {
+    return policy === 'drop' ? { kind: 'delete' } : this.deadLetterEnding(reason)
   }
 
   /** @throws LEASE_LOST */
@@ -120,5 +120,21 @@ export class MessageLease {
       `${what} of message ${this.message.id} in queue '${this.#queue}' came too late: its lease is no longer this reader's`,
       { details: { queue: this.#queue, id: this.message.id } },
     )
+  }
+}
+
+/** What is known of a dead letter beside its own meta. */
+export function deadLetterMeta(
+  queue: string,
+  { id, readCount }: StoredMessage,
+  reason: unknown,
+  now: number,
+): JsonObject {
+  return {
+    ...errorMeta(reason),
+    origin_queue: queue,
+    origin_id: id,
+    attempts: readCount,
+    dead_lettered_at: new Date(now).toISOString(),
   }
 }

@@ -1,5 +1,7 @@
+import { showDuration } from './duration.ts'
 import type { Engine, NewMessage, Tracked } from './engine.ts'
 import { TidingsError } from './errors.ts'
+import { expiryMeta } from './expiry.ts'
 import type { JsonObject } from './json.ts'
 import { toWireMeta } from './message.ts'
 import { checkQueueName } from './name.ts'
@@ -21,6 +23,10 @@ export interface Outgoing {
   readonly serializer: Serializer<unknown> | null
   readonly maxMessageBytes: number
   readonly bare: boolean
+  /** 'fsync': they are on disk when they are answered. Left out: as the storage is set up. */
+  readonly durability?: 'default' | 'fsync'
+  /** For messages that are sent without a time to live; null: they have none. */
+  readonly ttlMs: number | null
   /** The time at which they are sent. */
   now(): number
 }
@@ -39,6 +45,8 @@ export function prepare(
   if (orderingKey !== null && priority !== 0)
     throw new TidingsError('OPTION_CONFLICT', "'orderingKey' and 'priority' are both given")
   if (at !== null) checkTime(at, outgoing.now(), 'at')
+  const ttlMs = options.ttl ?? outgoing.ttlMs
+  const expiry = ttlMs === null ? {} : expiryMeta(expiryAfter(ttlMs, { delay, at }, outgoing.now()))
   const meta = toWireMeta(options.meta, outgoing.queue, outgoing.routingKey)
   const targetId = meta.target_id as string | undefined
   if (uniqueTarget) {
@@ -52,7 +60,7 @@ export function prepare(
   const packed = pack(data, serializer, outgoing.maxMessageBytes)
   const message: NewMessage = {
     data: packed.text,
-    meta: { ...meta, ...packed.meta },
+    meta: { ...meta, ...packed.meta, ...expiry },
     headers: options.headers,
     delayMs: delay,
     notBefore: at,
@@ -61,12 +69,24 @@ export function prepare(
     dedup: dedupId === null ? null : { id: dedupId, windowMs: options.dedupWindow },
     uniqueTarget: uniqueTarget && targetId !== undefined ? targetId : null,
     bare: outgoing.bare,
+    ...(outgoing.durability === 'fsync' ? { durability: 'fsync' } : {}),
     ...(options.track ? { tracked: trackedBy(meta) } : {}),
   }
   // Judged is what reading will find. It is stored as it was given, so that reading can apply the schema to it.
   const what = `data for ${destination}`
   const validated = schema ? validate(schema, unpack(message, serializer, what), what) : undefined
   return validated instanceof Promise ? validated.then(() => message) : message
+}
+
+/** @throws OPTION_CONFLICT if the message would expire before it can be read */
+function expiryAfter(ttlMs: number, { delay, at }: { delay: number; at: number | null }, now: number): number {
+  const waitMs = at === null ? delay : at - now
+  if (ttlMs > waitMs) return now + ttlMs
+  const [ttl, wait] = [showDuration(ttlMs), at === null ? showDuration(delay) : new Date(at).toISOString()]
+  throw new TidingsError('OPTION_CONFLICT', `ttl is ${ttl}, but the message becomes ready only at '${wait}'`, {
+    details: { field: 'ttl' },
+    hint: 'It counts from sending: make it longer than the delay.',
+  })
 }
 
 /** Names that could not be used when the last task ends are refused while there is somebody to tell. */

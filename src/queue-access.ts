@@ -1,5 +1,6 @@
 import type { Clock } from './clock.ts'
 import type { Engine, StoredMessage } from './engine.ts'
+import type { ExpiredPolicy } from './expiry.ts'
 import type { LeaseCalls } from './lease.ts'
 
 /** Takes what Tidings has to say; pino, winston and console fit. Tidings is silent without one. */
@@ -20,6 +21,8 @@ export interface QueueAccess<T> {
   readonly logger: Logger
   /** Where messages go that failed too often; null: into the archive. */
   readonly deadLetterQueue: string | null
+  /** What becomes of messages whose time to live is over. */
+  readonly expired: ExpiredPolicy
   readonly leaseCalls: LeaseCalls
   /** Creates the queue if that is allowed and it is missing. */
   ensure(): Promise<void>

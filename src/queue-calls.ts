@@ -1,7 +1,9 @@
 import { Batcher } from './batcher.ts'
 import type { Clock } from './clock.ts'
 import type { Engine, Lease, NewMessage, SendResult, Settlement, SettleResult } from './engine.ts'
+import { isTidingsError, TidingsError } from './errors.ts'
 import type { LeaseCalls } from './lease.ts'
+import { queueFull } from './queue-full.ts'
 
 /** The largest weight of a batch of calls. */
 export const maxCallBatch = 1_000
@@ -14,7 +16,7 @@ const maxExtensionLengths = 100
 export class QueueCalls implements LeaseCalls {
   readonly #engine: Engine
   readonly #queue: string
-  readonly #sends: Batcher<NewMessage, SendResult>
+  readonly #sends = new Map<string, Batcher<NewMessage, SendResult | TidingsError>>()
   readonly #settlements: Batcher<Settlement, SettleResult>
   readonly #extensions = new Map<number, Batcher<Lease, string | null>>()
   readonly clock: Clock
@@ -25,12 +27,40 @@ export class QueueCalls implements LeaseCalls {
     this.#engine = engine
     this.clock = clock
     this.#queue = queue
-    this.#sends = new Batcher((messages) => engine.send(queue, messages, null), maxCallBatch, weightOf)
     this.#settlements = new Batcher((settlements) => engine.settle(queue, settlements), maxCallBatch)
   }
 
-  send(message: NewMessage): Promise<SendResult> {
-    return this.#sends.add(message)
+  /** @param maxLength how many messages the queue may hold with it; null: any number */
+  async send(message: NewMessage, maxLength: number | null): Promise<SendResult> {
+    // What has to be on disk takes longer, and may be refused.
+    const kind = `${message.durability} ${maxLength}`
+    let sends = this.#sends.get(kind)
+    if (!sends) {
+      sends = new Batcher((messages) => this.#sendUpTo(messages, maxLength), maxCallBatch, weightOf)
+      this.#sends.set(kind, sends)
+    }
+    const result = await sends.add(message)
+    if (result instanceof TidingsError) throw result
+    return result
+  }
+
+  /** What travels together by chance does not share the fate of a batch: what there is room for is stored. */
+  async #sendUpTo(messages: NewMessage[], maxLength: number | null): Promise<(SendResult | TidingsError)[]> {
+    if (maxLength === null) return this.#engine.send(this.#queue, messages, null)
+    try {
+      return await this.#engine.send(this.#queue, messages, null, { maxLength })
+    } catch (error) {
+      if (!isTidingsError(error, 'QUEUE_FULL')) throw error
+      const room = maxLength - (error.details.length as number)
+      if (messages.length === 1) return [error]
+      if (room <= 0) return messages.map(() => queueFull(this.#queue, maxLength - room, maxLength, 1))
+      const count = Math.min(room, messages.length - 1)
+      const first = await this.#sendUpTo(messages.slice(0, count), maxLength)
+      const rest = messages.slice(count)
+      // The first ones are stored, whatever befalls the others.
+      const others = this.#sendUpTo(rest, maxLength).catch((error: TidingsError) => rest.map(() => error))
+      return [...first, ...(await others)]
+    }
   }
 
   settle(settlement: Settlement): Promise<SettleResult> {

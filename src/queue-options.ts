@@ -11,6 +11,9 @@ import { parseMetaWhere, type Wanted, type Where } from './where.ts'
 
 const tenYearsMs = 315_360_000_000
 
+const ttl = (doc: string, defaultText: string) =>
+  option.duration(doc, { default: null, defaultText, min: 1, max: tenYearsMs })
+
 export const queueOptions = {
   schema: option.value<StandardSchemaV1, StandardSchemaV1 | null>(
     'A Standard Schema; data is checked when sent and when read, and its type is inferred.',
@@ -34,9 +37,28 @@ export const queueOptions = {
     ['meta', 'none'],
     { default: 'meta' },
   ),
+  durability: option.choice(
+    "'fsync' refuses to send unless the storage has it on disk when it answers; 'default' leaves that to its settings.",
+    ['default', 'fsync'],
+    { default: 'default' },
+  ),
   requireTransaction: option.boolean(
     'Refuses to send without `tx`, so that no message can be stored apart from what it tells of.',
     { default: false },
+  ),
+  maxLength: option.integer(
+    'Refuses as QUEUE_FULL what would make the queue longer than this; archived messages do not count.',
+    {
+      default: null,
+      min: 1,
+      max: 1_000_000_000,
+    },
+  ),
+  ttl: ttl('How long messages are worth being handled, from when they are sent.', 'for ever'),
+  expired: option.choice(
+    "What becomes of messages whose time to live is over: a 'deadLetter', or they are deleted and counted ('drop').",
+    ['deadLetter', 'drop'],
+    { default: 'deadLetter' },
   ),
 } as const
 export type QueueOptions = option.OptionsInput<typeof queueOptions>
@@ -84,6 +106,7 @@ export const sendOptions = {
     'Refuses the message as DUPLICATE while another one with the same meta.targetId is waiting or being handled.',
     { default: false },
   ),
+  ttl: ttl('How long the message is worth being handled, from when it is sent.', "the queue's"),
   track: option.boolean(
     'Counts the message as a task of meta.correlationId; when the last task has ended, meta.correlationQueue is told.',
     { default: false },

@@ -1,9 +1,10 @@
 import type { Clock } from './clock.ts'
 import { DeadLetters } from './dead-letters.ts'
-import { decodeAll, unlessLost } from './decoding.ts'
+import { type Decoded, decodeAll, unlessLost } from './decoding.ts'
 import type { Engine, NewMessage, Place, QueueStats, SendResult, StoredMessage, Transaction } from './engine.ts'
 import { isTidingsError, show, TidingsError } from './errors.ts'
 import { fromJson } from './json.ts'
+import { popUnexpired } from './late.ts'
 import { Message, StoredCopy } from './message.ts'
 import { withNearestName } from './missing-queue.ts'
 import { checkQueueName, defaultDeadLetterQueue } from './name.ts'
@@ -102,8 +103,8 @@ export class Queue<In = unknown, Out = In> {
   /**
    * Stores one message. Messages sent in the same tick travel together.
    * @returns its id, once it is stored for good
-   * @throws DUPLICATE with the id of the first message in `details.firstId`; BODY_NOT_JSON and other errors of the
-   *   input, before anything is stored; OUTCOME_UNKNOWN if the connection broke before the answer came
+   * @throws DUPLICATE with the id of the first message in `details.firstId`; QUEUE_FULL with `maxLength`; BODY_NOT_JSON
+   *   and other errors of the input, before anything is stored; OUTCOME_UNKNOWN if the connection broke before the answer came
    */
   async send(data: In, options?: SendOptions): Promise<string> {
     const { tx, ...parsed } = option.parseOptions(sendOptionsWithTx, options, 'send')
@@ -113,7 +114,7 @@ export class Queue<In = unknown, Out = In> {
     const message = prepared instanceof Promise ? await prepared : prepared
     const result = tx
       ? (await this.#storeWithin(tx, [message]))[0]!
-      : await this.#creating(() => this.#calls.send(message))
+      : await this.#creating(() => this.#calls.send(message, this.#options.maxLength))
     if (result.duplicate) throw this.#duplicate(message, result.id)
     return result.id
   }
@@ -129,19 +130,28 @@ export class Queue<In = unknown, Out = In> {
     const { tx } = option.parseOptions(txOption, options, 'sendBatch')
     this.#checkTransaction(tx)
     const messages = await prepareBatch(entries, 'sendBatch', this.#outgoing())
-    return tx ? this.#storeWithin(tx, messages) : this.#creating(() => this.#engine.send(this.name, messages, null))
+    return tx ? this.#storeWithin(tx, messages) : this.#creating(() => this.#store(messages, null))
   }
 
   /**
-   * Takes messages out of sight for the length of the lease. Data that the schema refuses is dead-lettered instead of
-   * being returned.
+   * Takes messages out of sight for the length of the lease. What has expired, or has data that the schema refuses, is
+   * dead-lettered instead of being returned (or dropped, if it has expired and `expired` says so).
    */
   async read(options?: ReadOptions): Promise<Message<Out>[]> {
     const { limit, lease, wait, signal } = option.parseOptions(readOptions, options, 'read')
     return this.#waitFor(wait, signal, async () => {
-      const claim = await this.#engine.claim(this.name, { limit, leaseMs: lease, ids: null })
-      return { found: await this.#toMessages(claim.messages), nextDueMs: claim.nextDueMs }
+      const { decoded, nextDueMs } = await this.#claim(limit, lease)
+      return { found: decoded.map((one) => this.#toMessage(one)), nextDueMs }
     })
+  }
+
+  /** Goes on while all that it gets is sorted out: behind that there may be messages to return. */
+  async #claim(limit: number, leaseMs: number): Promise<{ decoded: Decoded<Out>[]; nextDueMs: number | null }> {
+    for (;;) {
+      const { messages, nextDueMs } = await this.#engine.claim(this.name, { limit, leaseMs, ids: null })
+      const decoded = await decodeAll(this.#access(), messages)
+      if (decoded.length > 0 || messages.length === 0) return { decoded, nextDueMs }
+    }
   }
 
   /** Takes one message by its id, if it is ready. @returns null if it is not there or not ready */
@@ -151,35 +161,41 @@ export class Queue<In = unknown, Out = In> {
     const { messages } = await this.#existing(() =>
       this.#engine.claim(this.name, { limit: 1, leaseMs: lease, ids: [id] }),
     )
-    return (await this.#toMessages(messages))[0] ?? null
+    const [decoded] = await decodeAll(this.#access(), messages)
+    return decoded ? this.#toMessage(decoded) : null
   }
 
   /**
-   * Takes messages for good: if handling one fails, it is lost. Data that the schema refuses is
-   * dead-lettered instead of being returned.
+   * Takes messages for good: if handling one fails, it is lost. What has expired, and data that the schema refuses, is
+   * treated as by `read`. Where the queue has neither a schema nor a `ttl`, what turns out to have expired has been
+   * removed by then, and is sent to the dead-letter queue in a second step.
    */
   async pop(options?: PopOptions): Promise<StoredCopy<Out>[]> {
     const { limit, wait, signal } = option.parseOptions(popOptions, options, 'pop')
     return this.#waitFor(wait, signal, async () => {
-      if (this.#options.schema || this.#options.serializer || wait > 0) return this.#claimAndDelete(limit)
-      const popped = await this.#engine.pop(this.name, limit)
+      if (wait > 0 || this.#judgesUnderLease) return this.#claimAndDelete(limit)
+      const popped = await popUnexpired(this.#access(), limit)
       const found = popped.map((stored) => new StoredCopy(this.name, stored, fromJson(stored.data) as Out))
       return { found, nextDueMs: null }
     })
   }
 
-  /**
-   * The schema judges under a lease, so that what it refuses can be moved, and nothing is lost while it does. A claim
-   * also tells whoever waits when the next message is due.
-   */
+  /** What is refused can be moved then, and nothing is lost meanwhile. Into the archive it can be moved only so. */
+  get #judgesUnderLease(): boolean {
+    const { schema, serializer, ttl, expired } = this.#options
+    const expires = expired === 'deadLetter' && (ttl !== null || this.deadLetterQueue === null)
+    return schema !== null || serializer !== null || expires
+  }
+
+  /** A claim also tells whoever waits when the next message is due. */
   async #claimAndDelete(limit: number): Promise<{ found: StoredCopy<Out>[]; nextDueMs: number | null }> {
-    const claim = await this.#engine.claim(this.name, { limit, leaseMs: popLeaseMs, ids: null })
+    const { decoded, nextDueMs } = await this.#claim(limit, popLeaseMs)
     const found = await Promise.all(
-      (await decodeAll(this.#access(), claim.messages)).map(async ({ stored, data, lease }) =>
+      decoded.map(async ({ stored, data, lease }) =>
         (await unlessLost(lease.settle({ kind: 'delete' }))) ? new StoredCopy(this.name, stored, data) : null,
       ),
     )
-    return { found: found.filter((copy) => copy !== null), nextDueMs: claim.nextDueMs }
+    return { found: found.filter((copy) => copy !== null), nextDueMs }
   }
 
   /** Looks at messages without changing anything, by id. The data is as stored, not checked against the schema. */
@@ -216,7 +232,11 @@ export class Queue<In = unknown, Out = In> {
     const replay = new Replay(this.#engine, this.name, options)
     const ids = await this.#existing(() => replay.find())
     if (replay.dryRun) return ids.map((archivedId) => ({ archivedId, id: null, duplicate: false }))
-    return replay.send(ids, this.#options.create, this.#options.envelope === 'none')
+    const { create, envelope, durability } = this.#options
+    return replay.send(ids, create, {
+      bare: envelope === 'none',
+      ...(durability === 'fsync' ? { durability } : {}),
+    })
   }
 
   /** Removes a message that nobody has in hand. @returns false if it is not there or leased */
@@ -264,6 +284,7 @@ export class Queue<In = unknown, Out = In> {
       clock,
       logger,
       deadLetterQueue: this.deadLetterQueue,
+      expired: this.#options.expired,
       leaseCalls: this.#calls,
       ensure: async () => {
         // Not remembered: a worker asks at its start, and when the queue has gone.
@@ -275,7 +296,7 @@ export class Queue<In = unknown, Out = In> {
 
   /** What holds for all messages that this queue is sent. */
   #outgoing(): Outgoing {
-    const { schema, serializer, maxMessageBytes, envelope } = this.#options
+    const { schema, serializer, maxMessageBytes, envelope, ttl, durability } = this.#options
     const { clock } = this.#surroundings
     return {
       queue: this.name,
@@ -285,6 +306,8 @@ export class Queue<In = unknown, Out = In> {
       serializer,
       maxMessageBytes,
       bare: envelope === 'none',
+      ttlMs: ttl,
+      durability,
       now: () => clock.now(),
     }
   }
@@ -313,12 +336,18 @@ export class Queue<In = unknown, Out = In> {
     checkTransactions(this.#engine)
     if (this.#options.create) await this.#calls.ensure()
     try {
-      return await this.#existing(() => this.#engine.send(this.name, messages, tx))
+      return await this.#existing(() => this.#store(messages, tx))
     } catch (error) {
       // It was dropped by somebody else; the next transaction finds it again.
       if (isTidingsError(error, 'QUEUE_NOT_FOUND')) this.#calls.forget()
       throw error
     }
+  }
+
+  #store(messages: NewMessage[], tx: Transaction | null): Promise<SendResult[]> {
+    const { maxLength } = this.#options
+    const limits = maxLength === null ? [] : ([{ maxLength }] as const)
+    return this.#engine.send(this.name, messages, tx, ...limits)
   }
 
   #decode(stored: StoredMessage): Out | Promise<Out> {
@@ -328,9 +357,8 @@ export class Queue<In = unknown, Out = In> {
     return (schema ? validate(schema, data, what) : data) as Out | Promise<Out>
   }
 
-  async #toMessages(leased: readonly StoredMessage[]): Promise<Message<Out>[]> {
-    const decoded = await decodeAll(this.#access(), leased)
-    return decoded.map(({ stored, data, lease }) => new Message(this.name, stored, data, lease))
+  #toMessage({ stored, data, lease }: Decoded<Out>): Message<Out> {
+    return new Message(this.name, stored, data, lease)
   }
 
   #waitFor<T>(

@@ -237,6 +237,7 @@ export class Topic<In = unknown, Out = In> {
       serializer,
       maxMessageBytes,
       bare: false,
+      ttlMs: null,
       now: () => clock.now(),
     }
   }

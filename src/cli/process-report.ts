@@ -22,8 +22,8 @@ export class Report {
   }
 
   sumUp(stats: readonly ({ readonly queue: string } & WorkerStats)[]): void {
-    const rows = stats.map(({ queue, succeeded, failed, deadLettered, leaseLost }) => {
-      return { queue, succeeded, failed, deadLettered, leaseLost }
+    const rows = stats.map(({ queue, succeeded, failed, deadLettered, expired, leaseLost }) => {
+      return { queue, succeeded, failed, deadLettered, expired, leaseLost }
     })
     this.#out.result({ event: 'summary', queues: rows }, () =>
       table(rows, [
@@ -31,6 +31,7 @@ export class Report {
         ['HANDLED', (row) => row.succeeded],
         ['FAILED ATTEMPTS', (row) => row.failed],
         ['DEAD-LETTERED', (row) => row.deadLettered],
+        ['EXPIRED', (row) => row.expired],
         ['LEASES LOST', (row) => row.leaseLost],
       ]),
     )
@@ -42,6 +43,7 @@ const forPrograms = (event: WorkerEvent): string | undefined => {
     case 'succeeded':
     case 'failed':
     case 'deadLettered':
+    case 'expired':
     case 'snoozed':
     case 'leaseLost':
     case 'settleFailed': {
@@ -71,6 +73,8 @@ function forPeople(event: WorkerEvent): string | undefined {
     }
     case 'deadLettered':
       return `${queue} ${event.message.id} became a dead letter: ${error}`
+    case 'expired':
+      return event.policy === 'drop' ? `${queue} ${event.message.id} expired and was dropped` : undefined
     case 'leaseLost':
       return `${queue} ${event.message.id} lost its lease; another worker may have it now`
     case 'settleFailed': {

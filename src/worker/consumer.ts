@@ -1,5 +1,6 @@
 import type { Ending } from '../engine.ts'
 import { isTidingsError, TidingsError } from '../errors.ts'
+import { expiryError } from '../expiry.ts'
 import type { JsonObject } from '../json.ts'
 import { Message } from '../message.ts'
 import { errorMeta } from '../message-error.ts'
@@ -116,10 +117,22 @@ export class Consumer<T> implements AsyncIterableIterator<Message<T>>, AsyncDisp
   async #isAdmitted(delivery: Delivery): Promise<boolean> {
     const { readCount } = delivery.message
     const { maxAttempts } = this.#options
-    if (readCount <= maxAttempts) return true
+    if (readCount <= maxAttempts) return !(await this.#isExpired(delivery))
     const text = `read ${readCount} times and never settled; at most ${maxAttempts} times`
     await this.#deadLetter(delivery, new TidingsError('HANDLER_FAILED', text, { details: { readCount, maxAttempts } }))
     return false
+  }
+
+  async #isExpired(delivery: Delivery): Promise<boolean> {
+    const { message } = delivery
+    const { name: queue, expired: policy } = this.#access
+    const error = expiryError(message, delivery.heldMs)
+    if (error === null) return false
+    if ((await this.#settle(delivery, delivery.expiredEnding(policy, error))) === 'settled') {
+      this.#journal.tell({ type: 'expired', queue, message, policy })
+      if (policy === 'deadLetter') this.#journal.tell({ type: 'deadLettered', queue, message, error })
+    }
+    return true
   }
 
   /** @returns null if that failed; then the message has gone where it belongs */

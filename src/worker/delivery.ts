@@ -20,6 +20,7 @@ export class Delivery extends MessageLease {
    * renewed for a long time.
    */
   #elapsedMs: number
+  readonly #claimMs: number
   #leasedFromMs = 0
 
   /** @param elapsedMs how long ago the lease may have begun: the time that the claim took */
@@ -27,11 +28,17 @@ export class Delivery extends MessageLease {
     super(access.name, access.deadLetterQueue, message, access.leaseCalls)
     this.#leaseMs = leaseMs
     this.#elapsedMs = elapsedMs
+    this.#claimMs = elapsedMs
   }
 
   /** How long the lease lasts at least, if nobody took it away. */
   get leftMs(): number {
     return this.#leasedFromMs + this.#leaseMs - this.#elapsedMs
+  }
+
+  /** For how long it has been here, since its claim was answered. */
+  get heldMs(): number {
+    return this.#elapsedMs - this.#claimMs
   }
 
   timePassed(milliseconds: number): void {

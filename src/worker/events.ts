@@ -1,4 +1,5 @@
 import type { StoredMessage } from '../engine.ts'
+import type { ExpiredPolicy } from '../expiry.ts'
 import { describeError } from '../message-error.ts'
 import type { Logger } from '../queue-access.ts'
 
@@ -28,6 +29,8 @@ export type WorkerEvent =
       readonly retryMs: number | null
     })
   | (OfMessage & { readonly type: 'deadLettered'; readonly error: unknown })
+  /** Its time to live was over, so no handler was called; a dead letter of it is told, too. */
+  | (OfMessage & { readonly type: 'expired'; readonly policy: ExpiredPolicy })
   | (OfMessage & { readonly type: 'snoozed'; readonly delayMs: number })
   /** Another reader may have the message now; what became of it here does not count. */
   | (OfMessage & { readonly type: 'leaseLost' })
@@ -50,12 +53,14 @@ export interface Counts {
   succeeded: number
   failed: number
   deadLettered: number
+  /** Those whose time to live was over; dead letters among them are counted there, too. */
+  expired: number
   leaseLost: number
 }
 
 /** Keeps the counts, logs what people should know of and passes everything on to the user's observer. */
 export class Journal {
-  readonly counts: Counts = { started: 0, succeeded: 0, failed: 0, deadLettered: 0, leaseLost: 0 }
+  readonly counts: Counts = { started: 0, succeeded: 0, failed: 0, deadLettered: 0, expired: 0, leaseLost: 0 }
   readonly #logger: Logger
   readonly #observe: ((event: WorkerEvent) => void) | null
 
@@ -109,6 +114,11 @@ function logLine(event: WorkerEvent): LogLine | null {
     }
     case 'deadLettered':
       return { level: 'error', text: 'a message was dead-lettered', details: about(event) }
+    case 'expired': {
+      const { policy, message } = event
+      const details = { id: message.id, expiresAt: message.meta.expires_at }
+      return policy === 'drop' ? { level: 'info', text: 'a message expired and was dropped', details } : null
+    }
     case 'leaseLost':
       return { level: 'warn', text: 'the lease of a message was lost', details: { id: event.message.id } }
     case 'settleFailed': {

@@ -1,5 +1,6 @@
 import type { Ending } from '../engine.ts'
 import { isTidingsError, TidingsError } from '../errors.ts'
+import { expiryError } from '../expiry.ts'
 import { Message } from '../message.ts'
 import { errorMeta } from '../message-error.ts'
 import type { QueueAccess } from '../queue-access.ts'
@@ -119,11 +120,17 @@ export class Process {
     return this.#retry(delivery, failure, null, durationMs)
   }
 
-  /** A message above the maximum has killed its readers, or they lost it: it is not tried on another one. */
+  /**
+   * A message above the maximum has killed its readers, or they lost it: it is not tried on another one. Nor is one whose
+   * time to live is over.
+   */
   #admit(delivery: Delivery): Message<unknown> | Verdict | Promise<Message<unknown> | Verdict> {
     const { readCount } = delivery.message
     const { maxAttempts } = this.#options
-    if (readCount <= maxAttempts) return this.#decode(delivery)
+    if (readCount <= maxAttempts) {
+      const expired = expiryError(delivery.message, delivery.heldMs)
+      return expired ? this.#expire(delivery, expired) : this.#decode(delivery)
+    }
     const text = `read ${readCount} times; of its ${maxAttempts} attempts the last ended without a report: the process died, or its lease was lost`
     return this.#deadLetter(delivery, new TidingsError('HANDLER_FAILED', text, { details: { readCount, maxAttempts } }))
   }
@@ -220,6 +227,15 @@ export class Process {
       events: [{ type: 'deadLettered', queue: this.#access.name, message, error }],
       returnsMs: null,
     }
+  }
+
+  #expire(delivery: Delivery, error: TidingsError): Verdict {
+    const { message } = delivery
+    const { name: queue, expired: policy } = this.#access
+    const event = { type: 'expired', queue, message, policy } as const
+    if (policy === 'drop') return { delivery, ending: remove, events: [event], returnsMs: null }
+    const verdict = this.#deadLetter(delivery, error)
+    return { ...verdict, events: [event, ...verdict.events] }
   }
 
   /** What the handler did through the message itself stands. */

@@ -32,7 +32,7 @@ describe('process', () => {
     // The queues are worked on side by side.
     expect(ended.stdout).toContain('bob did 4\n')
     expect(ended.stdout).toContain(
-      'QUEUE  HANDLED  FAILED ATTEMPTS  DEAD-LETTERED  LEASES LOST\n' +
+      'QUEUE  HANDLED  FAILED ATTEMPTS  DEAD-LETTERED  EXPIRED  LEASES LOST\n' +
         'ada          3                0              0            0\n' +
         'bob          1                0              0            0\n',
     )
@@ -60,7 +60,7 @@ describe('process', () => {
         'fail 1 failed (attempt 1, again in 0.0s): no luck at all\n' +
         'fail 1 failed (attempt 2, the last): no luck at all\n' +
         'fail 1 became a dead letter: no luck at all\n' +
-        'QUEUE  HANDLED  FAILED ATTEMPTS  DEAD-LETTERED  LEASES LOST\n' +
+        'QUEUE  HANDLED  FAILED ATTEMPTS  DEAD-LETTERED  EXPIRED  LEASES LOST\n' +
         'fail         0                2              1            0\n',
     })
     const listed = await run(['dead-letters', 'list', 'fail'])
@@ -92,7 +92,7 @@ describe('process', () => {
     expect(events).toContainEqual(expect.objectContaining({ event: 'deadLettered', id: '2', error: 'negative' }))
     expect(events.at(-1)).toEqual({
       event: 'summary',
-      queues: [{ queue: 'lines', succeeded: 1, failed: 1, deadLettered: 1, leaseLost: 0 }],
+      queues: [{ queue: 'lines', succeeded: 1, failed: 1, deadLettered: 1, expired: 0, leaseLost: 0 }],
     })
   })
 

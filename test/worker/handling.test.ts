@@ -26,6 +26,7 @@ describe('handling', () => {
       succeeded: 1,
       failed: 0,
       deadLettered: 0,
+      expired: 0,
       leaseLost: 0,
       running: 0,
       buffered: 0,

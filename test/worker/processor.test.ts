@@ -74,7 +74,7 @@ class Scene {
     await this.watcher.until('succeeded', succeeded)
     const [worker] = this.#workers
     await worker!.stop()
-    const nothing = { deadLettered: 0, leaseLost: 0, running: 0, buffered: 0 }
+    const nothing = { deadLettered: 0, expired: 0, leaseLost: 0, running: 0, buffered: 0 }
     expect(worker!.stats()).toEqual({ started: succeeded + failed, succeeded, failed, ...nothing })
     const empty = { ready: 0, delayed: 0, leased: 0, archived: 0 }
     expect(await this.queue.stats()).toMatchObject({ ...empty, totalSent: succeeded })
