@@ -20,8 +20,8 @@ const message = {
 
 const begin = {
   publish: ([routingKey]) => engine.publish([{ ...message, routingKey }], null),
-  publishOnce([routingKey, id]) {
-    const tracked = { correlationId: `${routingKey}-${id}`, completionQueue: null }
+  publishOnce([routingKey, id, correlationId]) {
+    const tracked = { correlationId, completionQueue: null }
     return engine.publish([{ ...message, dedup: { id, windowMs: 60_000 }, tracked, routingKey }], null)
   },
   async move([queue, to]) {

@@ -5,7 +5,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
 import { Bus } from '../../src/bus.ts'
+import { Correlations } from '../../src/engines/redis/correlations.ts'
+import { Courier } from '../../src/engines/redis/courier.ts'
+import { Driver } from '../../src/engines/redis/driver.ts'
 import type { RedisEngine } from '../../src/engines/redis/redis.ts'
+import { queues, Registry } from '../../src/engines/redis/registry.ts'
 import { askRedis } from '../support/redis.ts'
 import { readyCluster, startCluster, type TestCluster } from '../support/redis-cluster.ts'
 import { Watcher } from '../topic/support.ts'
@@ -49,6 +53,16 @@ function start(script: string, ...args: string[]): ChildProcess {
 
 const labelsOf = async ({ topics }: RedisEngine, topic: string) =>
   (await topics.read(topic, 0, 1_000)).map(({ data }) => data)
+
+async function deliver(url: string, origin: string, parcels: readonly string[]): Promise<void> {
+  expect(parcels).toHaveLength(2)
+  const driver = new Driver(url)
+  await driver.open()
+  const courier = new Courier(driver, new Registry(driver, queues), new Correlations(driver))
+  await courier.deliver(origin, parcels)
+  await driver.close()
+  courier.close()
+}
 
 /** What `XINFO GROUPS` says of a group. */
 async function groupOf(port: number, topic: string, name: string): Promise<Record<string, unknown> | undefined> {
@@ -242,7 +256,7 @@ describe('on a Cluster, a process that is killed while it publishes', () => {
   afterAll(() => cluster?.stop())
 
   /** A name whose keys are on the node of the port, or on any other. */
-  async function nameOn(tag: 'q' | 't', start: string, fits: (port: number) => boolean): Promise<string> {
+  async function nameOn(tag: 'q' | 't' | 'c', start: string, fits: (port: number) => boolean): Promise<string> {
     for (;;) {
       const name = newName(start)
       if (fits(await portWith(cluster.url, `{tidings:${tag}:${name}}`))) return name
@@ -290,7 +304,11 @@ describe('on a Cluster, a process that is killed while it publishes', () => {
     expect(await labelsOf(engine, first)).toEqual([given])
     expect(await labelsOf(engine, second)).toEqual([])
     await delay(1_100)
+    const outbox = `{tidings:t:${first}}:outbox`
+    const parcels = await askRedis(await portWith(cluster.url, outbox), (redis) => redis.hgetall(outbox))
     await Promise.all([engine.maintain(), engine.maintain()])
+    // Somebody who read the parcel in time comes too late.
+    await deliver(cluster.url, `t:${first}`, Object.entries(parcels).flat())
     for (const topic of [first, second]) expect(await labelsOf(engine, topic)).toEqual([given])
     for (const queue of [bound, through, both])
       expect((await peekAll(engine, queue)).map(({ data, meta }) => [data, meta.queue_name])).toEqual([[given, queue]])
@@ -301,10 +319,11 @@ describe('on a Cluster, a process that is killed while it publishes', () => {
     const engine = await open(cluster.url)
     const { first, second, bound, through, both, port, link, drop } = await stage(engine)
     const dedup = { id: 'crash', windowMs: 60_000 }
+    const correlationId = await nameOn('c', 'correlation', (each) => each !== port)
     await engine.topics.append(first, [message({ data: '"before"', dedup })], null)
     await link()
     await whilePaused(port, async () => {
-      const child = startProcess(cluster.url, 'publishOnce', first, 'crash')
+      const child = startProcess(cluster.url, 'publishOnce', first, dedup.id, correlationId)
       await until(async () => (await heldUp(port)) > 0, 'the second copy is held up')
       await kill(child)
     })
@@ -314,7 +333,7 @@ describe('on a Cluster, a process that is killed while it publishes', () => {
     expect(counts).toEqual([1, 0, 1])
     expect(await labelsOf(engine, first)).toEqual(['"before"'])
     expect(await labelsOf(engine, second)).toHaveLength(1)
-    const state = await engine.correlation(`${first}-crash`)
+    const state = await engine.correlation(correlationId)
     expect(state?.queues.map(({ queue, pending }) => [queue, pending])).toEqual([
       [both, 1],
       [bound, 1],
