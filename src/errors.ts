@@ -82,6 +82,10 @@ export const errorTable = {
   NO_ROUTE: failure('Bind a queue or topic to a pattern that matches the routing key. Nothing was stored.', 404),
   DUPLICATE: failure('The first message stands; nothing was stored for this one.', 409),
   QUEUE_FULL: failure('Try again when readers have made room, or raise maxLength. Nothing was stored.', 429, true),
+  DURABILITY_UNAVAILABLE: failure(
+    'Set the storage up as the message says, or send without it. Nothing was stored.',
+    501,
+  ),
   EXPIRED: failure('Handle messages sooner, or send with a longer ttl. Redriving sends it without one.', 410),
   VERSION_UNKNOWN: failure('Add a handler or an upcaster for this version, then redrive.', 422),
   LEASE_LOST: failure('Another reader may have the message now: stop working on it. A longer lease avoids this.', 409),

@@ -64,6 +64,8 @@ export interface Replayed {
   readonly duplicate: boolean
 }
 
+type Storing = Pick<NewMessage, 'bare' | 'durability'>
+
 /** The archive of one queue, sent again. */
 export class Replay {
   readonly #engine: Engine
@@ -103,23 +105,23 @@ export class Replay {
     return (since === null || at >= since) && (until === null || at < until)
   }
 
-  /** @param create whether the queue to send to may be created; @param bare how its messages are stored */
-  async send(ids: readonly string[], create: boolean, bare: boolean): Promise<Replayed[]> {
+  /** @param create whether the queue to send to may be created; @param stored how its messages are stored */
+  async send(ids: readonly string[], create: boolean, stored: Storing): Promise<Replayed[]> {
     const to = this.#options.to ?? this.#queue
     if (create && ids.length > 0) await this.#engine.createQueue(to)
     const replayed: Replayed[] = []
     for (let start = 0; start < ids.length; start += pageSize) {
       const page = ids.slice(start, start + pageSize)
-      const stored = await this.#engine.peek(this.#queue, {
+      const archived = await this.#engine.peek(this.#queue, {
         place: 'archived',
         limit: pageSize,
         afterId: null,
         ids: page,
       })
-      const copies = stored.map((one) => this.#copyOf(one, to, bare))
+      const copies = archived.map((one) => ({ ...this.#copyOf(one, to), ...stored }))
       const results = copies.length > 0 ? await this.#engine.send(to, copies, null) : []
       for (const [index, { id, duplicate }] of results.entries())
-        replayed.push({ archivedId: stored[index]!.id, id, duplicate })
+        replayed.push({ archivedId: archived[index]!.id, id, duplicate })
     }
     return replayed
   }
@@ -127,8 +129,7 @@ export class Replay {
   #copyOf(
     { id, data, meta, headers, priority, orderingKey, sentAt }: StoredMessage,
     to: string,
-    bare: boolean,
-  ): NewMessage {
+  ): Omit<NewMessage, keyof Storing> {
     const { again, dedupWindow } = this.#options
     const kept = Object.entries(meta).filter(([field]) => !Object.hasOwn(clearedMeta, field))
     const added = { queue_name: to, replayed_from_queue: this.#queue, replayed_from_id: id }
@@ -143,7 +144,6 @@ export class Replay {
       // A queue that was dropped and made anew counts its ids from 1 again; the time tells them apart.
       dedup: again ? null : { id: `replay/${this.#queue}/${id}/${sentAt}`, windowMs: dedupWindow },
       uniqueTarget: null,
-      bare,
     }
   }
 }

@@ -1,4 +1,4 @@
-import type { Engine, Feature } from '../engine.ts'
+import type { Engine, Feature, NewMessage } from '../engine.ts'
 import { MemoryEngine } from '../engines/memory/memory.ts'
 import { TidingsError } from '../errors.ts'
 import { FakeClock } from '../fake-clock.ts'
@@ -58,11 +58,16 @@ function connectTo(server: Engine): Engine {
   return {
     ...forward(server, whileOpen),
     supports: new Set<Feature>(['durable', 'topics']),
+    // As a server with a disk would.
+    send: (queue, messages, transaction, limits) =>
+      whileOpen(() => server.send(queue, messages.map(withoutDisk), transaction, limits)),
     close: async () => {
       closed = true
     },
   }
 }
+
+const withoutDisk = ({ durability: _durability, ...message }: NewMessage): NewMessage => message
 
 type Around = <T>(call: () => Promise<T>) => Promise<T>
 

@@ -1,3 +1,4 @@
+import { asksForDisk } from '../../durability.ts'
 import type {
   Binding,
   Claim,
@@ -46,6 +47,9 @@ import { refuseTransaction, unsupported } from './failures.ts'
 import type { HttpTarget } from './target.ts'
 import { HttpTopics } from './topics.ts'
 import { Watcher } from './watcher.ts'
+
+/** The server asks its own storage. */
+const onDisk = (messages: readonly NewMessage[]) => (asksForDisk(messages) ? { durability: 'fsync' } : {})
 
 /** A worker's requests are small; one that hangs for this long is on a dead connection. */
 const promptMs = 10_000
@@ -121,7 +125,7 @@ export class HttpEngine implements Engine {
   ): Promise<SendResult[]> {
     refuseTransaction(transaction)
     if (messages.length === 0) return []
-    const body = { entries: messages.map(toWireEntry), max_length: limits?.maxLength }
+    const body = { entries: messages.map(toWireEntry), max_length: limits?.maxLength, ...onDisk(messages) }
     return (await this.#write<{ results: SendResult[] }>('POST', `${of(queue)}/messages/batch`, body)).results
   }
 

@@ -1,4 +1,5 @@
 import { type Clock, systemClock } from '../../clock.ts'
+import { asksForDisk, durabilityUnavailable } from '../../durability.ts'
 import type {
   Binding,
   Claim,
@@ -147,6 +148,7 @@ export class MemoryEngine implements Engine {
   ): Promise<SendResult[]> {
     const queue = this.#find(name)
     refuse(transaction)
+    if (asksForDisk(messages)) throw durabilityUnavailable('memory: keeps nothing on disk', 'Use another storage.')
     const count = countFresh(queue, messages, this.#clock.now())
     if (count > 0 && queue.live.size + count > maxLength) throw queueFull(name, queue.live.size, maxLength, count)
     return messages.map((message) => this.#sendOne(queue, message))

@@ -1,3 +1,4 @@
+import { asksForDisk } from '../../durability.ts'
 import type {
   Binding,
   ChannelListener,
@@ -30,6 +31,7 @@ import { Calls } from './calls.ts'
 import { PostgresChannels } from './channels.ts'
 import { Cursor } from './cursor.ts'
 import { diagnose } from './diagnose.ts'
+import { Disk } from './disk.ts'
 import { Driver, type PostgresTarget, type Row } from './driver.ts'
 import { Listener } from './listener.ts'
 import { migrate } from './migrate.ts'
@@ -55,12 +57,14 @@ export class PostgresEngine implements Engine {
   readonly topics: PostgresTopics
   readonly #driver: Driver
   readonly #calls: Calls
+  readonly #disk: Disk
   readonly #listener: Listener
   readonly #cursors = new Map<string, Cursor>()
 
   constructor(target: PostgresTarget) {
     this.#driver = new Driver(target)
     this.#calls = new Calls(this.#driver)
+    this.#disk = new Disk(this.#calls)
     this.#listener = new Listener(this.#driver)
     this.topics = new PostgresTopics(this.#calls, this.#listener)
   }
@@ -131,6 +135,7 @@ export class PostgresEngine implements Engine {
     limits?: SendLimits,
   ): Promise<SendResult[]> {
     if (messages.length === 0) return []
+    if (asksForDisk(messages)) await this.#disk.confirm(transaction)
     const values = [queue, toBatch(messages), messages.every(isPlain)]
     if (messages.some(isSorted)) await this.#calls.enableSorting(queue, messages)
     const rows = limits

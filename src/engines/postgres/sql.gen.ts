@@ -103,6 +103,7 @@ export const statements = {
   "enable": "SELECT tidings.enable($1::text, $2::boolean, $3::boolean)",
   "send": "SELECT id, duplicate FROM tidings.send($1::text, $2::text::jsonb, $3::boolean)",
   "sendLimited": "SELECT id, duplicate, there::float8, fresh::float8 FROM tidings.send_limited($1::text, $2::text::jsonb, $3::boolean, $4::bigint)",
+  "disk": "SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit",
   "bind": "SELECT tidings.bind($1::text, $2::text) AS bound",
   "unbind": "SELECT tidings.unbind($1::text, $2::text) AS unbound",
   "bindings": "SELECT pattern, queue_name, bound_at FROM tidings.bindings($1::text)",

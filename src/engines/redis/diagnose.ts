@@ -1,9 +1,10 @@
 import type { Finding } from '../../engine.ts'
 import { TidingsError } from '../../errors.ts'
+import { type Command, toMap } from './calling.ts'
 import type { Driver } from './driver.ts'
 import { replyCode, toTidingsError } from './errors.ts'
 import { checkRights } from './rights.ts'
-import type { Command, Server } from './server.ts'
+import type { Server } from './server.ts'
 
 const timeoutMs = 5_000
 const oldestMajor = 7
@@ -80,10 +81,7 @@ const settings = ['maxmemory', 'maxmemory-policy', 'appendonly', 'appendfsync', 
 
 async function askConfig(server: Server): Promise<ReadonlyMap<string, string> | undefined> {
   const answer = (await ask(server, ['CONFIG', 'GET', ...settings])) as string[] | undefined
-  if (!answer) return undefined
-  const config = new Map<string, string>()
-  for (let at = 0; at < answer.length; at += 2) config.set(answer[at]!, answer[at + 1]!)
-  return config
+  return answer && toMap(answer)
 }
 
 function parseInfo(text: string): ReadonlyMap<string, string> {

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import { sleep, systemClock } from '../../clock.ts'
 import { TidingsError } from '../../errors.ts'
+import type { Command } from './calling.ts'
 import { loadClient, newClient, type RedisClient } from './client.ts'
 import { Cluster, SingleServer, type Topology } from './cluster.ts'
 import { comesBack, isTransient, Lost, replyCode, toTidingsError, Unsent } from './errors.ts'
 import { scripts } from './lua.gen.ts'
-import { type Command, Server } from './server.ts'
+import { Server } from './server.ts'
 import {
   type Address,
   describeAddress,
@@ -23,6 +24,8 @@ export interface CallOptions {
   readonly repeatable: boolean
   /** Gives up on a connection that does not answer for so long, in milliseconds. */
   readonly timeoutMs?: number
+  /** Whether it has to be on disk when it is answered. Default: false. */
+  readonly onDisk?: boolean
 }
 
 /** After a first success, how long a call waits for the server to come back before it fails. */
@@ -155,9 +158,14 @@ export class Driver {
     return this.#persistently(key, options, (attempt) => attempt(command))
   }
 
+  /** @throws DURABILITY_UNAVAILABLE if what is stored at the key cannot be known to be on disk */
+  async confirmDisk(key: string): Promise<void> {
+    await this.call(key, ['EXISTS', key], { repeatable: true, onDisk: true })
+  }
+
   async #persistently(
     key: string,
-    { repeatable, timeoutMs = longestCallMs }: CallOptions,
+    { repeatable, timeoutMs = longestCallMs, onDisk = false }: CallOptions,
     work: (attempt: (command: Command) => Promise<unknown>) => Promise<unknown>,
   ): Promise<unknown> {
     const topology = this.#topology
@@ -166,7 +174,7 @@ export class Driver {
     let pauseMs = 20
     for (let lost = 0; ; pauseMs = Math.min(pauseMs * 2, 250)) {
       try {
-        return await work((command) => topology.call(key, command, timeoutMs))
+        return await work((command) => topology.call(key, command, timeoutMs, onDisk))
       } catch (error) {
         const mayTryAgain =
           error instanceof Lost

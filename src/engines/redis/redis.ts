@@ -1,3 +1,4 @@
+import { asksForDisk } from '../../durability.ts'
 import type {
   Binding,
   Claim,
@@ -99,6 +100,7 @@ export class RedisEngine implements Engine {
   async close(): Promise<void> {
     this.#listener.close()
     await this.#driver.close()
+    this.#courier.close()
   }
 
   createQueue(queue: string): Promise<boolean> {
@@ -159,10 +161,13 @@ export class RedisEngine implements Engine {
       const tasks = messages.flatMap(({ tracked }, index): Task[] =>
         tracked ? [{ ...tracked, correlation: tracked.correlationId, queue, task: names[index]! }] : [],
       )
+      const onDisk = asksForDisk(messages)
+      // Asked before anything is written, of tasks too.
+      if (onDisk && tasks.length > 0) await this.#driver.confirmDisk(keysOf(queue)[0])
       const intent = await this.#publisher.intend(queue, tasks)
       const entries = messages.flatMap((message, index) => toEntry(message, names[index]))
       const args = [nonce, '', intent, limits?.maxLength ?? '', ...entries]
-      const answer = await this.#run<[string[], string[], length?: number, count?: number]>('send', queue, args, once)
+      const answer = await this.#run<SendAnswer>('send', queue, args, { ...once, onDisk })
       const [results, parcels, length, count] = answer
       await this.#courier.send(queue, parcels)
       if (length !== undefined) throw queueFull(queue, length, limits!.maxLength, count!)
@@ -310,6 +315,8 @@ export class RedisEngine implements Engine {
     return this.#driver.run(script, keysOf(queue), args, options) as Promise<T>
   }
 }
+
+type SendAnswer = [results: string[], parcels: string[], length?: number, count?: number]
 
 type StatsAnswer = [
   ready: number,

@@ -1,8 +1,8 @@
 import type { Finding } from '../../engine.ts'
 import { isTidingsError } from '../../errors.ts'
+import type { Command } from './calling.ts'
 import type { Driver } from './driver.ts'
 import { newNonce } from './keys.ts'
-import type { Command } from './server.ts'
 
 /** Tries every command on a key of its own, in a way that changes nothing or fails for another reason than rights. */
 export async function checkRights(driver: Driver): Promise<Finding> {

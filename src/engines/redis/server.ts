@@ -1,12 +1,13 @@
-import { systemClock } from '../../clock.ts'
+import { type Command, callOn } from './calling.ts'
 import type { RedisClient } from './client.ts'
-import { Lost, Unsent } from './errors.ts'
-
-export type Command = readonly [name: string, ...args: (string | number)[]]
+import { Disk } from './disk.ts'
+import { Unsent } from './errors.ts'
 
 /** One server, with one connection for all commands, which is made anew when it is needed. */
 export class Server {
   readonly where: string
+  /** The same commands, on disk when they are answered. */
+  readonly disk: Disk
   readonly #newClient: () => Promise<RedisClient>
   #client: RedisClient | undefined
   #connecting: Promise<RedisClient> | undefined
@@ -14,6 +15,7 @@ export class Server {
 
   constructor(where: string, newClient: () => Promise<RedisClient>) {
     this.where = where
+    this.disk = new Disk(where, () => this.connectAlone())
     this.#newClient = newClient
   }
 
@@ -22,20 +24,8 @@ export class Server {
    * @param asking first tells a node of a Cluster that it is asked for a slot that is on its way to it
    * @throws Unsent, Lost, or what the server replied
    */
-  async call([name, ...args]: Command, timeoutMs: number, asking = false): Promise<unknown> {
-    const client = await this.#connected()
-    const sent = asking ? [client.call('ASKING', []), client.call(name, args)] : [client.call(name, args)]
-    const timer = systemClock.after(timeoutMs, () => client.disconnect())
-    try {
-      return (await Promise.all(sent)).at(-1)
-    } catch (error) {
-      const { name: kind, message } = error as Error
-      if (kind === 'ReplyError') throw error
-      if (message.startsWith("Stream isn't writeable")) throw new Unsent(message, { cause: error })
-      throw new Lost(message, { cause: error })
-    } finally {
-      timer.cancel()
-    }
+  async call(command: Command, timeoutMs: number, asking = false): Promise<unknown> {
+    return callOn(await this.#connected(), command, timeoutMs, asking)
   }
 
   /** A connection of its own, opened, for listening; the caller ends it. @throws Unsent */
@@ -66,6 +56,7 @@ export class Server {
   close(): void {
     this.#closed = true
     this.disconnect()
+    this.disk.close()
   }
 
   async #connected(): Promise<RedisClient> {

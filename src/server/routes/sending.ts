@@ -1,4 +1,4 @@
-import type { SendResult } from '../../engine.ts'
+import type { NewMessage, SendResult } from '../../engine.ts'
 import { TidingsError } from '../../errors.ts'
 import type { JsonObject } from '../../json.ts'
 import * as option from '../../options.ts'
@@ -20,6 +20,16 @@ const maxLength = option.integer('Stores nothing, 429, where the queue would hol
   min: 0,
   max: Number.MAX_SAFE_INTEGER,
 })
+const durability = option.choice(
+  "'fsync' stores nothing, 501, unless the storage has it on disk when it answers.",
+  ['default', 'fsync'],
+  { default: 'default' },
+)
+type Durability = (typeof durability)['defaultValue']
+const notOnDisk = { description: 'The storage cannot promise the `durability`; nothing was stored.' }
+const withDurability = (messages: readonly NewMessage[], asked: Durability) =>
+  asked === 'fsync' ? messages.map((message) => ({ ...message, durability: asked })) : messages
+
 const full = { description: 'The queue would hold more than `max_length`; nothing was stored.' }
 const limitsOf = (max: number | null) => (max === null ? undefined : { maxLength: max })
 
@@ -44,14 +54,15 @@ export const sendingRoutes: readonly Route[] = [
     tag,
     summary: 'Sends a message',
     scope: 'send',
-    body: { ...entryFields, delay: pgmqDelay, max_length: maxLength },
+    body: { ...entryFields, delay: pgmqDelay, max_length: maxLength, durability },
     answers: {
       201: { description: 'It is stored for good.', fields: { msg_id: shape.numericId, ...resultFields } },
       429: full,
+      501: notOnDisk,
     },
-    async handle({ bus, params: { queue }, body: { delay, max_length, ...entry }, access, exact }) {
+    async handle({ bus, params: { queue }, body: { delay, max_length, durability, ...entry }, access, exact }) {
       const message = toNewMessage(withDelay(entry, delay), { access, queue, routingKey: null, exact, path: '' })
-      const [result] = await bus.engine.send(queue, [message], null, limitsOf(max_length))
+      const [result] = await bus.engine.send(queue, withDurability([message], durability), null, limitsOf(max_length))
       return { status: 201, body: { msg_id: toNumericId(result!.id), ...result } }
     },
   }),
@@ -69,6 +80,7 @@ export const sendingRoutes: readonly Route[] = [
       delay: pgmqDelay,
       entries: entriesOption,
       max_length: maxLength,
+      durability,
     },
     answers: {
       201: {
@@ -79,6 +91,7 @@ export const sendingRoutes: readonly Route[] = [
         },
       },
       429: full,
+      501: notOnDisk,
     },
     async handle({ bus, params: { queue }, body, access, exact }) {
       const [field, entries] = entriesOf(body)
@@ -92,9 +105,10 @@ export const sendingRoutes: readonly Route[] = [
           path: `${field}[${index}]`,
         }),
       )
+      const lasting = withDurability(messages, body.durability)
       return {
         status: 201,
-        body: toWireResults(await bus.engine.send(queue, messages, null, limitsOf(body.max_length))),
+        body: toWireResults(await bus.engine.send(queue, lasting, null, limitsOf(body.max_length))),
       }
     },
   }),

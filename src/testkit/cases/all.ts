@@ -6,6 +6,7 @@ import { concurrency } from './concurrency.ts'
 import { correlation } from './correlation.ts'
 import { dedup } from './dedup.ts'
 import { delays } from './delays.ts'
+import { disk } from './disk.ts'
 import { durability } from './durability.ts'
 import { extending } from './extending.ts'
 import { lifecycle } from './lifecycle.ts'
@@ -72,6 +73,7 @@ export const allCases: readonly ConformanceCase[] = [
   topicTransactions,
   topicLifecycle,
   durability,
+  disk,
   topicDurability,
   upkeep,
   lifecycle,

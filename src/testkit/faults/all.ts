@@ -5,6 +5,7 @@ import { concurrencyFaults } from './concurrency.ts'
 import { correlationFaults } from './correlation.ts'
 import { dedupFaults } from './dedup.ts'
 import { delayFaults } from './delays.ts'
+import { diskFaults } from './disk.ts'
 import { durabilityFaults } from './durability.ts'
 import { extendingFaults } from './extending.ts'
 import type { Fault } from './fault.ts'
@@ -67,6 +68,7 @@ export const allFaults: readonly Fault[] = [
   topicTransactionFaults,
   topicLifecycleFaults,
   durabilityFaults,
+  diskFaults,
   limitDurabilityFaults,
   routingDurabilityFaults,
   topicDurabilityFaults,

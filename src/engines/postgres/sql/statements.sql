@@ -41,6 +41,10 @@ SELECT id, duplicate FROM tidings.send($1::text, $2::text::jsonb, $3::boolean);
 SELECT id, duplicate, there::float8, fresh::float8
 FROM tidings.send_limited($1::text, $2::text::jsonb, $3::boolean, $4::bigint);
 
+-- name: disk
+-- → fsync, synchronous_commit
+SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit;
+
 -- name: bind
 -- $1 pattern, $2 queue → bound
 SELECT tidings.bind($1::text, $2::text) AS bound;

@@ -1,0 +1,86 @@
+// A Redis or Valkey of a benchmark's own: the installed one, else that which the tests have unpacked below .cache/.
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, existsSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Redis } from 'ioredis'
+
+/**
+ * Resolves when it has read its data.
+ * @param program 'redis-server' or 'valkey-server'
+ * @param settings names and values as in redis.conf
+ */
+export async function startRedis(program, directory, settings) {
+  const { file, libraries } = find(program)
+  const port = await freePort()
+  const all = { port, bind: '127.0.0.1', dir: directory, save: '', ...settings }
+  const log = join(directory, '..', `${program}-${port}.log`)
+  const output = openSync(log, 'a')
+  const child = spawn(
+    file,
+    Object.entries(all).flatMap(([name, value]) => [`--${name}`, value]),
+    { env: { ...process.env, LD_LIBRARY_PATH: libraries }, stdio: ['ignore', output, output] },
+  )
+  closeSync(output)
+  const ended = once(child, 'exit')
+  const stop = async (signal = 'SIGTERM') => {
+    child.kill(signal)
+    await ended
+  }
+  while (!(await answers(port))) {
+    if (child.exitCode !== null) throw new Error(`${program} does not start\n${readFileSync(log, 'utf8')}`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  return { url: `redis://127.0.0.1:${port}`, port, stop }
+}
+
+/** Cuts the append-only file where it cannot be read, without which the server does not start. */
+export function repairAof(program, directory) {
+  const { file, libraries } = find(program)
+  const folder = join(directory, 'appendonlydir')
+  const manifest = readdirSync(folder).find((name) => name.endsWith('.manifest'))
+  const env = { ...process.env, LD_LIBRARY_PATH: libraries }
+  const checker = file.replace('-server', '-check-aof')
+  // Fails if there is something wrong with another file of them.
+  execFileSync(checker, ['--fix', join(folder, manifest)], { env, input: 'y\n', stdio: ['pipe', 'ignore', 'inherit'] })
+}
+
+/** A connection without retries; the caller ends it. */
+export async function askRedis(port, ask) {
+  const redis = new Redis(port, '127.0.0.1', { retryStrategy: null, lazyConnect: true, maxRetriesPerRequest: 0 })
+  redis.on('error', () => {})
+  try {
+    await redis.connect()
+    return await ask(redis)
+  } finally {
+    redis.disconnect()
+  }
+}
+
+/** Refused while it is not up, LOADING while it reads its data. */
+const answers = (port) =>
+  askRedis(port, (redis) => redis.ping()).then(
+    () => true,
+    () => false,
+  )
+
+function find(program) {
+  for (const folder of (process.env.PATH ?? '').split(delimiter))
+    if (existsSync(join(folder, program))) return { file: join(folder, program), libraries: '' }
+  const packages = fileURLToPath(new URL(`../.cache/debian/${program}+${program.split('-')[0]}-tools`, import.meta.url))
+  const file = join(packages, 'usr/bin', program)
+  if (!existsSync(file)) throw new Error(`there is no ${program}: install it, or run the tests once, which unpack it`)
+  const folders = readdirSync(join(packages, 'usr/lib')).filter((name) => name.includes('-linux-'))
+  return { file, libraries: folders.map((name) => join(packages, 'usr/lib', name)).join(delimiter) }
+}
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address()
+  server.close()
+  await once(server, 'close')
+  return port
+}

@@ -1,0 +1,35 @@
+import { systemClock } from '../../clock.ts'
+import type { RedisClient } from './client.ts'
+import { Lost, Unsent } from './errors.ts'
+
+export type Command = readonly [name: string, ...args: (string | number)[]]
+
+/**
+ * Sends a command on a connection, once.
+ * @param asking first tells a node of a Cluster that it is asked for a slot that is on its way to it
+ * @throws Unsent, Lost, or what the server replied
+ */
+export async function callOn(
+  client: RedisClient,
+  [name, ...args]: Command,
+  timeoutMs: number,
+  asking = false,
+): Promise<unknown> {
+  const sent = asking ? [client.call('ASKING', []), client.call(name, args)] : [client.call(name, args)]
+  const timer = systemClock.after(timeoutMs, () => client.disconnect())
+  try {
+    return (await Promise.all(sent)).at(-1)
+  } catch (error) {
+    const { name: kind, message } = error as Error
+    if (kind === 'ReplyError') throw error
+    if (message.startsWith("Stream isn't writeable")) throw new Unsent(message, { cause: error })
+    throw new Lost(message, { cause: error })
+  } finally {
+    timer.cancel()
+  }
+}
+
+/** Names and values that came one after the other. */
+export function toMap(list: readonly string[]): ReadonlyMap<string, string> {
+  return new Map(Array.from({ length: list.length / 2 }, (_, at) => [list[2 * at]!, list[2 * at + 1]!]))
+}
