@@ -33,7 +33,6 @@ if ARGV[4] ~= '' and redis.call('HDEL', first.there.outbox, ARGV[4]) == 0 then
   return redis.error_reply('NOINTENT it took too long')
 end
 
-local count = (#ARGV - 5) / 5
 local decoded = {}
 local function optionsOf(number)
   local text = ARGV[number]
@@ -58,24 +57,30 @@ for i, target in ipairs(topics) do
   end
 end
 
--- For each message true if the queue gets it, false if it would have, were it new in a topic.
+-- What a queue gets if it is new in its topics, in the order of the batch; and whether it does.
 local function choose(target)
-  local chosen = {}
+  local candidates, chosen = {}, {}
+  for i, index in ipairs(target.messages) do
+    candidates[i], chosen[index] = index, true
+  end
   for _, number in ipairs(target.through) do
     local topic = topics[number + 1]
-    for _, index in ipairs(topic.messages) do chosen[index] = chosen[index] or topic.fresh[index] or false end
+    for _, index in ipairs(topic.messages) do
+      if chosen[index] == nil then table.insert(candidates, index) end
+      chosen[index] = chosen[index] or topic.fresh[index] or false
+    end
   end
-  for _, index in ipairs(target.messages) do chosen[index] = true end
-  return chosen
+  table.sort(candidates)
+  return candidates, chosen
 end
 
 local queueAnswers = {}
 for i, target in ipairs(queues) do
   local q = target.there
-  local chosen = choose(target)
+  local candidates, chosen = choose(target)
   local got, results = {}, {}
   if q then forgetDedup(q, 10) end
-  for index = 0, count - 1 do
+  for _, index in ipairs(candidates) do
     local at = 6 + index * 5
     local o = optionsOf(at + 4)
     local task = o.w
@@ -85,7 +90,7 @@ for i, target in ipairs(queues) do
       local body = '[' .. ARGV[at] .. target.name .. '"},' .. ARGV[at + 2] .. ']\n' .. ARGV[at + 3]
       table.insert(got, index)
       table.insert(results, storeOnce(q, body, o))
-    elseif chosen[index] ~= nil then
+    else
       postVoid(first.there, o)
     end
     o.w = task
