@@ -91,9 +91,7 @@ export class MessageLease {
 
   deadLetterEnding(reason: unknown): Ending {
     const meta = deadLetterMeta(this.#queue, this.message, reason, this.#calls.clock.now())
-    return this.#deadLetterQueue === null
-      ? { kind: 'archive', meta }
-      : { kind: 'move', to: this.#deadLetterQueue, delayMs: 0, meta }
+    return deadLetterEnding(this.#deadLetterQueue, meta)
   }
 
   expiredEnding(policy: ExpiredPolicy, reason: unknown): Ending {
@@ -138,3 +136,7 @@ export function deadLetterMeta(
     dead_lettered_at: new Date(now).toISOString(),
   }
 }
+
+/** @param queue null: into the archive */
+export const deadLetterEnding = (queue: string | null, meta: JsonObject): Ending =>
+  queue === null ? { kind: 'archive', meta } : { kind: 'move', to: queue, delayMs: 0, meta }

@@ -9,7 +9,7 @@ import { count, type Output, printable, whenOutputCloses } from './output.ts'
 export const sentinel = () =>
   command(
     'sentinel',
-    'Watches queues and topics by the rules of the configuration file until Ctrl-C, and prunes archives. Of several one is active.',
+    'Watches queues and topics by the rules of the configuration file until Ctrl-C, prunes archives and ends expired messages. Of several one is active.',
     'tidings sentinel',
     'tidings sentinel --once',
   )
@@ -24,9 +24,9 @@ export const sentinel = () =>
 /** @throws USAGE if there is nothing to do */
 async function optionsOf(context: Context): Promise<SentinelOptions> {
   const { config } = await context.config()
-  const { rules = [], archives = [] } = config.sentinel ?? {}
+  const { rules = [], archives = [], expire = [] } = config.sentinel ?? {}
   const once = context.given.once === true
-  if (rules.length === 0 && (once || archives.length === 0))
+  if (rules.length === 0 && (once || archives.length + expire.length === 0))
     throw new TidingsError('USAGE', 'the configuration has no rules for the sentinel', {
       hint: "Add `sentinel: { rules: [{ queues: '*', maxOldestReady: '10m', maxDead: 0 }] }` to the configuration file.",
     })

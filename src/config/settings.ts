@@ -78,7 +78,14 @@ export const sections: readonly Section[] = [
     path: 'queues.NAME',
     doc: 'One queue: its own options, for all commands, and those of its worker, which go before `process` and before what its handler module exports.',
     schema: queueSettings,
-    examples: { backoff, deadLetter: "'failed_orders'", schema: null },
+    examples: {
+      backoff,
+      deadLetter: "'failed_orders'",
+      schema: null,
+      serializer: null,
+      maxLength: '100_000',
+      ttl: "'1d'",
+    },
   },
   {
     path: 'events',
@@ -101,11 +108,12 @@ export const sections: readonly Section[] = [
   },
   {
     path: 'sentinel',
-    doc: 'What `tidings sentinel` watches: alerts, and archives that are pruned. Rules and the webhook are described in the reference of `bus.sentinel`.',
+    doc: 'What `tidings sentinel` watches: alerts, archives that are pruned, and expired messages that are ended. Rules and the webhook are described in the reference of `bus.sentinel`.',
     schema: sentinelSettings,
     examples: {
       rules: "[{ queues: '*', maxOldestReady: '10m', maxDead: 0 }, { topics: '*', maxLag: 10_000 }]",
       archives: "[{ queues: '*', keepFor: '30d' }]",
+      expire: "[{ queues: '*', expired: 'drop' }]",
       webhook: "{ url: 'https://host/path', secretFile: 'webhook-secret' }",
     },
   },

@@ -38,6 +38,15 @@ export const archiveFields = {
   keep: atMost('What is beyond this number is removed, the longest archived first.'),
 } as const
 
+export const expiryFields = {
+  queues: option.required(names("Queues by their name; '*' stands for any text.")),
+  expired: option.choice(
+    "What becomes of ready messages whose time to live is over: a 'deadLetter', or they are deleted ('drop').",
+    ['deadLetter', 'drop'],
+    { default: 'deadLetter' },
+  ),
+} as const
+
 export const webhookFields = {
   url: option.required(option.text('Where alerts are posted to as JSON. http or https.', { default: null })),
   secret: option.text('Signs what is posted, so that the receiver knows it is ours.', {
@@ -55,6 +64,7 @@ const rule = checked(option.object('Limits for queues or topics.', ruleFields), 
 const archive = checked(option.object('How long archives are kept.', archiveFields), (fields, path) => {
   if (fields.keepFor === null && fields.keep === null) throw incomplete(path, 'neither keepFor nor keep')
 })
+const expiry = option.object('What becomes of expired messages.', expiryFields)
 const webhook = checked(option.object('Takes alerts by HTTP.', webhookFields), (fields, path) => {
   if (fields.secret !== null && fields.secretFile !== null)
     throw new TidingsError('OPTION_CONFLICT', `${path} has both secret and secretFile`, { details: { field: path } })
@@ -87,6 +97,11 @@ export const sentinelOptions = {
     option.required(archive),
     { default: [], min: 0, max: 1_000 },
   ),
+  expire: option.list(
+    'Ends messages whose time to live is over in queues that nobody reads. Of several that fit, the first decides.',
+    option.required(expiry),
+    { default: [], min: 0, max: 1_000 },
+  ),
   webhook,
 } as const
 
@@ -94,6 +109,7 @@ export type SentinelOptions = option.OptionsInput<typeof sentinelOptions>
 export type SentinelSettings = option.OptionsOutput<typeof sentinelOptions>
 export type Rule = option.OptionsOutput<typeof ruleFields>
 export type ArchiveRule = option.OptionsOutput<typeof archiveFields>
+export type ExpiryRule = option.OptionsOutput<typeof expiryFields>
 export type WebhookSettings = option.OptionsOutput<typeof webhookFields>
 
 /** The limits that a rule may set. */

@@ -6,6 +6,7 @@ import type { Logger } from '../queue-access.ts'
 import { Service } from '../service.ts'
 import type { Resolve } from './addresses.ts'
 import { type Alert, type AlertReport, Alerts } from './alerts.ts'
+import { Expirer } from './expirer.ts'
 import { Lead, leadQueue } from './lead.ts'
 import { type LookSite, look, type Sight } from './look.ts'
 import { type SentinelOptions, type SentinelSettings, sentinelOptions } from './options.ts'
@@ -15,8 +16,8 @@ import { Stillness } from './stillness.ts'
 import { Upkeep } from './upkeep.ts'
 import { Webhook, type WebhookFigures } from './webhook.ts'
 
-/** How often archives are gone through. */
-const pruneEveryMs = 60_000
+/** How often archives, and queues with messages that may have expired, are gone through. */
+const tidyEveryMs = 60_000
 
 export interface SentinelSite {
   readonly engine: Engine
@@ -43,6 +44,8 @@ export interface SentinelFigures {
   readonly alerts: readonly Alert[]
   /** Archived messages that this sentinel removed. */
   readonly pruned: number
+  /** Messages that this sentinel ended since their time to live was over. */
+  readonly expired: number
   readonly webhook: WebhookFigures | null
 }
 
@@ -52,8 +55,8 @@ export interface CheckResult extends Sight {
 }
 
 /**
- * Watches queues and subscriptions by rules, reports what is beyond its limits to the log and to a webhook, and prunes
- * archives. Any number of processes may run one: one of them is active, and when it ends or is killed, another takes
+ * Watches queues and subscriptions by rules, reports what is beyond its limits to the log and to a webhook, prunes
+ * archives and ends messages that have expired. Any number of processes may run one: one of them is active, and when it ends or is killed, another takes
  * over within ten seconds and raises again what is still wrong.
  */
 export class Sentinel extends Service {
@@ -66,10 +69,11 @@ export class Sentinel extends Service {
   readonly #lead: Lead
   readonly #upkeep: Upkeep
   readonly #pruner: Pruner
+  readonly #expirer: Expirer
   #timer: Timer | undefined
   #checking: Promise<void> = Promise.resolve()
-  #pruning: Promise<void> | undefined
-  #prunedAt = Number.NEGATIVE_INFINITY
+  #tidying: Promise<unknown> | undefined
+  #tidiedAt = Number.NEGATIVE_INFINITY
   #sight: Sight = nothing
   #checks = 0
   #failedChecks = 0
@@ -93,7 +97,10 @@ export class Sentinel extends Service {
     this.#webhook = settings.webhook && new Webhook(settings.webhook, { clock, logger, resolve })
     this.#lead = new Lead({ engine, clock, logger, taken: () => this.#begin(), lost: () => this.#pause() })
     this.#upkeep = new Upkeep(site)
-    this.#pruner = new Pruner({ engine, logger, archives: settings.archives, mayGoOn: () => this.#isActive })
+    const mayGoOn = () => this.#isActive
+    const { archives, expire } = settings
+    this.#pruner = new Pruner({ engine, logger, archives, mayGoOn })
+    this.#expirer = new Expirer({ engine, clock, logger, expire, deadLetterQueueOf, mayGoOn })
   }
 
   /**
@@ -113,6 +120,7 @@ export class Sentinel extends Service {
       ...this.#sight,
       alerts: this.#alerts.current,
       pruned: this.#pruner.pruned,
+      expired: this.#expirer.expired,
       webhook: this.#webhook?.figures ?? null,
     }
   }
@@ -128,7 +136,7 @@ export class Sentinel extends Service {
   protected override async onStop(): Promise<void> {
     this.#timer?.cancel()
     await this.#checking
-    await this.#pruning
+    await this.#tidying
     await Promise.all([this.#lead.stop(), this.#upkeep.stop(), this.#webhook?.stop()])
     this.#forget()
   }
@@ -164,7 +172,7 @@ export class Sentinel extends Service {
 
   async #round(): Promise<void> {
     if (!this.#isActive) return
-    this.#prune()
+    this.#tidyUp()
     try {
       await this.#watch()
     } catch (error) {
@@ -204,18 +212,25 @@ export class Sentinel extends Service {
   }
 
   /** Beside the watching: a large archive takes its time. */
-  #prune(): void {
+  #tidyUp(): void {
     const now = this.#site.clock.now()
-    if (this.#pruning !== undefined || now - this.#prunedAt < pruneEveryMs) return
-    this.#prunedAt = now
-    this.#pruning = this.#pruner
-      .run()
-      .catch((error: unknown) => {
-        if (!isTidingsError(error, 'CLOSED')) this.#site.logger.warn({ error }, 'archives could not be pruned')
-      })
-      .finally(() => {
-        this.#pruning = undefined
-      })
+    if (this.#tidying !== undefined || now - this.#tidiedAt < tidyEveryMs) return
+    this.#tidiedAt = now
+    const all = [
+      this.#unlessItFails(this.#pruner.run(), 'archives could not be pruned'),
+      this.#unlessItFails(this.#expirer.run(), 'expired messages could not be looked for'),
+    ]
+    this.#tidying = Promise.all(all).finally(() => {
+      this.#tidying = undefined
+    })
+  }
+
+  async #unlessItFails(work: Promise<void>, text: string): Promise<void> {
+    try {
+      await work
+    } catch (error) {
+      if (!isTidingsError(error, 'CLOSED')) this.#site.logger.warn({ error }, text)
+    }
   }
 }
 

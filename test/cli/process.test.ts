@@ -33,8 +33,8 @@ describe('process', () => {
     expect(ended.stdout).toContain('bob did 4\n')
     expect(ended.stdout).toContain(
       'QUEUE  HANDLED  FAILED ATTEMPTS  DEAD-LETTERED  EXPIRED  LEASES LOST\n' +
-        'ada          3                0              0            0\n' +
-        'bob          1                0              0            0\n',
+        'ada          3                0              0        0            0\n' +
+        'bob          1                0              0        0            0\n',
     )
     expect(await figures('ada')).toMatchObject({ ready: 0, leased: 0, archived: 3 })
   })
@@ -61,7 +61,7 @@ describe('process', () => {
         'fail 1 failed (attempt 2, the last): no luck at all\n' +
         'fail 1 became a dead letter: no luck at all\n' +
         'QUEUE  HANDLED  FAILED ATTEMPTS  DEAD-LETTERED  EXPIRED  LEASES LOST\n' +
-        'fail         0                2              1            0\n',
+        'fail         0                2              1        0            0\n',
     })
     const listed = await run(['dead-letters', 'list', 'fail'])
     expect(listed.stdout.replace(/\d+s ago/, '0s ago')).toBe(
