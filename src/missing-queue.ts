@@ -7,14 +7,17 @@ export async function withNearestName<T>(engine: Engine, queue: string, call: ()
     return await call()
   } catch (error) {
     if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
-    const queues = (await engine.listQueues()).map((info) => info.queue)
-    throw naming(error, queue, queues)
+    throw await naming(error, queue, async () => (await engine.listQueues()).map((info) => info.queue))
   }
 }
 
-/** The same error with a hint that names the nearest of what is there. */
-export function naming(error: TidingsError, name: string, names: readonly string[]): TidingsError {
-  const meant = nearest(name, names)
+/** The same error with a hint that names the nearest of what is there; without it for who may not list that. */
+export async function naming(
+  error: TidingsError,
+  name: string,
+  list: () => Promise<readonly string[]>,
+): Promise<TidingsError> {
+  const meant = nearest(name, await list().catch(() => []))
   const hint = meant ? `Did you mean '${meant}'? Or create it first.` : error.hint
   return new TidingsError(error.code, error.message, { cause: error.cause, details: error.details, hint })
 }

@@ -19,12 +19,10 @@ export async function withNearestTopic<T>(
   try {
     return await call()
   } catch (error) {
-    if (isTidingsError(error, 'TOPIC_NOT_FOUND')) {
-      const topics = (await store.listTopics(null)).map((one) => one.topic)
-      throw naming(error, topic, topics)
-    }
+    if (isTidingsError(error, 'TOPIC_NOT_FOUND'))
+      throw await naming(error, topic, async () => (await store.listTopics(null)).map((one) => one.topic))
     if (subscription === undefined || !isTidingsError(error, 'SUBSCRIPTION_NOT_FOUND')) throw error
-    const subscriptions = (await store.subscriptions(topic, null)).map((one) => one.subscription)
-    throw naming(error, subscription, subscriptions)
+    const list = async () => (await store.subscriptions(topic, null)).map((one) => one.subscription)
+    throw await naming(error, subscription, list)
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'vitest'
 import type { Bus } from '../../src/bus.ts'
-import type { ErrorCode } from '../../src/errors.ts'
+import { type ErrorCode, TidingsError } from '../../src/errors.ts'
 import type { Message } from '../../src/message.ts'
 import type { Queue } from '../../src/queue.ts'
 import { refusal, scene, stored } from './support.ts'
@@ -337,6 +337,15 @@ describe('bad inputs', () => {
       assert.match((await refusal(call, 'QUEUE_NOT_FOUND')).hint, /^Did you mean 'jobs'\?/)
     const far = await refusal(() => bus.queue('something-else', { create: false }).send(1), 'QUEUE_NOT_FOUND')
     assert.doesNotMatch(far.hint, /Did you mean/)
+  })
+
+  test('who may not list the queues is told of the missing one all the same', async () => {
+    const { bus, spy } = scene()
+    spy.before = (member) => {
+      if (member === 'listQueues') throw new TidingsError('FORBIDDEN', 'not with this token')
+    }
+    const error = await refusal(() => bus.queue('jobs', { create: false }).send(1), 'QUEUE_NOT_FOUND')
+    assert.doesNotMatch(error.hint, /Did you mean/)
   })
 
   test('the hint names the nearest option', async () => {
