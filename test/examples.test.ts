@@ -19,7 +19,7 @@ interface Proof {
 describe('examples print what their last comment says', () => {
   const server = inject('postgres18')
   const database = `examples_${process.pid}_${Date.now()}`
-  const env = { ...process.env, DATABASE_URL: server.replace(/[^/]+$/, database) }
+  const env = { ...process.env, DATABASE_URL: server.replace(/[^/]+$/, database), REDIS_URL: inject('redis') }
   const names = readdirSync(examples).filter((name) => name.endsWith('.mjs'))
 
   beforeAll(() => onServer(`CREATE DATABASE ${database}`))
