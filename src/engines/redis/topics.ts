@@ -13,6 +13,7 @@ import type {
   TopicSettings,
   TopicStore,
 } from '../../topic-store.ts'
+import { toMap } from './calling.ts'
 import type { Driver, ScriptName } from './driver.ts'
 import { unsupported } from './errors.ts'
 import { newNonce, placeOfTopic, topicChannelOf, topicKeyOf, topicKeysOf } from './keys.ts'
@@ -205,12 +206,6 @@ function toMessage([id, list]: Entry): TopicMessage {
     headers: json('headers'),
     publishedAt: Number(fields.get('at')),
   }
-}
-
-function toMap(list: readonly string[]): ReadonlyMap<string, string> {
-  const map = new Map<string, string>()
-  for (let at = 0; at < list.length; at += 2) map.set(list[at]!, list[at + 1]!)
-  return map
 }
 
 type StateRow = readonly [
