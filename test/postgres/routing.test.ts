@@ -3,7 +3,6 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
 import { matches } from '../../src/pattern.ts'
-import { startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { keys, naiveMatches, patterns } from '../unit/pattern-support.ts'
 import { claimAll, message, newDatabase, newName, openEngine, query } from './support.ts'
 
@@ -158,62 +157,4 @@ describe.each(['postgres15', 'postgres18'] as const)('routing on %s', (server) =
     for (const queue of queues) expect((await labels(other, queue)).sort()).toEqual(['held', 'held', 'meanwhile'])
     await other.close()
   })
-})
-
-describe('a server that is killed while messages are published', () => {
-  let server: TestPostgres
-  beforeAll(async () => {
-    server = await startPostgres(18)
-  })
-  afterAll(() => server.stop())
-
-  test('leaves each of them in all of 20 queues or in none, and all that were acknowledged', async () => {
-    const queues = Array.from({ length: 20 }, (_, index) => `fan_${String(index).padStart(2, '0')}`)
-    const first = await openEngine(server.url)
-    for (const queue of queues) {
-      await first.createQueue(queue)
-      await first.bind('fan.#', queue)
-    }
-    await first.close()
-
-    const acknowledged = new Set<string>()
-    let attempted = 0
-    for (let round = 0; round < 8; round++) {
-      const engine = await openEngine(server.url)
-      let killed = false
-      const publisher = async (name: number) => {
-        for (let index = 0; !killed; index++) {
-          const label = `${round}/${name}/${index}`
-          attempted++
-          try {
-            const [deliveries] = await engine.publish([routed(`fan.${name}`, label)], null)
-            expect(deliveries?.map((copy) => 'queue' in copy && copy.queue)).toEqual(queues)
-            acknowledged.add(label)
-          } catch (error) {
-            // Not known, or not reached: either way it must be everywhere or nowhere.
-            expect(error).toMatchObject({ code: expect.stringMatching(/^(OUTCOME_UNKNOWN|CONNECTION_|STORAGE_)/) })
-            return
-          }
-        }
-      }
-      const publishing = Promise.all([0, 1, 2, 3].map(publisher))
-      const enough = acknowledged.size + 5 + round * 7
-      while (acknowledged.size < enough) await new Promise((resolve) => setTimeout(resolve, 3))
-      await server.kill()
-      killed = true
-      await publishing
-      await engine.close()
-      await server.restart()
-    }
-
-    const engine = await openEngine(server.url)
-    const found = new Map<string, number>()
-    for (const queue of queues)
-      for (const label of await labels(engine, queue)) found.set(String(label), (found.get(String(label)) ?? 0) + 1)
-    await engine.close()
-    expect([...found].filter(([, copies]) => copies !== queues.length)).toEqual([])
-    expect([...acknowledged].filter((label) => !found.has(label))).toEqual([])
-    expect(acknowledged.size).toBeGreaterThan(50)
-    expect(attempted).toBeGreaterThan(acknowledged.size)
-  }, 120_000)
 })

@@ -1,25 +1,8 @@
-import { randomBytes } from 'node:crypto'
 import pg from 'pg'
-import type { NewMessage, StoredMessage } from '../../src/engine.ts'
 import { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
+import { newName } from '../support/engine.ts'
 
-export const newName = (start: string) => `${start}_${randomBytes(4).toString('hex')}`
-
-export function message(fields: Partial<NewMessage> = {}): NewMessage {
-  return {
-    data: '{"name":"Ada"}',
-    meta: { queue_name: 'test' },
-    headers: {},
-    delayMs: 0,
-    notBefore: null,
-    priority: 0,
-    orderingKey: null,
-    dedup: null,
-    uniqueTarget: null,
-    bare: false,
-    ...fields,
-  }
-}
+export { claimAll, message, newName } from '../support/engine.ts'
 
 export async function openEngine(url: string): Promise<PostgresEngine> {
   const engine = new PostgresEngine({ url })
@@ -46,9 +29,6 @@ export async function query(url: string, text: string, values: unknown[] = []): 
     await client.end()
   }
 }
-
-export const claimAll = async (engine: PostgresEngine, queue: string, limit = 100): Promise<StoredMessage[]> =>
-  (await engine.claim(queue, { limit, leaseMs: 30_000, ids: null })).messages
 
 /** Repeats until the condition holds; fails after 10 s. */
 export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {

@@ -1,0 +1,110 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import { poll } from '../../src/local/processes.ts'
+import type { Topic } from '../../src/topic.ts'
+import type { ReceivedMessage } from '../../src/topic-message.ts'
+import { newName } from '../support/engine.ts'
+import { LineProcess } from '../support/line-process.ts'
+import { openBus, ownServer, storages } from '../support/storages.ts'
+import { publishMany, Watcher } from '../topic/support.ts'
+
+interface Line {
+  readonly type: string
+  readonly offset?: number
+}
+
+const numbers = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, index) => first + index)
+
+const handledBy = ({ lines }: LineProcess<Line>) =>
+  lines.flatMap(({ type, offset }) => (type === 'handled' ? [offset!] : []))
+
+describe.each(storages)('subscribers on $name', (storage) => {
+  async function newTopic(start: string): Promise<Topic> {
+    return (await openBus(await storage.url())).topic(newName(start))
+  }
+
+  /** A subscriber named `payroll` in a process of its own. */
+  async function subscriberProcess(topic: Topic): Promise<LineProcess<Line>> {
+    return new LineProcess<Line>('storages/subscriber-process.mjs', await storage.url(), topic.name, 'payroll')
+  }
+
+  test('when one is killed, another goes on within 5 s, with nothing lost and in order', async () => {
+    const news = await newTopic('killed')
+    await publishMany(news, 30)
+    await news.publish('hang')
+    await publishMany(news, 30)
+    const first = await subscriberProcess(news)
+    await first.untilLine(({ type, offset }) => type === 'handled' && offset === 31)
+    await first.untilLine(({ type, offset }) => type === 'acked' && offset === 30)
+    const watcher = new Watcher()
+    const got: number[] = []
+    news.subscribe('payroll', ({ offset }) => void got.push(offset), { observe: watcher.observe })
+    await watcher.until('standingBy')
+    await first.kill()
+    const killedAt = performance.now()
+    await watcher.until('succeeded')
+    expect(performance.now() - killedAt).toBeLessThan(5_000)
+    await watcher.until('succeeded', 31)
+    expect(got).toEqual(numbers(31, 61))
+  })
+
+  test('two on one subscription handle every message once while nothing fails', async () => {
+    const news = await newTopic('two')
+    await news.create()
+    const first = await subscriberProcess(news)
+    await first.untilLine(({ type }) => type === 'held')
+    const second = await subscriberProcess(news)
+    await second.untilLine(({ type }) => type === 'standingBy')
+    for (let batch = 0; batch < 10; batch++) await publishMany(news, 50)
+    await first.untilLine(({ type, offset }) => type === 'handled' && offset! >= 200)
+    // One that is asked to stop lets the other in at once.
+    await first.kill('SIGTERM')
+    const endedAt = performance.now()
+    await second.untilLine(({ type }) => type === 'held')
+    expect(performance.now() - endedAt).toBeLessThan(1_500)
+    for (let batch = 0; batch < 10; batch++) await publishMany(news, 50)
+    await second.untilLine(({ type, offset }) => type === 'handled' && offset === 1_000)
+    expect([...handledBy(first), ...handledBy(second)]).toEqual(numbers(1, 1_000))
+  })
+
+  test('publishing and seeking in another process wake one that sleeps', async () => {
+    const [here, there] = await Promise.all([storage.url().then(openBus), storage.url().then(openBus)])
+    const name = newName('wakes')
+    const watcher = new Watcher()
+    const got: number[] = []
+    const options = { pollInterval: '1h', lease: '1h', observe: watcher.observe } as const
+    here.topic(name).subscribe('payroll', ({ offset }) => void got.push(offset), options)
+    await watcher.until('idle')
+    const news = there.topic(name)
+    await news.publish('a')
+    await watcher.until('acked', 1)
+    await watcher.until('idle', 2)
+    await news.seek('earliest')
+    await watcher.until('moved')
+    await watcher.until('succeeded', 2)
+    expect(got).toEqual([1, 1])
+  })
+
+  test('a server that is killed: a subscriber goes on within 2 s after it is back, and misses nothing', async () => {
+    const server = await ownServer(storage)
+    const news = (await openBus(server.url)).topic<number>(newName('restart'))
+    await publishMany(news as Topic, 600)
+    const watcher = new Watcher()
+    const handled = new Set<number>()
+    const handler = async ({ data }: ReceivedMessage<number>) => {
+      await delay(2)
+      handled.add(data)
+    }
+    news.subscribe('payroll', handler, { from: 'earliest', observe: watcher.observe })
+    await watcher.until('succeeded', 150)
+    await server.kill()
+    await watcher.until('interrupted')
+    await server.restart()
+    const backAt = performance.now()
+    await watcher.until('resumed')
+    expect(performance.now() - backAt).toBeLessThan(2_000)
+    await news.publish(601)
+    await poll(async () => (await news.subscription('payroll').state()).lag === 0, 20_000)
+    expect([...handled]).toEqual(numbers(1, 601))
+  }, 60_000)
+})

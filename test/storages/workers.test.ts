@@ -1,0 +1,216 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import type { Bus } from '../../src/bus.ts'
+import { poll } from '../../src/local/processes.ts'
+import type { Message } from '../../src/message.ts'
+import type { Queue } from '../../src/queue.ts'
+import type { HandlerContext } from '../../src/worker/worker.ts'
+import { newName } from '../support/engine.ts'
+import { LineProcess } from '../support/line-process.ts'
+import { openBus, ownServer, storages } from '../support/storages.ts'
+import { Signal, Watcher } from '../worker/support.ts'
+
+const numbers = (count: number) => Array.from({ length: count }, (_, data) => ({ data }))
+const sorted = (values: Iterable<number>) => [...values].sort((a, b) => a - b)
+
+interface Work {
+  readonly number?: number
+  readonly key?: string
+  readonly takesMs?: number
+  readonly hangs?: boolean
+}
+
+interface Line {
+  readonly type: 'started' | 'succeeded'
+  readonly data: Work
+  readonly at: number
+}
+
+const workerProcess = (url: string, queue: string) => new LineProcess<Line>('storages/worker-process.mjs', url, queue)
+
+/** Resolves when the worker has looked for messages in vain, and for a while not again: only being woken is left. */
+function fallenAsleep(bus: Bus): Promise<void> {
+  const asleep = new Signal()
+  const claim = bus.engine.claim.bind(bus.engine)
+  let quiet: NodeJS.Timeout | undefined
+  bus.engine.claim = async (...args) => {
+    clearTimeout(quiet)
+    const result = await claim(...args)
+    quiet = setTimeout(() => asleep.resolve(), 1_200)
+    return result
+  }
+  return asleep.promise
+}
+
+const isEmpty = async (queue: Pick<Queue, 'stats'>) => {
+  const { ready, leased, delayed } = await queue.stats()
+  return ready + leased + delayed === 0
+}
+
+describe.each(storages)('a worker on $name', (storage) => {
+  /** Two connections, as two processes would have them, and the same queue on both. */
+  async function twoQueues<T>(start: string) {
+    const name = newName(start)
+    const url = await storage.url()
+    const [one, two] = await Promise.all([openBus(url), openBus(url)])
+    return { one, here: one.queue<T>(name), there: two.queue<T>(name) }
+  }
+
+  async function newQueue<T>(start: string, url?: string): Promise<{ bus: Bus; queue: Queue<T> }> {
+    const bus = await openBus(url ?? (await storage.url()))
+    return { bus, queue: bus.queue<T>(newName(start)) }
+  }
+
+  test('1,000 messages with 2 workers on 2 connections, each exactly once', async () => {
+    const { here, there } = await twoQueues<number>('exactly')
+    await here.sendBatch(numbers(1_000))
+    const handled: number[] = []
+    const handler = async (message: Message<number>) => {
+      await new Promise(setImmediate)
+      handled.push(message.data)
+    }
+    const watcher = new Watcher()
+    const workers = [here, there].map((queue) => queue.work(handler, { observe: watcher.observe }))
+    await watcher.until('succeeded', 1_000)
+    await Promise.all(workers.map((worker) => worker.stop()))
+    expect(sorted(handled)).toEqual(numbers(1_000).map(({ data }) => data))
+    expect(workers.every((worker) => worker.stats().started > 0)).toBe(true)
+    expect(await here.stats()).toMatchObject({ ready: 0, leased: 0, delayed: 0, archived: 0 })
+  })
+
+  test('a sleeping worker is woken by a send in another process, and when a delayed message is due', async () => {
+    const { one, here, there } = await twoQueues('wakes')
+    const watcher = new Watcher()
+    const asleep = fallenAsleep(one)
+    here.work(() => {}, { pollInterval: '1h', observe: watcher.observe })
+    await asleep
+    const firstAt = performance.now()
+    await there.send('now')
+    await watcher.until('started')
+    expect(performance.now() - firstAt).toBeLessThan(1_000)
+    const secondAt = performance.now()
+    await there.send('later', { delay: '1500ms' })
+    await watcher.until('started', 2)
+    const tookMs = performance.now() - secondAt
+    expect(tookMs).toBeGreaterThanOrEqual(1_490)
+    expect(tookMs).toBeLessThan(2_500)
+    await watcher.until('succeeded', 2)
+  })
+
+  test('a message of a killed process is delivered again within 5 s, with its attempts', async () => {
+    const { queue } = await newQueue<Work>('killed')
+    await queue.send({ hangs: true })
+    const process = workerProcess(await storage.url(), queue.name)
+    await process.untilLine(({ type }) => type === 'started')
+    await process.kill()
+    const killedAt = performance.now()
+    const watcher = new Watcher()
+    const attempts: number[] = []
+    const handler = (_: unknown, { attempt }: HandlerContext) => void attempts.push(attempt)
+    queue.work(handler, { observe: watcher.observe })
+    await watcher.until('succeeded')
+    expect(performance.now() - killedAt).toBeLessThan(5_000)
+    expect(attempts).toEqual([2])
+  })
+
+  test('messages of a key stay in order among processes, with failures and a kill', async () => {
+    const { queue } = await newQueue<Work>('keys')
+    const keys = Array.from({ length: 10 }, (_, index) => `key ${index}`)
+    const works = numbers(20).flatMap(({ data }) => keys.map((key) => ({ key, number: data, takesMs: 3 })))
+    await queue.sendBatch(works.map((data) => ({ data, orderingKey: data.key })))
+    const url = await storage.url()
+    const processes = [workerProcess(url, queue.name), workerProcess(url, queue.name)]
+    await Promise.all(processes.map((process) => process.untilLine(({ type }) => type === 'succeeded')))
+    await processes[0]!.kill()
+    processes.push(workerProcess(url, queue.name))
+    expect(await poll(() => isEmpty(queue), 25_000)).toBe(true)
+    const lines = processes.flatMap((process) => process.lines).sort((a, b) => a.at - b.at)
+    for (const key of keys) {
+      const own = lines.filter(({ data }) => data.key === key)
+      const begun = own.filter(({ type }) => type === 'started').map(({ data }) => data.number!)
+      expect(begun, key).toEqual(sorted(begun))
+      expect([...new Set(begun)], key).toEqual(numbers(20).map(({ data }) => data))
+      for (const [index, { type, data }] of own.entries())
+        if (type === 'started' && data.number! > 0)
+          expect(
+            own.slice(0, index).some((line) => line.type === 'succeeded' && line.data.number === data.number! - 1),
+            `${key} ${data.number} after the one before it`,
+          ).toBe(true)
+    }
+  })
+
+  test('leases are renewed', async () => {
+    const { queue } = await newQueue('renews')
+    await queue.send('x')
+    const watcher = new Watcher()
+    const worker = queue.work(() => delay(1_300), { lease: '600ms', observe: watcher.observe })
+    await watcher.until('succeeded')
+    await worker.stop()
+    expect(worker.stats()).toMatchObject({ started: 1, succeeded: 1, leaseLost: 0 })
+  })
+
+  test('strict order with failures; a poison message ends in the dead-letter queue with its error', async () => {
+    const { bus, queue } = await newQueue<number>('order')
+    await queue.sendBatch(numbers(60))
+    const calls: string[] = []
+    const handler = ({ data }: Message<number>, { attempt }: HandlerContext) => {
+      calls.push(`${data}.${attempt}`)
+      if (data === 40 || (data % 10 === 0 && attempt === 1)) throw new Error(`${data} fails`)
+    }
+    const worker = queue.work(handler, { concurrency: 1, maxAttempts: 3, backoff: 100 })
+    await worker.drain()
+    const expected = numbers(60).flatMap(({ data }) => {
+      if (data === 40) return ['40.1', '40.2', '40.3']
+      return data % 10 === 0 ? [`${data}.1`, `${data}.2`] : [`${data}.1`]
+    })
+    expect(calls).toEqual(expected)
+    const [dead] = await bus.queue(`${queue.name}_dlq`).peek()
+    expect(dead).toMatchObject({ data: 40, meta: { errorMessage: '40 fails', attempts: 3 } })
+  })
+
+  test('batches, with failures', async () => {
+    const { queue } = await newQueue<number>('batches')
+    await queue.sendBatch(numbers(200))
+    const succeeded: number[] = []
+    const handler = (messages: Message<number>[]) => {
+      if (messages.some(({ data, readCount }) => data % 50 === 0 && readCount === 1)) throw new Error('crash')
+      succeeded.push(...messages.map((message) => message.data))
+    }
+    const watcher = new Watcher()
+    queue.workBatch(handler, { concurrency: 3, batchSize: 7, backoff: 50, observe: watcher.observe })
+    await watcher.until('succeeded', 200)
+    expect(sorted(succeeded)).toEqual(numbers(200).map(({ data }) => data))
+  })
+
+  test('consume', async () => {
+    const { queue } = await newQueue<number>('consume')
+    await queue.sendBatch(numbers(20))
+    const seen: number[] = []
+    for await (const message of queue.consume({ wait: 200 })) seen.push(message.data)
+    expect(seen).toEqual(numbers(20).map(({ data }) => data))
+    expect(await queue.stats()).toMatchObject({ ready: 0, leased: 0 })
+  })
+
+  test('a server that is killed in the middle: nothing is lost, and work resumes within 2 s', async () => {
+    const server = await ownServer(storage)
+    const { queue } = await newQueue<number>('restart', server.url)
+    await queue.sendBatch(numbers(600))
+    const handled = new Set<number>()
+    const handler = async ({ data }: Message<number>) => {
+      await delay(2)
+      handled.add(data)
+    }
+    const watcher = new Watcher()
+    queue.work(handler, { concurrency: 4, observe: watcher.observe })
+    await watcher.until('succeeded', 150)
+    await server.kill()
+    await watcher.until('fetchFailed')
+    await server.restart()
+    const backAt = performance.now()
+    await watcher.until('fetchResumed')
+    expect(performance.now() - backAt).toBeLessThan(2_000)
+    // Settlements whose answer was lost come back with their leases.
+    expect(await poll(() => isEmpty(queue), 20_000)).toBe(true)
+    expect(sorted(handled)).toEqual(numbers(600).map(({ data }) => data))
+  }, 60_000)
+})

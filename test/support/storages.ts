@@ -1,0 +1,112 @@
+import { afterAll, inject, onTestFinished } from 'vitest'
+import { type Bus, connect } from '../../src/index.ts'
+import { startHttpServer, type TestHttpServer } from './http-server.ts'
+import { startPostgres } from './postgres.ts'
+import { startRedis } from './redis.ts'
+import { readyCluster, startCluster } from './redis-cluster.ts'
+
+/** A server that can go and come back. */
+export interface StorageServer {
+  readonly url: string
+  /** As a crash would. What was acknowledged stays. */
+  kill(): Promise<void>
+  /** @returns once it takes calls again */
+  restart(): Promise<void>
+  stop(): Promise<void>
+}
+
+/** A storage that keeps what it was given when a process dies, as applications reach it. */
+export interface Storage {
+  readonly name: string
+  /** Whether all copies of a published message appear at once; if not, upkeep may have to bring some of them. */
+  readonly publishesAtOnce: boolean
+  /** The one that all test files share; each uses names of its own in it. */
+  url(): Promise<string>
+  /** One whose outages nobody else has to bear. */
+  start(): Promise<StorageServer>
+}
+
+/** What runs on each of them: `describe.each(storages)('… on $name', (storage) => …)`. */
+export const storages: readonly Storage[] = [
+  {
+    name: 'PostgreSQL',
+    publishesAtOnce: true,
+    url: async () => inject('postgres18'),
+    start: () => startPostgres(18),
+  },
+  {
+    name: 'Redis',
+    publishesAtOnce: true,
+    url: async () => inject('redis'),
+    start: () => startRedis(),
+  },
+  {
+    name: 'a Redis Cluster',
+    publishesAtOnce: false,
+    url: () => readyCluster(inject('redisCluster')),
+    start: startOwnCluster,
+  },
+  {
+    name: 'HTTP over PostgreSQL',
+    publishesAtOnce: true,
+    url: sharedHttpServer,
+    start: startOwnHttpServer,
+  },
+]
+
+/** A connection of its own, as another process would have it; it ends with the test. */
+export async function openBus(url: string): Promise<Bus> {
+  const bus = await connect(url)
+  onTestFinished(() => bus.close())
+  return bus
+}
+
+/** A server of the test's own; it ends with the test. */
+export async function ownServer(storage: Storage): Promise<StorageServer> {
+  const server = await storage.start()
+  onTestFinished(() => server.stop())
+  return server
+}
+
+/** All nodes go and come back together: no replica takes over, which could lose what it was not told yet. */
+async function startOwnCluster(): Promise<StorageServer> {
+  const cluster = await startCluster()
+  const [primaries, replicas] = [cluster.nodes.slice(0, 3), cluster.nodes.slice(3)]
+  return {
+    url: cluster.url,
+    async kill() {
+      await Promise.all(cluster.nodes.map((node) => node.kill()))
+    },
+    async restart() {
+      await Promise.all(primaries.map((node) => node.restart()))
+      await Promise.all(replicas.map((node) => node.restart()))
+      await cluster.ready()
+    },
+    stop: () => cluster.stop(),
+  }
+}
+
+/** One for each test file. */
+let shared: Promise<TestHttpServer> | undefined
+afterAll(async () => {
+  await (await shared)?.stop()
+})
+
+async function sharedHttpServer(): Promise<string> {
+  shared ??= startHttpServer(inject('postgres18'))
+  return (await shared).url
+}
+
+/** Its storage is the shared one, which stays up. */
+async function startOwnHttpServer(): Promise<StorageServer> {
+  let server = await startHttpServer(inject('postgres18'))
+  const { url } = server
+  return {
+    url,
+    kill: () => server.stop('SIGKILL'),
+    async restart() {
+      server = await startHttpServer(inject('postgres18'), '--port', new URL(url).port)
+    },
+    stop: () => server.stop(),
+  }
+}
