@@ -1,12 +1,31 @@
-import type { StoredMessage } from './engine.ts'
+import { showDuration } from './duration.ts'
+import type { NewMessage, StoredMessage } from './engine.ts'
 import { TidingsError } from './errors.ts'
 import type { JsonObject } from './json.ts'
 
 /** What becomes of a message whose time to live is over. */
 export type ExpiredPolicy = 'deadLetter' | 'drop'
 
-/** In the meta of a message, on the wire. */
-export const expiryMeta = (time: number): JsonObject => ({ expires_at: new Date(time).toISOString() })
+/**
+ * What the meta of a message says of its time to live, on the wire; nothing for null.
+ * @throws OPTION_CONFLICT if it would expire before it can be read
+ */
+export function expiryMeta(
+  ttlMs: number | null,
+  { delayMs, notBefore }: Pick<NewMessage, 'delayMs' | 'notBefore'>,
+  now: number,
+  field = 'ttl',
+): JsonObject {
+  if (ttlMs === null) return {}
+  const readyAt = notBefore ?? now + delayMs
+  if (now + ttlMs > readyAt) return { expires_at: new Date(now + ttlMs).toISOString() }
+  const wait = notBefore === null ? `after ${showDuration(delayMs)}` : `at ${new Date(notBefore).toISOString()}`
+  const text = `${field} is ${showDuration(ttlMs)}, but the message becomes ready only ${wait}`
+  throw new TidingsError('OPTION_CONFLICT', text, {
+    details: { field },
+    hint: 'It counts from sending: make it longer than the delay.',
+  })
+}
 
 /** In ms since 1970; null: never. A dead letter does not expire: somebody is to look at it. */
 export function expiryOf({ expires_at, dead_lettered_at }: JsonObject): number | null {

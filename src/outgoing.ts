@@ -1,4 +1,3 @@
-import { showDuration } from './duration.ts'
 import type { Engine, NewMessage, Tracked } from './engine.ts'
 import { TidingsError } from './errors.ts'
 import { expiryMeta } from './expiry.ts'
@@ -46,7 +45,7 @@ export function prepare(
     throw new TidingsError('OPTION_CONFLICT', "'orderingKey' and 'priority' are both given")
   if (at !== null) checkTime(at, outgoing.now(), 'at')
   const ttlMs = options.ttl ?? outgoing.ttlMs
-  const expiry = ttlMs === null ? {} : expiryMeta(expiryAfter(ttlMs, { delay, at }, outgoing.now()))
+  const expiry = expiryMeta(ttlMs, { delayMs: delay, notBefore: at }, outgoing.now())
   const meta = toWireMeta(options.meta, outgoing.queue, outgoing.routingKey)
   const targetId = meta.target_id as string | undefined
   if (uniqueTarget) {
@@ -76,17 +75,6 @@ export function prepare(
   const what = `data for ${destination}`
   const validated = schema ? validate(schema, unpack(message, serializer, what), what) : undefined
   return validated instanceof Promise ? validated.then(() => message) : message
-}
-
-/** @throws OPTION_CONFLICT if the message would expire before it can be read */
-function expiryAfter(ttlMs: number, { delay, at }: { delay: number; at: number | null }, now: number): number {
-  const waitMs = at === null ? delay : at - now
-  if (ttlMs > waitMs) return now + ttlMs
-  const [ttl, wait] = [showDuration(ttlMs), at === null ? showDuration(delay) : new Date(at).toISOString()]
-  throw new TidingsError('OPTION_CONFLICT', `ttl is ${ttl}, but the message becomes ready only at '${wait}'`, {
-    details: { field: 'ttl' },
-    hint: 'It counts from sending: make it longer than the delay.',
-  })
 }
 
 /** Names that could not be used when the last task ends are refused while there is somebody to tell. */

@@ -1,7 +1,7 @@
 import { Batcher } from './batcher.ts'
 import type { Clock } from './clock.ts'
 import type { Engine, Lease, NewMessage, SendResult, Settlement, SettleResult } from './engine.ts'
-import { isTidingsError, TidingsError } from './errors.ts'
+import { isTidingsError } from './errors.ts'
 import type { LeaseCalls } from './lease.ts'
 import { queueFull } from './queue-full.ts'
 
@@ -12,11 +12,16 @@ const charactersPerWeight = 16_384
 export const weightOf = ({ data }: NewMessage) => 1 + Math.floor(data.length / charactersPerWeight)
 const maxExtensionLengths = 100
 
+/** Why one message of several was not stored. */
+interface Failure {
+  readonly error: unknown
+}
+
 /** The calls that one process makes for one queue, grouped so that single ones travel together. */
 export class QueueCalls implements LeaseCalls {
   readonly #engine: Engine
   readonly #queue: string
-  readonly #sends = new Map<string, Batcher<NewMessage, SendResult | TidingsError>>()
+  readonly #sends = new Map<string, Batcher<NewMessage, SendResult | Failure>>()
   readonly #settlements: Batcher<Settlement, SettleResult>
   readonly #extensions = new Map<number, Batcher<Lease, string | null>>()
   readonly clock: Clock
@@ -40,25 +45,26 @@ export class QueueCalls implements LeaseCalls {
       this.#sends.set(kind, sends)
     }
     const result = await sends.add(message)
-    if (result instanceof TidingsError) throw result
+    if ('error' in result) throw result.error
     return result
   }
 
   /** What travels together by chance does not share the fate of a batch: what there is room for is stored. */
-  async #sendUpTo(messages: NewMessage[], maxLength: number | null): Promise<(SendResult | TidingsError)[]> {
+  async #sendUpTo(messages: NewMessage[], maxLength: number | null): Promise<(SendResult | Failure)[]> {
     if (maxLength === null) return this.#engine.send(this.#queue, messages, null)
     try {
       return await this.#engine.send(this.#queue, messages, null, { maxLength })
     } catch (error) {
       if (!isTidingsError(error, 'QUEUE_FULL')) throw error
       const room = maxLength - (error.details.length as number)
-      if (messages.length === 1) return [error]
-      if (room <= 0) return messages.map(() => queueFull(this.#queue, maxLength - room, maxLength, 1))
+      if (messages.length === 1) return [{ error }]
+      const refused = { error: queueFull(this.#queue, maxLength - room, maxLength, 1) }
+      if (room <= 0) return messages.map(() => refused)
       const count = Math.min(room, messages.length - 1)
       const first = await this.#sendUpTo(messages.slice(0, count), maxLength)
       const rest = messages.slice(count)
       // The first ones are stored, whatever befalls the others.
-      const others = this.#sendUpTo(rest, maxLength).catch((error: TidingsError) => rest.map(() => error))
+      const others = this.#sendUpTo(rest, maxLength).catch((error: unknown) => rest.map(() => ({ error })))
       return [...first, ...(await others)]
     }
   }

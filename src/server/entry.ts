@@ -1,5 +1,6 @@
 import type { NewMessage, Tracked } from '../engine.ts'
 import { TidingsError } from '../errors.ts'
+import { expiryMeta } from '../expiry.ts'
 import { fromJson, type JsonObject, toJsonExactly, toJsonValue } from '../json.ts'
 import { toWireMeta } from '../message.ts'
 import { checkQueueName } from '../name.ts'
@@ -38,6 +39,11 @@ const propertyFields = {
     typeText: 'ISO 8601 text',
     jsonSchema: { type: 'string', format: 'date-time' },
     parse: parseTime,
+  }),
+  ttl_ms: option.integer('Expires so many milliseconds after it was sent, if nobody has handled it by then.', {
+    default: null,
+    min: 1,
+    max: longestDelayMs,
   }),
   priority: sendOptions.priority,
   ordering_key: sendOptions.orderingKey,
@@ -97,12 +103,15 @@ export function toNewMessage(entry: Entry, { access, queue, routingKey, exact, p
   const within = (name: string) => (path ? `${path}.${name}` : name)
   const meta = entry.meta ?? {}
   if (!exact) refuseConflicts(entry, path)
+  const times = { delayMs: entry.delay_ms, notBefore: entry.not_before }
   return {
     data: exact ? checkedText(entry, within('data')) : writtenData(entry, within('message')),
-    meta: exact ? meta : toWireMeta(meta, queue, routingKey),
+    meta: {
+      ...(exact ? meta : toWireMeta(meta, queue, routingKey)),
+      ...expiryMeta(entry.ttl_ms, times, Date.now(), within('ttl_ms')),
+    },
     headers: entry.headers,
-    delayMs: entry.delay_ms,
-    notBefore: entry.not_before,
+    ...times,
     priority: entry.priority,
     orderingKey: entry.ordering_key,
     dedup: entry.dedup === null ? null : { id: entry.dedup.id, windowMs: entry.dedup.window_ms },

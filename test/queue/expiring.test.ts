@@ -130,7 +130,7 @@ describe('a time to live', () => {
   })
 
   test.each([
-    [{ ttl: '5m', delay: '5m' }, "ttl is 5m, but the message becomes ready only at '5m'"],
+    [{ ttl: '5m', delay: '5m' }, 'ttl is 5m, but the message becomes ready only after 5m'],
     [{ ttl: '5m', at: '2026-01-01T01:00:00Z' }, 'ready only at'],
   ] as const)('that ends before the message is ready is refused: %j', async (options, text) => {
     const { bus, memory } = scene()
