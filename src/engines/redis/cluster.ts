@@ -1,18 +1,15 @@
 import type { Command } from './calling.ts'
 import type { Unsent as UnsentError } from './errors.ts'
 import { Lost, replyCode, Unsent } from './errors.ts'
-import type { Server } from './server.ts'
+import type { SendingOnce, Server } from './server.ts'
 import { slotOf } from './slots.ts'
 import { type Address, describeAddress } from './target.ts'
 
 /** Knows which server has a key. */
 export interface Topology {
   readonly isCluster: boolean
-  /**
-   * @param onDisk whether it has to be on disk when it is answered
-   * @throws Unsent, Lost, or what the server replied
-   */
-  call(key: string, command: Command, timeoutMs: number, onDisk?: boolean): Promise<unknown>
+  /** @throws Unsent, Lost, or what the server replied */
+  call(key: string, command: Command, options: SendingOnce): Promise<unknown>
   /** @throws Unsent if no server is known for the key at this moment */
   serverOf(key: string): Server
   /** All servers that have keys. */
@@ -30,15 +27,12 @@ export class SingleServer implements Topology {
     this.#server = server
   }
 
-  async call(_key: string, command: Command, timeoutMs: number, onDisk = false): Promise<unknown> {
+  async call(_key: string, command: Command, options: SendingOnce): Promise<unknown> {
     try {
-      return await (onDisk ? this.#server.disk : this.#server).call(command, timeoutMs)
+      return await this.#server.call(command, options)
     } catch (error) {
       // It is a replica now; by its name another one may be found.
-      if (replyCode(error) === 'READONLY') {
-        this.#server.disconnect()
-        this.#server.disk.close()
-      }
+      if (replyCode(error) === 'READONLY') this.#server.disconnect()
       throw error
     }
   }
@@ -83,12 +77,12 @@ export class Cluster implements Topology {
     this.#newServer = newServer
   }
 
-  async call(key: string, command: Command, timeoutMs: number, onDisk = false): Promise<unknown> {
+  async call(key: string, command: Command, options: SendingOnce): Promise<unknown> {
     let server = this.serverOf(key)
     let asking = false
     for (let round = 0; ; round++) {
       try {
-        return await (onDisk ? server.disk : server).call(command, timeoutMs, asking)
+        return await server.call(command, options, asking)
       } catch (error) {
         const redirection = /^(MOVED|ASK) (\d+) (\S*):(\d+)/.exec(replyCode(error) ? (error as Error).message : '')
         if (!redirection || round === mostRedirections) {
@@ -134,7 +128,7 @@ export class Cluster implements Topology {
       if (tried.has(server)) continue
       tried.add(server)
       try {
-        const answer = await server.call(['CLUSTER', 'SLOTS'], slotsTimeoutMs)
+        const answer = await server.call(['CLUSTER', 'SLOTS'], { timeoutMs: slotsTimeoutMs })
         const ranges = toRanges(answer, hostOf(server))
         if (ranges.length === 0) throw new Unsent('the node knows of no slots')
         this.#ranges = ranges

@@ -69,7 +69,7 @@ const forbidden = (check: string, command: string, right: string) =>
 /** The answer, or undefined if the user may not ask. */
 async function ask(server: Server, command: Command): Promise<unknown> {
   try {
-    return await server.call(command, timeoutMs)
+    return await server.call(command, { timeoutMs })
   } catch (error) {
     // Providers take commands away, too.
     if (replyCode(error) !== '') return undefined
@@ -77,7 +77,15 @@ async function ask(server: Server, command: Command): Promise<unknown> {
   }
 }
 
-const settings = ['maxmemory', 'maxmemory-policy', 'appendonly', 'appendfsync', 'save', 'min-replicas-to-write']
+const settings = [
+  'maxmemory',
+  'maxmemory-policy',
+  'appendonly',
+  'appendfsync',
+  'no-appendfsync-on-rewrite',
+  'save',
+  'min-replicas-to-write',
+]
 
 async function askConfig(server: Server): Promise<ReadonlyMap<string, string> | undefined> {
   const answer = (await ask(server, ['CONFIG', 'GET', ...settings])) as string[] | undefined
@@ -165,6 +173,12 @@ function checkDurability(config: ReadonlyMap<string, string>): Finding {
       'durability',
       `${what}: a crash of the server loses ${save ? 'all since the last snapshot' : 'everything'}`,
       'CONFIG SET appendonly yes, and in its configuration file.',
+    )
+  if (appendfsync === 'always' && config.get('no-appendfsync-on-rewrite') === 'yes')
+    return warning(
+      'durability',
+      `${what}, no-appendfsync-on-rewrite=yes: while the file is rewritten, a power cut loses what was acknowledged`,
+      'CONFIG SET no-appendfsync-on-rewrite no, and in its configuration file.',
     )
   if (appendfsync === 'always') return ok('durability', what)
   return warning(

@@ -174,7 +174,7 @@ export class Driver {
     let pauseMs = 20
     for (let lost = 0; ; pauseMs = Math.min(pauseMs * 2, 250)) {
       try {
-        return await work((command) => topology.call(key, command, timeoutMs, onDisk))
+        return await work((command) => topology.call(key, command, { timeoutMs, onDisk }))
       } catch (error) {
         const mayTryAgain =
           error instanceof Lost

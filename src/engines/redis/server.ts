@@ -3,11 +3,16 @@ import type { RedisClient } from './client.ts'
 import { Disk } from './disk.ts'
 import { Unsent } from './errors.ts'
 
+export interface SendingOnce {
+  readonly timeoutMs: number
+  /** Whether what it writes has to be on disk when it is answered. Default: false. */
+  readonly onDisk?: boolean
+}
+
 /** One server, with one connection for all commands, which is made anew when it is needed. */
 export class Server {
   readonly where: string
-  /** The same commands, on disk when they are answered. */
-  readonly disk: Disk
+  readonly #disk: Disk
   readonly #newClient: () => Promise<RedisClient>
   #client: RedisClient | undefined
   #connecting: Promise<RedisClient> | undefined
@@ -15,17 +20,18 @@ export class Server {
 
   constructor(where: string, newClient: () => Promise<RedisClient>) {
     this.where = where
-    this.disk = new Disk(where, () => this.connectAlone())
+    this.#disk = new Disk(where)
     this.#newClient = newClient
   }
 
   /**
    * Sends a command once.
-   * @param asking first tells a node of a Cluster that it is asked for a slot that is on its way to it
-   * @throws Unsent, Lost, or what the server replied
+   * @throws Unsent, Lost, or what the server replied; DURABILITY_UNAVAILABLE before it is sent
    */
-  async call(command: Command, timeoutMs: number, asking = false): Promise<unknown> {
-    return callOn(await this.#connected(), command, timeoutMs, asking)
+  async call(command: Command, { timeoutMs, onDisk = false }: SendingOnce, asking = false): Promise<unknown> {
+    const client = await this.#connected()
+    if (onDisk) await this.#disk.confirm(client)
+    return callOn(client, command, timeoutMs, asking)
   }
 
   /** A connection of its own, opened, for listening; the caller ends it. @throws Unsent */
@@ -56,7 +62,6 @@ export class Server {
   close(): void {
     this.#closed = true
     this.disconnect()
-    this.disk.close()
   }
 
   async #connected(): Promise<RedisClient> {

@@ -1,0 +1,195 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { connect } from '../../src/connect.ts'
+import type { NewMessage, StoredMessage } from '../../src/engine.ts'
+import type { RedisEngine } from '../../src/engines/redis/redis.ts'
+import { LineProcess } from '../support/line-process.ts'
+import { askRedis, startRedis, startValkey, type TestRedis } from '../support/redis.ts'
+import { killConnections, message, newName, openEngine, peekAll, until } from './support.ts'
+
+interface Step {
+  readonly step: 'sending' | 'sent' | 'settling' | 'settled'
+  readonly kind?: 'delete' | 'archive' | 'move' | 'release'
+  readonly keys: readonly string[]
+}
+
+describe.each([
+  ['Redis', startRedis],
+  ['Valkey', startValkey],
+] as const)('a %s that is killed under load', (_name, start) => {
+  test('has all that it acknowledged, nothing else, and nothing twice', async () => {
+    const server = await start()
+    const [queue, other] = [newName('load'), newName('other')]
+    let engine = await openEngine(server.url)
+    await engine.createQueue(queue)
+    await engine.createQueue(other)
+    const processes = ['a', 'b', 'c'].map(
+      (name) => new LineProcess<Step>('redis/load.mjs', server.url, name, queue, other),
+    )
+    for (const each of processes)
+      await each.until((lines) => lines.filter(({ step }) => step === 'settled').length >= 100)
+    await server.kill()
+    for (const each of processes) await each.kill()
+    await engine.close()
+    await server.restart()
+    engine = await openEngine(server.url)
+
+    const live = await peekAll(engine, queue)
+    const archived = await engine.peek(queue, { place: 'archived', limit: 100_000, afterId: null, ids: null })
+    const moved = await peekAll(engine, other)
+    const { ready, delayed, leased } = await engine.stats(queue)
+    expect(ready + delayed + leased).toBe(live.length)
+    await engine.close()
+    await server.stop()
+
+    const steps = processes.flatMap(({ lines }) => lines)
+    const attempted = keysOf(steps, ({ step }) => step === 'sending')
+    const found = [live, archived, moved].map((messages) => messages.map(keyOf))
+    const everywhere = found.flat()
+    expect(new Set(everywhere).size, 'messages in two places').toBe(everywhere.length)
+    expect(
+      everywhere.filter((key) => !attempted.has(key)),
+      'messages that nobody sent',
+    ).toEqual([])
+
+    const here = new Set(everywhere)
+    const deleting = keysOf(steps, ({ step, kind }) => step === 'settling' && kind === 'delete')
+    const sent = keysOf(steps, ({ step }) => step === 'sent')
+    expect(
+      [...sent].filter((key) => !here.has(key) && !deleting.has(key)),
+      'acknowledged messages that are gone',
+    ).toEqual([])
+    const ended = (wanted: Step['kind']) => keysOf(steps, ({ step, kind }) => step === 'settled' && kind === wanted)
+    expect(
+      [...ended('delete')].filter((key) => here.has(key)),
+      'deleted messages that are back',
+    ).toEqual([])
+    const [, archive, others] = found.map((keys) => new Set(keys))
+    expect([...ended('archive')].filter((key) => !archive!.has(key))).toEqual([])
+    expect([...ended('move')].filter((key) => !others!.has(key))).toEqual([])
+  })
+})
+
+const keyOf = ({ data }: StoredMessage) => JSON.parse(data) as string
+const keysOf = (steps: readonly Step[], isMeant: (step: Step) => boolean) =>
+  new Set(steps.filter(isMeant).flatMap(({ keys }) => keys))
+
+const onDisk = (fields: Partial<NewMessage> = {}) => message({ ...fields, durability: 'fsync' })
+const unavailable = (found: string | RegExp) => ({
+  code: 'DURABILITY_UNAVAILABLE',
+  exitCode: 1,
+  message: expect.stringMatching(found),
+})
+
+describe('durability fsync', () => {
+  let server: TestRedis
+  let engine: RedisEngine
+  let queue: string
+  const set = (name: string, value: string) => askRedis(server.port, (redis) => redis.config('SET', name, value))
+
+  beforeAll(async () => {
+    server = await startRedis()
+    engine = await openEngine(server.url)
+    queue = newName('disk')
+    await engine.createQueue(queue)
+  })
+  afterAll(async () => {
+    await engine?.close()
+    await server?.stop()
+  })
+
+  test.each([
+    ['appendfsync', 'everysec', 'always'],
+    ['appendfsync', 'no', 'always'],
+    ['no-appendfsync-on-rewrite', 'yes', 'no'],
+    ['appendonly', 'no', 'yes'],
+  ])('refuses with %s %s, and does it when that is mended', async (name, value, mended) => {
+    await set(name, value)
+    const fresh = await openEngine(server.url)
+    await expect(fresh.send(queue, [message(), onDisk()], null)).rejects.toMatchObject(unavailable(`${name}=${value}`))
+    expect(await peekAll(fresh, queue)).toEqual([])
+    await fresh.send(queue, [message()], null)
+    await set(name, mended)
+    await fresh.send(queue, [onDisk()], null)
+    expect(await fresh.purgeQueue(queue)).toBe(2)
+    await fresh.close()
+  })
+
+  test('looks again after a while', async () => {
+    await engine.send(queue, [onDisk()], null)
+    await set('appendfsync', 'everysec')
+    await expect(
+      until(async () => !(await engine.send(queue, [onDisk()], null)), 'it is refused'),
+    ).rejects.toMatchObject(unavailable('everysec'))
+    await set('appendfsync', 'always')
+    await engine.purgeQueue(queue)
+  })
+
+  test('looks again after a lost connection', async () => {
+    await engine.send(queue, [onDisk()], null)
+    await set('appendfsync', 'everysec')
+    await killConnections(server.port)
+    // The first may be what finds out.
+    await engine.stats(queue)
+    try {
+      await expect(engine.send(queue, [onDisk()], null)).rejects.toMatchObject(unavailable('everysec'))
+    } finally {
+      await set('appendfsync', 'always')
+    }
+    await engine.purgeQueue(queue)
+  })
+
+  test('counts no task that it refuses', async () => {
+    await set('appendfsync', 'everysec')
+    const fresh = await openEngine(server.url)
+    const tracked = { correlationId: newName('c'), completionQueue: null }
+    await expect(fresh.send(queue, [onDisk({ tracked })], null)).rejects.toMatchObject(unavailable('everysec'))
+    expect(await fresh.correlation(tracked.correlationId)).toBeNull()
+    await set('appendfsync', 'always')
+    await fresh.send(queue, [onDisk({ tracked })], null)
+    expect(await fresh.correlation(tracked.correlationId)).toMatchObject({ queues: [{ pending: 1 }] })
+    await fresh.purgeQueue(queue)
+    await fresh.close()
+  })
+
+  test('refuses what it may not look at', async () => {
+    const user = newName('user')
+    const rights = ['on', 'nopass', '~{tidings*', '&{tidings*', '+@all', '-config']
+    await askRedis(server.port, (redis) => redis.call('ACL', 'SETUSER', user, ...rights))
+    const weak = await openEngine(`redis://${user}:any@127.0.0.1:${server.port}`)
+    await expect(weak.send(queue, [onDisk()], null)).rejects.toMatchObject({
+      ...unavailable('may not run CONFIG GET'),
+      hint: expect.stringContaining('+config|get'),
+    })
+    await weak.close()
+  })
+
+  test('a queue asks for it; others with its name are not held to it', async () => {
+    await set('appendfsync', 'everysec')
+    const told: unknown[][] = []
+    const note = (...line: unknown[]) => void told.push(line)
+    const logger = { debug() {}, info() {}, warn: note, error: note }
+    const name = newName('asks')
+    const bus = await connect(server.url, { logger, queues: { [name]: { durability: 'fsync' } } })
+    const [strict, lax] = [bus.queue(name), bus.queue(name, { durability: 'default' })]
+    const [refused, sent] = await Promise.allSettled([strict.send(1), lax.send(2)])
+    expect(refused).toMatchObject({ reason: unavailable('appendfsync=everysec') })
+    expect(sent).toMatchObject({ status: 'fulfilled' })
+    await expect(strict.sendBatch([{ data: 3 }])).rejects.toMatchObject(unavailable('appendfsync=everysec'))
+    expect((await lax.peek()).map(({ data }) => data)).toEqual([2])
+    expect(told).toContainEqual([{ check: 'durability' }, expect.stringMatching(/everysec: a power cut.*always/)])
+    await set('appendfsync', 'always')
+    await strict.send(4)
+    await bus.close()
+  })
+})
+
+test('a Valkey with appendfsync everysec refuses, although it has WAITAOF', async () => {
+  const server = await startValkey({ appendfsync: 'everysec' })
+  const engine = await openEngine(server.url)
+  const queue = newName('everysec')
+  await engine.createQueue(queue)
+  await expect(engine.send(queue, [onDisk()], null)).rejects.toMatchObject(unavailable('appendfsync=everysec'))
+  expect(await peekAll(engine, queue)).toEqual([])
+  await engine.close()
+  await server.stop()
+})
