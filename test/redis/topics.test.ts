@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
@@ -12,7 +11,6 @@ import type { RedisEngine } from '../../src/engines/redis/redis.ts'
 import { queues, Registry } from '../../src/engines/redis/registry.ts'
 import { askRedis } from '../support/redis.ts'
 import { readyCluster, startCluster, type TestCluster } from '../support/redis-cluster.ts'
-import { Watcher } from '../topic/support.ts'
 import {
   heldUp,
   keysWith,
@@ -112,31 +110,6 @@ describe.each([
       ['late', 20_000],
     ])
     await engine.topics.dropTopic(topic)
-  })
-
-  test('a killed consumer is followed by another within 5 s, with what it had not acknowledged', slow, async () => {
-    const bus = new Bus(await open(url))
-    const news = bus.topic<string>(newName('taken_over'))
-    await news.publishBatch(numbers(1, 30).map((number) => ({ data: String(number) })))
-    await news.publish('hang')
-    await news.publishBatch(numbers(32, 60).map((number) => ({ data: String(number) })))
-    const first = start('../topic/subscriber-process.mjs', url, news.name, 'payroll')
-    const lines: { type: string; offset?: number }[] = []
-    createInterface(first.stdout!).on('line', (line) => lines.push(JSON.parse(line)))
-    const has = (type: string, offset: number) => () => lines.some((one) => one.type === type && one.offset === offset)
-    await until(has('handled', 31), 'the consumer hangs')
-    await until(has('acked', 30), 'what it did is acknowledged')
-    const watcher = new Watcher()
-    const got: number[] = []
-    news.subscribe('payroll', ({ offset }) => void got.push(offset), { observe: watcher.observe })
-    await watcher.until('standingBy')
-    await kill(first)
-    const killedAt = performance.now()
-    await watcher.until('succeeded')
-    expect(performance.now() - killedAt).toBeLessThan(5_000)
-    await watcher.until('succeeded', 30)
-    expect(got).toEqual(numbers(31, 60))
-    await bus.close()
   })
 
   test('a topic that is dropped leaves nothing behind', async () => {
