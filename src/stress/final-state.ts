@@ -67,7 +67,8 @@ async function finalTopic(engine: Engine, topic: string): Promise<FinalTopic> {
   return { topic, log, subscriptions }
 }
 
-export const deadLettersOf = (queue: string): string => `${queue}_dlq`
+/** @param name of a queue; of a topic and a subscription with '_' between them */
+export const deadLettersOf = (name: string): string => `${name}_dlq`
 
 /** The data of every message of a run. */
 export interface StressData {

@@ -82,7 +82,10 @@ async function removeAll(bus: Bus, plan: Plan): Promise<void> {
     await bus.queue(name).drop()
     await bus.queue(deadLettersOf(name)).drop()
   }
-  for (const { name } of plan.topics) await bus.engine.topics!.dropTopic(name)
+  for (const { name, subscriptions } of plan.topics) {
+    await bus.engine.topics!.dropTopic(name)
+    for (const subscription of subscriptions) await bus.queue(deadLettersOf(`${name}_${subscription}`)).drop()
+  }
 }
 
 function describe(plan: Plan, options: ParsedStressOptions): string {

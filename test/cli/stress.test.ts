@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { readHistories } from '../../src/stress/history.ts'
 import { folder, ownDatabase, tidings } from './support.ts'
 
-const short = ['--seconds', '4', '--seed', '7', '--kill-every', '1s', '--seek-every', '500ms', '--rate', '50']
+const short = ['--seconds', '4', '--seed', '7', '--kill-every', '1s', '--seek-every', '500ms', '--rate', '200']
 
 describe('stress', () => {
   it('finds a run with kills and seeks valid, and leaves nothing behind', { timeout: 120_000 }, async () => {
