@@ -14,7 +14,7 @@ import * as queue from '../dist/queue-options.js'
 import { replayOptions } from '../dist/replay.js'
 import { routesOptions } from '../dist/router/routes.js'
 import { versionsOptions } from '../dist/router/versions.js'
-import { archiveFields, ruleFields, sentinelOptions, webhookFields } from '../dist/sentinel/options.js'
+import { archiveFields, expiryFields, ruleFields, sentinelOptions, webhookFields } from '../dist/sentinel/options.js'
 import { serverOptions } from '../dist/server/options.js'
 import { allRoutes } from '../dist/server/routes/all.js'
 import { tokenOptions } from '../dist/server/token.js'
@@ -109,6 +109,7 @@ const calls = [
   ['bus.sentinel(options?)', sentinelOptions],
   ['bus.sentinel({ rules: [rule] })', ruleFields],
   ['bus.sentinel({ archives: [archive] })', archiveFields],
+  ['bus.sentinel({ expire: [rule] })', expiryFields],
   ['bus.sentinel({ webhook })', webhookFields],
   ['eventsMigration(options?)', eventsMigrationOptions],
   ['routes(table, options?)', routesOptions],

@@ -28,12 +28,7 @@ export async function decodeAll<T>(access: QueueAccess<T>, leased: readonly Stor
 
 async function decode<T>(access: QueueAccess<T>, stored: StoredMessage): Promise<Decoded<T> | null> {
   const lease = new MessageLease(access.name, access.deadLetterQueue, stored, access.leaseCalls)
-  const expired = expiryError(stored)
-  if (expired) {
-    if (await unlessLost(lease.settle(lease.expiredEnding(access.expired, expired))))
-      logExpired(access, stored, expired)
-    return null
-  }
+  if (await endIfExpired(access, lease)) return null
   try {
     return { stored, lease, data: await access.decode(stored) }
   } catch (error) {
@@ -41,6 +36,15 @@ async function decode<T>(access: QueueAccess<T>, stored: StoredMessage): Promise
     await unlessLost(lease.deadLetter(error))
     return null
   }
+}
+
+/** @returns whether the message has expired */
+export async function endIfExpired(access: QueueAccess<unknown>, lease: MessageLease): Promise<boolean> {
+  const error = expiryError(lease.message)
+  if (error === null) return false
+  const ending = lease.expiredEnding(access.expired, error)
+  if (await unlessLost(lease.settle(ending))) logExpired(access, lease.message, error)
+  return true
 }
 
 /** Says what became of a message that nobody gets to see. */

@@ -1,13 +1,27 @@
-import { logExpired } from './decoding.ts'
-import type { NewMessage, StoredMessage } from './engine.ts'
+import { endIfExpired, logExpired } from './decoding.ts'
+import type { Claim, ClaimRequest, NewMessage, StoredMessage } from './engine.ts'
 import { isTidingsError, type TidingsError } from './errors.ts'
 import { expiryError } from './expiry.ts'
-import { deadLetterMeta } from './lease.ts'
+import { deadLetterMeta, MessageLease } from './lease.ts'
 import type { QueueAccess } from './queue-access.ts'
 
 const maxTries = 3
 /** For the same letter sent again because its answer was lost. */
 const dedupWindowMs = 3_600_000
+
+/** Claims messages that have not expired. The others end as the queue says. */
+export async function claimUnexpired(access: QueueAccess<unknown>, request: ClaimRequest): Promise<Claim> {
+  const { name, engine, deadLetterQueue, leaseCalls } = access
+  for (;;) {
+    const claim = await engine.claim(name, request)
+    const messages: StoredMessage[] = []
+    for (const message of claim.messages) {
+      const lease = new MessageLease(name, deadLetterQueue, message, leaseCalls)
+      if (!(await endIfExpired(access, lease))) messages.push(message)
+    }
+    if (messages.length > 0 || claim.messages.length === 0) return { ...claim, messages }
+  }
+}
 
 /** Pops messages that have not expired. The others have been removed, too: they become dead letters, or are dropped. */
 export async function popUnexpired(access: QueueAccess<unknown>, limit: number): Promise<StoredMessage[]> {

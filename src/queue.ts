@@ -149,7 +149,7 @@ export class Queue<In = unknown, Out = In> {
   async #claim(limit: number, leaseMs: number): Promise<{ decoded: Decoded<Out>[]; nextDueMs: number | null }> {
     for (;;) {
       const { messages, nextDueMs } = await this.#engine.claim(this.name, { limit, leaseMs, ids: null })
-      const decoded = await decodeAll(this.#access(), messages)
+      const decoded = await decodeAll(this.access(), messages)
       if (decoded.length > 0 || messages.length === 0) return { decoded, nextDueMs }
     }
   }
@@ -161,7 +161,7 @@ export class Queue<In = unknown, Out = In> {
     const { messages } = await this.#existing(() =>
       this.#engine.claim(this.name, { limit: 1, leaseMs: lease, ids: [id] }),
     )
-    const [decoded] = await decodeAll(this.#access(), messages)
+    const [decoded] = await decodeAll(this.access(), messages)
     return decoded ? this.#toMessage(decoded) : null
   }
 
@@ -174,7 +174,7 @@ export class Queue<In = unknown, Out = In> {
     const { limit, wait, signal } = option.parseOptions(popOptions, options, 'pop')
     return this.#waitFor(wait, signal, async () => {
       if (wait > 0 || this.#judgesUnderLease) return this.#claimAndDelete(limit)
-      const popped = await popUnexpired(this.#access(), limit)
+      const popped = await popUnexpired(this.access(), limit)
       const found = popped.map((stored) => new StoredCopy(this.name, stored, fromJson(stored.data) as Out))
       return { found, nextDueMs: null }
     })
@@ -248,12 +248,12 @@ export class Queue<In = unknown, Out = In> {
 
   /** Starts a worker that calls the handler for every message, many at a time. */
   work(handler: Handler<Out>, options?: WorkOptions): Worker {
-    return this.#startWorker(Worker.forEach(this.#access(), handler, options))
+    return this.#startWorker(Worker.forEach(this.access(), handler, options))
   }
 
   /** Starts a worker that calls the handler with up to `batchSize` messages at once. */
   workBatch(handler: BatchHandler<Out>, options?: BatchWorkOptions): Worker {
-    return this.#startWorker(Worker.forBatches(this.#access(), handler, options))
+    return this.#startWorker(Worker.forBatches(this.access(), handler, options))
   }
 
   /**
@@ -261,7 +261,7 @@ export class Queue<In = unknown, Out = In> {
    * loop asks for the next one, and released when the loop ends by break or by an error.
    */
   consume(options?: ConsumeOptions): AsyncIterableIterator<Message<Out>> {
-    return new Consumer(this.#access(), options)
+    return new Consumer(this.access(), options)
   }
 
   /** What failed too often: look at it, send it again. */
@@ -276,7 +276,8 @@ export class Queue<In = unknown, Out = In> {
     return worker
   }
 
-  #access(): QueueAccess<Out> {
+  /** What readers that work past the queue have to know of it: workers, servers. */
+  access(): QueueAccess<Out> {
     const { engine, clock, logger } = this.#surroundings
     return {
       name: this.name,

@@ -1,6 +1,8 @@
+import type { Bus } from '../../bus.ts'
 import { systemClock } from '../../clock.ts'
-import type { Claim, Engine, Lease, StoredMessage } from '../../engine.ts'
+import type { Claim, ClaimRequest, Engine, Lease, StoredMessage } from '../../engine.ts'
 import { TidingsError } from '../../errors.ts'
+import { claimUnexpired, popUnexpired } from '../../late.ts'
 import * as option from '../../options.ts'
 import { checkMessageId } from '../../queue-options.ts'
 import { Lookout } from '../../waiting.ts'
@@ -118,7 +120,10 @@ export const readingRoutes: readonly Route[] = [
     body: { qty },
     answers: { 200: { description: 'Messages that are gone from the queue.', fields: messageList } },
     async handle({ bus, params, body, exact }) {
-      return { status: 200, body: messagesText(await bus.engine.pop(params.queue, body.qty), exact) }
+      const popped = exact
+        ? await bus.engine.pop(params.queue, body.qty)
+        : await popUnexpired(bus.queue(params.queue).access(), body.qty)
+      return { status: 200, body: messagesText(popped, exact) }
     },
   }),
 
@@ -186,7 +191,7 @@ export const readingRoutes: readonly Route[] = [
               const messages = await lookout.wait({ waitMs: Number.POSITIVE_INFINITY, signal }, async () => {
                 if (signal.aborted) return nothing
                 const limit = prefetch.room
-                const claim = await bus.engine.claim(queue, { limit, leaseMs: lease, ids: null })
+                const claim = await claimBy(bus, queue, exact)({ limit, leaseMs: lease, ids: null })
                 return { ...asAttempt(claim), full: claim.messages.length === limit }
               })
               if (messages === null) return
@@ -224,17 +229,16 @@ interface Reading {
 
 type ReadCall = Pick<Call<'{queue}'>, 'bus' | 'params' | 'leases' | 'exact' | 'signal'>
 
-async function read(
-  { bus: { engine }, params: { queue }, leases, exact, signal }: ReadCall,
-  asked: Reading,
-): Promise<Reply> {
+async function read({ bus, params: { queue }, leases, exact, signal }: ReadCall, asked: Reading): Promise<Reply> {
+  const { engine } = bus
+  const claiming = claimBy(bus, queue, exact)
   const lease = leaseOf(asked)
   const lookout = new Lookout({ engine, clock: systemClock, queue, pollMs: asked.pollMs })
   let nextDueMs: number | null = null
   try {
     const found = await lookout.wait({ waitMs: asked.waitMs, signal }, async () => {
       if (signal.aborted) return nothing
-      const claim = await claimFitting(engine, queue, asked, lease)
+      const claim = await claimFitting(engine, claiming, queue, asked, lease)
       nextDueMs = claim.nextDueMs
       return asAttempt(claim)
     })
@@ -252,14 +256,28 @@ function leaseOf({ vt, lease_ms }: Reading): number {
   return lease_ms ?? Math.max(1, (vt ?? 30) * 1_000)
 }
 
-async function claimFitting(engine: Engine, queue: string, asked: Reading, lease: number): Promise<Claim> {
+type Claiming = (request: ClaimRequest) => Promise<Claim>
+
+/** Clients of our own judge by themselves what has expired, as their queue says; for others the server's queue does. */
+const claimBy = (bus: Bus, queue: string, exact: boolean): Claiming =>
+  exact
+    ? (request) => bus.engine.claim(queue, request)
+    : (request) => claimUnexpired(bus.queue(queue).access(), request)
+
+async function claimFitting(
+  engine: Engine,
+  claiming: Claiming,
+  queue: string,
+  asked: Reading,
+  lease: number,
+): Promise<Claim> {
   const { qty: limit, conditional, ids } = asked
-  if (conditional === anything) return engine.claim(queue, { limit, leaseMs: lease, ids })
+  if (conditional === anything) return claiming({ limit, leaseMs: lease, ids })
   const messages: StoredMessage[] = []
   for await (const page of scan(engine, queue, 'ready', conditional)) {
     const wanted = page.map(({ id }) => id).filter((id) => ids?.includes(id) ?? true)
     const request = { limit: limit - messages.length, leaseMs: lease, ids: wanted }
-    if (wanted.length > 0) messages.push(...(await engine.claim(queue, request)).messages)
+    if (wanted.length > 0) messages.push(...(await claiming(request)).messages)
     if (messages.length === limit) break
   }
   return { messages, nextDueMs: null }
