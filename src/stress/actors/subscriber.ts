@@ -6,7 +6,7 @@ import { shareOf } from '../random.ts'
 import { type Actor, type Scene, untilStopped } from './actor.ts'
 
 /** Of all messages, those that fail at every attempt, and those that fail at the first one. */
-const poisoned = 0.002
+const poisoned = 0.01
 const clumsy = 0.02
 
 /** Reads all subscriptions of all topics, or stands by for them. Which messages fail follows from their uids. */
