@@ -6,9 +6,9 @@ const inFlight = 4
 const pauseMs = 5
 
 process.on('disconnect', () => process.exit())
-const [{ url, durability }] = await once(process, 'message')
+const [url] = await once(process, 'message')
 const bus = await connect(url)
-const queue = bus.queue('cut', durability === 'default' ? {} : { durability })
+const queue = bus.queue('cut')
 const sent = []
 await queue.create()
 process.send('ready')

@@ -29,11 +29,6 @@ const aof = { appendonly: 'yes', 'aof-use-rdb-preamble': 'yes' }
 const modes = {
   always: { settings: { ...aof, appendfsync: 'always' }, seconds: [4, 6] },
   everysec: { settings: { ...aof, appendfsync: 'everysec' }, seconds: [5, 8] },
-  'everysec, durability: fsync': {
-    settings: { ...aof, appendfsync: 'everysec' },
-    seconds: [5, 8],
-    durability: 'fsync',
-  },
   no: { settings: { ...aof, appendfsync: 'no' }, seconds: [45, 75] },
   snapshots: { settings: { appendonly: 'no', save: '3600 1 300 100 60 10000' }, seconds: [70, 130] },
 }
@@ -56,7 +51,7 @@ for (const [name, mode] of Object.entries(modes)) {
   )
 }
 
-async function cutPower({ settings, seconds: [least, most], durability }) {
+async function cutPower({ settings, seconds: [least, most] }) {
   const directory = mkdtempSync(join(tmpdir(), 'tidings-power-cut-'))
   const disk = join(directory, 'disk')
   const image = join(directory, 'image')
@@ -68,7 +63,7 @@ async function cutPower({ settings, seconds: [least, most], durability }) {
   const server = await startRedis(values.program, disk, settings)
   run('sync', '-f', disk)
   try {
-    const sending = await startWriters(server.url, durability)
+    const sending = await startWriters(server.url)
     await new Promise((resolve) => setTimeout(resolve, 1000 * (least + Math.random() * (most - least))))
     const cutAt = cutOff(disk)
     await server.stop('SIGKILL')
@@ -105,9 +100,9 @@ function cutOff(disk) {
   return Number(run('perl', '-e', script, disk))
 }
 
-async function startWriters(url, durability = 'default') {
+async function startWriters(url) {
   const started = Array.from({ length: writers }, () => fork(new URL('power-cut-writer.mjs', import.meta.url)))
-  for (const writer of started) writer.send({ url, durability })
+  for (const writer of started) writer.send(url)
   await Promise.all(started.map((writer) => once(writer, 'message')))
   return started
 }

@@ -42,7 +42,7 @@ export function repairAof(program, directory) {
   const folder = join(directory, 'appendonlydir')
   const manifest = readdirSync(folder).find((name) => name.endsWith('.manifest'))
   const env = { ...process.env, LD_LIBRARY_PATH: libraries }
-  const checker = file.replace('-server', '-check-aof')
+  const checker = file.replace(/-server$/, '-check-aof')
   // Fails if there is something wrong with another file of them.
   execFileSync(checker, ['--fix', join(folder, manifest)], { env, input: 'y\n', stdio: ['pipe', 'ignore', 'inherit'] })
 }

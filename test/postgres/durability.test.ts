@@ -1,0 +1,75 @@
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
+import { startPostgres, type TestPostgres } from '../support/postgres.ts'
+import { message, newDatabase, newName, openEngine } from './support.ts'
+
+const onDisk = message({ durability: 'fsync' })
+const unavailable = (found: string) => ({
+  code: 'DURABILITY_UNAVAILABLE',
+  message: expect.stringContaining(found),
+  hint: expect.stringContaining('Nothing was stored'),
+})
+const lengthOf = async (engine: PostgresEngine, queue: string) => (await engine.stats(queue)).ready
+
+describe('what has to be on disk', () => {
+  let database: Awaited<ReturnType<typeof newDatabase>>
+  let engine: PostgresEngine
+  const queue = newName('disk')
+  beforeAll(async () => {
+    database = await newDatabase(inject('postgres18'))
+    engine = await openEngine(database.url)
+    await engine.createQueue(queue)
+  })
+  afterAll(async () => {
+    await engine?.close()
+    await database?.drop()
+  })
+
+  test('is stored with the settings that PostgreSQL has by itself', async () => {
+    expect(await engine.send(queue, [onDisk], null)).toHaveLength(1)
+    await engine.purgeQueue(queue)
+  })
+
+  test('is refused with synchronous_commit off', async () => {
+    const lax = await openEngine(`${database.url}?options=-c%20synchronous_commit%3Doff`)
+    await expect(lax.send(queue, [message(), onDisk], null)).rejects.toMatchObject(
+      unavailable('synchronous_commit=off'),
+    )
+    await lax.send(queue, [message()], null)
+    expect(await lengthOf(lax, queue)).toBe(1)
+    await lax.close()
+    await engine.purgeQueue(queue)
+  })
+
+  test('a transaction is asked itself', async () => {
+    const client = new pg.Client({ connectionString: database.url })
+    await client.connect()
+    const transaction = { query: (text: string, values: readonly unknown[]) => client.query(text, [...values]) }
+    await engine.send(queue, [onDisk], null)
+    await client.query('BEGIN; SET LOCAL synchronous_commit = off')
+    await expect(engine.send(queue, [onDisk], transaction)).rejects.toMatchObject(unavailable('synchronous_commit=off'))
+    await client.query('SET LOCAL synchronous_commit = on')
+    await engine.send(queue, [onDisk], transaction)
+    await client.query('COMMIT')
+    await client.end()
+    expect(await lengthOf(engine, queue)).toBe(2)
+  })
+})
+
+describe('a PostgreSQL that does not wait for its disk', () => {
+  let server: TestPostgres
+  beforeAll(async () => {
+    server = await startPostgres(18, { fsync: 'off' })
+  })
+  afterAll(() => server?.stop())
+
+  test('is refused', async () => {
+    const engine = await openEngine(server.url)
+    const queue = newName('off')
+    await engine.createQueue(queue)
+    await expect(engine.send(queue, [onDisk], null)).rejects.toMatchObject(unavailable('fsync=off'))
+    expect(await lengthOf(engine, queue)).toBe(0)
+    await engine.close()
+  })
+})
