@@ -157,6 +157,32 @@ describe('a time to live', () => {
     assert.deepEqual({ failed, expired, deadLettered }, { failed: 1, expired: 1, deadLettered: 1 })
   })
 
+  test('runs on while a worker has read the message ahead', async () => {
+    const { bus, clock, spy } = scene()
+    const queue = bus.queue<string>('q')
+    const handled: string[] = []
+    const handle = async ({ data }: { data: string }) => {
+      handled.push(data)
+      await new Promise<void>((resolve) => clock.after(data === 'slow' ? 2 * minute : 1, resolve))
+    }
+    // It reads ahead what it gets through soon, so it has to be seen to be fast.
+    await queue.sendBatch(Array.from({ length: 100 }, () => ({ data: 'fast' })))
+    const worker = queue.work(handle, { concurrency: 1 })
+    while ((await queue.stats()).ready > 0 || worker.stats().running > 0) await clock.advance(1)
+    await queue.sendBatch([{ data: 'slow' }, { data: 'held', ttl: '1m' }])
+    while (!handled.includes('slow')) await clock.advance(1)
+    const [held] = await queue.peek({ place: 'leased', after: (await queue.peek({ place: 'leased' }))[0]!.id })
+    assert.equal(held?.data, 'held', 'it was read ahead')
+    for (let seconds = 0; seconds < 125; seconds++) {
+      await clock.advance(1_000)
+      await settle(clock)
+    }
+    await runUntil(clock, worker.stop())
+    assert(!handled.includes('held'))
+    assert.equal(worker.stats().expired, 1)
+    assert(spy.of('extend').length > 0)
+  })
+
   test('means nothing for a dead letter, and redriving and replaying take it away', async () => {
     const { bus, clock } = scene()
     const queue = bus.queue('q')
