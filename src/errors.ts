@@ -65,7 +65,7 @@ export const errorTable = {
   TRANSACTION_REQUIRED: usage('Pass your open transaction as `{ tx }`. Nothing was stored.'),
   VERSIONS_INVALID: usage('Give every version a handler, or an upcaster that leads to a version with one.'),
   UNSUPPORTED: usage('Use an engine that supports it.', 501),
-  ROUTE_NOT_FOUND: usage('See /openapi.json for what there is.', 404),
+  ROUTE_NOT_FOUND: usage('See /docs or /openapi.json for what there is.', 404),
   METHOD_NOT_ALLOWED: usage('Use a method that the header Allow names.', 405),
   CONTENT_TYPE: usage('Send the body as JSON, with `Content-Type: application/json` and no encoding.', 415),
   HANDLERS_INVALID: usage(
