@@ -1,6 +1,7 @@
 // What a claim costs must not depend on what else is in the queue: 4 readers in a loop of send 10, claim 10, delete 10
-// on a clean queue, behind 100,000 delayed messages (ours; another client's, which lie in the queue's own table), and
-// while an old snapshot keeps every dead row. Beside it PGMQ's way: ORDER BY msg_id from the start, index on vt.
+// on a clean queue and behind 100,000 delayed messages. On PostgreSQL also behind those of another client, which lie in
+// the queue's own table, and while an old snapshot keeps every dead row; beside it PGMQ's way: ORDER BY msg_id from the
+// start, index on vt.
 import pg from 'pg'
 import { PostgresEngine } from '../dist/engines/postgres/postgres.js'
 
@@ -19,27 +20,38 @@ const message = {
   bare: false,
 }
 
-export function claimCost(url) {
+const clean = async () => undefined
+
+/** @param open opens an engine of its own */
+export function claimCost(open) {
+  return [
+    { name: 'claim loop, clean queue', unit: 'loops/s', run: () => tidingsLoop(open, clean) },
+    { name: 'claim loop, 100,000 delayed', unit: 'loops/s', run: () => tidingsLoop(open, delay) },
+  ]
+}
+
+export function claimCostOnPostgres(url) {
+  const open = async () => openPostgres(url)
   const surroundings = {
-    'clean queue': async () => undefined,
-    '100,000 delayed': (queue, engine) => delay(queue, engine),
+    'clean queue': clean,
+    '100,000 delayed': delay,
     '100,000 delayed by another client': (queue) => delayInline(url, queue),
     'old snapshot held': () => holdSnapshot(url),
   }
   return Object.entries(surroundings).flatMap(([name, prepare]) => [
-    { name: `claim loop, ${name}`, unit: 'loops/s', run: () => tidingsLoop(url, prepare) },
+    { name: `claim loop, ${name}`, unit: 'loops/s', run: () => tidingsLoop(open, prepare) },
     { name: `claim loop, ${name}, PGMQ's way`, unit: 'loops/s', run: () => pgmqLoop(url, prepare) },
   ])
 }
 
-async function tidingsLoop(url, prepare) {
-  const engines = await Promise.all(
-    Array.from({ length: readers }, async () => {
-      const engine = new PostgresEngine({ url })
-      await engine.open()
-      return engine
-    }),
-  )
+async function openPostgres(url) {
+  const engine = new PostgresEngine({ url })
+  await engine.open()
+  return engine
+}
+
+async function tidingsLoop(open, prepare) {
+  const engines = await Promise.all(Array.from({ length: readers }, open))
   const queue = `bench_${Math.random().toString(36).slice(2, 10)}`
   await engines[0].createQueue(queue)
   const release = await prepare(queue, engines[0])
@@ -63,8 +75,7 @@ async function tidingsLoop(url, prepare) {
 /** The same statements as PGMQ's functions make, on a table laid out like PGMQ's. */
 async function pgmqLoop(url, prepare) {
   const pool = new pg.Pool({ connectionString: url, max: readers + 1 })
-  const engine = new PostgresEngine({ url })
-  await engine.open()
+  const engine = await openPostgres(url)
   const queue = `bench_${Math.random().toString(36).slice(2, 10)}`
   await engine.createQueue(queue)
   const table = `pgmq.q_${queue}`

@@ -1,19 +1,16 @@
-// npm run bench -- [--url postgres://…] [--rounds 5] [--only send,process] [--json]
-// Without a URL: a local PostgreSQL of its own, with full durability, in a temporary directory.
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+// npm run bench -- [--engine postgres] [--fsync always] [--url …] [--rounds 5] [--only send,process] [--json]
+// Without a URL: a server of its own. --engine is postgres, redis, valkey or memory; --fsync is appendfsync of a Redis.
 import { parseArgs } from 'node:util'
 import { connect } from '../dist/index.js'
-import { ensureLocal, stopLocal } from '../dist/local/local.js'
-import { claimCost } from './claim-cost.mjs'
 import { measure, printTable } from './measure.mjs'
 import { queueWork } from './queue-work.mjs'
-import { rawStatements } from './raw.mjs'
+import { storages } from './storages.mjs'
 import { topicWork } from './topics.mjs'
 
 const { values } = parseArgs({
   options: {
+    engine: { type: 'string', default: 'postgres' },
+    fsync: { type: 'string', default: 'always' },
     url: { type: 'string' },
     rounds: { type: 'string', default: '5' },
     only: { type: 'string' },
@@ -21,17 +18,13 @@ const { values } = parseArgs({
   },
 })
 
-const directory = values.url ? undefined : mkdtempSync(join(tmpdir(), 'tidings-bench-'))
-// So that the server can reach its data there when root runs this.
-if (directory) chmodSync(directory, 0o755)
-const local = directory && (await ensureLocal(directory))
-const url =
-  values.url ??
-  `postgres://${local.user}@localhost:${local.port}/${local.database}?host=${encodeURIComponent(local.host)}`
-const bus = await connect(url)
+const storage = storages[values.engine]
+if (!storage) throw new Error(`--engine is '${values.engine}'; it must be ${Object.keys(storages).join(', ')}`)
+const server = values.url ? { url: values.url, stop: async () => {} } : await storage.start({ fsync: values.fsync })
+const bus = await connect(server.url)
 try {
   const wanted = values.only?.split(',')
-  const scenarios = [...queueWork(bus), ...rawStatements(url), ...claimCost(url), ...topicWork(bus, url)].filter(
+  const scenarios = [...queueWork(bus), ...topicWork(bus), ...storage.own(server.url, bus)].filter(
     ({ name }) => !wanted || wanted.some((word) => name.includes(word)),
   )
   const log = values.json ? () => {} : (line) => console.error(line)
@@ -40,8 +33,5 @@ try {
   else printTable(results)
 } finally {
   await bus.close()
-  if (directory) {
-    await stopLocal(directory)
-    rmSync(directory, { recursive: true, force: true })
-  }
+  await server.stop()
 }

@@ -18,7 +18,7 @@ const message = {
   bare: false,
 }
 
-export function topicWork(bus, url) {
+export function topicWork(bus) {
   return [
     {
       name: 'topic: publish one by one, 50 in flight',
@@ -35,6 +35,12 @@ export function topicWork(bus, url) {
       unit: 'messages/s',
       run: () => withTopic(bus, (topic) => follow(bus, topic)),
     },
+  ]
+}
+
+/** What a transaction that somebody holds open costs the others. */
+export function topicsOnPostgres(bus, url) {
+  return [
     {
       name: 'topic: 4 processes append one by one',
       unit: 'messages/s',
