@@ -10,7 +10,8 @@ export const maxCallBatch = 1_000
 /** A message weighs one, and one more for every so many characters: a batch has 16 MB at most, or one message. */
 const charactersPerWeight = 16_384
 export const weightOf = ({ data }: NewMessage) => 1 + Math.floor(data.length / charactersPerWeight)
-const maxExtensionLengths = 100
+/** Of calls that cannot travel together: whoever makes ever other ones must not fill the memory. */
+const maxKinds = 100
 
 /** Why one message of several was not stored. */
 interface Failure {
@@ -41,6 +42,7 @@ export class QueueCalls implements LeaseCalls {
     const kind = `${message.durability} ${maxLength}`
     let sends = this.#sends.get(kind)
     if (!sends) {
+      if (this.#sends.size >= maxKinds) this.#sends.clear()
       sends = new Batcher((messages) => this.#sendUpTo(messages, maxLength), maxCallBatch, weightOf)
       this.#sends.set(kind, sends)
     }
@@ -76,8 +78,8 @@ export class QueueCalls implements LeaseCalls {
   extend(id: string, receipt: string, leaseMs: number): Promise<string | null> {
     let extensions = this.#extensions.get(leaseMs)
     if (!extensions) {
-      // Whoever extends by ever other lengths must not fill the memory; what is under way goes on.
-      if (this.#extensions.size >= maxExtensionLengths) this.#extensions.clear()
+      // What is under way goes on.
+      if (this.#extensions.size >= maxKinds) this.#extensions.clear()
       extensions = new Batcher((leases) => this.#engine.extend(this.#queue, leases, leaseMs), maxCallBatch)
       this.#extensions.set(leaseMs, extensions)
     }
