@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'vitest'
+import { test } from 'vitest'
+import type { Bus } from '../../src/bus.ts'
 import { isTidingsError } from '../../src/errors.ts'
 import { poll } from '../../src/local/processes.ts'
 import { message, newName, peekAll } from '../support/engine.ts'
@@ -7,8 +8,7 @@ import { openBus, ownServer, type Storage, storages } from '../support/storages.
 const routed = (routingKey: string, label: string) => ({ ...message({ data: JSON.stringify(label) }), routingKey })
 
 /** How many of the queues have each message. */
-async function copiesOf(url: string, queues: readonly string[]): Promise<Map<string, number>> {
-  const { engine } = await openBus(url)
+async function copiesOf({ engine }: Bus, queues: readonly string[]): Promise<Map<string, number>> {
   const found = new Map<string, number>()
   for (const queue of queues)
     for (const { data } of await peekAll(engine, queue)) {
@@ -19,24 +19,26 @@ async function copiesOf(url: string, queues: readonly string[]): Promise<Map<str
 }
 
 /** Where copies come one after the other, upkeep brings what is missing. */
-async function untilComplete(storage: Storage, url: string, queues: readonly string[]): Promise<Map<string, number>> {
-  let found = await copiesOf(url, queues)
+async function untilComplete(storage: Storage, bus: Bus, queues: readonly string[]): Promise<Map<string, number>> {
+  let found = await copiesOf(bus, queues)
   if (storage.publishesAtOnce) return found
-  const { engine } = await openBus(url)
   await poll(async () => {
-    await engine.maintain()
-    found = await copiesOf(url, queues)
+    await bus.engine.maintain()
+    found = await copiesOf(bus, queues)
     return [...found.values()].every((copies) => copies === queues.length)
   }, 15_000)
   return found
 }
 
-describe.each(storages)('a server that is killed while messages are published: $name', (storage) => {
-  test('each of them is in all of 20 queues or in none, and all that were acknowledged', async () => {
-    const server = await ownServer(storage)
+// All at the same time: most of it is waiting for servers.
+test.concurrent.for(storages)(
+  'a server that is killed leaves each published message in all of 20 queues or in none: $name',
+  { timeout: 120_000 },
+  async (storage, { expect, onTestFinished }) => {
+    const server = await ownServer(storage, onTestFinished)
     const start = newName('fan')
     const queues = Array.from({ length: 20 }, (_, index) => `${start}_${String(index).padStart(2, '0')}`)
-    const first = await openBus(server.url)
+    const first = await openBus(server.url, onTestFinished)
     for (const queue of queues) {
       await first.queue(queue).create()
       await first.bind(`${start}.#`, queue)
@@ -45,7 +47,7 @@ describe.each(storages)('a server that is killed while messages are published: $
     const acknowledged = new Set<string>()
     let attempted = 0
     for (let round = 0; round < 3; round++) {
-      const { engine } = await openBus(server.url)
+      const { engine } = await openBus(server.url, onTestFinished)
       let killed = false
       const publisher = async (name: number) => {
         for (let index = 0; !killed; index++) {
@@ -73,10 +75,10 @@ describe.each(storages)('a server that is killed while messages are published: $
       await server.restart()
     }
 
-    const found = await untilComplete(storage, server.url, queues)
+    const found = await untilComplete(storage, await openBus(server.url, onTestFinished), queues)
     expect([...found].filter(([, copies]) => copies !== queues.length)).toEqual([])
     expect([...acknowledged].filter((label) => !found.has(label))).toEqual([])
     expect(acknowledged.size).toBeGreaterThan(50)
     expect(attempted).toBeGreaterThan(acknowledged.size)
-  }, 120_000)
-})
+  },
+)

@@ -25,7 +25,7 @@ describe.each(storages)('subscribers on $name', (storage) => {
 
   /** A subscriber named `payroll` in a process of its own. */
   async function subscriberProcess(topic: Topic): Promise<LineProcess<Line>> {
-    return new LineProcess<Line>('storages/subscriber-process.mjs', await storage.url(), topic.name, 'payroll')
+    return new LineProcess<Line>('storages/subscriber-process.mjs', [await storage.url(), topic.name, 'payroll'])
   }
 
   test('when one is killed, another goes on within 5 s, with nothing lost and in order', async () => {

@@ -26,7 +26,7 @@ interface Line {
   readonly at: number
 }
 
-const workerProcess = (url: string, queue: string) => new LineProcess<Line>('storages/worker-process.mjs', url, queue)
+const workerProcess = (url: string, queue: string) => new LineProcess<Line>('storages/worker-process.mjs', [url, queue])
 
 /** Resolves when the worker has looked for messages in vain, and for a while not again: only being woken is left. */
 function fallenAsleep(bus: Bus): Promise<void> {

@@ -10,8 +10,11 @@ export class LineProcess<Line> {
   readonly #child: ChildProcess
   #seen: () => void = () => {}
 
-  /** @param script a `.mjs` file in `test/`, which may import the built code */
-  constructor(script: string, ...args: string[]) {
+  /**
+   * @param script a `.mjs` file in `test/`, which may import the built code
+   * @param atEnd that of a test which runs beside others
+   */
+  constructor(script: string, args: readonly string[], atEnd: typeof onTestFinished = onTestFinished) {
     const file = fileURLToPath(new URL(`../${script}`, import.meta.url))
     this.#child = spawn(process.execPath, [file, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
     createInterface(this.#child.stdout!).on('line', (line) => {
@@ -19,7 +22,7 @@ export class LineProcess<Line> {
       this.#seen()
     })
     this.ended = new Promise((resolve) => this.#child.on('close', () => resolve()))
-    onTestFinished(() => this.kill())
+    atEnd(() => this.kill())
   }
 
   /** Waits until the lines are so. */

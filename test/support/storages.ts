@@ -54,17 +54,23 @@ export const storages: readonly Storage[] = [
   },
 ]
 
-/** A connection of its own, as another process would have it; it ends with the test. */
-export async function openBus(url: string): Promise<Bus> {
+/**
+ * A connection of its own, as another process would have it; it ends with the test.
+ * @param atEnd that of a test which runs beside others
+ */
+export async function openBus(url: string, atEnd: typeof onTestFinished = onTestFinished): Promise<Bus> {
   const bus = await connect(url)
-  onTestFinished(() => bus.close())
+  atEnd(() => bus.close())
   return bus
 }
 
 /** A server of the test's own; it ends with the test. */
-export async function ownServer(storage: Storage): Promise<StorageServer> {
+export async function ownServer(
+  storage: Storage,
+  atEnd: typeof onTestFinished = onTestFinished,
+): Promise<StorageServer> {
   const server = await storage.start()
-  onTestFinished(() => server.stop())
+  atEnd(() => server.stop())
   return server
 }
 

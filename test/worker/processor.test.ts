@@ -2,13 +2,15 @@
 // promise, what a crash of the handler does to its message and to the others, and how the backoffs behave.
 import { describe, expect, inject, test } from 'vitest'
 import { Bus } from '../../src/bus.ts'
+import { connect } from '../../src/connect.ts'
 import type { Engine } from '../../src/engine.ts'
 import { MemoryEngine } from '../../src/engines/memory/memory.ts'
 import type { Message } from '../../src/message.ts'
 import type { Queue } from '../../src/queue.ts'
 import { routes } from '../../src/router/routes.ts'
 import type { BatchHandler, BatchWorkOptions, Handler, Worker, WorkOptions } from '../../src/worker/worker.ts'
-import { newName, openEngine } from '../postgres/support.ts'
+import { newName } from '../support/engine.ts'
+import { storages } from '../support/storages.ts'
 import { Lines, Signal, Watcher } from './support.ts'
 
 type Backoff = NonNullable<WorkOptions['backoff']>
@@ -304,10 +306,12 @@ const cases: Record<string, Case> = {
   },
 }
 
+const openEngine = async (url: string): Promise<Engine> => (await connect(url)).engine
+
 const engines: { engine: string; open: () => Promise<Engine> }[] = [
   { engine: 'memory', open: async () => new MemoryEngine() },
   { engine: 'PostgreSQL 15', open: () => openEngine(inject('postgres15')) },
-  { engine: 'PostgreSQL 18', open: () => openEngine(inject('postgres18')) },
+  ...storages.map(({ name, url }) => ({ engine: name, open: async () => openEngine(await url()) })),
 ]
 
 describe.each(engines)('the nineteen processor behaviours on $engine', ({ open }) => {

@@ -22,5 +22,6 @@ async function handle({ data, meta, queue: own }) {
   }
 }
 
-for (const name of queues) bus.queue(name).work(handle, { maxAttempts: 6, backoff: () => 10, concurrency: 4 })
-console.log('started')
+for (const name of queues)
+  bus.queue(name).work(handle, { maxAttempts: 6, backoff: () => 10, concurrency: 4, lease: '2s' })
+console.log('"started"')
