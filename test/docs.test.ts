@@ -8,6 +8,10 @@ import { promisify } from 'node:util'
 import { transformSync } from '@swc/wasm-typescript'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import type { Engine, Feature } from '../src/engine.ts'
+import { MemoryEngine } from '../src/engines/memory/memory.ts'
+import { PostgresEngine } from '../src/engines/postgres/postgres.ts'
+import { RedisEngine } from '../src/engines/redis/redis.ts'
 import { connect } from '../src/index.ts'
 
 const run = promisify(execFile)
@@ -192,6 +196,39 @@ test('links lead somewhere', () => {
       .map((target) => `${page}: ${target}`)
   })
   expect(broken).toEqual([])
+})
+
+describe('the comparison of the storages', () => {
+  /** The cells of all table rows of a page. */
+  const rowsOf = (page: string) =>
+    readFileSync(join(root, 'docs/engines', page), 'utf8')
+      .split('\n')
+      .filter((line) => line.startsWith('|'))
+      .map((line) => line.split('|').map((cell) => cell.trim()))
+  const [head = [], , ...rows] = rowsOf('README.md')
+  const pageOf = (cell: string | undefined) => /\((.+)\)/.exec(cell ?? '')?.[1] as string
+
+  test.each([
+    ['postgres.md', () => new PostgresEngine({ url: 'postgres://nowhere' })],
+    ['redis.md', () => new RedisEngine('redis://nowhere')],
+    ['memory.md', () => new MemoryEngine()],
+  ] satisfies [string, () => Engine][])('says of %s what the engine says', (page, makeEngine) => {
+    const { supports } = makeEngine()
+    const features = ['transactions', 'durable', 'events', 'topics'] satisfies Feature[]
+    for (const row of rows.filter(([, title]) => pageOf(title) === page))
+      expect(features.filter((feature) => row[head.indexOf(feature)] !== 'no')).toEqual([...supports])
+  })
+
+  test('stands, row by row, on the page of each, which ends with when not to use it', () => {
+    expect(rows.length).toBeGreaterThan(5)
+    for (const [, title, ...cells] of rows) {
+      const page = pageOf(title)
+      const ends = rowsOf(page).map((row) => row.slice(-cells.length).join('|'))
+      expect(ends, page).toContain(cells.join('|'))
+      const text = readFileSync(join(root, 'docs/engines', page), 'utf8')
+      expect(text.split(/^## /m).at(-1), page).toMatch(/^When not to use it\n/)
+    }
+  })
 })
 
 test('what the tree in CONTRIBUTING.md names is there', () => {
