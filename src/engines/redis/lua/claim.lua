@@ -8,17 +8,21 @@ if not isThere(q) then return noQueue(q) end
 local limit = tonumber(ARGV[2])
 ripen(q, math.max(1000, limit))
 local visible = now + tonumber(ARGV[3])
-local messages = {}
-for i, id in ipairs(pick(q, limit, ARGV[4])) do
-  local m = stateOf(q, id)
+local ids = pick(q, limit, ARGV[4])
+local states, bodies = readAll(q.state, ids), readAll(q.body, ids)
+local messages, saved, leased = {}, {}, {}
+for i, id in ipairs(ids) do
+  local m = unpacked(states[i])
   noteRead(m)
   m.v = visible
   m.r = ARGV[1] .. '-' .. base36(i, 3)
-  save(q, id, m)
-  redis.call('ZREM', q.ready, id)
-  redis.call('ZADD', q.leased, visible, id)
-  table.insert(messages, row(id, redis.call('HGET', q.body, id), m))
+  addPair(saved, id, cmsgpack.pack(m))
+  addPair(leased, visible, id)
+  messages[i] = row(id, bodies[i], m)
 end
+writeAll('HSET', q.state, saved)
+writeAll('ZREM', q.ready, ids)
+writeAll('ZADD', q.leased, leased)
 local dueMs
 for _, set in ipairs({ q.delayed, q.leased }) do
   local soonest = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2]

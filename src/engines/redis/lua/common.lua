@@ -23,11 +23,34 @@ local places = {
   'archive', 'shelf', 'archived', 'taken', 'outbox',
 }
 
+-- bodies, ids and readies: what is stored by this script, until `finish` writes all of it down at once.
 local function queueAt(first)
-  local q = { parcels = {} }
+  local q = { parcels = {}, bodies = {}, ids = {}, readies = {} }
   for i, place in ipairs(places) do q[place] = KEYS[first + i - 1] end
   q.tag = string.sub(q.meta, 1, -6)
   return q
+end
+
+-- Arguments of a call have to fit on a stack; pairs stay together.
+local atOnce = 1000
+
+local function writeAll(command, key, list)
+  for i = 1, #list, atOnce do redis.call(command, key, unpack(list, i, math.min(i + atOnce - 1, #list))) end
+end
+
+-- Fields of a hash, in their order; false for those that are missing.
+local function readAll(key, fields)
+  local values = {}
+  for i = 1, #fields, atOnce do
+    local some = redis.call('HMGET', key, unpack(fields, i, math.min(i + atOnce - 1, #fields)))
+    for at, value in ipairs(some) do values[i + at - 1] = value end
+  end
+  return values
+end
+
+local function addPair(list, first, second)
+  list[#list + 1] = first
+  list[#list + 1] = second
 end
 
 local function isThere(q)
@@ -125,8 +148,8 @@ local function store(q, body, o)
   local m = { p = o.p, k = o.k, t = o.t, m = o.m, c = o.c, w = o.w, x = o.x }
   if o.s and o.s ~= q.time then m.s = o.s end
   if visible > now then m.v = visible end
-  redis.call('HSET', q.body, id, body)
-  redis.call('ZADD', q.order, 0, id)
+  addPair(q.bodies, id, body)
+  addPair(q.ids, 0, id)
   if next(m) then save(q, id, m) end
   if o.t then redis.call('HSET', q.targets, o.t, id) end
   if o.w then redis.call('HSET', q.tasks, o.w, id) end
@@ -136,12 +159,14 @@ local function store(q, body, o)
     isFirst = not firstIn(q, line)
     redis.call('ZADD', q.lines, 0, line .. id)
   end
-  if isFirst then
-    offer(q, id, m, visible)
-  else
+  if not isFirst then
     redis.call('ZADD', q.waiting, visible, id)
-    noteWake(q, visible)
+  elseif visible > now then
+    redis.call('ZADD', q.delayed, visible, id)
+  else
+    addPair(q.readies, -(m.p or 0), id)
   end
+  noteWake(q, visible)
   return id
 end
 
@@ -204,8 +229,11 @@ local function postEnd(q, m, ending)
   if m.w then post(q, { kind = 'event', correlation = m.c, event = { ending, m.w } }) end
 end
 
--- Writes down what was counted, and tells those who wait.
+-- Writes down what was stored and counted, and tells those who wait.
 local function finish(q)
+  writeAll('HSET', q.body, q.bodies)
+  writeAll('ZADD', q.order, q.ids)
+  writeAll('ZADD', q.ready, q.readies)
   if q.time then
     redis.call('HSET', q.meta, 'time', q.time, 'number', q.number)
     redis.call('HINCRBY', q.meta, 'sent', q.sent)
