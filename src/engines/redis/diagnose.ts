@@ -181,9 +181,13 @@ function checkDurability(config: ReadonlyMap<string, string>): Finding {
       'CONFIG SET no-appendfsync-on-rewrite no, and in its configuration file.',
     )
   if (appendfsync === 'always') return ok('durability', what)
+  const loss =
+    appendfsync === 'no'
+      ? 'half a minute that was acknowledged, and may leave a file that has to be repaired'
+      : 'two seconds that were acknowledged'
   return warning(
     'durability',
-    `${what}: a power cut loses up to ${appendfsync === 'no' ? 'half a minute' : 'two seconds'} that were acknowledged`,
+    `${what}: a power cut loses up to ${loss}`,
     'For messages that must survive it: CONFIG SET appendfsync always.',
   )
 }
