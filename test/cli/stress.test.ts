@@ -2,9 +2,11 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readHistories } from '../../src/stress/history.ts'
+import { storages } from '../support/storages.ts'
 import { folder, ownDatabase, tidings } from './support.ts'
 
 const short = ['--seconds', '4', '--seed', '7', '--kill-every', '1s', '--seek-every', '500ms', '--rate', '200']
+const others = storages.filter(({ name }) => name !== 'PostgreSQL')
 
 describe('stress', () => {
   it('finds a run with kills and seeks valid, and leaves nothing behind', { timeout: 120_000 }, async () => {
@@ -23,6 +25,13 @@ describe('stress', () => {
     expect(handled.length).toBeGreaterThan(0)
     expect((await tidings(['queue', 'list', '--json'], { env })).stdout).toBe('[]\n')
     expect((await tidings(['topic', 'list', '--json'], { env })).stdout).toBe('[]\n')
+  })
+
+  it.each(others)('finds a run on $name valid', { timeout: 120_000 }, async ({ url }) => {
+    const { code, stdout, stderr } = await tidings(['stress', ...short, '--json', '--url', await url()])
+    expect(JSON.parse(stdout), stderr).toMatchObject({ valid: true, violations: [] })
+    expect(JSON.parse(stdout).figures.kills).toBeGreaterThan(0)
+    expect(code).toBe(0)
   })
 
   it('says why memory: is of no use', async () => {
