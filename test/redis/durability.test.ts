@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connect } from '../../src/connect.ts'
 import type { NewMessage, StoredMessage } from '../../src/engine.ts'
 import type { RedisEngine } from '../../src/engines/redis/redis.ts'
+import { tidings } from '../cli/support.ts'
 import { LineProcess } from '../support/line-process.ts'
 import { askRedis, startRedis, startValkey, type TestRedis } from '../support/redis.ts'
 import { killConnections, message, newName, openEngine, peekAll, until } from './support.ts'
@@ -191,5 +192,34 @@ test('a Valkey with appendfsync everysec refuses, although it has WAITAOF', asyn
   await expect(engine.send(queue, [onDisk()], null)).rejects.toMatchObject(unavailable('appendfsync=everysec'))
   expect(await peekAll(engine, queue)).toEqual([])
   await engine.close()
+  await server.stop()
+})
+
+test('what a crash or a full memory would take away is reported at connecting and by `tidings doctor`', async () => {
+  const server = await startRedis({ appendfsync: 'everysec', 'maxmemory-policy': 'allkeys-lru' })
+  const told = { warn: [] as unknown[], error: [] as unknown[] }
+  const logger = {
+    debug() {},
+    info() {},
+    warn: (line: unknown) => told.warn.push(line),
+    error: (line: unknown) => told.error.push(line),
+  }
+  await (await connect(server.url, { logger })).close()
+  expect(told.warn).toContainEqual({ check: 'durability' })
+  expect(told.error).toContainEqual({ check: 'eviction' })
+
+  const everysec = await tidings(['doctor', '--url', server.url])
+  expect(everysec.code).toBe(1)
+  expect(everysec.stdout).toMatch(/maxmemory-policy=allkeys-lru/)
+  expect(everysec.stdout).toMatch(/appendonly=yes, appendfsync=everysec: a power cut loses/)
+  await askRedis(server.port, (redis) => redis.config('SET', 'appendonly', 'no'))
+  expect((await tidings(['doctor', '--url', server.url])).stdout).toMatch(
+    /appendonly=no, .*: a crash .*loses everything/,
+  )
+  await askRedis(server.port, (redis) => redis.config('SET', 'maxmemory-policy', 'noeviction'))
+  await askRedis(server.port, (redis) => redis.config('SET', 'appendonly', 'yes'))
+  await askRedis(server.port, (redis) => redis.config('SET', 'appendfsync', 'always'))
+  const always = await tidings(['doctor', '--url', server.url])
+  expect(always).toMatchObject({ code: 0, stdout: expect.stringContaining('appendfsync=always') })
   await server.stop()
 })
