@@ -13,7 +13,12 @@ class Connection extends HttpEngine {
 }
 
 /** The suite through one `tidings serve`, to which every engine is a connection. */
-function defineOver(name: string, storage: () => string, supports: readonly Feature[]): void {
+function defineOver(
+  name: string,
+  storage: () => string,
+  supports: readonly Feature[],
+  skips: Readonly<Record<string, string>> = {},
+): void {
   describe(name, () => {
     let server: TestHttpServer | undefined
     beforeAll(async () => {
@@ -29,6 +34,7 @@ function defineOver(name: string, storage: () => string, supports: readonly Feat
     const harness: Harness = {
       name,
       supports,
+      skips,
       createEngine: open,
       secondEngine: open,
       // The server's clock runs like ours, but timers may be early by a millisecond.
@@ -39,5 +45,7 @@ function defineOver(name: string, storage: () => string, supports: readonly Feat
   })
 }
 
-defineOver('HTTP over memory', () => 'memory:', ['durable', 'topics'])
+defineOver('HTTP over memory', () => 'memory:', ['durable', 'topics'], {
+  'durability: what has to be on disk is stored like everything else': 'memory has no disk',
+})
 defineOver('HTTP over PostgreSQL 18', () => inject('postgres18'), ['durable', 'topics'])

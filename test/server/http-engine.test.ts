@@ -287,3 +287,22 @@ function newSignal() {
     },
   }
 }
+
+test('what has to be on disk is asked of the storage of the server, and refused with its reason', async () => {
+  const server = await startHttpServer('memory:')
+  onTestFinished(() => server.stop())
+  const bus = await connect(server.url)
+  onTestFinished(() => bus.close())
+  const [strict, lax] = [bus.queue('strict', { durability: 'fsync' }), bus.queue('strict')]
+  await lax.create()
+  for (const send of [() => strict.send(1), () => strict.sendBatch([{ data: 2 }])]) {
+    const error = await failure(send())
+    assert.equal(error.code, 'DURABILITY_UNAVAILABLE')
+    assert.match(error.message, /memory: keeps nothing on disk/)
+  }
+  assert.equal((await lax.stats()).ready, 0)
+  const body = JSON.stringify({ message: 3, durability: 'fsync' })
+  const headers = { 'content-type': 'application/json' }
+  const answer = await fetch(`${server.url}/v1/queues/strict/messages`, { method: 'POST', headers, body })
+  assert.equal(answer.status, 501)
+})
