@@ -24,7 +24,7 @@ describe.each([
     await engine.createQueue(queue)
     await engine.createQueue(other)
     const processes = ['a', 'b', 'c'].map(
-      (name) => new LineProcess<Step>('redis/load.mjs', server.url, name, queue, other),
+      (name) => new LineProcess<Step>('redis/load.mjs', [server.url, name, queue, other]),
     )
     for (const each of processes)
       await each.until((lines) => lines.filter(({ step }) => step === 'settled').length >= 100)
