@@ -6,6 +6,9 @@ import type { ParsedStressOptions } from './options.ts'
 import type { Plan } from './plan.ts'
 import { Random } from './random.ts'
 
+/** Upkeep brings what processes that were killed had under way, once it is certain that they do not. */
+const leftMs = 2_000
+
 /** Tells what happens, for a person who waits. */
 export type Progress = (text: string) => void
 
@@ -84,8 +87,16 @@ async function seekBack({ engine }: Bus, plan: Plan, history: Teller, random: Ra
 
 /** Waits until nothing is left to be handled or read; at the latest for `deadlineMs`, and the checker sees the rest. */
 async function untilDone(bus: Bus, plan: Plan, deadlineMs: number): Promise<void> {
-  const deadline = monotonicMs() + deadlineMs
-  while (monotonicMs() < deadline && !(await isDone(bus, plan))) await wait(200)
+  const begin = monotonicMs()
+  let isTidy = false
+  while (monotonicMs() < begin + deadlineMs) {
+    if (!isTidy && monotonicMs() >= begin + leftMs) {
+      await bus.engine.maintain()
+      isTidy = true
+    }
+    if (isTidy && (await isDone(bus, plan))) return
+    await wait(200)
+  }
 }
 
 async function isDone({ engine }: Bus, plan: Plan): Promise<boolean> {
