@@ -1,29 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { NewMessage, StoredMessage } from '../../src/engine.ts'
 import { RedisEngine } from '../../src/engines/redis/redis.ts'
 import { slotOf } from '../../src/engines/redis/slots.ts'
 import { askRedis } from '../support/redis.ts'
 
-export const newName = (start: string) => `${start}_${randomBytes(4).toString('hex')}`
-
-export function message(fields: Partial<NewMessage> = {}): NewMessage {
-  return {
-    data: '{"name":"Ada"}',
-    meta: {},
-    headers: {},
-    delayMs: 0,
-    notBefore: null,
-    priority: 0,
-    orderingKey: null,
-    dedup: null,
-    uniqueTarget: null,
-    bare: false,
-    ...fields,
-  }
-}
+export { claimAll, message, newName, peekAll } from '../support/engine.ts'
 
 export async function openEngine(url: string): Promise<RedisEngine> {
   const engine = new RedisEngine(url)
@@ -32,12 +14,6 @@ export async function openEngine(url: string): Promise<RedisEngine> {
 }
 
 export const portOf = (url: string) => Number(/:(\d+)/.exec(url)![1])
-
-export const claimAll = async (engine: RedisEngine, queue: string, limit = 100): Promise<StoredMessage[]> =>
-  (await engine.claim(queue, { limit, leaseMs: 30_000, ids: null })).messages
-
-export const peekAll = (engine: RedisEngine, queue: string): Promise<StoredMessage[]> =>
-  engine.peek(queue, { place: null, limit: 10_000, afterId: null, ids: null })
 
 /** Repeats until the condition holds; fails after 15 s. */
 export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
