@@ -47,8 +47,8 @@ export function repairAof(program, directory) {
   execFileSync(checker, ['--fix', join(folder, manifest)], { env, input: 'y\n', stdio: ['pipe', 'ignore', 'inherit'] })
 }
 
-/** A connection without retries; the caller ends it. */
-export async function askRedis(port, ask) {
+/** For a question or two, without retries. */
+async function askRedis(port, ask) {
   const redis = new Redis(port, '127.0.0.1', { retryStrategy: null, lazyConnect: true, maxRetriesPerRequest: 0 })
   redis.on('error', () => {})
   try {
