@@ -24,7 +24,7 @@ const topicLimits = {
   maxLag: atMost('So many messages may a subscription have before it.'),
 } as const
 
-/** One rule: what it is about, and the limits. */
+/** One rule: what it is about, and the limits. @public */
 export const ruleFields = {
   queues: names("Queues by their name; '*' stands for any text. Either this or `topics`."),
   ...queueLimits,
@@ -32,12 +32,14 @@ export const ruleFields = {
   ...topicLimits,
 } as const
 
+/** @public */
 export const archiveFields = {
   queues: option.required(names("Queues by their name; '*' stands for any text.")),
   keepFor: time('Messages that were archived longer ago are removed.'),
   keep: atMost('What is beyond this number is removed, the longest archived first.'),
 } as const
 
+/** @public */
 export const expiryFields = {
   queues: option.required(names("Queues by their name; '*' stands for any text.")),
   expired: option.choice(
@@ -47,6 +49,7 @@ export const expiryFields = {
   ),
 } as const
 
+/** @public */
 export const webhookFields = {
   url: option.required(option.text('Where alerts are posted to as JSON. http or https.', { default: null })),
   secret: option.text('Signs what is posted, so that the receiver knows it is ours.', {

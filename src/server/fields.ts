@@ -45,16 +45,6 @@ export const messageFields = {
 
 export const messageList = { messages: several('The messages.', option.object('', messageFields)) } as const
 
-/** An error, as it is answered. */
-export const errorFields = {
-  code: text('The stable name of the error.'),
-  message: text('The field, the value and the rule.'),
-  hint: text('The way out.'),
-  details: anyMembers('Facts about it.'),
-  error: text('The code in lower case.'),
-  detail: text('The message once more.'),
-} as const
-
 /** Ids as clients send them: numbers are PGMQ's. */
 export const idsOption = (doc: string) =>
   option.list(doc, numericId, { default: null, min: 1, max: 10_000, rangeCode: 'BATCH_SIZE' })

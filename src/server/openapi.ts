@@ -128,7 +128,7 @@ function inputSchema(fields: OptionSchema): JsonSchema {
 }
 
 /** What has no value is null, or left out. */
-export function outputSchema(fields: OptionSchema): JsonSchema {
+function outputSchema(fields: OptionSchema): JsonSchema {
   return {
     type: 'object',
     properties: mapFields(fields, (one) => {

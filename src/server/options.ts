@@ -3,7 +3,7 @@ import * as option from '../options.ts'
 import { parseToken, type Token, type TokenOptions } from './token.ts'
 
 /** How the server may be reached, and by whom; in the configuration file below `serve`. */
-export const reachOptions = {
+const reachOptions = {
   host: option.text('The address to listen on.', { default: '127.0.0.1' }),
   port: option.integer('The port to listen on; 0 for any that is free.', { default: 8080, min: 0, max: 65_535 }),
   tokens: option.value<readonly TokenOptions[], readonly Token[]>('Who may do what.', {
@@ -35,7 +35,7 @@ export const reachOptions = {
 } as const
 
 /** What a request may cost. */
-export const limitOptions = {
+const limitOptions = {
   maxBodyBytes: option.integer('The largest body of a request.', { default: 4_194_304, min: 1_024, max: 268_435_456 }),
   maxConnections: option.integer('How many connections may be open; further ones are closed at once.', {
     default: 1_000,
@@ -59,7 +59,7 @@ export const limitOptions = {
   }),
 } as const
 
-export const stopOptions = {
+const stopOptions = {
   stopDeadline: option.duration('How long requests may take to end when the server is to stop.', {
     default: 10_000,
     min: 0,

@@ -39,5 +39,4 @@ export const stressOptions = {
   history: option.text('Keeps the histories in this folder.', { default: null }),
   keep: option.boolean('Leaves queues and topics behind; so does a run that is not valid.', { default: false }),
 } as const
-export type StressOptions = option.OptionsInput<typeof stressOptions>
 export type ParsedStressOptions = option.OptionsOutput<typeof stressOptions>

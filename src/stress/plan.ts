@@ -13,7 +13,7 @@ export interface TopicPlan {
 }
 
 /** What is published under the key goes into all of these. */
-export interface RoutePlan {
+interface RoutePlan {
   readonly routingKey: string
   readonly queues: readonly string[]
   readonly topics: readonly string[]

@@ -8,7 +8,7 @@ import { topicsOf } from './scene.ts'
 
 /** Members that take the place of an engine's own; those of its topics likewise. */
 export type Plant = (engine: Engine, clock: FakeClock) => Members
-export type Members = Partial<Omit<Engine, 'topics'>> & { readonly topics?: Partial<TopicStore> }
+type Members = Partial<Omit<Engine, 'topics'>> & { readonly topics?: Partial<TopicStore> }
 
 const nothing: Plant = () => ({})
 

@@ -43,7 +43,7 @@ const appended = {
   duplicate: shape.flag('Whether it was stored before, and not now.'),
 } as const
 
-export const afterOption = option.integer('Only messages after this offset.', {
+const afterOption = option.integer('Only messages after this offset.', {
   default: 0,
   min: 0,
   max: Number.MAX_SAFE_INTEGER,
@@ -248,7 +248,7 @@ export const topicRoutes: readonly Route[] = [
   }),
 ]
 
-export const topicNotFound = (topic: string) =>
+const topicNotFound = (topic: string) =>
   new TidingsError('TOPIC_NOT_FOUND', `topic '${topic}' does not exist`, { details: { topic } })
 
 /** What is not allowed is as if it were missing. */

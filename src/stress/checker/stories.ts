@@ -4,7 +4,7 @@ import type { Entry, PlaceName } from '../history.ts'
 type Of<E extends Entry['event']> = Extract<Entry, { event: E }>
 export type Told = Of<'started' | 'ended' | 'settled' | 'leaseLost' | 'unsettled'>
 export type Sending = Of<'sending'>
-export type Sent = Of<'sent'>
+type Sent = Of<'sent'>
 
 /** All that is known of one message in one queue. */
 export interface Story {
