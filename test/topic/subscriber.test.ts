@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'vitest'
-
 import { sleep } from '../../src/clock.ts'
 import { TidingsError } from '../../src/errors.ts'
 import type { StandardSchemaV1 } from '../../src/schema.ts'
