@@ -39,7 +39,7 @@ const count = (flags: readonly boolean[]) => flags.filter(Boolean).length
 export const concurrency = group('concurrency', {
   'many readers get every message once': async (scene) => {
     const ids = await scene.sendMany(200)
-    const claimed = await drain(8, () => scene.claim({ limit: 7 }))
+    const claimed = await drain(8, () => scene.claimSoon({ limit: 7 }))
     assert.deepEqual(sorted(idsOf(claimed)), sorted(ids))
   },
 
@@ -78,7 +78,7 @@ export const concurrency = group('concurrency', {
       }
     })
     await sending
-    const left = await drain(1, () => scene.claim({ limit: 50 }))
+    const left = await drain(1, () => scene.claimSoon({ limit: 50 }))
     assert.equal(new Set(idsOf([...received, ...left])).size, received.length + left.length)
     assert.equal(received.length + left.length, 150)
   },
@@ -96,7 +96,7 @@ export const concurrency = group('concurrency', {
     await scene.passTime(short)
     const [results, claims] = await Promise.all([
       Promise.all(late.map((message) => scene.settle(message, remove))),
-      drain(4, () => scene.claim({ limit: 5 })),
+      drain(4, () => scene.claimSoon({ limit: 5 })),
     ])
     const settled = idsOf(late.filter((_, index) => results[index]?.settled))
     assert.deepEqual(sorted([...settled, ...idsOf(claims)]), sorted(idsOf(late)))
@@ -119,7 +119,7 @@ export const concurrency = group('concurrency', {
   'cancelling races with reading': async (scene) => {
     const ids = await scene.sendMany(50)
     const [claimed, cancelled] = await Promise.all([
-      drain(4, () => scene.claim({ limit: 5 })),
+      drain(4, () => scene.claimSoon({ limit: 5 })),
       Promise.all(ids.map(async (id) => (await scene.engine.cancel(scene.queue, [id]))[0] === true)),
     ])
     const removed = ids.filter((_, index) => cancelled[index])
