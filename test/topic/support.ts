@@ -3,38 +3,11 @@ import { MemoryEngine } from '../../src/engines/memory/memory.ts'
 import type { SubscriptionEvent } from '../../src/subscription/events.ts'
 import { FakeClock } from '../../src/testing.ts'
 import type { Topic } from '../../src/topic.ts'
+import { Watcher as AnyWatcher } from '../support/watcher.ts'
 import { Lines, Server } from '../worker/support.ts'
 
-type EventOf<K extends SubscriptionEvent['type']> = Extract<SubscriptionEvent, { type: K }>
-
-/** Everything that a consumer told, and promises for what it will tell. */
-export class Watcher {
-  readonly events: SubscriptionEvent[] = []
-  readonly #waiting = new Set<() => void>()
-
-  readonly observe = (event: SubscriptionEvent): void => {
-    this.events.push(event)
-    for (const check of this.#waiting) check()
-  }
-
-  of<K extends SubscriptionEvent['type']>(type: K): EventOf<K>[] {
-    return this.events.filter((event): event is EventOf<K> => event.type === type)
-  }
-
-  /** Resolves with the event once there are `count` of the type. */
-  until<K extends SubscriptionEvent['type']>(type: K, count = 1): Promise<EventOf<K>> {
-    return new Promise((resolve) => {
-      const check = () => {
-        const found = this.of(type)
-        if (found.length < count) return
-        this.#waiting.delete(check)
-        resolve(found[count - 1] as EventOf<K>)
-      }
-      this.#waiting.add(check)
-      check()
-    })
-  }
-}
+/** Of consumers of subscriptions. */
+export class Watcher extends AnyWatcher<SubscriptionEvent> {}
 
 export interface Scene {
   readonly clock: FakeClock

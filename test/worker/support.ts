@@ -4,38 +4,9 @@ import { MemoryEngine } from '../../src/engines/memory/memory.ts'
 import { TidingsError } from '../../src/errors.ts'
 import type { Logger } from '../../src/queue-access.ts'
 import { FakeClock } from '../../src/testing.ts'
-import type { WorkerEvent } from '../../src/worker/worker.ts'
+import { Watcher } from '../support/watcher.ts'
 
-type EventOf<K extends WorkerEvent['type']> = Extract<WorkerEvent, { type: K }>
-
-/** Everything that a worker told, and promises for what it will tell. */
-export class Watcher {
-  readonly events: WorkerEvent[] = []
-  readonly #waiting = new Set<() => void>()
-
-  readonly observe = (event: WorkerEvent): void => {
-    this.events.push(event)
-    for (const check of this.#waiting) check()
-  }
-
-  of<K extends WorkerEvent['type']>(type: K): EventOf<K>[] {
-    return this.events.filter((event): event is EventOf<K> => event.type === type)
-  }
-
-  /** Resolves with the event once there are `count` of the type. */
-  until<K extends WorkerEvent['type']>(type: K, count = 1): Promise<EventOf<K>> {
-    return new Promise((resolve) => {
-      const check = () => {
-        const found = this.of(type)
-        if (found.length < count) return
-        this.#waiting.delete(check)
-        resolve(found[count - 1] as EventOf<K>)
-      }
-      this.#waiting.add(check)
-      check()
-    })
-  }
-}
+export { Watcher }
 
 /** A promise that is resolved from outside. */
 export class Signal<T = void> {
