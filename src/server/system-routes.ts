@@ -81,6 +81,10 @@ export function systemRoutes(bus: Bus, surroundings: SystemSurroundings, others:
       { 200: { description: 'An OpenAPI document.', type: 'application/json' } },
       async () => ({ status: 200, type: 'application/json', text: description }),
     ),
+    probe('/', 'Leads to the documentation', { 302: { description: 'To /docs.', type: 'text/plain' } }, async () => {
+      // Relative, since the server may be mounted below a path.
+      return { status: 302, type: 'text/plain', text: 'See docs\n', headers: { Location: 'docs' } }
+    }),
     probe('/docs', 'The same for people', { 200: { description: 'A page.', type: 'text/html' } }, async () => page),
   ]
   const document = openApiDocument([...others, ...routes])
