@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import type { Engine, NewMessage, Transaction } from '../engine.ts'
+import type { Engine, NewMessage, PublishedCopy, Transaction } from '../engine.ts'
 import type {
   AppendResult,
   Hold,
@@ -11,7 +11,7 @@ import type {
   TopicSettings,
   TopicStore,
 } from '../topic-store.ts'
-import { dataOf, long, newMessage, only, type Scene, times, topicsOf, Wakes } from './scene.ts'
+import { dataOf, long, newMessage, only, routed, type Scene, text, times, topicsOf, Wakes } from './scene.ts'
 
 type Held = Extract<Hold, { held: true }>
 
@@ -133,3 +133,28 @@ export const numbers = (first: number, last: number) => times(last - first + 1, 
 /** What a retention is made of: nothing is removed. */
 export const keepAll = { maxAgeMs: null, maxBytes: null, whenRead: false }
 export const byNumber = (a: number, b: number) => a - b
+
+/** Publishes one message. */
+export async function publish(
+  scene: Scene,
+  routingKey: string,
+  message: Partial<NewMessage> = {},
+): Promise<PublishedCopy[]> {
+  return only(await scene.engine.publish([routed(routingKey, message)], null))
+}
+
+export const linkPattern = (topic: StagedTopic, pattern: string) => topic.store.link(topic.name, { pattern })
+export const linkQueue = (topic: StagedTopic, queue = topic.scene.queue) => topic.store.link(topic.name, { queue })
+
+/** A topic that is linked to the queue of the case. */
+export async function linkedTopic(scene: Scene): Promise<StagedTopic> {
+  const topic = await newTopic(scene)
+  assert.equal(await linkQueue(topic), true)
+  return topic
+}
+
+/** Where copies are. */
+export const namesOf = (copies: readonly PublishedCopy[]) =>
+  copies.map((copy) => ('queue' in copy ? copy.queue : copy.topic))
+/** A message with a dedup id. */
+export const once = (id: string, label: string) => ({ ...text(label), dedup: { id, windowMs: long } })

@@ -1,40 +1,20 @@
 import assert from 'node:assert/strict'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { NewMessage, PublishedCopy } from '../../engine.ts'
 import { group } from '../group.ts'
 import {
   atOnce,
   dataOf,
   idsOf,
-  long,
   newStart,
   only,
   queueCopies,
   routed,
-  type Scene,
   text,
   times,
   topicCopies,
   topicsOf,
 } from '../scene.ts'
-import { newTopic, numbers, type StagedTopic } from '../topic-scene.ts'
-
-async function publish(scene: Scene, routingKey: string, message: Partial<NewMessage> = {}): Promise<PublishedCopy[]> {
-  return only(await scene.engine.publish([routed(routingKey, message)], null))
-}
-
-const linkPattern = (topic: StagedTopic, pattern: string) => topic.store.link(topic.name, { pattern })
-const linkQueue = (topic: StagedTopic, queue = topic.scene.queue) => topic.store.link(topic.name, { queue })
-
-/** A topic that is linked to the queue of the case. */
-async function linkedTopic(scene: Scene): Promise<StagedTopic> {
-  const topic = await newTopic(scene)
-  assert.equal(await linkQueue(topic), true)
-  return topic
-}
-
-const namesOf = (copies: readonly PublishedCopy[]) => copies.map((copy) => ('queue' in copy ? copy.queue : copy.topic))
-const once = (id: string, label: string) => ({ ...text(label), dedup: { id, windowMs: long } })
+import { linkedTopic, linkPattern, linkQueue, namesOf, newTopic, numbers, once, publish } from '../topic-scene.ts'
 
 const patterns = group(
   'topic routing',
