@@ -1,9 +1,4 @@
-import type { NewMessage } from './engine.ts'
 import { TidingsError } from './errors.ts'
-
-/** Whether a batch has to be on disk when it is answered. */
-export const asksForDisk = (messages: readonly NewMessage[]): boolean =>
-  messages.some(({ durability }) => durability === 'fsync')
 
 /** @param found why it cannot be promised; @param remedy what to do about that */
 export function durabilityUnavailable(found: string, remedy: string): TidingsError {

@@ -47,15 +47,14 @@ export interface Engine {
    * Stores messages in their order. A duplicate, of an earlier one in the batch too, is not stored and takes no dedup
    * id and no target; its result carries the id of the first.
    * @param transaction the application's own; null for one of the engine's. Only with 'transactions'.
-   * @param limits left out: none. A batch that would go beyond is QUEUE_FULL as a whole and leaves nothing behind, also
-   *   no dedup ids and tasks, and the transaction as it was. That holds among all who send with a limit at the same time,
-   *   of whatever engine; what comes without one, published or moved, is not held up, but counts.
+   * @param terms left out: none. A batch that cannot be stored on them is refused as a whole and leaves nothing behind,
+   *   also no dedup ids and tasks, and the transaction as it was.
    */
   send(
     queue: string,
     messages: readonly NewMessage[],
     transaction: Transaction | null,
-    limits?: SendLimits,
+    terms?: SendTerms,
   ): Promise<SendResult[]>
 
   /**
@@ -217,10 +216,19 @@ export interface Completion {
   readonly endedAt: string
 }
 
-/** What a queue may hold together with what is sent. */
-export interface SendLimits {
-  /** Messages that are not archived: ready, delayed and leased. Duplicates are not stored, so they do not count. */
-  readonly maxLength: number
+/** What a batch must keep to. */
+export interface SendTerms {
+  /**
+   * How many messages the queue may hold with it, ready, delayed and leased ones; the archive and duplicates do not
+   * count. Otherwise QUEUE_FULL. Holds among all who send with it at the same time, of whatever engine; what comes
+   * without it, published or moved, is not held up, but counts. Left out: any number.
+   */
+  readonly maxLength?: number
+  /**
+   * 'fsync': it is on the disk of the storage when the answer is given, so that a power cut does not take it away. Where
+   * that cannot be had, or not be known, DURABILITY_UNAVAILABLE. Left out: as the storage is set up.
+   */
+  readonly durability?: 'fsync'
 }
 
 export interface SendResult {

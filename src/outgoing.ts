@@ -22,8 +22,6 @@ export interface Outgoing {
   readonly serializer: Serializer<unknown> | null
   readonly maxMessageBytes: number
   readonly bare: boolean
-  /** 'fsync': they are on disk when they are answered. Left out: as the storage is set up. */
-  readonly durability?: 'default' | 'fsync'
   /** For messages that are sent without a time to live; null: they have none. */
   readonly ttlMs: number | null
   /** The time at which they are sent. */
@@ -68,7 +66,6 @@ export function prepare(
     dedup: dedupId === null ? null : { id: dedupId, windowMs: options.dedupWindow },
     uniqueTarget: uniqueTarget && targetId !== undefined ? targetId : null,
     bare: outgoing.bare,
-    ...(outgoing.durability === 'fsync' ? { durability: 'fsync' } : {}),
     ...(options.track ? { tracked: trackedBy(meta) } : {}),
   }
   // Judged is what reading will find. It is stored as it was given, so that reading can apply the schema to it.

@@ -28,12 +28,6 @@ export interface NewMessage {
   readonly bare: boolean
   /** Makes the message a task of a correlation. Left out: it is none. */
   readonly tracked?: Tracked
-  /**
-   * Is on the disk of the storage when the answer is given, so that a power cut does not take it away. Where that cannot
-   * be had, or not be known, the batch is DURABILITY_UNAVAILABLE and nothing is stored. Only of `send`. Left out: as the
-   * storage is set up.
-   */
-  readonly durability?: 'fsync'
 }
 
 export interface Tracked {

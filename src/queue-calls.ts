@@ -1,6 +1,6 @@
 import { Batcher } from './batcher.ts'
 import type { Clock } from './clock.ts'
-import type { Engine, Lease, NewMessage, SendResult, Settlement, SettleResult } from './engine.ts'
+import type { Engine, Lease, NewMessage, SendResult, SendTerms, Settlement, SettleResult } from './engine.ts'
 import { isTidingsError } from './errors.ts'
 import type { LeaseCalls } from './lease.ts'
 import { queueFull } from './queue-full.ts'
@@ -36,14 +36,13 @@ export class QueueCalls implements LeaseCalls {
     this.#settlements = new Batcher((settlements) => engine.settle(queue, settlements), maxCallBatch)
   }
 
-  /** @param maxLength how many messages the queue may hold with it; null: any number */
-  async send(message: NewMessage, maxLength: number | null): Promise<SendResult> {
+  async send(message: NewMessage, terms: SendTerms): Promise<SendResult> {
     // What has to be on disk takes longer, and may be refused.
-    const kind = `${message.durability} ${maxLength}`
+    const kind = `${terms.durability} ${terms.maxLength}`
     let sends = this.#sends.get(kind)
     if (!sends) {
       if (this.#sends.size >= maxKinds) this.#sends.clear()
-      sends = new Batcher((messages) => this.#sendUpTo(messages, maxLength), maxCallBatch, weightOf)
+      sends = new Batcher((messages) => this.#sendOn(terms, messages), maxCallBatch, weightOf)
       this.#sends.set(kind, sends)
     }
     const result = await sends.add(message)
@@ -52,21 +51,21 @@ export class QueueCalls implements LeaseCalls {
   }
 
   /** What travels together by chance does not share the fate of a batch: what there is room for is stored. */
-  async #sendUpTo(messages: NewMessage[], maxLength: number | null): Promise<(SendResult | Failure)[]> {
-    if (maxLength === null) return this.#engine.send(this.#queue, messages, null)
+  async #sendOn(terms: SendTerms, messages: NewMessage[]): Promise<(SendResult | Failure)[]> {
+    const { maxLength } = terms
     try {
-      return await this.#engine.send(this.#queue, messages, null, { maxLength })
+      return await this.#engine.send(this.#queue, messages, null, terms)
     } catch (error) {
-      if (!isTidingsError(error, 'QUEUE_FULL')) throw error
+      if (maxLength === undefined || !isTidingsError(error, 'QUEUE_FULL')) throw error
       const room = maxLength - (error.details.length as number)
       if (messages.length === 1) return [{ error }]
       const refused = { error: queueFull(this.#queue, maxLength - room, maxLength, 1) }
       if (room <= 0) return messages.map(() => refused)
       const count = Math.min(room, messages.length - 1)
-      const first = await this.#sendUpTo(messages.slice(0, count), maxLength)
+      const first = await this.#sendOn(terms, messages.slice(0, count))
       const rest = messages.slice(count)
       // The first ones are stored, whatever befalls the others.
-      const others = this.#sendUpTo(rest, maxLength).catch((error: unknown) => rest.map(() => ({ error })))
+      const others = this.#sendOn(terms, rest).catch((error: unknown) => rest.map(() => ({ error })))
       return [...first, ...(await others)]
     }
   }

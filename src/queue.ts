@@ -1,7 +1,16 @@
 import type { Clock } from './clock.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { type Decoded, decodeAll, unlessLost } from './decoding.ts'
-import type { Engine, NewMessage, Place, QueueStats, SendResult, StoredMessage, Transaction } from './engine.ts'
+import type {
+  Engine,
+  NewMessage,
+  Place,
+  QueueStats,
+  SendResult,
+  SendTerms,
+  StoredMessage,
+  Transaction,
+} from './engine.ts'
 import { isTidingsError, show, TidingsError } from './errors.ts'
 import { fromJson } from './json.ts'
 import { popUnexpired } from './late.ts'
@@ -62,6 +71,7 @@ export class Queue<In = unknown, Out = In> {
   readonly #surroundings: QueueSurroundings
   readonly #engine: Engine
   readonly #calls: QueueCalls
+  readonly #terms: SendTerms
 
   constructor(name: string, options: QueueOptions | undefined, surroundings: QueueSurroundings) {
     this.name = checkQueueName(name)
@@ -73,6 +83,8 @@ export class Queue<In = unknown, Out = In> {
     this.#surroundings = surroundings
     this.#engine = surroundings.engine
     this.#calls = surroundings.callsOf(name)
+    const { maxLength, durability } = this.#options
+    this.#terms = { maxLength: maxLength ?? undefined, durability: durability === 'fsync' ? durability : undefined }
   }
 
   /** Where messages of this queue go that failed too often; null: into the archive. */
@@ -114,7 +126,7 @@ export class Queue<In = unknown, Out = In> {
     const message = prepared instanceof Promise ? await prepared : prepared
     const result = tx
       ? (await this.#storeWithin(tx, [message]))[0]!
-      : await this.#creating(() => this.#calls.send(message, this.#options.maxLength))
+      : await this.#creating(() => this.#calls.send(message, this.#terms))
     if (result.duplicate) throw this.#duplicate(message, result.id)
     return result.id
   }
@@ -232,11 +244,8 @@ export class Queue<In = unknown, Out = In> {
     const replay = new Replay(this.#engine, this.name, options)
     const ids = await this.#existing(() => replay.find())
     if (replay.dryRun) return ids.map((archivedId) => ({ archivedId, id: null, duplicate: false }))
-    const { create, envelope, durability } = this.#options
-    return replay.send(ids, create, {
-      bare: envelope === 'none',
-      ...(durability === 'fsync' ? { durability } : {}),
-    })
+    const { create, envelope } = this.#options
+    return replay.send(ids, { create, bare: envelope === 'none', terms: { durability: this.#terms.durability } })
   }
 
   /** Removes a message that nobody has in hand. @returns false if it is not there or leased */
@@ -297,7 +306,7 @@ export class Queue<In = unknown, Out = In> {
 
   /** What holds for all messages that this queue is sent. */
   #outgoing(): Outgoing {
-    const { schema, serializer, maxMessageBytes, envelope, ttl, durability } = this.#options
+    const { schema, serializer, maxMessageBytes, envelope, ttl } = this.#options
     const { clock } = this.#surroundings
     return {
       queue: this.name,
@@ -308,7 +317,6 @@ export class Queue<In = unknown, Out = In> {
       maxMessageBytes,
       bare: envelope === 'none',
       ttlMs: ttl,
-      durability,
       now: () => clock.now(),
     }
   }
@@ -346,9 +354,7 @@ export class Queue<In = unknown, Out = In> {
   }
 
   #store(messages: NewMessage[], tx: Transaction | null): Promise<SendResult[]> {
-    const { maxLength } = this.#options
-    const limits = maxLength === null ? [] : ([{ maxLength }] as const)
-    return this.#engine.send(this.name, messages, tx, ...limits)
+    return this.#engine.send(this.name, messages, tx, this.#terms)
   }
 
   #decode(stored: StoredMessage): Out | Promise<Out> {

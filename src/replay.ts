@@ -1,5 +1,5 @@
 import { clearedMeta } from './dead-letters.ts'
-import type { Engine, NewMessage, StoredMessage } from './engine.ts'
+import type { Engine, NewMessage, SendTerms, StoredMessage } from './engine.ts'
 import { TidingsError } from './errors.ts'
 import type { StoredCopy } from './message.ts'
 import { checkQueueName } from './name.ts'
@@ -64,7 +64,13 @@ export interface Replayed {
   readonly duplicate: boolean
 }
 
-type Storing = Pick<NewMessage, 'bare' | 'durability'>
+/** How the copies are stored. */
+interface Storing {
+  /** Whether the queue that they go to may be created. */
+  readonly create: boolean
+  readonly bare: boolean
+  readonly terms: SendTerms
+}
 
 /** The archive of one queue, sent again. */
 export class Replay {
@@ -105,8 +111,7 @@ export class Replay {
     return (since === null || at >= since) && (until === null || at < until)
   }
 
-  /** @param create whether the queue to send to may be created; @param stored how its messages are stored */
-  async send(ids: readonly string[], create: boolean, stored: Storing): Promise<Replayed[]> {
+  async send(ids: readonly string[], { create, bare, terms }: Storing): Promise<Replayed[]> {
     const to = this.#options.to ?? this.#queue
     if (create && ids.length > 0) await this.#engine.createQueue(to)
     const replayed: Replayed[] = []
@@ -118,8 +123,8 @@ export class Replay {
         afterId: null,
         ids: page,
       })
-      const copies = archived.map((one) => ({ ...this.#copyOf(one, to), ...stored }))
-      const results = copies.length > 0 ? await this.#engine.send(to, copies, null) : []
+      const copies = archived.map((one) => this.#copyOf(one, to, bare))
+      const results = copies.length > 0 ? await this.#engine.send(to, copies, null, terms) : []
       for (const [index, { id, duplicate }] of results.entries())
         replayed.push({ archivedId: archived[index]!.id, id, duplicate })
     }
@@ -129,7 +134,8 @@ export class Replay {
   #copyOf(
     { id, data, meta, headers, priority, orderingKey, sentAt }: StoredMessage,
     to: string,
-  ): Omit<NewMessage, keyof Storing> {
+    bare: boolean,
+  ): NewMessage {
     const { again, dedupWindow } = this.#options
     const kept = Object.entries(meta).filter(([field]) => !Object.hasOwn(clearedMeta, field))
     const added = { queue_name: to, replayed_from_queue: this.#queue, replayed_from_id: id }
@@ -144,6 +150,7 @@ export class Replay {
       // A queue that was dropped and made anew counts its ids from 1 again; the time tells them apart.
       dedup: again ? null : { id: `replay/${this.#queue}/${id}/${sentAt}`, windowMs: dedupWindow },
       uniqueTarget: null,
+      bare,
     }
   }
 }

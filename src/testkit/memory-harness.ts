@@ -1,4 +1,4 @@
-import type { Engine, Feature, NewMessage } from '../engine.ts'
+import type { Engine, Feature } from '../engine.ts'
 import { MemoryEngine } from '../engines/memory/memory.ts'
 import { TidingsError } from '../errors.ts'
 import { FakeClock } from '../fake-clock.ts'
@@ -59,15 +59,13 @@ function connectTo(server: Engine): Engine {
     ...forward(server, whileOpen),
     supports: new Set<Feature>(['durable', 'topics']),
     // As a server with a disk would.
-    send: (queue, messages, transaction, limits) =>
-      whileOpen(() => server.send(queue, messages.map(withoutDisk), transaction, limits)),
+    send: (queue, messages, transaction, { maxLength } = {}) =>
+      whileOpen(() => server.send(queue, messages, transaction, { maxLength })),
     close: async () => {
       closed = true
     },
   }
 }
-
-const withoutDisk = ({ durability: _durability, ...message }: NewMessage): NewMessage => message
 
 type Around = <T>(call: () => Promise<T>) => Promise<T>
 
@@ -84,7 +82,7 @@ function forward(engine: Engine, around: Around = (call) => call()): Engine {
     purgeQueue: (queue) => around(() => engine.purgeQueue(queue)),
     stats: (queue) => around(() => engine.stats(queue)),
     prune: (queue, request) => around(() => engine.prune(queue, request)),
-    send: (queue, messages, transaction, limits) => around(() => engine.send(queue, messages, transaction, limits)),
+    send: (queue, messages, transaction, terms) => around(() => engine.send(queue, messages, transaction, terms)),
     bind: (pattern, queue) => around(() => engine.bind(pattern, queue)),
     unbind: (pattern, queue) => around(() => engine.unbind(pattern, queue)),
     bindings: (queue) => around(() => engine.bindings(queue)),

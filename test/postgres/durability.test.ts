@@ -4,7 +4,7 @@ import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { message, newDatabase, newName, openEngine } from './support.ts'
 
-const onDisk = message({ durability: 'fsync' })
+const onDisk = { durability: 'fsync' } as const
 const unavailable = (found: string) => ({
   code: 'DURABILITY_UNAVAILABLE',
   message: expect.stringContaining(found),
@@ -27,13 +27,13 @@ describe('what has to be on disk', () => {
   })
 
   test('is stored with the settings that PostgreSQL has by itself', async () => {
-    expect(await engine.send(queue, [onDisk], null)).toHaveLength(1)
+    expect(await engine.send(queue, [message()], null, onDisk)).toHaveLength(1)
     await engine.purgeQueue(queue)
   })
 
   test('is refused with synchronous_commit off', async () => {
     const lax = await openEngine(`${database.url}?options=-c%20synchronous_commit%3Doff`)
-    await expect(lax.send(queue, [message(), onDisk], null)).rejects.toMatchObject(
+    await expect(lax.send(queue, [message(), message()], null, onDisk)).rejects.toMatchObject(
       unavailable('synchronous_commit=off'),
     )
     await lax.send(queue, [message()], null)
@@ -46,11 +46,13 @@ describe('what has to be on disk', () => {
     const client = new pg.Client({ connectionString: database.url })
     await client.connect()
     const transaction = { query: (text: string, values: readonly unknown[]) => client.query(text, [...values]) }
-    await engine.send(queue, [onDisk], null)
+    await engine.send(queue, [message()], null, onDisk)
     await client.query('BEGIN; SET LOCAL synchronous_commit = off')
-    await expect(engine.send(queue, [onDisk], transaction)).rejects.toMatchObject(unavailable('synchronous_commit=off'))
+    await expect(engine.send(queue, [message()], transaction, onDisk)).rejects.toMatchObject(
+      unavailable('synchronous_commit=off'),
+    )
     await client.query('SET LOCAL synchronous_commit = on')
-    await engine.send(queue, [onDisk], transaction)
+    await engine.send(queue, [message()], transaction, onDisk)
     await client.query('COMMIT')
     await client.end()
     expect(await lengthOf(engine, queue)).toBe(2)
@@ -68,7 +70,7 @@ describe('a PostgreSQL that does not wait for its disk', () => {
     const engine = await openEngine(server.url)
     const queue = newName('off')
     await engine.createQueue(queue)
-    await expect(engine.send(queue, [onDisk], null)).rejects.toMatchObject(unavailable('fsync=off'))
+    await expect(engine.send(queue, [message()], null, onDisk)).rejects.toMatchObject(unavailable('fsync=off'))
     expect(await lengthOf(engine, queue)).toBe(0)
     await engine.close()
   })

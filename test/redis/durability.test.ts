@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { connect } from '../../src/connect.ts'
-import type { NewMessage, StoredMessage } from '../../src/engine.ts'
+import type { StoredMessage } from '../../src/engine.ts'
 import type { RedisEngine } from '../../src/engines/redis/redis.ts'
 import { tidings } from '../cli/support.ts'
 import { LineProcess } from '../support/line-process.ts'
@@ -74,7 +74,7 @@ const keyOf = ({ data }: StoredMessage) => JSON.parse(data) as string
 const keysOf = (steps: readonly Step[], isMeant: (step: Step) => boolean) =>
   new Set(steps.filter(isMeant).flatMap(({ keys }) => keys))
 
-const onDisk = (fields: Partial<NewMessage> = {}) => message({ ...fields, durability: 'fsync' })
+const onDisk = { durability: 'fsync' } as const
 const unavailable = (found: string | RegExp) => ({
   code: 'DURABILITY_UNAVAILABLE',
   exitCode: 1,
@@ -106,33 +106,35 @@ describe('durability fsync', () => {
   ])('refuses with %s %s, and does it when that is mended', async (name, value, mended) => {
     await set(name, value)
     const fresh = await openEngine(server.url)
-    await expect(fresh.send(queue, [message(), onDisk()], null)).rejects.toMatchObject(unavailable(`${name}=${value}`))
+    await expect(fresh.send(queue, [message(), message()], null, onDisk)).rejects.toMatchObject(
+      unavailable(`${name}=${value}`),
+    )
     expect(await peekAll(fresh, queue)).toEqual([])
     await fresh.send(queue, [message()], null)
     await set(name, mended)
-    await fresh.send(queue, [onDisk()], null)
+    await fresh.send(queue, [message()], null, onDisk)
     expect(await fresh.purgeQueue(queue)).toBe(2)
     await fresh.close()
   })
 
   test('looks again after a while', async () => {
-    await engine.send(queue, [onDisk()], null)
+    await engine.send(queue, [message()], null, onDisk)
     await set('appendfsync', 'everysec')
     await expect(
-      until(async () => !(await engine.send(queue, [onDisk()], null)), 'it is refused'),
+      until(async () => !(await engine.send(queue, [message()], null, onDisk)), 'it is refused'),
     ).rejects.toMatchObject(unavailable('everysec'))
     await set('appendfsync', 'always')
     await engine.purgeQueue(queue)
   })
 
   test('looks again after a lost connection', async () => {
-    await engine.send(queue, [onDisk()], null)
+    await engine.send(queue, [message()], null, onDisk)
     await set('appendfsync', 'everysec')
     await killConnections(server.port)
     // The first may be what finds out.
     await engine.stats(queue)
     try {
-      await expect(engine.send(queue, [onDisk()], null)).rejects.toMatchObject(unavailable('everysec'))
+      await expect(engine.send(queue, [message()], null, onDisk)).rejects.toMatchObject(unavailable('everysec'))
     } finally {
       await set('appendfsync', 'always')
     }
@@ -143,10 +145,10 @@ describe('durability fsync', () => {
     await set('appendfsync', 'everysec')
     const fresh = await openEngine(server.url)
     const tracked = { correlationId: newName('c'), completionQueue: null }
-    await expect(fresh.send(queue, [onDisk({ tracked })], null)).rejects.toMatchObject(unavailable('everysec'))
+    await expect(fresh.send(queue, [message({ tracked })], null, onDisk)).rejects.toMatchObject(unavailable('everysec'))
     expect(await fresh.correlation(tracked.correlationId)).toBeNull()
     await set('appendfsync', 'always')
-    await fresh.send(queue, [onDisk({ tracked })], null)
+    await fresh.send(queue, [message({ tracked })], null, onDisk)
     expect(await fresh.correlation(tracked.correlationId)).toMatchObject({ queues: [{ pending: 1 }] })
     await fresh.purgeQueue(queue)
     await fresh.close()
@@ -157,7 +159,7 @@ describe('durability fsync', () => {
     const rights = ['on', 'nopass', '~{tidings*', '&{tidings*', '+@all', '-config']
     await askRedis(server.port, (redis) => redis.call('ACL', 'SETUSER', user, ...rights))
     const weak = await openEngine(`redis://${user}:any@127.0.0.1:${server.port}`)
-    await expect(weak.send(queue, [onDisk()], null)).rejects.toMatchObject({
+    await expect(weak.send(queue, [message()], null, onDisk)).rejects.toMatchObject({
       ...unavailable('may not run CONFIG GET'),
       hint: expect.stringContaining('+config|get'),
     })
@@ -189,7 +191,7 @@ test('a Valkey with appendfsync everysec refuses, although it has WAITAOF', asyn
   const engine = await openEngine(server.url)
   const queue = newName('everysec')
   await engine.createQueue(queue)
-  await expect(engine.send(queue, [onDisk()], null)).rejects.toMatchObject(unavailable('appendfsync=everysec'))
+  await expect(engine.send(queue, [message()], null, onDisk)).rejects.toMatchObject(unavailable('appendfsync=everysec'))
   expect(await peekAll(engine, queue)).toEqual([])
   await engine.close()
   await server.stop()

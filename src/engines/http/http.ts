@@ -1,4 +1,3 @@
-import { asksForDisk } from '../../durability.ts'
 import type {
   Binding,
   Claim,
@@ -15,8 +14,8 @@ import type {
   QueueInfo,
   QueueStats,
   RoutedMessage,
-  SendLimits,
   SendResult,
+  SendTerms,
   Settlement,
   SettleResult,
   StoredMessage,
@@ -47,9 +46,6 @@ import { refuseTransaction, unsupported } from './failures.ts'
 import type { HttpTarget } from './target.ts'
 import { HttpTopics } from './topics.ts'
 import { Watcher } from './watcher.ts'
-
-/** The server asks its own storage. */
-const onDisk = (messages: readonly NewMessage[]) => (asksForDisk(messages) ? { durability: 'fsync' } : {})
 
 /** A worker's requests are small; one that hangs for this long is on a dead connection. */
 const promptMs = 10_000
@@ -121,11 +117,11 @@ export class HttpEngine implements Engine {
     queue: string,
     messages: readonly NewMessage[],
     transaction: Transaction | null,
-    limits?: SendLimits,
+    terms?: SendTerms,
   ): Promise<SendResult[]> {
     refuseTransaction(transaction)
     if (messages.length === 0) return []
-    const body = { entries: messages.map(toWireEntry), max_length: limits?.maxLength, ...onDisk(messages) }
+    const body = { entries: messages.map(toWireEntry), max_length: terms?.maxLength, durability: terms?.durability }
     return (await this.#write<{ results: SendResult[] }>('POST', `${of(queue)}/messages/batch`, body)).results
   }
 

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../../clock.ts'
-import { asksForDisk, durabilityUnavailable } from '../../durability.ts'
+import { durabilityUnavailable } from '../../durability.ts'
 import type {
   Binding,
   Claim,
@@ -16,8 +16,8 @@ import type {
   QueueInfo,
   QueueStats,
   RoutedMessage,
-  SendLimits,
   SendResult,
+  SendTerms,
   Settlement,
   SettleResult,
   StoredMessage,
@@ -144,11 +144,11 @@ export class MemoryEngine implements Engine {
     name: string,
     messages: readonly NewMessage[],
     transaction: Transaction | null,
-    { maxLength }: SendLimits = { maxLength: Number.POSITIVE_INFINITY },
+    { maxLength = Number.POSITIVE_INFINITY, durability }: SendTerms = {},
   ): Promise<SendResult[]> {
     const queue = this.#find(name)
     refuse(transaction)
-    if (asksForDisk(messages)) throw durabilityUnavailable('memory: keeps nothing on disk', 'Use another storage.')
+    if (durability === 'fsync') throw durabilityUnavailable('memory: keeps nothing on disk', 'Use another storage.')
     const count = countFresh(queue, messages, this.#clock.now())
     if (count > 0 && queue.live.size + count > maxLength) throw queueFull(name, queue.live.size, maxLength, count)
     return messages.map((message) => this.#sendOne(queue, message))

@@ -1,4 +1,3 @@
-import { asksForDisk } from '../../durability.ts'
 import type {
   Binding,
   ChannelListener,
@@ -17,8 +16,8 @@ import type {
   QueueInfo,
   QueueStats,
   RoutedMessage,
-  SendLimits,
   SendResult,
+  SendTerms,
   Settlement,
   SettleResult,
   StoredMessage,
@@ -132,18 +131,19 @@ export class PostgresEngine implements Engine {
     queue: string,
     messages: readonly NewMessage[],
     transaction: Transaction | null,
-    limits?: SendLimits,
+    { maxLength, durability }: SendTerms = {},
   ): Promise<SendResult[]> {
     if (messages.length === 0) return []
-    if (asksForDisk(messages)) await this.#disk.confirm(transaction)
+    if (durability === 'fsync') await this.#disk.confirm(transaction)
     const values = [queue, toBatch(messages), messages.every(isPlain)]
     if (messages.some(isSorted)) await this.#calls.enableSorting(queue, messages)
-    const rows = limits
-      ? await this.#calls.writeWithin(transaction, statements.sendLimited, [...values, limits.maxLength])
-      : await this.#calls.writeWithin(transaction, statements.send, values)
-    if (limits && rows[0]?.id === null) {
+    const rows =
+      maxLength === undefined
+        ? await this.#calls.writeWithin(transaction, statements.send, values)
+        : await this.#calls.writeWithin(transaction, statements.sendLimited, [...values, maxLength])
+    if (maxLength !== undefined && rows[0]?.id === null) {
       const { there, fresh } = rows[0] as Record<string, number>
-      throw queueFull(queue, there!, limits.maxLength, fresh!)
+      throw queueFull(queue, there!, maxLength, fresh!)
     }
     return rows.map((row) => ({ id: String(row.id), duplicate: row.duplicate === true }))
   }

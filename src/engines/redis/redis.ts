@@ -1,4 +1,3 @@
-import { asksForDisk } from '../../durability.ts'
 import type {
   Binding,
   Claim,
@@ -15,8 +14,8 @@ import type {
   QueueInfo,
   QueueStats,
   RoutedMessage,
-  SendLimits,
   SendResult,
+  SendTerms,
   Settlement,
   SettleResult,
   StoredMessage,
@@ -151,7 +150,7 @@ export class RedisEngine implements Engine {
     queue: string,
     messages: readonly NewMessage[],
     transaction: Transaction | null,
-    limits?: SendLimits,
+    terms?: SendTerms,
   ): Promise<SendResult[]> {
     if (transaction) throw unsupported()
     return this.#driver.whileOpen(async () => {
@@ -161,16 +160,16 @@ export class RedisEngine implements Engine {
       const tasks = messages.flatMap(({ tracked }, index): Task[] =>
         tracked ? [{ ...tracked, correlation: tracked.correlationId, queue, task: names[index]! }] : [],
       )
-      const onDisk = asksForDisk(messages)
+      const onDisk = terms?.durability === 'fsync'
       // Asked before anything is written, of tasks too.
       if (onDisk && tasks.length > 0) await this.#driver.confirmDisk(keysOf(queue)[0])
       const intent = await this.#publisher.intend(queue, tasks)
       const entries = messages.flatMap((message, index) => toEntry(message, names[index]))
-      const args = [nonce, '', intent, limits?.maxLength ?? '', ...entries]
+      const args = [nonce, '', intent, terms?.maxLength ?? '', ...entries]
       const answer = await this.#run<SendAnswer>('send', queue, args, { ...once, onDisk })
       const [results, parcels, length, count] = answer
       await this.#courier.send(queue, parcels)
-      if (length !== undefined) throw queueFull(queue, length, limits!.maxLength, count!)
+      if (length !== undefined) throw queueFull(queue, length, terms!.maxLength!, count!)
       return results.map(toSendResult)
     })
   }

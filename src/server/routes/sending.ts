@@ -1,4 +1,4 @@
-import type { NewMessage, SendResult } from '../../engine.ts'
+import type { SendResult, SendTerms } from '../../engine.ts'
 import { TidingsError } from '../../errors.ts'
 import type { JsonObject } from '../../json.ts'
 import * as option from '../../options.ts'
@@ -15,23 +15,27 @@ const resultFields = {
   duplicate: shape.flag('Whether it was stored before, and not now.'),
 } as const
 
-const maxLength = option.integer('Stores nothing, 429, where the queue would hold more messages than this.', {
-  default: null,
-  min: 0,
-  max: Number.MAX_SAFE_INTEGER,
+/** On what terms a batch is stored. */
+const termsFields = {
+  max_length: option.integer('Stores nothing, 429, where the queue would hold more messages than this.', {
+    default: null,
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+  }),
+  durability: option.choice(
+    "'fsync' stores nothing, 501, unless the storage has it on disk when it answers.",
+    ['default', 'fsync'],
+    { default: 'default' },
+  ),
+}
+const toTerms = ({ max_length, durability }: option.OptionsOutput<typeof termsFields>): SendTerms => ({
+  maxLength: max_length ?? undefined,
+  durability: durability === 'fsync' ? durability : undefined,
 })
-const durability = option.choice(
-  "'fsync' stores nothing, 501, unless the storage has it on disk when it answers.",
-  ['default', 'fsync'],
-  { default: 'default' },
-)
-type Durability = (typeof durability)['defaultValue']
-const notOnDisk = { description: 'The storage cannot promise the `durability`; nothing was stored.' }
-const withDurability = (messages: readonly NewMessage[], asked: Durability) =>
-  asked === 'fsync' ? messages.map((message) => ({ ...message, durability: asked })) : messages
-
-const full = { description: 'The queue would hold more than `max_length`; nothing was stored.' }
-const limitsOf = (max: number | null) => (max === null ? undefined : { maxLength: max })
+const refusals = {
+  429: { description: 'The queue would hold more than `max_length`; nothing was stored.' },
+  501: { description: 'The storage cannot promise the `durability`; nothing was stored.' },
+}
 
 const batchOf = <I, O>(doc: string, items: option.Option<I, O>) =>
   option.list(doc, items, { default: null, min: 1, max: maxBatch, rangeCode: 'BATCH_SIZE' })
@@ -54,15 +58,14 @@ export const sendingRoutes: readonly Route[] = [
     tag,
     summary: 'Sends a message',
     scope: 'send',
-    body: { ...entryFields, delay: pgmqDelay, max_length: maxLength, durability },
+    body: { ...entryFields, delay: pgmqDelay, ...termsFields },
     answers: {
       201: { description: 'It is stored for good.', fields: { msg_id: shape.numericId, ...resultFields } },
-      429: full,
-      501: notOnDisk,
+      ...refusals,
     },
     async handle({ bus, params: { queue }, body: { delay, max_length, durability, ...entry }, access, exact }) {
       const message = toNewMessage(withDelay(entry, delay), { access, queue, routingKey: null, exact, path: '' })
-      const [result] = await bus.engine.send(queue, withDurability([message], durability), null, limitsOf(max_length))
+      const [result] = await bus.engine.send(queue, [message], null, toTerms({ max_length, durability }))
       return { status: 201, body: { msg_id: toNumericId(result!.id), ...result } }
     },
   }),
@@ -79,8 +82,7 @@ export const sendingRoutes: readonly Route[] = [
       headers: batchOf('The headers of each message, or null.', headersOrNull),
       delay: pgmqDelay,
       entries: entriesOption,
-      max_length: maxLength,
-      durability,
+      ...termsFields,
     },
     answers: {
       201: {
@@ -90,8 +92,7 @@ export const sendingRoutes: readonly Route[] = [
           results: shape.several('The same with duplicates told apart.', option.object('', resultFields)),
         },
       },
-      429: full,
-      501: notOnDisk,
+      ...refusals,
     },
     async handle({ bus, params: { queue }, body, access, exact }) {
       const [field, entries] = entriesOf(body)
@@ -105,11 +106,7 @@ export const sendingRoutes: readonly Route[] = [
           path: `${field}[${index}]`,
         }),
       )
-      const lasting = withDurability(messages, body.durability)
-      return {
-        status: 201,
-        body: toWireResults(await bus.engine.send(queue, lasting, null, limitsOf(body.max_length))),
-      }
+      return { status: 201, body: toWireResults(await bus.engine.send(queue, messages, null, toTerms(body))) }
     },
   }),
 ]

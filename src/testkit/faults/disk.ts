@@ -1,46 +1,40 @@
-import type { NewMessage } from '../../engine.ts'
+import type { Engine, NewMessage } from '../../engine.ts'
 import { TidingsError } from '../../errors.ts'
 import type { Plant } from '../memory-harness.ts'
-import { all, faults, sending } from './fault.ts'
+import { all, faults } from './fault.ts'
 
-const anywhere = ({ durability: _durability, ...message }: NewMessage): NewMessage => message
-const asks = (messages: readonly NewMessage[]) => messages.some(({ durability }) => durability === 'fsync')
-
-/** Stores some of a batch before it refuses it. */
-const storing =
-  (choose: (message: NewMessage) => boolean): Plant =>
+/** Does something to a batch that has to be on disk, before the engine is asked. */
+const before =
+  (work: (engine: Engine, queue: string, messages: readonly NewMessage[]) => Promise<unknown>): Plant =>
   (engine) => ({
-    send: async (queue, messages, tx, limits) => {
-      if (asks(messages)) await engine.send(queue, messages.filter(choose).map(anywhere), tx)
-      return engine.send(queue, messages, tx, limits)
+    send: async (queue, messages, tx, terms) => {
+      if (terms?.durability === 'fsync') await work(engine, queue, messages)
+      return engine.send(queue, messages, tx, terms)
     },
   })
 
 const withoutDisk = faults('disk', {
-  'promises a disk that it does not have': sending(anywhere),
-  'stores what it refuses': storing(() => true),
-  'stores the rest of a batch that it refuses': storing(({ durability }) => durability === undefined),
-  'takes back what it refuses, but not its dedup id': (engine) => ({
-    send: async (queue, messages, tx, limits) => {
-      if (asks(messages)) {
-        await engine.send(queue, messages.map(anywhere), tx)
-        await engine.pop(queue, all.limit)
-      }
-      return engine.send(queue, messages, tx, limits)
-    },
+  'promises a disk that it does not have': (engine) => ({
+    send: (queue, messages, tx, { maxLength } = {}) => engine.send(queue, messages, tx, { maxLength }),
   }),
-  'calls it unsupported': (engine) => ({
-    send: async (queue, messages, tx, limits) => {
-      if (asks(messages)) throw new TidingsError('UNSUPPORTED', 'no disk')
-      return engine.send(queue, messages, tx, limits)
-    },
+  'stores what it refuses': before((engine, queue, messages) => engine.send(queue, messages, null)),
+  'stores the first of a batch that it refuses': before((engine, queue, messages) =>
+    engine.send(queue, messages.slice(0, 1), null),
+  ),
+  'takes back what it refuses, but not its dedup id': before(async (engine, queue, messages) => {
+    await engine.send(queue, messages, null)
+    await engine.pop(queue, all.limit)
   }),
+  'calls it unsupported': before(() => Promise.reject(new TidingsError('UNSUPPORTED', 'no disk'))),
 })
 
 const withDisk = faults('durability', {
-  'forgets dedup ids and delays over the disk': sending((message) =>
-    message.durability === 'fsync' ? { ...message, dedup: null, delayMs: 0 } : message,
-  ),
+  'forgets dedup ids and delays over the disk': (engine) => ({
+    send: (queue, messages, tx, terms) => {
+      const plain = messages.map((message) => ({ ...message, dedup: null, delayMs: 0 }))
+      return engine.send(queue, terms?.durability === 'fsync' ? plain : messages, tx, terms)
+    },
+  }),
 })
 
 export const diskFaults = [...withoutDisk, ...withDisk]

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Engine, SendLimits } from '../../engine.ts'
+import type { Engine, SendTerms } from '../../engine.ts'
 import { queueFull } from '../../queue-full.ts'
 import type { Plant } from '../memory-harness.ts'
 import { all, faults } from './fault.ts'
@@ -8,10 +8,10 @@ type Send = Engine['send']
 
 /** Changes the limit that the engine sees. */
 const limiting =
-  (change: (limits: SendLimits, queue: string, engine: Engine) => SendLimits | Promise<SendLimits>): Plant =>
+  (change: (maxLength: number) => number): Plant =>
   (engine) => ({
-    send: async (queue, messages, tx, limits) =>
-      engine.send(queue, messages, tx, limits && (await change(limits, queue, engine))),
+    send: (queue, messages, tx, { maxLength = Number.POSITIVE_INFINITY } = {}) =>
+      engine.send(queue, messages, tx, { maxLength: change(maxLength) }),
   })
 
 /** An engine that counts by itself, and sends what it finds room for. */
@@ -21,10 +21,10 @@ const counting =
     { before = async () => {} }: { before?: () => Promise<unknown> } = {},
   ): Plant =>
   (engine) => ({
-    send: async (queue, messages, tx, limits) => {
-      if (!limits) return engine.send(queue, messages, tx)
+    send: async (queue, messages, tx, { maxLength } = {}) => {
+      if (maxLength === undefined) return engine.send(queue, messages, tx)
       const length = await count(engine, queue)
-      if (length + messages.length > limits.maxLength) throw queueFull(queue, length, limits.maxLength, messages.length)
+      if (length + messages.length > maxLength) throw queueFull(queue, length, maxLength, messages.length)
       await before()
       return engine.send(queue, messages, tx)
     },
@@ -52,10 +52,9 @@ const inPlaces = (choose: (stats: Awaited<ReturnType<Engine['stats']>>) => numbe
 const ownCounting: Plant = (engine) => {
   const sent = new Map<string, number>()
   return {
-    send: async (queue, messages, tx, limits) => {
+    send: async (queue, messages, tx, { maxLength = Number.POSITIVE_INFINITY } = {}) => {
       const length = sent.get(queue) ?? 0
-      if (limits && length + messages.length > limits.maxLength)
-        throw queueFull(queue, length, limits.maxLength, messages.length)
+      if (length + messages.length > maxLength) throw queueFull(queue, length, maxLength, messages.length)
       const results = await engine.send(queue, messages, tx)
       sent.set(queue, length + results.length)
       return results
@@ -69,10 +68,10 @@ export const limitDurabilityFaults = faults('durability', {
 
 export const limitFaults = faults('limits', {
   'knows no limits': (engine) => ({ send: (queue, messages, tx) => engine.send(queue, messages, tx) }),
-  'lets one more in': limiting(({ maxLength }) => ({ maxLength: maxLength + 1 })),
-  'lets one less in': limiting(({ maxLength }) => ({ maxLength: maxLength - 1 })),
-  'stores what fits of a batch': refusing(async (engine, queue, messages, tx, limits) => {
-    for (const message of messages) await engine.send(queue, [message], tx, limits)
+  'lets one more in': limiting((maxLength) => maxLength + 1),
+  'lets one less in': limiting((maxLength) => maxLength - 1),
+  'stores what fits of a batch': refusing(async (engine, queue, messages, tx, terms) => {
+    for (const message of messages) await engine.send(queue, [message], tx, terms)
   }),
   'counts what is ready alone': inPlaces(({ ready }) => ready),
   'does not count what is leased': inPlaces(({ ready, delayed }) => ready + delayed),
@@ -82,16 +81,16 @@ export const limitFaults = faults('limits', {
   'counts duplicates': counting(lengthOf),
   'counts before it sends': counting(lengthOf, { before: () => turn() }),
   'lets delayed messages pass': (engine) => ({
-    send: (queue, messages, tx, limits) =>
-      engine.send(queue, messages, tx, messages.some(({ delayMs }) => delayMs > 0) ? undefined : limits),
+    send: (queue, messages, tx, terms) =>
+      engine.send(queue, messages, tx, messages.some(({ delayMs }) => delayMs > 0) ? undefined : terms),
   }),
   'lets sorted messages pass': (engine) => ({
-    send: (queue, messages, tx, limits) =>
+    send: (queue, messages, tx, terms) =>
       engine.send(
         queue,
         messages,
         tx,
-        messages.some(({ orderingKey, priority }) => orderingKey !== null || priority !== 0) ? undefined : limits,
+        messages.some(({ orderingKey, priority }) => orderingKey !== null || priority !== 0) ? undefined : terms,
       ),
   }),
   'keeps the dedup ids and targets of what it refused': refusing(async (engine, queue, messages) => {
@@ -116,9 +115,9 @@ export const limitFaults = faults('limits', {
     )
   }),
   'does not say how long the queue is': (engine) => ({
-    send: async (queue, messages, tx, limits) => {
+    send: async (queue, messages, tx, terms) => {
       try {
-        return await engine.send(queue, messages, tx, limits)
+        return await engine.send(queue, messages, tx, terms)
       } catch (error) {
         Object.assign((error as { details: object }).details, { length: 0 })
         throw error
@@ -126,10 +125,10 @@ export const limitFaults = faults('limits', {
     },
   }),
   'keeps a limit that it was given once': (engine) => {
-    const kept = new Map<string, SendLimits>()
+    const kept = new Map<string, SendTerms>()
     return {
-      send: (queue, messages, tx, limits) => {
-        if (limits) kept.set(queue, limits)
+      send: (queue, messages, tx, terms) => {
+        if (terms) kept.set(queue, terms)
         return engine.send(queue, messages, tx, kept.get(queue))
       },
     }
@@ -141,10 +140,12 @@ export const limitFaults = faults('limits', {
   }),
   'does not count what it did not send itself': ownCounting,
   'takes a missing queue for a full one': (engine) => ({
-    send: async (queue, messages, tx, limits) => {
+    send: async (queue, messages, tx, terms) => {
+      const { maxLength } = terms ?? {}
       const queues = await engine.listQueues()
-      if (limits && !queues.some((info) => info.queue === queue)) throw queueFull(queue, 0, limits.maxLength, 1)
-      return engine.send(queue, messages, tx, limits)
+      if (maxLength !== undefined && !queues.some((info) => info.queue === queue))
+        throw queueFull(queue, 0, maxLength, 1)
+      return engine.send(queue, messages, tx, terms)
     },
   }),
 })
