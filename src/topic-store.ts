@@ -168,7 +168,14 @@ export interface SubscriptionState {
   readonly consumer: string | null
 }
 
-/** `held`: the subscription is the consumer's. Otherwise somebody else's, for at most `retryMs` from now. */
+/**
+ * `held`: the subscription is the consumer's. Otherwise somebody else's, for at most `retryMs` from now.
+ *
+ * `vanished` is how many holders in a row went away without leaving at the message that is the next one to be read: each
+ * time another consumer took over from one whose lease had run out. Nobody vanishes where there is nothing to read, and
+ * the holder who comes back itself has not vanished. The count is for that message: it begins anew when another one is
+ * the next, and with every `seek`.
+ */
 export type Hold =
-  | { readonly held: true; readonly receipt: string; readonly cursor: number }
+  | { readonly held: true; readonly receipt: string; readonly cursor: number; readonly vanished: number }
   | { readonly held: false; readonly retryMs: number }

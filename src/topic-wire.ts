@@ -142,7 +142,7 @@ export const fromWireSubscription = (one: WireSubscription): SubscriptionState =
 })
 
 export type WireHold =
-  | { readonly held: true; readonly receipt: string; readonly cursor: number }
+  | { readonly held: true; readonly receipt: string; readonly cursor: number; readonly vanished: number }
   | { readonly held: false; readonly retry_ms: number }
 
 export const toWireHold = (hold: Hold): WireHold => (hold.held ? hold : { held: false, retry_ms: hold.retryMs })

@@ -22,6 +22,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the schema on %s', (server
       { version: 3, name: '0003_binding' },
       { version: 4, name: '0004_correlation' },
       { version: 5, name: '0005_topic' },
+      { version: 6, name: '0006_vanished' },
     ])
     await Promise.all(engines.map((engine) => engine.close()))
   })
@@ -32,7 +33,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the schema on %s', (server
     try {
       await expect(openEngine(url)).rejects.toMatchObject({
         code: 'SCHEMA_NEWER',
-        message: 'the schema has version 99, this program knows 5',
+        message: 'the schema has version 99, this program knows 6',
       })
     } finally {
       await query(url, 'DELETE FROM tidings.migration WHERE version = 99')

@@ -241,7 +241,7 @@ const bugs: Record<string, Bug> = {
       topics(engine, (store) => ({
         hold: async (topic, subscription) => {
           const [state] = await store.subscriptions(topic, subscription)
-          return { held: true, receipt: 'everybody', cursor: state!.cursor }
+          return { held: true, receipt: 'everybody', cursor: state!.cursor, vanished: 0 }
         },
         ack: (topic, subscription, offset) => store.ack(topic, subscription, offset, null),
         leave: async () => true,

@@ -20,6 +20,9 @@ interface Subscription {
   heldUntil: number
   /** That of the last consumer; null after a seek. */
   receipt: string | null
+  /** How many holders vanished in a row, and after which offset that was; null after a seek. */
+  vanished: number
+  vanishedAfter: number | null
 }
 
 /** One topic: its messages in the order of their offsets, and its subscriptions. */
@@ -87,7 +90,7 @@ export class MemoryTopic {
   subscribe(name: string, from: Position, now: number): boolean {
     if (this.subscriptions.has(name)) return false
     const cursor = this.#cursorAt(from, this.#lastOffset)
-    const unheld = { consumer: null, heldUntil: 0, receipt: null }
+    const unheld = { consumer: null, heldUntil: 0, receipt: null, vanished: 0, vanishedAfter: null }
     this.subscriptions.set(name, { cursor, createdAt: now, movedAt: null, ...unheld })
     return true
   }
@@ -109,10 +112,18 @@ export class MemoryTopic {
     const subscription = this.#find(name)
     const isNew = subscription.consumer !== consumer
     if (isNew && subscription.heldUntil > now) return { held: false, retryMs: subscription.heldUntil - now }
+    this.#countVanished(subscription, isNew && subscription.heldUntil > 0)
     if (isNew || subscription.receipt === null) subscription.receipt = this.#newReceipt()
     subscription.consumer = consumer
     subscription.heldUntil = now + leaseMs
-    return { held: true, receipt: subscription.receipt, cursor: subscription.cursor }
+    const { receipt, cursor, vanished } = subscription
+    return { held: true, receipt, cursor, vanished }
+  }
+
+  #countVanished(subscription: Subscription, hasVanished: boolean): void {
+    const place = Math.max(subscription.cursor, this.#removed)
+    if (subscription.vanishedAfter !== place) Object.assign(subscription, { vanished: 0, vanishedAfter: place })
+    if (hasVanished && place < this.#lastOffset) subscription.vanished++
   }
 
   leave(name: string, receipt: string): boolean {
@@ -135,7 +146,7 @@ export class MemoryTopic {
     const moved = name === null ? [...this.subscriptions.values()] : [this.#find(name)]
     for (const subscription of moved) {
       const cursor = this.#cursorAt(position, subscription.cursor)
-      Object.assign(subscription, { cursor, movedAt: now, receipt: null })
+      Object.assign(subscription, { cursor, movedAt: now, receipt: null, vanishedAfter: null })
     }
     this.watchers.wake(0)
     return moved.length

@@ -88,7 +88,7 @@ export class PostgresTopics implements TopicStore {
     const values = [topic, subscription, consumer, leaseMs]
     const [row] = await this.#calls.prompt(statements.holdSubscription, values)
     return typeof row?.receipt === 'string'
-      ? { held: true, receipt: row.receipt, cursor: row.cursor as number }
+      ? { held: true, receipt: row.receipt, cursor: row.cursor as number, vanished: row.vanished as number }
       : { held: false, retryMs: (row?.retry_ms as number | null) ?? 1 }
   }
 

@@ -121,8 +121,11 @@ export class RedisTopics implements TopicStore {
 
   async hold(topic: string, subscription: string, consumer: string, leaseMs: number): Promise<Hold> {
     const args = [newNonce(), subscription, consumer, leaseMs]
-    const [receipt, number] = await this.#run<[string | null, number]>('topic-hold', topic, args, prompt)
-    return receipt === null ? { held: false, retryMs: number } : { held: true, receipt, cursor: number }
+    type Answer = [receipt: null, retryMs: number] | [receipt: string, cursor: number, vanished: number]
+    const [receipt, number, vanished] = await this.#run<Answer>('topic-hold', topic, args, prompt)
+    return receipt === null
+      ? { held: false, retryMs: number }
+      : { held: true, receipt, cursor: number, vanished: vanished! }
   }
 
   async leave(topic: string, subscription: string, receipt: string): Promise<boolean> {

@@ -31,6 +31,7 @@ import { topicLifecycle } from './topic-lifecycle.ts'
 import { topicLinks } from './topic-links.ts'
 import { topicRetention } from './topic-retention.ts'
 import { topicRouting } from './topic-routing.ts'
+import { topicTakeovers } from './topic-takeovers.ts'
 import { topicTransactions } from './topic-transactions.ts'
 import { topicWatching } from './topic-watching.ts'
 import { topics } from './topics.ts'
@@ -68,6 +69,7 @@ export const allCases: readonly ConformanceCase[] = [
   topicRouting,
   subscriptions,
   topicConsumers,
+  topicTakeovers,
   topicRetention,
   topicWatching,
   topicTransactions,

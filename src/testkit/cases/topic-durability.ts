@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { setImmediate as turn } from 'node:timers/promises'
 import { group } from '../group.ts'
-import { assertRejects, atOnce, dataOf, long, newStart, only, routed, text, topicsOf } from '../scene.ts'
+import { assertRejects, atOnce, dataOf, long, newStart, only, routed, short, text, topicsOf } from '../scene.ts'
 import { byNumber, keepAll, newConsumer, newTopic, numbers, StagedTopic } from '../topic-scene.ts'
 
 export const topicDurability = group(
@@ -116,6 +116,19 @@ export const topicDurability = group(
       await same.seek('earliest')
       assert.equal(await topic.ack(3, receipt), false)
       assert.equal(await topic.cursor(), 0)
+    },
+
+    'a holder whose engine is gone has vanished, for every engine': async (scene) => {
+      const topic = await newTopic(scene)
+      await topic.append({})
+      await topic.subscribe()
+      await topic.hold(newConsumer(), short)
+      await scene.engine.close()
+      const [second, third] = [topic.by(await scene.secondEngine()), topic.by(await scene.secondEngine())]
+      for (const [index, same] of [second, third, second].entries()) {
+        await scene.passTime(short)
+        assert.equal((await same.hold(newConsumer(), short)).vanished, index + 1)
+      }
     },
 
     'a topic wakes across engines': async (scene) => {

@@ -28,6 +28,7 @@ import { targetFaults } from './targets.ts'
 import { topicDurabilityFaults } from './topic-durability.ts'
 import { topicLinkFaults, topicRoutingFaults } from './topic-links.ts'
 import { topicRetentionFaults } from './topic-retention.ts'
+import { topicTakeoverFaults } from './topic-takeovers.ts'
 import { topicWatchingFaults } from './topic-watching.ts'
 import { topicFaults, topicLifecycleFaults, topicTransactionFaults } from './topics.ts'
 import { transactionFaults } from './transactions.ts'
@@ -63,6 +64,7 @@ export const allFaults: readonly Fault[] = [
   topicRoutingFaults,
   subscriptionFaults,
   topicConsumerFaults,
+  topicTakeoverFaults,
   topicRetentionFaults,
   topicWatchingFaults,
   topicTransactionFaults,

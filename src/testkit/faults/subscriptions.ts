@@ -185,7 +185,7 @@ export const topicConsumerFaults = faults('topic consumers', {
       const hold = await store.hold(topic, subscription, consumer, leaseMs)
       if (hold.held) return hold
       const { cursor } = await stateOf(store, topic, subscription)
-      return { held: true, receipt: 'shared', cursor }
+      return { held: true, receipt: 'shared', cursor, vanished: 0 }
     },
   })),
   'tells nobody how long to wait': inTopics((store) => ({
@@ -199,7 +199,7 @@ export const topicConsumerFaults = faults('topic consumers', {
       const { consumer: holder, cursor } = await stateOf(store, topic, subscription)
       await turn()
       const hold = await store.hold(topic, subscription, consumer, leaseMs)
-      return hold.held || holder !== null ? hold : { held: true, receipt: 'late', cursor }
+      return hold.held || holder !== null ? hold : { held: true, receipt: 'late', cursor, vanished: 0 }
     },
   })),
   'takes receipts of other subscriptions': inTopics((store) => {

@@ -29,7 +29,7 @@ export const topicDurabilityFaults = faults('durability', {
         const key = `${topic} ${subscription}`
         const holder = holders.get(key) ?? consumer
         holders.set(key, holder)
-        const held = { held: true, receipt: consumer, cursor: state!.cursor } as const
+        const held = { held: true, receipt: consumer, cursor: state!.cursor, vanished: 0 } as const
         return holder === consumer ? held : { held: false, retryMs: 1 }
       },
     }
@@ -65,6 +65,18 @@ export const topicDurabilityFaults = faults('durability', {
     }
   }),
   'keeps receipts of holds to itself': fencing(() => ({})),
+  'counts only the holders that it saw vanish': inTopics((store) => {
+    const seen = new Map<string, number>()
+    return {
+      hold: async (topic, subscription, consumer, leaseMs) => {
+        const hold = await store.hold(topic, subscription, consumer, leaseMs)
+        if (!hold.held) return hold
+        const key = `${topic} ${subscription}`
+        seen.set(key, Math.min(hold.vanished, (seen.get(key) ?? -1) + 1))
+        return { ...hold, vanished: seen.get(key)! }
+      },
+    }
+  }),
   'wakes only for its own appends': inTopics((store) => {
     const wakers = new Set<() => void>()
     return {

@@ -149,8 +149,8 @@ SELECT subscription, cursor::float8, lag::float8, missed::float8, created_at, mo
 FROM tidings.subscriptions($1::text, $2::text);
 
 -- name: holdSubscription
--- $1 topic, $2 subscription, $3 consumer, $4 lease in ms → receipt, cursor, retry_ms
-SELECT receipt, cursor::float8, retry_ms FROM tidings.hold_subscription($1::text, $2::text, $3::text, $4::bigint);
+-- $1 topic, $2 subscription, $3 consumer, $4 lease in ms → receipt, cursor, vanished, retry_ms
+SELECT receipt, cursor::float8, vanished, retry_ms FROM tidings.hold_subscription($1::text, $2::text, $3::text, $4::bigint);
 
 -- name: leaveSubscription
 -- $1 topic, $2 subscription, $3 receipt → done

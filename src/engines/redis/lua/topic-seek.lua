@@ -10,7 +10,7 @@ local names = ARGV[1] == '' and redis.call('HKEYS', t.subscriptions) or { ARGV[1
 for _, name in ipairs(names) do
   local s = subscriptionOf(t, name)
   if not s then return noSubscription(t, name) end
-  s.r = nil
+  s.r, s.p = nil, nil
   moveTo(t, name, s, cursorAt(t, position, s.c))
 end
 wakeReaders(t)

@@ -98,22 +98,27 @@ BEGIN
 END
 $$;
 
--- Returns receipt and cursor if the subscription is the consumer's now, else in how many milliseconds it may be.
+-- Returns receipt, cursor and how many vanished before if the subscription is the consumer's now, else in how many
+-- milliseconds it may be. Who has left is no consumer any more; so another one that is there has vanished.
 CREATE OR REPLACE FUNCTION tidings.hold_subscription(
   topic text, wanted text, who text, lease_ms bigint,
-  OUT receipt text, OUT cursor bigint, OUT retry_ms double precision
+  OUT receipt text, OUT cursor bigint, OUT vanished integer, OUT retry_ms double precision
 )
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   source integer := tidings.topic_id(topic);
 BEGIN
   UPDATE tidings.subscription s SET
     epoch = s.epoch + CASE WHEN s.consumer = who THEN 0 ELSE 1 END,
     consumer = who,
-    consumer_until = clock_timestamp() + lease_ms * interval '1 millisecond'
-  WHERE s.topic_id = source AND s.name = wanted
+    consumer_until = clock_timestamp() + lease_ms * interval '1 millisecond',
+    vanished = CASE WHEN s.vanished_after = greatest(s.cursor, r.pruned_offset) THEN s.vanished ELSE 0 END
+      + CASE WHEN s.consumer <> who AND greatest(s.cursor, r.pruned_offset) < r.last_offset THEN 1 ELSE 0 END,
+    vanished_after = greatest(s.cursor, r.pruned_offset)
+  FROM tidings.topic_range r
+  WHERE r.id = source AND s.topic_id = source AND s.name = wanted
     AND (s.consumer IS NULL OR s.consumer = who OR s.consumer_until <= clock_timestamp())
-  RETURNING s.id || '.' || s.epoch, s.cursor INTO receipt, cursor;
+  RETURNING s.id || '.' || s.epoch, s.cursor, s.vanished INTO receipt, cursor, vanished;
   IF NOT FOUND THEN
     PERFORM tidings.must_be_subscribed(topic, wanted);
     SELECT greatest(coalesce(tidings.milliseconds_until(s.consumer_until), 0), 1) INTO retry_ms
@@ -175,7 +180,8 @@ BEGIN
   PERFORM FROM tidings.subscription s
   WHERE s.topic_id = source AND (wanted IS NULL OR s.name = wanted) ORDER BY s.name FOR UPDATE;
   UPDATE tidings.subscription s SET
-    cursor = tidings.cursor_at(source, place, s.cursor), epoch = s.epoch + 1, moved_at = clock_timestamp()
+    cursor = tidings.cursor_at(source, place, s.cursor), epoch = s.epoch + 1, moved_at = clock_timestamp(),
+    vanished = 0
   WHERE s.topic_id = source AND (wanted IS NULL OR s.name = wanted);
   GET DIAGNOSTICS moved = ROW_COUNT;
   PERFORM tidings.announce(tidings.place_of_topic(topic), 0);
