@@ -89,7 +89,7 @@ class Tasks {
 
   /** Claims what is there and ends it. */
   async endAll(ending: Ending = remove, queue = this.scene.queue): Promise<void> {
-    const leased = await this.scene.claim({}, queue)
+    const leased = await this.scene.claimSoon({}, queue)
     const settlements = leased.map((message) => settlement(message, ending))
     for (const { settled } of await this.scene.engine.settle(queue, settlements)) assert.equal(settled, true)
   }

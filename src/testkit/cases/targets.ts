@@ -40,7 +40,7 @@ export const targets = group('unique targets', {
     assert.equal((await sendFor(scene, 't')).duplicate, true, 'leased')
     await scene.passTime(short)
     assert.equal((await sendFor(scene, 't')).duplicate, true, 'lease ran out')
-    await scene.settle(await scene.claimOne(), release())
+    await scene.settle(only(await scene.claimSoon()), release())
     assert.equal((await sendFor(scene, 't')).duplicate, true, 'released')
     await scene.engine.maintain()
     assert.equal((await sendFor(scene, 't')).duplicate, true, 'after upkeep')

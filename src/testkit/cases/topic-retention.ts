@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import type { Retention } from '../../topic-store.ts'
 import { group } from '../group.ts'
-import { long, type Scene, short, text, times } from '../scene.ts'
+import { long, patiently, type Scene, short, text, times } from '../scene.ts'
 import { keepAll, newTopic, numbers, type StagedTopic } from '../topic-scene.ts'
 
 const retaining = (scene: Scene, retention: Partial<Retention>) =>
@@ -42,16 +42,27 @@ export const topicRetention = group(
       assert.deepEqual([firstOffset, lastOffset], [4, 3])
     },
 
-    'younger messages stay': async (scene) => {
-      const topic = await retaining(scene, { maxAgeMs: 50 * short })
-      await topic.appendMany(2)
-      await scene.passTime(50 * short + 5)
-      await topic.appendMany(2)
-      assert.deepEqual(await kept(topic), [3, 4])
-      await retain(topic, { maxAgeMs: long })
-      await topic.appendMany(1)
-      assert.deepEqual(await kept(topic), [3, 4, 5])
-    },
+    'younger messages stay': (scene) =>
+      patiently(async (maxAgeMs) => {
+        const topic = await retaining(scene, { maxAgeMs })
+        await topic.appendMany(2)
+        await scene.passTime(maxAgeMs + 5)
+        const before = await scene.now()
+        await topic.appendMany(2)
+        const first = await kept(topic)
+        await retain(topic, { maxAgeMs: long })
+        await topic.appendMany(1)
+        const second = await kept(topic)
+        if ((await scene.now()) - before >= maxAgeMs) return false
+        assert.deepEqual(
+          [first, second],
+          [
+            [3, 4],
+            [3, 4, 5],
+          ],
+        )
+        return true
+      }),
 
     'the oldest go when there is too much': async (scene) => {
       const topic = await retaining(scene, {})
@@ -88,8 +99,11 @@ export const topicRetention = group(
       const topic = await retaining(scene, { whenRead: true })
       await topic.appendMany(3)
       assert.deepEqual(await kept(topic), [1, 2, 3])
+      // Upkeep may run at any time: what is read by the only subscription may go.
+      await retain(topic, {})
       await topic.subscribe('latest')
       await topic.store.unsubscribe(topic.name, 's')
+      await retain(topic, { whenRead: true })
       assert.deepEqual(await kept(topic), [1, 2, 3])
     },
 
