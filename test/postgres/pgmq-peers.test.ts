@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
-import { claimAll, message, newDatabase, newName, openEngine, query } from './support.ts'
+import { claimAll, claimWhenDue, message, newDatabase, newName, openEngine, query } from './support.ts'
 
 // Sharing queues with other clients of PGMQ, by the statements that their functions make.
 describe.each(['postgres15', 'postgres18'] as const)('peers on %s', (server) => {
@@ -83,22 +83,16 @@ describe.each(['postgres15', 'postgres18'] as const)('peers on %s', (server) => 
   })
 
   test('delay messages in the table itself, behind our mark, and they are found when due', async () => {
-    await insert(`q_${queue}`, 'late', null, "now() + interval '100 ms'")
+    // Far away until our mark has passed it, however long that takes.
+    const [late] = await insert(`q_${queue}`, 'late', null, "now() + interval '1 h'")
     for (let round = 0; round < 3; round++) {
       await engine.send(queue, [message()], null)
       const [read] = await claimAll(engine, queue)
       await engine.settle(queue, [{ kind: 'delete', id: read!.id, receipt: read!.receipt! }])
     }
-    // Only by looking when we are told to.
-    const found: string[] = []
-    while (found.length === 0) {
-      const { messages, nextDueMs } = await engine.claim(queue, { limit: 1, leaseMs: 1_000, ids: null })
-      found.push(...messages.map(({ data }) => data))
-      if (found.length > 0) break
-      expect(nextDueMs).not.toBeNull()
-      await new Promise((resolve) => setTimeout(resolve, nextDueMs!))
-    }
-    expect(found).toEqual(['"late"'])
+    await query(url, `UPDATE pgmq.q_${queue} SET vt = now() + interval '100 ms' WHERE msg_id = $1`, [late!.msg_id])
+    const found = await claimWhenDue(engine, queue, 1)
+    expect(found.map(({ data }) => data)).toEqual(['"late"'])
     await engine.purgeQueue(queue)
   })
 
@@ -136,9 +130,7 @@ describe.each(['postgres15', 'postgres18'] as const)('peers on %s', (server) => 
     expect(await engine.createQueue('old')).toBe(false)
     await insert('q_old', { a: 1 })
     await engine.send('old', [message(), message(), message({ delayMs: 20 }), message({ orderingKey: 'k' })], null)
-    await new Promise((resolve) => setTimeout(resolve, 25))
-    const read = await claimAll(engine, 'old')
-    expect(read).toHaveLength(5)
+    const read = await claimWhenDue(engine, 'old', 5)
     for (const { readCount, firstReadAt } of read) {
       expect(readCount).toBe(1)
       expect(firstReadAt).not.toBeNull()
@@ -152,8 +144,7 @@ describe.each(['postgres15', 'postgres18'] as const)('peers on %s', (server) => 
       { ...end(4), kind: 'delete' },
     ])
     expect(settled.every((one) => one.settled)).toBe(true)
-    await new Promise((resolve) => setTimeout(resolve, 25))
-    const again = await claimAll(engine, 'old')
+    const again = await claimWhenDue(engine, 'old', 2)
     expect(again.map(({ readCount, firstReadAt }) => [readCount, firstReadAt])).toEqual(
       [read[2]!, read[3]!].map(({ firstReadAt }) => [2, firstReadAt]),
     )

@@ -1,4 +1,5 @@
 import pg from 'pg'
+import type { StoredMessage } from '../../src/engine.ts'
 import { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
 import { newName } from '../support/engine.ts'
 
@@ -30,9 +31,27 @@ export async function query(url: string, text: string, values: unknown[] = []): 
   }
 }
 
-/** Repeats until the condition holds; fails after 10 s. */
+/** How long something may take that comes in moments; less than a test has, so that no loop outlives its test. */
+const patienceMs = 25_000
+
+/** Claims so many messages, in the order of their ids, by looking again only when the engine tells to. */
+export async function claimWhenDue(engine: PostgresEngine, queue: string, count: number): Promise<StoredMessage[]> {
+  const giveUpAt = Date.now() + patienceMs
+  const found: StoredMessage[] = []
+  for (;;) {
+    const request = { limit: count - found.length, leaseMs: 60_000, ids: null }
+    const { messages, nextDueMs } = await engine.claim(queue, request)
+    found.push(...messages)
+    if (found.length === count) return found.sort((a, b) => Number(a.id) - Number(b.id))
+    const inVain = nextDueMs === null || Date.now() + nextDueMs > giveUpAt
+    if (inVain) throw new Error(`found ${found.length} of ${count} messages; the next look is in ${nextDueMs} ms`)
+    await new Promise((resolve) => setTimeout(resolve, nextDueMs))
+  }
+}
+
+/** Repeats until the condition holds; fails when it takes too long. */
 export async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const giveUpAt = Date.now() + 10_000
+  const giveUpAt = Date.now() + patienceMs
   while (!(await condition())) {
     if (Date.now() > giveUpAt) throw new Error(`waited in vain until ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 10))
