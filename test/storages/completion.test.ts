@@ -1,19 +1,27 @@
 import { describe, expect, test } from 'vitest'
 import type { Engine, Settlement, StoredMessage } from '../../src/engine.ts'
+import { RedisEngine } from '../../src/engines/redis/redis.ts'
 import { poll } from '../../src/local/processes.ts'
 import { claimAll, message, newName, peekAll } from '../support/engine.ts'
 import { LineProcess } from '../support/line-process.ts'
-import { openBus, storages } from '../support/storages.ts'
+import { openBus, ownServer, storages } from '../support/storages.ts'
 
 const remove = ({ id, receipt }: StoredMessage): Settlement => ({ kind: 'delete', id, receipt: receipt ?? '' })
 
-// All at the same time: in Redis, a task whose sender was killed before its message was stored is taken back a minute
-// later.
+/** In Redis a task whose sender was killed before its message was stored is taken back a minute later; by this one soon. */
+async function hastyEngine(url: string, atEnd: (work: () => Promise<void>) => void): Promise<Engine> {
+  const engine = new RedisEngine(url, { intentMs: 5_000 })
+  await engine.open()
+  atEnd(() => engine.close())
+  return engine
+}
+
+// All at the same time: most of it is waiting.
 test.concurrent.for(storages)(
   'trees of tasks in four queues end once each, while processes are killed: $name',
   { timeout: 150_000 },
   async (storage, { expect, onTestFinished }) => {
-    const url = await storage.url()
+    const { url } = await ownServer(storage, onTestFinished)
     const bus = await openBus(url, onTestFinished)
     const [trees, key] = [newName('trees'), newName('hired')]
     const queues = Array.from({ length: 4 }, () => newName('tasks'))
@@ -36,7 +44,12 @@ test.concurrent.for(storages)(
       processes.push(await startProcess())
     }
     const isOver = async (id: string) => (await bus.correlation(id))?.completedAt instanceof Date
-    await poll(async () => (await Promise.all(ids.map(isOver))).every(Boolean), 120_000, 100)
+    const upkeep = url.startsWith('redis') ? await hastyEngine(url, onTestFinished) : bus.engine
+    const areOver = async () => {
+      await upkeep.maintain()
+      return (await Promise.all(ids.map(isOver))).every(Boolean)
+    }
+    await poll(areOver, 120_000, 100)
 
     const told = (await peekAll(bus.engine, trees)).map(({ data }) => JSON.parse(data))
     expect(told.map(({ correlationId }) => correlationId).sort()).toEqual([...ids].sort())

@@ -1,9 +1,9 @@
-// A process with a worker, which prints what its handler does, one JSON document a line. Arguments: URL, queue.
+// A process with a worker, which prints what its handler does, one JSON document a line. Arguments: URL, queue, lease.
 // Messages tell it how long to take, or that it shall hang; every seventh fails at the first attempt.
 import { setTimeout as delay } from 'node:timers/promises'
 import { connect } from '../../dist/index.js'
 
-const [url, queue] = process.argv.slice(2)
+const [url, queue, lease] = process.argv.slice(2)
 const bus = await connect(url)
 const tell = (line) => process.stdout.write(`${JSON.stringify({ ...line, at: Date.now() })}\n`)
 
@@ -15,4 +15,4 @@ async function handle({ data }, { attempt }) {
   tell({ type: 'succeeded', data })
 }
 
-bus.queue(queue).work(handle, { lease: '2s', backoff: 20, concurrency: 8 })
+bus.queue(queue).work(handle, { lease, backoff: 20, concurrency: 8 })

@@ -1,5 +1,6 @@
 import { afterAll, inject, onTestFinished } from 'vitest'
 import { type Bus, connect } from '../../src/index.ts'
+import { freePort } from './directories.ts'
 import { startHttpServer, type TestHttpServer } from './http-server.ts'
 import { startPostgres } from './postgres.ts'
 import { startRedis } from './redis.ts'
@@ -105,13 +106,14 @@ async function sharedHttpServer(): Promise<string> {
 
 /** Its storage is the shared one, which stays up. */
 async function startOwnHttpServer(): Promise<StorageServer> {
-  let server = await startHttpServer(inject('postgres18'))
-  const { url } = server
+  const port = String(await freePort())
+  const start = () => startHttpServer(inject('postgres18'), '--port', port)
+  let server = await start()
   return {
-    url,
+    url: server.url,
     kill: () => server.stop('SIGKILL'),
     async restart() {
-      server = await startHttpServer(inject('postgres18'), '--port', new URL(url).port)
+      server = await start()
     },
     stop: () => server.stop(),
   }

@@ -72,8 +72,11 @@ export class RedisEngine implements Engine {
   readonly #listener: Listener
   readonly topics: RedisTopics
 
-  /** @throws URL_INVALID */
-  constructor(source: string | LocalRedis) {
+  /**
+   * @param settings intentMs: after which time upkeep takes back what a killed sender had announced; default 60,000
+   * @throws URL_INVALID
+   */
+  constructor(source: string | LocalRedis, { intentMs = 60_000 }: { intentMs?: number } = {}) {
     this.#driver = new Driver(source)
     this.#registry = new Registry(this.#driver, queues)
     const topicRegistry = new Registry(this.#driver, topics)
@@ -81,7 +84,7 @@ export class RedisEngine implements Engine {
     this.#correlations = new Correlations(this.#driver)
     this.#courier = new Courier(this.#driver, this.#registry, this.#correlations)
     this.#publisher = new Publisher(this.#driver, this.#routes, this.#correlations, this.#courier)
-    this.#upkeep = new Upkeep(this.#driver, this.#registry, topicRegistry, this.#routes, this.#courier)
+    this.#upkeep = new Upkeep(this.#driver, this.#registry, topicRegistry, this.#routes, this.#courier, intentMs)
     this.#listener = new Listener(this.#driver)
     this.topics = new RedisTopics(this.#driver, topicRegistry, this.#routes, this.#publisher, this.#listener)
   }

@@ -6,8 +6,6 @@ import type { Routes } from './routes.ts'
 
 /** Whoever wrote a parcel delivers it at once; one that is older was left by a crash. */
 const parcelMs = 1_000
-/** Longer than a send can take. One that takes longer still is refused. */
-const intentMs = 60_000
 /** How long a queue or a topic remembers a parcel whose sender was not told that it came. */
 const takenMs = 86_400_000
 
@@ -16,7 +14,6 @@ const removedAtOnce = 10_000
 
 const repeatable = { repeatable: true }
 const atOnce = 8
-const ages = [parcelMs, intentMs, takenMs]
 
 /** What time asks for, queue by queue and topic by topic. */
 export class Upkeep {
@@ -25,13 +22,16 @@ export class Upkeep {
   readonly #topics: Registry
   readonly #routes: Routes
   readonly #courier: Courier
+  readonly #ages: readonly number[]
 
-  constructor(driver: Driver, queues: Registry, topics: Registry, routes: Routes, courier: Courier) {
+  /** @param intentMs longer than a send can take; one that takes longer still is refused */
+  constructor(driver: Driver, queues: Registry, topics: Registry, routes: Routes, courier: Courier, intentMs: number) {
     this.#driver = driver
     this.#queues = queues
     this.#topics = topics
     this.#routes = routes
     this.#courier = courier
+    this.#ages = [parcelMs, intentMs, takenMs]
   }
 
   async run(): Promise<void> {
@@ -51,12 +51,13 @@ export class Upkeep {
   }
 
   #seeQueue(queue: string): Promise<void> {
-    const look = () => this.#driver.run('maintain', keysOf(queue), ages, repeatable)
+    const look = () => this.#driver.run('maintain', keysOf(queue), this.#ages, repeatable)
     return this.#see(queue, look, () => this.#queues.forget(queue))
   }
 
   #seeTopic(topic: string): Promise<void> {
-    const look = () => this.#driver.run('topic-maintain', topicKeysOf(topic), [...ages, removedAtOnce], repeatable)
+    const look = () =>
+      this.#driver.run('topic-maintain', topicKeysOf(topic), [...this.#ages, removedAtOnce], repeatable)
     return this.#see(placeOfTopic(topic), look, () => this.#topics.forget(topic))
   }
 
