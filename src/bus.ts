@@ -74,6 +74,11 @@ export class Bus implements AsyncDisposable {
     return this.#engine
   }
 
+  /** The one connection of its events, for what passes them on. */
+  get eventHub(): EventHub {
+    return this.#eventHub
+  }
+
   /**
    * The same bus on an engine that stands in front of this one: for what has to see every call. It starts no workers, so
    * that it need not be closed.

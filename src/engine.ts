@@ -352,9 +352,9 @@ export interface ChannelListener {
 
 /** A connection to channels by name, which nobody keeps up but its owner. */
 export interface Channels {
-  /** @returns once in force */
-  listen(channel: string): Promise<void>
-  unlisten(channel: string): Promise<void>
+  /** Also those that are listened to already. @returns once in force */
+  listen(channels: readonly string[]): Promise<void>
+  unlisten(channels: readonly string[]): Promise<void>
   /**
    * Has delayed messages announced that have come due since.
    * @returns whether what announces messages is installed in the storage, and in how many milliseconds the next one is

@@ -100,6 +100,7 @@ export const errorTable = {
   REQUEST_TIMEOUT: failure('Send the whole request in one go.', 408, true),
   URL_TOO_LONG: failure('Send what is long in the body.', 414),
   HOST_UNKNOWN: failure('Add the name to `serve.hosts` of the server, if it is one of its own.', 421),
+  TOO_MANY_STREAMS: failure('Try again when others have ended, or raise --max-event-streams of the server.', 429, true),
   RATE_LIMITED: failure('Try again after the seconds that the header Retry-After names.', 429, true),
   REQUEST_HEADERS_TOO_LARGE: failure('Send fewer or shorter headers.', 431),
   LISTEN_FAILED: failure('Choose another address with --host or --port.', 500),

@@ -46,6 +46,9 @@ const isoTime = (time: number) => new Date(time).toISOString()
 const isoTimeOrNull = (time: number | null) => (time === null ? null : isoTime(time))
 const timeOrNull = (text: string | null) => (text === null ? null : Date.parse(text))
 
+/** How many channels of events one stream may bring. */
+export const maxChannels = 100
+
 /** An id as PGMQ's clients know it. */
 export function toNumericId(id: string): number | string {
   const number = Number(id)

@@ -16,6 +16,32 @@ export const channelOf = {
   },
 }
 
+/** What whoever wants the events of a namespace, or of all queues, listens to. */
+export function channelsOf(prefix: string | null, namespace: string | null): string[] {
+  const narrow = namespace === null ? null : channelOf.messageReadyIn(prefix, namespace)
+  return [channelOf.queueCreated(prefix), narrow ?? channelOf.messageReady(prefix)]
+}
+
+export const isDueChannel = (name: string): boolean => /(^|\.)pgmq_message_due$/.test(name)
+
+const channelPattern = /^(?:(.+)\.)?pgmq_(?:queue_created|message_due|message_ready(?:\.(.+))?)$/
+
+/**
+ * Events come through channels with these names only, and from afar nobody listens to others.
+ * @throws CONFIG_INVALID
+ */
+export function checkChannel(name: string, path: string): void {
+  const found = Buffer.byteLength(name) <= maxChannelBytes ? channelPattern.exec(name) : null
+  if (found === null)
+    throw new TidingsError('CONFIG_INVALID', `${path} is ${show(name)}, through which no events come`, {
+      details: { field: path },
+      hint: "Use pgmq_queue_created, pgmq_message_ready or 'pgmq_message_ready.<namespace>', with the prefix in front.",
+    })
+  const [, prefix, namespace] = found
+  if (prefix !== undefined) checkPrefix(prefix, path)
+  if (namespace !== undefined) checkNamespace(namespace, path)
+}
+
 const channel = (prefix: string | null, name: string) => (prefix === null ? name : `${prefix}.${name}`)
 
 /** @throws CONFIG_INVALID */

@@ -4,7 +4,7 @@ import { TidingsError } from '../errors.ts'
 import * as option from '../options.ts'
 import type { Logger } from '../queue-access.ts'
 import { Service } from '../service.ts'
-import { channelOf } from './channels.ts'
+import { channelOf, channelsOf } from './channels.ts'
 import { parseEvent, type QueueEvent } from './event.ts'
 import type { EventHub, Subscriber } from './hub.ts'
 import { type EventsOptions, eventsOptions } from './options.ts'
@@ -46,6 +46,7 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
   readonly #hub: EventHub
   readonly #surroundings: Surroundings
   readonly #options: option.OptionsOutput<typeof eventsOptions>
+  readonly #channels: readonly string[]
   readonly #subscriber: Subscriber
   readonly #buffer: QueueEvent[] = []
   #isRead = false
@@ -61,12 +62,12 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
     this.#hub = hub
     this.#surroundings = surroundings
     const { prefix, namespace } = this.#options
-    const narrow = namespace === null ? null : channelOf.messageReadyIn(prefix, namespace)
+    this.#channels = channelsOf(prefix, namespace)
     this.#subscriber = {
-      prefix,
-      channels: [channelOf.queueCreated(prefix), narrow ?? channelOf.messageReady(prefix)],
+      channels: [...this.#channels, channelOf.due(prefix)],
       notified: (channel, text) => this.#notified(channel, text),
-      failed: (error) => this.#failed(error),
+      interrupted: (error) => this.#failed(error),
+      troubled: (error) => this.#failed(error),
       stop: () => this.stop(),
     }
   }
@@ -76,7 +77,7 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
     return {
       connected: this.state === 'running' && this.#hub.connected,
       installed: this.#hub.installed,
-      channels: this.#subscriber.channels,
+      channels: this.#channels,
       ...this.#counts,
       saturation,
       health: saturation < 0.8 ? 'healthy' : saturation < 0.95 ? 'degraded' : 'critical',

@@ -1,15 +1,18 @@
 import type { Clock, Timer } from '../clock.ts'
 import type { Channels, Engine } from '../engine.ts'
-import { isTidingsError, TidingsError } from '../errors.ts'
+import { type ErrorCode, isTidingsError, TidingsError } from '../errors.ts'
 import type { Logger } from '../queue-access.ts'
-import { channelOf } from './channels.ts'
+import { isDueChannel } from './channels.ts'
 
 /** Whoever wants to hear of some channels. */
 export interface Subscriber {
-  readonly prefix: string | null
+  /** With the one for what is due, of which the hub takes care itself. */
   readonly channels: readonly string[]
   notified(channel: string, text: string): void
-  failed(error: unknown): void
+  /** There is no connection: what is announced until it is back is missed. */
+  interrupted(error: unknown): void
+  /** What is due could not be announced; it is tried again. */
+  troubled(error: unknown): void
   stop(): Promise<void>
 }
 
@@ -60,7 +63,7 @@ export class EventHub {
   /**
    * Resolves when the channels are listened to, or the first attempt to connect has failed, of which the subscriber is
    * told; it is tried again.
-   * @throws UNSUPPORTED behind a pooler, CLOSED
+   * @throws UNSUPPORTED behind a pooler, CLOSED; UNAUTHORIZED and FORBIDDEN of a server
    */
   async add(subscriber: Subscriber): Promise<void> {
     if (this.#closed) throw new TidingsError('CLOSED', 'the bus is closed, so nothing can be listened to')
@@ -68,7 +71,8 @@ export class EventHub {
     try {
       if (this.#channels === undefined) await this.#connect()
     } catch (error) {
-      this.#subscribers.delete(subscriber)
+      await this.remove(subscriber)
+      if (this.#subscribers.size > 0) this.#interrupted(error)
       throw error
     }
     // The connection may have been made for others. One that breaks now is made anew for all.
@@ -79,9 +83,9 @@ export class EventHub {
     if (!this.#subscribers.delete(subscriber)) return
     if (this.#subscribers.size === 0) return this.#disconnect()
     const wanted = channelsOf(this.#subscribers)
-    const unwanted = [...channelsOf([subscriber])].filter((channel) => !wanted.has(channel))
+    const unwanted = subscriber.channels.filter((channel) => !wanted.has(channel))
     // A connection that breaks now listens to nothing anyway.
-    await Promise.all(unwanted.map((channel) => this.#channels?.unlisten(channel))).catch(() => {})
+    await this.#channels?.unlisten(unwanted).catch(() => {})
   }
 
   /** Stops all who listen. */
@@ -136,14 +140,14 @@ export class EventHub {
       await this.#looking
     } catch (error) {
       await channels?.close()
-      if (isTidingsError(error, 'UNSUPPORTED')) throw error
+      if (isFinal(error)) throw error
       this.#interrupted(error)
     }
   }
 
   #interrupted(error: unknown): void {
     this.#cancelTimers()
-    for (const subscriber of this.#subscribers) subscriber.failed(error)
+    for (const subscriber of [...this.#subscribers]) subscriber.interrupted(error)
     if (this.#subscribers.size === 0 || isTidingsError(error, 'CLOSED')) return
     this.#retry = this.#clock.after(this.#pauseMs, () => void this.#connectAgain())
     this.#pauseMs = Math.min(this.#pauseMs * 2, longestPauseMs)
@@ -155,10 +159,12 @@ export class EventHub {
   }
 
   #notified(channel: string, text: string): void {
-    for (const subscriber of [...this.#subscribers]) {
-      if (channel === channelOf.due(subscriber.prefix)) this.#lookIn(Number(text) || 0)
-      else if (subscriber.channels.includes(channel)) subscriber.notified(channel, text)
+    if (isDueChannel(channel)) {
+      this.#lookIn(Number(text) || 0)
+      return
     }
+    for (const subscriber of [...this.#subscribers])
+      if (subscriber.channels.includes(channel)) subscriber.notified(channel, text)
   }
 
   /** Looks for due messages then, or earlier if that was planned. */
@@ -185,16 +191,20 @@ export class EventHub {
       nextMs = Math.min(lookMs, Math.max(shortestLookMs, nextDueMs ?? lookMs))
     } catch (error) {
       // Of a connection that broke they were told already.
-      if (this.#channels === channels) for (const subscriber of this.#subscribers) subscriber.failed(error)
+      if (this.#channels === channels) for (const subscriber of this.#subscribers) subscriber.troubled(error)
     }
     if (this.#channels === channels) this.#lookIn(nextMs)
   }
 }
 
+/** Whether trying again would not mend it. */
+const isFinal = (error: unknown) =>
+  ['UNSUPPORTED', 'UNAUTHORIZED', 'FORBIDDEN'].some((code) => isTidingsError(error, code as ErrorCode))
+
 function channelsOf(subscribers: Iterable<Subscriber>): Set<string> {
-  return new Set([...subscribers].flatMap(({ prefix, channels }) => [...channels, channelOf.due(prefix)]))
+  return new Set([...subscribers].flatMap(({ channels }) => channels))
 }
 
-async function listenFor(channels: Channels, subscribers: Iterable<Subscriber>): Promise<void> {
-  await Promise.all([...channelsOf(subscribers)].map((channel) => channels.listen(channel)))
+function listenFor(channels: Channels, subscribers: Iterable<Subscriber>): Promise<void> {
+  return channels.listen([...channelsOf(subscribers)])
 }

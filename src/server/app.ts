@@ -9,6 +9,7 @@ import { eventStream } from './event-stream.ts'
 import { parseBody, parseQuery } from './input.ts'
 import { LeaseBook } from './lease-book.ts'
 import { type Access, type Call, parametersOf, pathParameters, type Reply, type Route } from './route.ts'
+import { Seats } from './seats.ts'
 
 export interface AppEnv {
   Bindings: HttpBindings
@@ -41,14 +42,17 @@ export interface AppHooks {
   readonly failed?: (error: unknown, context: AppContext) => void
   /** Aborted when the server stops: ends what waits and what streams. */
   readonly stopping?: AbortSignal
+  /** Left out: no limit. */
+  readonly maxEventStreams?: number
 }
 
-const everything: Access = { name: null, has: () => true, allows: () => true, publishes: () => true }
+const everything: Access = { name: null, has: () => true, allows: () => true, seesAll: true, publishes: () => true }
 
 /** The routes as a Hono app. */
 export function createApp(bus: Bus, routes: readonly Route[], hooks: AppHooks = {}): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
-  const surroundings = { bus, hooks, leases: new LeaseBook(systemClock), acks: new AckBoard() }
+  const seats = new Seats(hooks.maxEventStreams ?? Number.POSITIVE_INFINITY)
+  const surroundings = { bus, hooks, seats, leases: new LeaseBook(systemClock), acks: new AckBoard() }
   for (const middleware of hooks.before ?? []) app.use(middleware)
   for (const route of routes)
     app.on(route.method, toHonoPath(route.path), (context) => answer(context, route, surroundings))
@@ -82,6 +86,7 @@ interface Surroundings {
   readonly bus: Bus
   readonly leases: LeaseBook
   readonly acks: AckBoard
+  readonly seats: Seats
   readonly hooks: AppHooks
 }
 

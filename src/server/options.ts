@@ -42,6 +42,11 @@ const limitOptions = {
     min: 1,
     max: 1_000_000,
   }),
+  maxEventStreams: option.integer('How many of them may be streams of the events of queues.', {
+    default: 500,
+    min: 0,
+    max: 1_000_000,
+  }),
   headerTimeout: option.duration('How long a client may take to send the headers of a request.', {
     default: 10_000,
     min: 100,

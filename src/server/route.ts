@@ -5,6 +5,7 @@ import { checkPattern } from '../pattern.ts'
 import { checkKey, checkMessageId } from '../queue-options.ts'
 import type { AckBoard } from './ack-board.ts'
 import type { LeaseBook } from './lease-book.ts'
+import type { Seats } from './seats.ts'
 
 /** What a token may be good for. Every scope but 'read' is for one kind of work; 'read' changes nothing. */
 export const scopes = ['send', 'receive', 'admin', 'read'] as const
@@ -17,6 +18,8 @@ export interface Access {
   has(scope: Scope): boolean
   /** Whether this scope holds for the queue, or the topic, of this name. What is not allowed is as if it were missing. */
   allows(scope: Scope, name: string): boolean
+  /** Whether there is no name that it does not see. */
+  readonly seesAll: boolean
   /** Whether it may publish under this key. */
   publishes(routingKey: string): boolean
 }
@@ -58,6 +61,8 @@ export interface Call<
   readonly access: Access
   readonly leases: LeaseBook
   readonly acks: AckBoard
+  /** For streams of events. */
+  readonly seats: Seats
   readonly params: { readonly [K in ParametersOf<P>]: string }
   readonly query: option.OptionsOutput<Q>
   readonly body: option.OptionsOutput<B>

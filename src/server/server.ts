@@ -111,7 +111,7 @@ export class Server extends Service {
   }
 
   #createApp(bus: Bus, sentinel: SentinelWatch | undefined): Hono<AppEnv> {
-    const { host, hosts, origins, tlsCert, maxBodyBytes } = this.#settings
+    const { host, hosts, origins, tlsCert, maxBodyBytes, maxEventStreams } = this.#settings
     const metrics = new Metrics()
     const counted = bus.through((engine) => metrics.observe(engine))
     const stopping = this.#stopping.signal
@@ -133,6 +133,7 @@ export class Server extends Service {
       readBody: bodyReader(maxBodyBytes),
       failed: log.failed,
       stopping,
+      maxEventStreams,
     })
   }
 

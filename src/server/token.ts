@@ -86,6 +86,10 @@ export class Token implements Caller {
     return this.#globs.some((glob) => matchesGlob(glob, name))
   }
 
+  get seesAll(): boolean {
+    return this.#globs.includes('*')
+  }
+
   allows(scope: Scope, name: string): boolean {
     return this.has(scope) && this.sees(name)
   }

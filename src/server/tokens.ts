@@ -18,6 +18,7 @@ export const everybody: Caller = {
   has: () => true,
   sees: () => true,
   allows: () => true,
+  seesAll: true,
   publishes: () => true,
 }
 

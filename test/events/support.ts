@@ -6,24 +6,44 @@ import type { Events } from '../../src/events/events.ts'
 import type { EventsOptions } from '../../src/events/options.ts'
 import { connect } from '../../src/index.ts'
 import { newDatabase, query, until } from '../postgres/support.ts'
+import { startHttpServer } from '../support/http-server.ts'
 
 type Settings = Parameters<typeof eventsMigration>[0]
 
-/** Databases of a test file, each with its own bus; removed at its end. */
-export function databases() {
+/** How a bus reaches its database. */
+export type Way = 'direct' | 'over HTTP'
+
+/** What a test works with. */
+export interface Scene {
+  readonly bus: Bus
+  /** The database. */
+  readonly url: string
+  /** What the bus is connected to. */
+  readonly at: string
+}
+
+/** Databases of a test file, each with its own bus, and with its own `tidings serve` on the way; removed at its end. */
+export function databases(way: Way = 'direct') {
   const closings: (() => Promise<unknown>)[] = []
   afterAll(async () => {
     for (const close of closings.reverse()) await close()
   })
 
   /** @param settings of the migration; null: it is not applied */
-  return async (server: string, settings: Settings | null = {}): Promise<{ bus: Bus; url: string }> => {
+  return async (server: string, settings: Settings | null = {}): Promise<Scene> => {
     const database = await newDatabase(server)
     closings.push(() => database.drop())
-    const bus = await connect(database.url)
+    const at = way === 'direct' ? database.url : await serve(database.url)
+    const bus = await connect(at)
     closings.push(() => bus.close())
     if (settings !== null) await query(database.url, eventsMigration(settings).up)
-    return { bus, url: database.url }
+    return { bus, url: database.url, at }
+  }
+
+  async function serve(url: string): Promise<string> {
+    const server = await startHttpServer(url)
+    closings.push(() => server.stop())
+    return server.url
   }
 }
 

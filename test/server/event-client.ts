@@ -10,9 +10,13 @@ export class EventClient {
   #seen = () => {}
   #isOver = false
 
-  static open(server: { readonly url: string }, path: string): Promise<EventClient> {
+  static open(
+    server: { readonly url: string },
+    path: string,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<EventClient> {
     return new Promise((resolve, reject) => {
-      const asked = request(server.url + path, { agent: false }, (answer) => {
+      const asked = request(server.url + path, { agent: false, headers }, (answer) => {
         if (answer.statusCode !== 200) return reject(new Error(`${path} answered ${answer.statusCode}`))
         resolve(new EventClient(answer))
       })

@@ -6,12 +6,11 @@ export interface ServerEvent {
   readonly data: string
 }
 
-/**
- * Reads server-sent events, until the connection ends or says nothing for too long. The server writes a comment every
- * two seconds.
- * @param silenceMs after this long without a byte the connection counts as dead
- */
-export async function* readEvents(answer: IncomingMessage, silenceMs: number): AsyncGenerator<ServerEvent, void> {
+/** The server writes a comment every two seconds. */
+const silenceMs = 5_000
+
+/** Reads server-sent events, until the connection ends or says nothing for too long. */
+export async function* readEvents(answer: IncomingMessage): AsyncGenerator<ServerEvent, void> {
   const silence = setTimeout(() => answer.destroy(new Error('the server fell silent')), silenceMs)
   answer.setEncoding('utf8')
   let buffered = ''

@@ -41,6 +41,7 @@ import {
   type WireSettleResult,
   type WireStats,
 } from '../../wire.ts'
+import { HttpChannels } from './channels.ts'
 import { Client } from './client.ts'
 import { refuseTransaction, unsupported } from './failures.ts'
 import type { HttpTarget } from './target.ts'
@@ -69,6 +70,11 @@ export class HttpEngine implements Engine {
 
   get topics(): TopicStore | undefined {
     return this.#topics
+  }
+
+  get openChannels(): Engine['openChannels'] {
+    if (!this.#supports.has('events')) return undefined
+    return async (listener) => new HttpChannels(this.#client, listener)
   }
 
   async open(): Promise<void> {

@@ -4,8 +4,6 @@ import type { Watch } from '../../port-types.ts'
 import type { Client } from './client.ts'
 import { readEvents, type ServerEvent } from './event-reader.ts'
 
-/** The server writes something every two seconds. */
-const silenceMs = 5_000
 const firstPauseMs = 100
 const longestPauseMs = 5_000
 
@@ -36,7 +34,7 @@ export class Watcher implements Watch {
 
   async #connect(): Promise<AsyncGenerator<ServerEvent, void>> {
     const answer = await this.#client.stream(this.#path, this.#closed.signal)
-    const events = readEvents(answer, silenceMs)
+    const events = readEvents(answer)
     // Its first event says that it is in force.
     const first = await events.next()
     if (first.done) throw new TidingsError('CONNECTION_LOST', `the server at ${this.#client.where} ended the watch`)

@@ -39,12 +39,12 @@ export class PostgresChannels implements Channels {
     client.on('end', () => this.#end(new Error('the connection was ended')))
   }
 
-  async listen(channel: string): Promise<void> {
-    await this.#query(`LISTEN ${this.#client.escapeIdentifier(channel)}`)
+  async listen(channels: readonly string[]): Promise<void> {
+    await Promise.all(channels.map((channel) => this.#query(`LISTEN ${this.#client.escapeIdentifier(channel)}`)))
   }
 
-  async unlisten(channel: string): Promise<void> {
-    await this.#query(`UNLISTEN ${this.#client.escapeIdentifier(channel)}`)
+  async unlisten(channels: readonly string[]): Promise<void> {
+    await Promise.all(channels.map((channel) => this.#query(`UNLISTEN ${this.#client.escapeIdentifier(channel)}`)))
   }
 
   async announceDue(): Promise<{ installed: boolean; nextDueMs: number | null }> {

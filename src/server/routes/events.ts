@@ -1,10 +1,12 @@
-import type { QueueEvent } from '../../events/event.ts'
+import { channelOf, channelsOf, checkChannel } from '../../events/channels.ts'
+import { parseEvent, type QueueEvent } from '../../events/event.ts'
 import { selectionOptions } from '../../events/options.ts'
 import { toJsonExactly } from '../../json.ts'
 import * as option from '../../options.ts'
-import { toNumericId } from '../../wire.ts'
+import { maxChannels, toNumericId, wireError } from '../../wire.ts'
+import { hearing } from '../audience.ts'
 import { shape } from '../fields.ts'
-import { type Route, route } from '../route.ts'
+import { type Access, type Route, route } from '../route.ts'
 
 const ofQueue = {
   queue_name: shape.text('The queue that tells it.'),
@@ -17,6 +19,19 @@ const ready = {
   delay_seconds: shape.number('Whole seconds from sending until then.'),
 } as const
 
+const channelNames = option.list(
+  'Channels that events come through.',
+  option.text('Its name.', { default: '', check: checkChannel }),
+  { default: null, min: 1, max: maxChannels },
+)
+
+const listening = {
+  description: 'From now on it listens. Comes first.',
+  fields: { installed: shape.flag('Whether what `tidings generate-migration` writes was applied.') },
+} as const
+const tooMany = { description: 'The server has as many of these streams as it may.' }
+const none = { description: 'The storage has no events.' }
+
 export const eventRoutes: readonly Route[] = [
   route({
     method: 'GET',
@@ -24,13 +39,14 @@ export const eventRoutes: readonly Route[] = [
     tag: 'Events',
     summary: 'What the queues tell of themselves',
     description:
-      'Where the storage has events, once the SQL of `tidings generate-migration` was applied; 501 elsewhere. Events are signals that can be missed; messages cannot.',
+      'Where the storage has events, once the SQL of `tidings generate-migration` was applied; 501 elsewhere. Events are signals that can be missed; messages cannot. What makes the client miss some ends the stream with the event `error`: the connection to the storage broke, or more than 1,000 wait for it.',
     scope: 'read',
     query: selectionOptions,
     answers: {
       200: {
         description: 'Server-sent events.',
         events: {
+          listening,
           queue_created: { description: 'A queue.', fields: { ...ofQueue, created_at: shape.time('When.') } },
           message_ready: {
             description: 'A message that is too large to be told.',
@@ -56,44 +72,95 @@ export const eventRoutes: readonly Route[] = [
           },
         },
       },
-      501: { description: 'The storage has no events.' },
+      429: tooMany,
+      501: none,
     },
-    async handle({ bus, query: { namespace, queue, prefix }, access, signal }) {
-      const events = bus.events({
-        ...(namespace === null ? {} : { namespace }),
-        ...(queue === null ? {} : { queue }),
-        ...(prefix === null ? {} : { prefix }),
+    handle({ bus: { eventHub: hub }, query: { namespace, queue, prefix }, access, signal, seats }) {
+      const channels = [...channelsOf(prefix, namespace), channelOf.due(prefix)]
+      return hearing({ hub, seats, channels, signal }, async (heard, events) => {
+        const event = 'text' in heard ? readable(heard.text) : null
+        if (event === null || !access.allows('read', event.queue)) return
+        if ((namespace !== null && event.namespace !== namespace) || (queue !== null && event.queue !== queue)) return
+        await events.send(...toWireEvent(event))
       })
-      return {
-        async run(sink) {
-          const stop = () => void events.stop()
-          signal.addEventListener('abort', stop, { once: true })
-          try {
-            if (signal.aborted) return
-            for await (const event of events)
-              if (access.allows('read', event.queue))
-                await sink.send(event.type, toJsonExactly(toWireEvent(event), 'event'))
-          } finally {
-            signal.removeEventListener('abort', stop)
-          }
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/channels',
+    tag: 'Events',
+    summary: 'What comes through channels, as it came',
+    description:
+      'The same events for clients that read them as the storage writes them, like `connect` with the URL of a server. The server announces what is due.',
+    scope: 'read',
+    query: { names: option.required(channelNames) },
+    answers: {
+      200: {
+        description: 'Server-sent events.',
+        events: {
+          listening,
+          notified: {
+            description: 'An event.',
+            fields: { channel: shape.text('Its channel.'), text: shape.text('The event; its JSON, if it is whole.') },
+          },
+          failed: {
+            description: 'What is due could not be announced; it is tried again.',
+            fields: { code: shape.text(''), message: shape.text(''), hint: shape.text('') },
+          },
         },
-      }
+      },
+      429: tooMany,
+      501: none,
+    },
+    handle({ bus: { eventHub: hub }, query: { names }, access, signal, seats }) {
+      return hearing({ hub, seats, channels: names, signal }, async (heard, events) => {
+        if ('trouble' in heard) return events.send('failed', wireError(heard.trouble))
+        const { channel, text } = heard
+        if (access.seesAll || mayHear(access, text)) await events.send('notified', { channel, text })
+      })
     },
   }),
 ]
 
-function toWireEvent(event: QueueEvent): object {
+/** What cannot be read belongs to no queue. */
+function mayHear(access: Access, text: string): boolean {
+  const event = readable(text)
+  return event !== null && access.allows('read', event.queue)
+}
+
+function readable(text: string): QueueEvent | null {
+  try {
+    return parseEvent(text)
+  } catch {
+    return null
+  }
+}
+
+/** @returns its name and its data as JSON text */
+function toWireEvent(event: QueueEvent): [name: string, data: string] {
   const common = { queue_name: event.queue, namespace: event.namespace, metadata: event.metadata }
-  if (event.type === 'queue_created') return { ...common, created_at: event.createdAt }
+  if (event.type === 'queue_created') return written(event.type, { ...common, created_at: event.createdAt })
   const told = { ...common, ready_at: event.readyAt, delay_seconds: event.delaySeconds }
   switch (event.type) {
     case 'message_ready':
-      return { ...told, msg_id: toNumericId(event.id) }
+      return written(event.type, { ...told, msg_id: toNumericId(event.id) })
     case 'message_with_payload':
-      return { ...told, msg_id: toNumericId(event.id), message: event.data, meta: event.meta }
+      return withPayload(event, { ...told, msg_id: toNumericId(event.id) })
     case 'batch_ready': {
       const { count, ids, truncated } = event
-      return { ...told, count, msg_ids: ids?.map(toNumericId) ?? null, truncated }
+      return written(event.type, { ...told, count, msg_ids: ids?.map(toNumericId) ?? null, truncated })
     }
   }
 }
+
+function withPayload({ data, meta }: { data: unknown; meta: object }, told: object): [string, string] {
+  try {
+    return written('message_with_payload', { ...told, message: data, meta })
+  } catch {
+    // Another client has sent what nests deeper than our own may.
+    return written('message_ready', told)
+  }
+}
+
+const written = (name: string, fields: object): [string, string] => [name, toJsonExactly(fields, 'event')]

@@ -9,7 +9,7 @@ import { type Route, route } from '../route.ts'
 const tag = 'Storage'
 
 /** What a client of this server can use as if the storage were its own. */
-const overHttp: readonly Feature[] = ['durable', 'topics']
+const overHttp: readonly Feature[] = ['durable', 'events', 'topics']
 
 export const storageRoutes: readonly Route[] = [
   route({
