@@ -21,7 +21,7 @@ const there = { queue: 'orders', topic: 'news', subscription: 'payroll', pattern
 const missing = { queue: 'nothing', topic: 'nothing', subscription: 'nothing', pattern: 'No.*', correlation: 'c-0' }
 
 /** What the memory engine cannot do. */
-const lacking = ['/v1/events']
+const lacking = ['/v1/events', '/v1/channels']
 
 /** A server with something of everything. */
 async function startScene() {
@@ -146,6 +146,7 @@ describe('every operation is answered as the document says', () => {
         id,
         ids: [id],
         msg_ids: [Number(id)],
+        names: ['pgmq_queue_created'],
         receipt,
         routing_key: 'Orders.Paid',
         to: 'others',

@@ -184,6 +184,8 @@ describe('errors', () => {
       ['GET', '/v1/correlations/none', undefined, 'CORRELATION_NOT_FOUND'],
       ['GET', '/v1/topics/nothing', undefined, 'TOPIC_NOT_FOUND'],
       ['GET', '/v1/events', undefined, 'UNSUPPORTED'],
+      ['GET', '/v1/channels?names=pgmq_queue_created', undefined, 'UNSUPPORTED'],
+      ['GET', '/v1/channels?names=pgmq.q_orders', undefined, 'CONFIG_INVALID'],
     ]
     for (const [method, path, body, code] of wrong) {
       const answer = await ask(server, method, path, { body })
