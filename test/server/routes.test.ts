@@ -53,10 +53,9 @@ describe('clients of the HTTP server of PGMQ', () => {
     assert.deepEqual([read.msg_id, read.read_ct, read.message, read.headers], [1, 1, { n: 1 }, null])
     assert.equal(Date.parse(read.vt) - Date.parse(read.last_read_at), 30_000)
     const figures = (await ask(server, 'GET', '/v1/queues/orders/metrics')).body
-    assert.deepEqual(
-      [figures.queue_length, figures.queue_visible_length, figures.total_messages, figures.newest_msg_age_sec],
-      [3, 0, 3, 0],
-    )
+    assert.deepEqual([figures.queue_length, figures.queue_visible_length, figures.total_messages], [3, 0, 3])
+    const age = figures.newest_msg_age_sec
+    assert(Number.isInteger(age) && age >= 0 && age < 30, `${age} s`)
     assert.deepEqual((await ask(server, 'GET', '/v1/metrics')).body.queues.length, 1)
     assert.deepEqual((await post(server, '/v1/queues/orders/purge', {})).body, { purged: 3 })
     assert.equal((await ask(server, 'DELETE', '/v1/queues/orders')).status, 204)

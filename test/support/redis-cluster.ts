@@ -4,6 +4,10 @@ import { askRedis, startRedis, type TestRedis } from './redis.ts'
 
 const slots = 16_384
 const shards = 3
+/** After how many milliseconds of silence a node counts as gone: while there is to be another primary soon… */
+const hastyMs = 2_000
+/** …and otherwise, so that one that is only held up keeps its slots, and with them what it has acknowledged. */
+const patientMs = 15_000
 
 /** A Redis Cluster on 127.0.0.1: three primaries with a third of the slots each, and a replica for each of them. */
 export interface TestCluster {
@@ -62,7 +66,9 @@ export async function joinCluster(): Promise<TestCluster> {
  */
 export async function readyCluster(url: string): Promise<string> {
   const port = Number(/:(\d+)/.exec(url)![1])
-  await untilWhole(async () => (await view(port)).map((node) => node.port))
+  const ports = async () => (await view(port)).map((node) => node.port)
+  await untilWhole(ports)
+  await allowSilence(patientMs, await ports())
   return url
 }
 
@@ -70,7 +76,7 @@ async function startNode(): Promise<TestRedis> {
   return startRedis({
     'cluster-enabled': 'yes',
     'cluster-port': await freePort(),
-    'cluster-node-timeout': 2000,
+    'cluster-node-timeout': hastyMs,
     // It would wait for more replicas.
     'repl-diskless-sync-delay': 0,
   })
@@ -120,8 +126,9 @@ class Cluster implements TestCluster {
     await Promise.all(this.nodes.slice(shards).map(({ port }, index) => cluster(port, 'REPLICATE', ids[index]!)))
   }
 
-  ready(): Promise<void> {
-    return untilWhole(async () => (await this.#running()).map(({ port }) => port))
+  async ready(): Promise<void> {
+    await untilWhole(() => this.#ports())
+    await allowSilence(patientMs, await this.#ports())
   }
 
   async primaryOf(key: string): Promise<TestRedis> {
@@ -131,6 +138,7 @@ class Cluster implements TestCluster {
 
   async killPrimaryOf(key: string): Promise<TestRedis> {
     const { owner } = await this.#slotOf(key)
+    await allowSilence(hastyMs, await this.#ports())
     await owner.kill()
     return owner
   }
@@ -164,6 +172,10 @@ class Cluster implements TestCluster {
     return { slot, owner, primaries: [...new Set(ranges.map(([, , [, port]]) => nodeAt(port)))] }
   }
 
+  async #ports(): Promise<number[]> {
+    return (await this.#running()).map(({ port }) => port)
+  }
+
   async #running(): Promise<TestRedis[]> {
     const found = await Promise.all(this.nodes.map(async (node) => ((await answers(node)) ? [node] : [])))
     return found.flat()
@@ -174,6 +186,11 @@ const share = (index: number) => Math.round((index * slots) / shards)
 
 function cluster<T = unknown>(port: number, ...args: (string | number)[]): Promise<T> {
   return askRedis(port, (redis) => redis.call('CLUSTER', ...args) as Promise<T>)
+}
+
+/** How long a node may say nothing before the others take it for gone. */
+async function allowSilence(milliseconds: number, ports: readonly number[]): Promise<void> {
+  for (const port of ports) await askRedis(port, (redis) => redis.config('SET', 'cluster-node-timeout', milliseconds))
 }
 
 const answers = ({ port }: TestRedis) =>
