@@ -53,7 +53,12 @@ function optionTable(schema) {
 const without = (more, base) => Object.fromEntries(Object.entries(more).filter(([name]) => !Object.hasOwn(base, name)))
 
 const calls = [
-  ['connect(url?, options?)', connectOptions],
+  [
+    'connect(source?, options?)',
+    connectOptions,
+    'The source is a URL, or `{ redis: client }` with a `Redis` or `Cluster` of ioredis that is yours.',
+  ],
+  ['connect(url, { tls })', connectOptions.tls.properties],
   ['bus.queue(name, options?)', queue.queueOptions],
   ['queue.send(data, options?)', queue.sendOptionsWithTx],
   [

@@ -2,6 +2,7 @@ import { Bus } from './bus.ts'
 import type { Engine } from './engine.ts'
 import type { Migrations } from './engines/migrations.ts'
 import type { PostgresTarget } from './engines/postgres/driver.ts'
+import type { RedisConnection } from './engines/redis/handed-in.ts'
 import type { LocalRedis } from './engines/redis/target.ts'
 import { TidingsError } from './errors.ts'
 import type { EventsMigrationOptions } from './events/migration.ts'
@@ -9,10 +10,12 @@ import { checkQueueName } from './name.ts'
 import * as option from './options.ts'
 import type { Logger } from './queue-access.ts'
 import { type QueueOptions, queueOptions } from './queue-options.ts'
+import { type TlsSettings, tlsOption } from './tls.ts'
 import { checkUrl } from './url.ts'
 
 export const connectOptions = {
   token: option.text('For a server that wants one: a URL of http or https.', { default: null, check: checkToken }),
+  tls: tlsOption,
   logger: option.value<Logger, Logger | null>('Takes what Tidings has to say: pino, winston, console.', {
     default: null,
     defaultText: 'silent',
@@ -26,20 +29,31 @@ export const connectOptions = {
 } as const
 export type ConnectOptions = option.OptionsInput<typeof connectOptions>
 
+/** A client of the application, instead of a URL. */
+export interface ConnectSource {
+  /**
+   * A `Redis` or `Cluster` of ioredis 5.4 or newer. Tidings opens connections of its own by its options; the client stays
+   * the application's, which closes it whenever it likes.
+   */
+  readonly redis: RedisConnection
+}
+
 /**
  * Opens a bus on a storage.
- * @param url `postgres://…`; `redis://…`, a server or a Cluster; `local:./directory` for the PostgreSQL that comes with
+ * @param source `postgres://…`; `redis://…`, a server or a Cluster; `local:./directory` for the PostgreSQL that comes with
  *   the package, which is started if need be; `redis+local:./directory` for the Redis that is installed here, and
- *   `redis+local:` for one in memory that ends with the bus; `memory:` for tests; `https://…` for a server that `tidings serve` runs.
+ *   `redis+local:` for one in memory that ends with the bus; `memory:` for tests; `https://…` for a server that `tidings serve` runs;
+ *   `{ redis }` with a client of ioredis.
  *   Left out: `local:.tidings`.
- * @throws URL_INVALID, CONNECTION_FAILED with host, port and cause, LOCAL_UNAVAILABLE
+ * @throws URL_INVALID, CONNECTION_FAILED with host, port and cause, LOCAL_UNAVAILABLE; for a client TYPE, UNSUPPORTED,
+ *   OPTION_CONFLICT, CLOSED
  */
-export async function connect(url?: string, options?: ConnectOptions): Promise<Bus> {
-  const { logger, queues, token } = option.parseOptions(connectOptions, options, 'connect')
-  const engine = await createEngine(url ?? 'local:.tidings', token)
+export async function connect(source?: string | ConnectSource, options?: ConnectOptions): Promise<Bus> {
+  const { logger, queues, token, tls } = option.parseOptions(connectOptions, options, 'connect')
+  const engine = await createEngine(source ?? 'local:.tidings', { token, tls })
   await engine.open()
   // Who asks for one in memory knows that it keeps nothing.
-  if (logger && engine.name === 'redis' && url !== 'redis+local:') await warn(engine, logger)
+  if (logger && engine.name === 'redis' && source !== 'redis+local:') await warn(engine, logger)
   return new Bus(engine, { queues, ...(logger ? { logger } : {}) })
 }
 
@@ -55,25 +69,54 @@ export async function eventsMigration(options?: EventsMigrationOptions): Promise
   return postgres.eventsMigration(options)
 }
 
+/** What a storage may want to be reached. */
+interface Access {
+  readonly token: string | null
+  readonly tls: TlsSettings | null
+}
+
 /** The only place that names the engines. Each is loaded when it is asked for. */
-async function createEngine(url: string, token: string | null): Promise<Engine> {
-  const kind = checkUrl(url)
+async function createEngine(source: string | ConnectSource, access: Access): Promise<Engine> {
+  if (typeof source === 'object') return engineOn(source, access)
+  const kind = checkUrl(source)
+  refuseAccess(access, kind, `the URL is one of ${kind}`)
   if (kind === 'http') {
     const { HttpEngine } = await import('./engines/http/http.ts')
-    return new HttpEngine({ url, token })
+    return new HttpEngine({ url: source, token: access.token })
   }
-  if (token !== null)
-    throw new TidingsError('OPTION_CONFLICT', `token is given, which is for http and https; the URL is one of ${kind}`)
   if (kind === 'memory') {
     const { MemoryEngine } = await import('./engines/memory/memory.ts')
     return new MemoryEngine()
   }
   if (kind === 'redis' || kind === 'redis+local') {
     const { RedisEngine } = await import('./engines/redis/redis.ts')
-    return new RedisEngine(kind === 'redis' ? url : await localRedis(url))
+    return new RedisEngine(kind === 'redis' ? { url: source, tls: access.tls } : await localRedis(source))
   }
   const { PostgresEngine } = await import('./engines/postgres/postgres.ts')
-  return new PostgresEngine(await postgresTarget(url))
+  return new PostgresEngine(await postgresTarget(source))
+}
+
+async function engineOn(source: ConnectSource, access: Access): Promise<Engine> {
+  if (Object.keys(source).join() !== 'redis') {
+    const { message, details } = option.typeError(
+      'url',
+      source,
+      'a string, or { redis: client } with a client of ioredis',
+    )
+    throw new TidingsError('TYPE', message, { details, hint: 'Options come second: connect(url, { logger }).' })
+  }
+  refuseAccess(access, 'client', 'a client has its own options')
+  const { RedisEngine } = await import('./engines/redis/redis.ts')
+  return new RedisEngine({ client: source.redis })
+}
+
+function refuseAccess({ token, tls }: Access, kind: string, why: string): void {
+  if (token !== null && kind !== 'http')
+    throw new TidingsError('OPTION_CONFLICT', `token is given, which is for http and https; ${why}`)
+  if (tls !== null && kind !== 'redis')
+    throw new TidingsError('OPTION_CONFLICT', `tls is given, which is for rediss; ${why}`, {
+      hint: 'PostgreSQL takes files in its URL: ?sslrootcert=<file>. For https set NODE_EXTRA_CA_CERTS=<file>.',
+    })
 }
 
 /** The migrations of a storage, not opened yet; null for one that has no schema. @throws URL_INVALID */

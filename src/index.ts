@@ -2,7 +2,7 @@
 export type { AnyTransaction } from './adapters/recognise.ts'
 export { Bus } from './bus.ts'
 export type { Config } from './config/settings.ts'
-export { type ConnectOptions, connect, eventsMigration } from './connect.ts'
+export { type ConnectOptions, type ConnectSource, connect, eventsMigration } from './connect.ts'
 export type { Correlation } from './correlation.ts'
 export { DeadLetters, type Redriven } from './dead-letters.ts'
 export type { Duration } from './duration.ts'

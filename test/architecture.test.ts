@@ -23,6 +23,7 @@ const layers: readonly (readonly [string, ...string[]])[] = [
     'message-error',
     'serializer',
     'schema',
+    'tls',
     'url',
     'version',
   ],

@@ -1,5 +1,5 @@
+import { createRequire } from 'node:module'
 import { TidingsError } from '../../errors.ts'
-import type { Address, RedisTarget } from './target.ts'
 
 /** What Tidings needs of an ioredis client, version 5 or 6. */
 export interface RedisClient {
@@ -17,8 +17,10 @@ type ClientClass = new (options: object) => RedisClient
 /** A server that cannot be reached is reported within 5 s. */
 const connectTimeoutMs = 4_000
 
-/** The class, loaded when the first Redis is connected to. */
+/** The class, loaded when the first Redis is connected to. @throws UNSUPPORTED */
 export async function loadClient(): Promise<ClientClass> {
+  const version = installedVersion()
+  if (version !== undefined && !isSupported(version)) throw tooOld(`the package ioredis, ${version},`)
   try {
     const module = await import('ioredis')
     return (module.Redis ?? module.default) as unknown as ClientClass
@@ -30,28 +32,54 @@ export async function loadClient(): Promise<ClientClass> {
   }
 }
 
+function installedVersion(): string | undefined {
+  try {
+    return (createRequire(import.meta.url)('ioredis/package.json') as { version: string }).version
+  } catch {
+    // Bundled, or not there.
+    return undefined
+  }
+}
+
+function isSupported(version: string): boolean {
+  const [major, minor] = version.split('.').map(Number) as [number, number]
+  return major > 5 || (major === 5 && minor >= 4)
+}
+
+export const tooOld = (what: string) =>
+  new TidingsError('UNSUPPORTED', `${what} is too old; it must be 5.4 or newer`, { hint: 'npm install ioredis@6' })
+
 /**
  * One connection, not opened yet. It does nothing by itself: no reconnecting, no queue while it is away, nothing sent
- * twice. What may be done again is for the driver to say.
+ * twice. What may be done again is for the driver to say, and so is how long it may take.
+ * @param options where to, and how; what stands here overrides them
  */
-export function newClient(Client: ClientClass, target: RedisTarget, address: Address): RedisClient {
+export function newClient(Client: ClientClass, options: object): RedisClient {
   return new Client({
-    ...(target.path === undefined ? { host: address.host, port: address.port } : { path: target.path }),
-    username: target.username,
-    password: target.password,
-    db: target.db,
-    ...(target.tls ? { tls: {} } : {}),
+    ...options,
     connectionName: 'tidings',
     connectTimeout: connectTimeoutMs,
     lazyConnect: true,
     retryStrategy: null,
+    sentinelRetryStrategy: null,
+    reconnectOnError: null,
     autoResendUnfulfilledCommands: false,
     autoResubscribe: false,
     enableOfflineQueue: false,
+    enableAutoPipelining: false,
     maxRetriesPerRequest: 0,
+    commandTimeout: undefined,
+    socketTimeout: undefined,
     // INFO and CLIENT SETINFO may be forbidden.
     enableReadyCheck: false,
     disableClientInfo: true,
+    readOnly: false,
+    monitor: false,
+    // Scripts are ours, and so is what their answers look like.
+    scripts: undefined,
+    himportFieldsets: undefined,
+    stringNumbers: false,
     protocol: 2,
+    replyMapping: 'legacy',
   })
 }

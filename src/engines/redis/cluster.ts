@@ -66,15 +66,22 @@ export class Cluster implements Topology {
   readonly isCluster = true
   readonly #seeds: readonly Address[]
   readonly #newServer: (address: Address) => Server
+  readonly #translate: (address: Address) => Address
   readonly #servers = new Map<string, Server>()
   /** What `CLUSTER SLOTS` said, and by slot what nodes have said since. */
   #ranges: readonly Range[] = []
   readonly #moved = new Map<number, Address>()
   #refreshing: Promise<void> | undefined
 
-  constructor(seeds: readonly Address[], newServer: (address: Address) => Server) {
+  /** @param translate where a node is for us, of which the Cluster says that it is there */
+  constructor(
+    seeds: readonly Address[],
+    newServer: (address: Address) => Server,
+    translate: (address: Address) => Address = (address) => address,
+  ) {
     this.#seeds = seeds
     this.#newServer = newServer
+    this.#translate = translate
   }
 
   async call(key: string, command: Command, options: SendingOnce): Promise<unknown> {
@@ -90,7 +97,7 @@ export class Cluster implements Topology {
           throw error
         }
         const [, kind, slot, host, port] = redirection
-        const address = { host: host || hostOf(server), port: Number(port) }
+        const address = this.#translate({ host: host || hostOf(server), port: Number(port) })
         asking = kind === 'ASK'
         if (!asking) {
           this.#moved.set(Number(slot), address)
@@ -129,7 +136,7 @@ export class Cluster implements Topology {
       tried.add(server)
       try {
         const answer = await server.call(['CLUSTER', 'SLOTS'], { timeoutMs: slotsTimeoutMs })
-        const ranges = toRanges(answer, hostOf(server))
+        const ranges = toRanges(answer, hostOf(server), this.#translate)
         if (ranges.length === 0) throw new Unsent('the node knows of no slots')
         this.#ranges = ranges
         this.#moved.clear()
@@ -172,10 +179,10 @@ const isSignOfChange = (error: unknown): error is UnsentError | Lost =>
 const hostOf = (server: Server) => server.where.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')
 
 /** The answer of `CLUSTER SLOTS`: start, end, and the nodes, the primary first. A node may not know its own name. */
-function toRanges(answer: unknown, asked: string): Range[] {
+function toRanges(answer: unknown, asked: string, translate: (address: Address) => Address): Range[] {
   return (answer as [number, number, [string | null, number]][]).map(([start, end, [host, port]]) => ({
     start,
     end,
-    address: { host: host || asked, port },
+    address: translate({ host: host || asked, port }),
   }))
 }

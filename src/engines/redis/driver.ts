@@ -1,21 +1,22 @@
 import { createHash } from 'node:crypto'
 import { sleep, systemClock } from '../../clock.ts'
 import { TidingsError } from '../../errors.ts'
+import type { TlsSettings } from '../../tls.ts'
 import type { Command } from './calling.ts'
 import { loadClient, newClient, type RedisClient } from './client.ts'
 import { Cluster, SingleServer, type Topology } from './cluster.ts'
 import { comesBack, isTransient, Lost, replyCode, toTidingsError, Unsent } from './errors.ts'
+import { targetOfClient } from './handed-in.ts'
 import { scripts } from './lua.gen.ts'
 import { Server } from './server.ts'
-import {
-  type Address,
-  describeAddress,
-  describeTarget,
-  type LocalRedis,
-  parseTarget,
-  type RedisTarget,
-  socketTarget,
-} from './target.ts'
+import { type Address, describeAddress, type LocalRedis, localTarget, parseTarget, type RedisTarget } from './target.ts'
+
+/** A URL, a client of the application, or a server of this machine. */
+export type RedisSource =
+  | string
+  | { readonly url: string; readonly tls: TlsSettings | null }
+  | { readonly client: unknown }
+  | LocalRedis
 
 export type ScriptName = keyof typeof scripts
 
@@ -46,21 +47,19 @@ function hashOf(script: ScriptName): string {
 
 /** Commands and scripts on a Redis, wherever their keys are. */
 export class Driver {
-  readonly #local: LocalRedis | undefined
-  #target: RedisTarget
+  readonly #target: RedisTarget
   #topology: Topology | undefined
   #closing: Promise<void> | undefined
   readonly #underWay = new Set<Promise<unknown>>()
 
-  /** @throws URL_INVALID */
-  constructor(source: string | LocalRedis) {
-    this.#local = typeof source === 'string' ? undefined : source
-    this.#target = typeof source === 'string' ? parseTarget(source) : socketTarget('')
+  /** @throws URL_INVALID; as `targetOfClient` */
+  constructor(source: RedisSource) {
+    this.#target = toTarget(source)
   }
 
   /** 'host:port', for messages. */
   get where(): string {
-    return describeTarget(this.#target)
+    return this.#target.where
   }
 
   get topology(): Topology {
@@ -71,38 +70,32 @@ export class Driver {
   async open(): Promise<void> {
     if (this.#closing !== undefined) throw closed()
     const Client = await loadClient()
-    const clientAt = (address: Address) => async (): Promise<RedisClient> => {
-      if (this.#local) this.#target = socketTarget((await this.#local.locate()).path)
-      return newClient(Client, this.#target, address)
-    }
-    const [first, ...others] = this.#target.addresses
-    const cluster = new Cluster(
-      [first, ...others],
-      (address) => new Server(describeAddress(address), clientAt(address)),
-    )
+    const { addresses, where, translate, mayLeadAstray } = this.#target
+    const clientAt = (address: Address) => async (): Promise<RedisClient> =>
+      newClient(Client, await this.#target.optionsFor(address))
+    const newServer = (address: Address) => new Server(describeAddress(address), clientAt(address))
+    const cluster = new Cluster(addresses, newServer, translate)
     try {
-      if (await this.#isCluster(cluster, others.length > 0)) {
+      if (await this.#isCluster(cluster)) {
         this.#topology = cluster
         return
       }
       cluster.close()
-      const server = new Server(this.where, clientAt(first))
-      this.#topology = new SingleServer(server)
+      this.#topology = new SingleServer(new Server(where, clientAt(addresses[0]), mayLeadAstray))
     } catch (error) {
       cluster.close()
-      throw toTidingsError(error, this.where, 'CONNECTION_FAILED')
+      throw toTidingsError(error, where, 'CONNECTION_FAILED')
     }
   }
 
-  /** Asks the server itself. */
-  async #isCluster(cluster: Cluster, several: boolean): Promise<boolean> {
-    if (this.#target.path !== undefined || this.#target.db !== 0) return false
+  async #isCluster(cluster: Cluster): Promise<boolean> {
+    if (this.#target.cluster === 'no') return false
     try {
       await cluster.refresh()
       return true
     } catch (error) {
       const mayBeSingle = replyCode(error) !== '' && !['NOAUTH', 'WRONGPASS'].includes(replyCode(error))
-      if (!mayBeSingle || isTransient(error) || this.#target.cluster || several) throw error
+      if (!mayBeSingle || isTransient(error) || this.#target.cluster === 'yes') throw error
       return false
     }
   }
@@ -116,7 +109,7 @@ export class Driver {
   async #close(): Promise<void> {
     while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay)
     this.#topology?.close()
-    await this.#local?.release?.()
+    await this.#target.release?.()
   }
 
   get isCluster(): boolean {
@@ -186,6 +179,12 @@ export class Driver {
       await sleep(systemClock, pauseMs)
     }
   }
+}
+
+function toTarget(source: RedisSource): RedisTarget {
+  if (typeof source === 'string') return parseTarget(source)
+  if ('url' in source) return parseTarget(source.url, source.tls)
+  return 'client' in source ? targetOfClient(source.client) : localTarget(source)
 }
 
 function closed(): TidingsError {

@@ -1,4 +1,5 @@
 import { type ErrorCode, TidingsError } from '../../errors.ts'
+import { tlsHint } from './tls-hints.ts'
 
 /** There was no connection: nothing has reached the server. */
 export class Unsent extends Error {}
@@ -60,7 +61,8 @@ export function toTidingsError(error: unknown, where: string, lostAs: ErrorCode)
   if (reply === 'MISSING') return missing(error as Error)
   if (reply === 'NOSUBSCRIPTION') return noSubscription(error as Error)
   const why = reasonOf(error)
-  const options = { cause: error, ...(hints[reply] ? { hint: hints[reply] } : {}) }
+  const hint = hints[reply] ?? (error instanceof Unsent ? tlsHint(error.cause) : undefined)
+  const options = { cause: error, ...(hint ? { hint } : {}) }
   if (error instanceof Unsent || codes[reply] === 'CONNECTION_FAILED')
     return new TidingsError('CONNECTION_FAILED', `cannot connect to Redis at ${where}: ${why}`, options)
   if (error instanceof Lost)
@@ -99,6 +101,9 @@ function noSubscription(error: Error): TidingsError {
 function reasonOf(error: unknown): string {
   const cause = error instanceof Unsent || error instanceof Lost ? (error.cause ?? error) : error
   if (cause instanceof AggregateError) return cause.errors.map(reasonOf).join('; ')
+  const { code = '', reason } = (cause ?? {}) as { code?: unknown; reason?: unknown }
+  // Its message is a line for the developers of OpenSSL.
+  if (typeof reason === 'string' && String(code).startsWith('ERR_SSL_')) return reason
   const message = cause instanceof Error ? cause.message : String(cause)
   return message || String((cause as { code?: unknown } | null)?.code ?? 'unknown error')
 }

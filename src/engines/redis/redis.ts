@@ -27,7 +27,7 @@ import { queueFull } from '../../queue-full.ts'
 import { Correlations, type Task, toTasks } from './correlations.ts'
 import { Courier } from './courier.ts'
 import { diagnose, refuseOldServer } from './diagnose.ts'
-import { Driver } from './driver.ts'
+import { Driver, type RedisSource } from './driver.ts'
 import { unsupported } from './errors.ts'
 import { channelOf, keysOf, newNonce, placeCount } from './keys.ts'
 import { Listener } from './listener.ts'
@@ -44,7 +44,6 @@ import {
 import { Publisher } from './publisher.ts'
 import { queues, Registry, topics } from './registry.ts'
 import { Routes } from './routes.ts'
-import type { LocalRedis } from './target.ts'
 import { RedisTopics } from './topics.ts'
 import { Upkeep } from './upkeep.ts'
 
@@ -74,9 +73,9 @@ export class RedisEngine implements Engine {
 
   /**
    * @param settings intentMs: after which time upkeep takes back what a killed sender had announced; default 60,000
-   * @throws URL_INVALID
+   * @throws URL_INVALID; as `targetOfClient`
    */
-  constructor(source: string | LocalRedis, { intentMs = 60_000 }: { intentMs?: number } = {}) {
+  constructor(source: RedisSource, { intentMs = 60_000 }: { intentMs?: number } = {}) {
     this.#driver = new Driver(source)
     this.#registry = new Registry(this.#driver, queues)
     const topicRegistry = new Registry(this.#driver, topics)

@@ -1,7 +1,8 @@
+import { isTidingsError } from '../../errors.ts'
 import { type Command, callOn } from './calling.ts'
 import type { RedisClient } from './client.ts'
 import { Disk } from './disk.ts'
-import { Unsent } from './errors.ts'
+import { replyCode, Unsent } from './errors.ts'
 
 export interface SendingOnce {
   readonly timeoutMs: number
@@ -9,19 +10,24 @@ export interface SendingOnce {
   readonly onDisk?: boolean
 }
 
+const roleTimeoutMs = 2_000
+
 /** One server, with one connection for all commands, which is made anew when it is needed. */
 export class Server {
   readonly where: string
   readonly #disk: Disk
   readonly #newClient: () => Promise<RedisClient>
+  readonly #mayBeReplica: boolean
   #client: RedisClient | undefined
   #connecting: Promise<RedisClient> | undefined
   #closed = false
 
-  constructor(where: string, newClient: () => Promise<RedisClient>) {
+  /** @param mayBeReplica whether it has to be asked, with every connection, if it is one; default: false */
+  constructor(where: string, newClient: () => Promise<RedisClient>, mayBeReplica = false) {
     this.where = where
     this.#disk = new Disk(where)
     this.#newClient = newClient
+    this.#mayBeReplica = mayBeReplica
   }
 
   /**
@@ -36,16 +42,21 @@ export class Server {
 
   /** A connection of its own, opened, for listening; the caller ends it. @throws Unsent */
   async connectAlone(): Promise<RedisClient> {
-    const client = await this.#newClient()
+    const client = await this.#newClient().catch((error: unknown) => {
+      throw isTidingsError(error) ? error : new Unsent('not connected', { cause: error })
+    })
     let failure: Error | undefined
     // Without a listener it would be written to the console.
     client.on('error', (error) => {
       failure ??= error
     })
+    // It may have connections of its own, to sentinels.
+    client.on('end', () => client.disconnect())
     try {
       await client.connect()
       // The database could not be selected.
       if (failure) throw failure
+      if (this.#mayBeReplica) await refuseReplica(client)
       return client
     } catch (error) {
       client.disconnect()
@@ -81,4 +92,14 @@ export class Server {
     this.#client = client
     return client
   }
+}
+
+/** Sentinels that have not heard of a failover yet send us to the old primary: there, nothing new would ever come. */
+async function refuseReplica(client: RedisClient): Promise<void> {
+  const answer = await callOn(client, ['ROLE'], roleTimeoutMs).catch((error: unknown) => {
+    // Whether it is one is seen at the first write, then.
+    if (replyCode(error) === '') throw error
+  })
+  const [role] = (answer ?? []) as string[]
+  if (role === 'slave') throw new Error('the server is a replica')
 }

@@ -1,0 +1,94 @@
+import { createSecureContext } from 'node:tls'
+import { TidingsError } from './errors.ts'
+import * as option from './options.ts'
+
+type Pem = string | Uint8Array
+
+const fields = {
+  ca: option.value<Pem | readonly Pem[], readonly Buffer[] | null>(
+    'The authorities that may have signed the certificate of the server, instead of those that Node knows.',
+    { default: null, defaultText: 'those of Node', typeText: 'PEM, or a list of it', parse: parsePems },
+  ),
+  cert: option.value<Pem, Buffer | null>('The certificate to show to a server that demands one.', {
+    default: null,
+    defaultText: 'none',
+    typeText: 'PEM',
+    parse: parsePem,
+  }),
+  key: option.value<Pem, Buffer | null>('The private key of `cert`.', {
+    default: null,
+    defaultText: 'none',
+    typeText: 'PEM',
+    parse: parsePem,
+  }),
+  passphrase: option.text('Of `key`.', { default: null }),
+  servername: option.text('The name that the certificate of the server has to bear.', { default: null }),
+  rejectUnauthorized: option.boolean(
+    'Refuse a certificate that cannot be checked. Without it, anybody can be in between.',
+    {
+      default: true,
+    },
+  ),
+} as const
+
+/** Like options of the same names in Node. */
+export const tlsOption: option.Option<option.OptionsInput<typeof fields>, TlsSettings | null> = {
+  ...option.object('TLS of a `rediss://` URL, beyond what Node does by itself.', fields),
+  defaultValue: null,
+  parse,
+}
+
+/** What Node takes of TLS. */
+export interface TlsSettings {
+  readonly ca?: readonly Buffer[]
+  readonly cert?: Buffer
+  readonly key?: Buffer
+  readonly passphrase?: string
+  readonly servername?: string
+  readonly rejectUnauthorized: boolean
+}
+
+function parse(value: unknown, path: string): TlsSettings {
+  const given = option.object('', fields).parse(value, path) ?? {}
+  // Node takes a null for something that was given.
+  const settings = Object.fromEntries(Object.entries(given).filter(([, one]) => one !== null)) as unknown as TlsSettings
+  checkTls(settings, path)
+  return settings
+}
+
+/** @throws TYPE where Node would say so when it connects, or would say nothing */
+export function checkTls({ ca, cert, key, passphrase }: Partial<TlsSettings>, path: string): void {
+  if ((cert === undefined) !== (key === undefined))
+    throw new TidingsError(
+      'OPTION_CONFLICT',
+      `${path} has a ${cert ? 'cert without its key' : 'key without its cert'}`,
+      {
+        hint: 'A certificate is shown together with its private key: give both `cert` and `key`.',
+      },
+    )
+  try {
+    createSecureContext({ ca: ca && [...ca], cert, key, passphrase })
+  } catch (error) {
+    // Tells what is wrong, and no part of the key.
+    const { reason, message } = error as Error & { reason?: string }
+    throw new TidingsError('TYPE', `${path} has no certificate with its key that can be read: ${reason ?? message}`, {
+      details: { field: path },
+      hint: 'Check that `key` belongs to `cert`, and whether it needs a `passphrase`.',
+    })
+  }
+}
+
+function parsePems(value: unknown, path: string): readonly Buffer[] {
+  return Array.isArray(value) ? value.map((one, index) => parsePem(one, `${path}[${index}]`)) : [parsePem(value, path)]
+}
+
+/** Never shown: it may be a private key. Node passes over an authority that it cannot read, without a word. */
+export function parsePem(value: unknown, path: string): Buffer {
+  const isText = typeof value === 'string'
+  const pem = isText || value instanceof Uint8Array ? Buffer.from(value as Uint8Array) : undefined
+  if (pem?.includes('-----BEGIN ')) return pem
+  throw new TidingsError('TYPE', `${path} is no PEM: text or bytes with '-----BEGIN …'`, {
+    details: { field: path },
+    ...(isText ? { hint: "Give what is in the file, not its name: readFileSync('ca.pem')." } : {}),
+  })
+}
