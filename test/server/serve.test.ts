@@ -18,9 +18,11 @@ async function serve(args: readonly string[] = [], setting: RunSetting = {}) {
   const command = new Tidings(['serve', '--url', 'memory:', ...given], setting)
   onTestFinished(() => void command.child.kill('SIGKILL'))
   let url = ''
-  command.child.stdout?.on('data', (chunk) => {
-    url ||= /https?:\/\/[\w.[\]:]+/.exec(String(chunk))?.[0] ?? ''
-  })
+  // It is in the output and in the log, either of which may be here first.
+  for (const stream of [command.child.stdout, command.child.stderr])
+    stream?.on('data', (chunk) => {
+      url ||= /https?:\/\/[\w.[\]:]+/.exec(String(chunk))?.[0] ?? ''
+    })
   await command.until(/https?:\/\//)
   return { command, url, stop: () => command.child.kill('SIGTERM'), ended: command.ended }
 }
