@@ -48,4 +48,4 @@ function defineOver(
 defineOver('HTTP over memory', () => 'memory:', ['durable', 'topics'], {
   'durability: what has to be on disk is stored like everything else': 'memory has no disk',
 })
-defineOver('HTTP over PostgreSQL 18', () => inject('postgres18'), ['durable', 'topics'])
+defineOver('HTTP over PostgreSQL 18', () => inject('postgres18'), ['durable', 'events', 'topics'])

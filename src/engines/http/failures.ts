@@ -7,11 +7,25 @@ const codeOf = (error: unknown) => String((error as { code?: unknown } | null)?.
 /** The server, or what stands before it, is starting or stopping: it will be back. */
 const comesBack = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE'])
 
+/** What is wrong with TLS: the codes of Node and OpenSSL, and the way out. */
+const tlsHints: readonly (readonly [RegExp, string])[] = [
+  [
+    /SELF_SIGNED_CERT|UNABLE_TO_GET_ISSUER_CERT|UNABLE_TO_VERIFY_LEAF_SIGNATURE/,
+    'Start this process with NODE_EXTRA_CA_CERTS=/path/to/ca.pem, the certificate of the authority behind the server.',
+  ],
+  [/CERT_HAS_EXPIRED|CERT_NOT_YET_VALID/, 'Renew the certificate of the server, and check the clock of this machine.'],
+  [/ERR_TLS_CERT_ALTNAME_INVALID/, 'Use a name in the URL that stands in the certificate of the server.'],
+  [/ERR_SSL_|EPROTO/, 'Check the URL: a server without TLS is http://…'],
+]
+
 /** The request was never sent. */
 export function cannotConnect(cause: unknown, where: string): TidingsError {
+  const code = codeOf(cause)
+  const [, hint] = tlsHints.find(([codes]) => codes.test(code)) ?? []
   return new TidingsError('CONNECTION_FAILED', `cannot connect to the server at ${where}: ${reasonOf(cause)}`, {
     cause,
-    details: { comesBack: comesBack.has(codeOf(cause)) },
+    details: { comesBack: comesBack.has(code) },
+    ...(hint === undefined ? {} : { hint }),
   })
 }
 
@@ -19,6 +33,9 @@ export function cannotConnect(cause: unknown, where: string): TidingsError {
 export function lostAnswer(cause: unknown, where: string, code: ErrorCode): TidingsError {
   return new TidingsError(code, `lost the connection to the server at ${where}: ${reasonOf(cause)}`, { cause })
 }
+
+const tokenHint =
+  'Pass a valid token as { token }, or to the command line in TIDINGS_TOKEN or TIDINGS_TOKEN_FILE; `tidings token create` makes one.'
 
 /**
  * What an answer with an error means.
@@ -28,6 +45,7 @@ export function refused(status: number, body: unknown, where: string, lostAs: Er
   const error = fromWireError(body)
   // It is the server's engine that was closed, not this one.
   if (error?.code === 'CLOSED') return new TidingsError('CONNECTION_LOST', `the server at ${where} is stopping`)
+  if (error?.code === 'UNAUTHORIZED') return new TidingsError('UNAUTHORIZED', error.message, { hint: tokenHint })
   if (error !== null) return error
   if (status >= 500) return new TidingsError(lostAs, `the server at ${where} answered ${status}`)
   return new TidingsError('STORAGE_FAILED', `what answers at ${where} is no server of Tidings: status ${status}`, {

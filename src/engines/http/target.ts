@@ -12,7 +12,7 @@ export interface HttpTarget {
 export function parseTarget({ url }: HttpTarget): URL {
   const invalid = (why: string) =>
     new TidingsError('URL_INVALID', `the URL of the server ${why}`, {
-      hint: "Write it as 'https://host:port', and pass the token as { token } or in TIDINGS_TOKEN.",
+      hint: "Write it as 'https://host:port', and pass the token as { token }, or to the command line in TIDINGS_TOKEN.",
     })
   const parsed = URL.canParse(url) ? new URL(url) : null
   if (parsed === null) throw invalid('cannot be read')
