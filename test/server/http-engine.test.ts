@@ -62,13 +62,11 @@ describe('a server that cannot be reached', () => {
 
   test('is waited for once it was there', async () => {
     const port = await freePort()
-    const first = await startHttpServer('memory:', '--port', String(port))
-    onTestFinished(() => first.stop('SIGKILL'))
+    const first = await startServer({ port })
     const engine = await open(first.url)
-    await first.stop('SIGKILL')
+    await first.stop()
     const creating = engine.createQueue('q')
-    const second = await startHttpServer('memory:', '--port', String(port))
-    onTestFinished(() => second.stop('SIGKILL'))
+    await startServer({ port })
     assert.equal(await creating, true)
   })
 
