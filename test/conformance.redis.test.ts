@@ -1,24 +1,26 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
+import { Redis } from 'ioredis'
 import { beforeAll, describe, expect, inject, test } from 'vitest'
+import type { RedisSource } from '../src/engines/redis/driver.ts'
 import { RedisEngine } from '../src/engines/redis/redis.ts'
 import { defineConformance, type Harness } from '../src/testkit/index.ts'
 import { askRedis } from './support/redis.ts'
 import { readyCluster } from './support/redis-cluster.ts'
 
 /** Opens an engine. Several share one server. */
-async function open(url: string): Promise<RedisEngine> {
-  const engine = new RedisEngine(url)
+async function open(source: RedisSource): Promise<RedisEngine> {
+  const engine = new RedisEngine(source)
   await engine.open()
   return engine
 }
 
-function harness(name: string, url: string, skips: Harness['skips'] = {}): Harness {
+function harness(name: string, source: RedisSource, skips: Harness['skips'] = {}): Harness {
   return {
     name,
     supports: ['durable', 'topics'],
-    createEngine: () => open(url),
-    secondEngine: () => open(url),
+    createEngine: () => open(source),
+    secondEngine: () => open(source),
     // The server's clock runs like ours, but timers may be early by a millisecond.
     passTime: (_engine, milliseconds) => wait(milliseconds + 5),
     skips,
@@ -46,13 +48,14 @@ describe('on a Cluster', () => {
 /** What the page gives to applications. */
 const rights = /^ACL SETUSER app ([\s\S]*?)```/m.exec(readFileSync('docs/engines/redis.md', 'utf8'))![1]!
 
-describe('with few rights', () => {
+describe("with few rights, by the application's client", () => {
   const url = new URL(inject('redis'))
   const user = 'app-of-the-tests'
+  const client = new Redis({ port: Number(url.port), username: user, password: 'secret', lazyConnect: true })
   beforeAll(async () => {
     await askRedis(Number(url.port), (redis) => redis.call('ACL', 'SETUSER', user, ...rights.trim().split(/\s+/)))
   })
-  defineConformance(runner, harness('Redis', `redis://${user}:secret@${url.host}`))
+  defineConformance(runner, harness('Redis', { client }))
 
   test('nothing was refused', async () => {
     const log = await askRedis(Number(url.port), (redis) => redis.call('ACL', 'LOG'))

@@ -1,7 +1,8 @@
 import { copyFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Cluster, Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { type Bus, type ConnectOptions, connect } from '../../src/index.ts'
+import { type Bus, type ConnectOptions, type ConnectSource, connect } from '../../src/index.ts'
 import { tidings } from '../cli/support.ts'
 import { type Certificate, type Certificates, makeCertificates } from '../support/certificates.ts'
 import { freePort } from '../support/directories.ts'
@@ -65,8 +66,8 @@ afterAll(async () => {
 const ca = () => readFileSync(certificates.authority.cert)
 const shown = ({ cert, key }: Certificate) => ({ cert: readFileSync(cert), key: readFileSync(key, 'utf8') })
 
-async function open(url: string, options?: ConnectOptions): Promise<Bus> {
-  const bus = await connect(url, options)
+async function open(source: string | ConnectSource, options?: ConnectOptions): Promise<Bus> {
+  const bus = await connect(source, options)
   onTestFinished(() => bus.close())
   return bus
 }
@@ -131,6 +132,18 @@ describe('a server with TLS', () => {
     await proves(await open(`rediss://${server.host}`, { tls: { rejectUnauthorized: false } }))
   })
 
+  test('by a client of the application', async () => {
+    const [host, port] = strict.host.split(':') as [string, string]
+    const tls = { ca: ca(), ...shown(certificates.client) }
+    const redis = new Redis({ host, port: Number(port), tls, lazyConnect: true })
+    await proves(await open({ redis }))
+    const careless = new Redis({ host, port: Number(port), tls: {}, lazyConnect: true })
+    await expect(connect({ redis: careless })).rejects.toMatchObject({
+      code: 'CONNECTION_FAILED',
+      hint: expect.stringContaining('tls: { ca }'),
+    })
+  })
+
   test('goes on with certificates that are renewed while it runs', async () => {
     const own = await start()
     onTestFinished(() => own.stop())
@@ -166,6 +179,14 @@ describe('a Cluster with TLS', () => {
       const ours = clients.split('\n').filter((line) => line.includes(' name=tidings '))
       expect(ours.map((line) => / laddr=(\S+)/.exec(line)?.[1])).toContain(host)
     }
+  })
+
+  test('is reached by a client of the application', async () => {
+    const [host, port] = cluster[1]!.host.split(':') as [string, string]
+    const redisOptions = { tls: { ca: ca() } }
+    const redis = new Cluster([{ host, port: Number(port) }], { redisOptions, lazyConnect: true })
+    const bus = await open({ redis })
+    for (let count = 0; count < 3; count++) await proves(bus)
   })
 
   test('of an unknown authority is refused', async () => {

@@ -1,5 +1,5 @@
 import { type ErrorCode, TidingsError } from '../../errors.ts'
-import { tlsHint } from './tls-hints.ts'
+import { connectHint } from './connect-hints.ts'
 
 /** There was no connection: nothing has reached the server. */
 export class Unsent extends Error {}
@@ -61,7 +61,7 @@ export function toTidingsError(error: unknown, where: string, lostAs: ErrorCode)
   if (reply === 'MISSING') return missing(error as Error)
   if (reply === 'NOSUBSCRIPTION') return noSubscription(error as Error)
   const why = reasonOf(error)
-  const hint = hints[reply] ?? (error instanceof Unsent ? tlsHint(error.cause) : undefined)
+  const hint = hints[reply] ?? (error instanceof Unsent ? connectHint(error.cause) : undefined)
   const options = { cause: error, ...(hint ? { hint } : {}) }
   if (error instanceof Unsent || codes[reply] === 'CONNECTION_FAILED')
     return new TidingsError('CONNECTION_FAILED', `cannot connect to Redis at ${where}: ${why}`, options)

@@ -38,6 +38,9 @@ interface ClusterOptions extends SharedOptions {
 
 type NatMap = Readonly<Record<string, Address>> | ((address: string) => Address | null | undefined)
 
+const anyhow = 'Make one, connect({ redis: new Redis(options) }), or pass a URL alone: connect(url).'
+const ofNodeRedis = 'It looks like one of node-redis: pass its URL alone, connect(url).'
+
 /**
  * Where a client is connected to, and how. Its options are read anew for every connection; the client itself is never
  * used and never closed.
@@ -58,8 +61,7 @@ function checkClient(given: unknown): RedisConnection {
     [client.duplicate, client.call].every((one) => typeof one === 'function') &&
     typeof client.status === 'string' &&
     typeof client.options === 'object'
-  if (!looksLikeIoredis)
-    throw notOurs(given, 'isOpen' in client ? 'It looks like one of node-redis: pass its URL instead.' : undefined)
+  if (!looksLikeIoredis) throw notOurs(given, 'isOpen' in client ? ofNodeRedis : anyhow)
   if (typeof client.isCluster !== 'boolean' || typeof client.spublish !== 'function')
     throw tooOld('the client is of an ioredis that')
   if (client.status === 'end')
@@ -69,9 +71,9 @@ function checkClient(given: unknown): RedisConnection {
   return client
 }
 
-function notOurs(given: unknown, hint?: string): TidingsError {
+function notOurs(given: unknown, hint = anyhow): TidingsError {
   const { message, details } = typeError('redis', given, 'a Redis or Cluster of ioredis 5.4 or newer')
-  return new TidingsError('TYPE', message, { details, ...(hint ? { hint } : {}) })
+  return new TidingsError('TYPE', message, { details, hint })
 }
 
 function serverTarget(client: RedisConnection): RedisTarget {

@@ -1,4 +1,3 @@
-/** What to do about a connection with TLS that was not made, by the codes of Node and OpenSSL. */
 const unknownAuthority =
   'Give the certificate of the authority that signed it: connect(url, { tls: { ca } }), ?cacert=<file> in the URL, or NODE_EXTRA_CA_CERTS=<file>.'
 const clientCertificate =
@@ -8,6 +7,7 @@ const notTls = 'The server does not speak TLS there: write redis:// in the URL, 
 const brokenOff =
   'Check that the server runs, whether it speaks TLS there (rediss://), and whether it demands a certificate of its clients.'
 
+/** By the codes of Node and OpenSSL. */
 const hints: Readonly<Record<string, string>> = {
   SELF_SIGNED_CERT_IN_CHAIN: unknownAuthority,
   DEPTH_ZERO_SELF_SIGNED_CERT: unknownAuthority,
@@ -29,4 +29,11 @@ const hints: Readonly<Record<string, string>> = {
   ETIMEDOUT: brokenOff,
 }
 
-export const tlsHint = (error: unknown): string | undefined => hints[String((error as { code?: unknown } | null)?.code)]
+/** What to do about a connection that was not made. */
+export function connectHint(error: unknown): string | undefined {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }
+  // Said by ioredis of sentinels that know no such name, too.
+  if (String(message).startsWith('All sentinels are unreachable'))
+    return 'Check `sentinels` and `name` of the client: they cannot be reached, or know nothing of that name.'
+  return hints[String(code)]
+}
