@@ -29,8 +29,9 @@ export const toPublished = (topic: string, stored: TopicMessage) =>
 export class ReceivedMessage<T> extends PublishedMessage<T> {
   readonly subscription: string
   /**
-   * Whether this consumer was given the message before: the subscription was moved back, or the hold of it was lost
-   * meanwhile. Of what another process did before it was killed, it does not know.
+   * Whether this consumer was given the message before, since the subscription was moved back or the hold of it was lost
+   * meanwhile; or the consumer before went away without leaving while this message was the next. Of what that one did
+   * with others in the 100 ms before, nobody knows.
    */
   readonly redelivered: boolean
 

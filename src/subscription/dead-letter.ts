@@ -43,6 +43,17 @@ export function deadLetterBox(
   return queue === null ? null : new DeadLetterBox(access, queue, new Retrying(access, options, journal), journal)
 }
 
+/**
+ * What is wrong with a message whose consumers went away one after the other. One of them alone proves nothing: it may
+ * have had another message of its batch in hand. Those after it went on one by one.
+ * @returns null if it is to be tried
+ */
+export function vanishedError({ vanished }: Item, maxAttempts: number): TidingsError | null {
+  if (vanished < Math.max(2, maxAttempts)) return null
+  const text = `${vanished} consumers in a row went away without leaving when this message was the next: their processes died, or lost the subscription; at most ${maxAttempts} attempts`
+  return new TidingsError('HANDLER_FAILED', text, { details: { vanished, maxAttempts } })
+}
+
 /** Keeps what failed too often, and lets the subscription pass it only then. */
 export class DeadLetterBox {
   readonly #access: SubscriptionAccess<unknown>

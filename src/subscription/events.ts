@@ -12,8 +12,8 @@ interface OfMessage {
 }
 
 type Happening =
-  /** This consumer is the one that is active, from after the cursor on. */
-  | { readonly type: 'held'; readonly cursor: number }
+  /** This consumer is the one that is active, from after the cursor on. So many before it vanished at the message there. */
+  | { readonly type: 'held'; readonly cursor: number; readonly vanished: number }
   /** Another consumer has the subscription; this one waits to take over. */
   | { readonly type: 'standingBy' }
   /** Another consumer may have the subscription now. */
@@ -107,6 +107,11 @@ interface LogLine {
 
 function logLine(event: Happening): LogLine | null {
   switch (event.type) {
+    case 'held': {
+      const { cursor, vanished } = event
+      if (vanished === 0) return null
+      return { level: 'warn', text: 'the consumer before went away without leaving', details: { cursor, vanished } }
+    }
     case 'holdLost':
       return { level: 'warn', text: 'the hold of the subscription was lost' }
     case 'missed': {

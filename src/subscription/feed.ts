@@ -22,6 +22,8 @@ export interface FeedOptions {
 export interface Item {
   readonly stored: TopicMessage
   readonly redelivered: boolean
+  /** How many consumers in a row went away without leaving while this message was the next. */
+  readonly vanished: number
   readonly tenure: Tenure
   readonly acker: Acker
 }
@@ -50,6 +52,13 @@ export class Feed {
   #acker: Acker | null = null
   #ahead: TopicMessage[] = []
   #cursor = 0
+  /** What counts for the first message of the tenure; 0 once that is given out. */
+  #vanished = 0
+  /**
+   * Whether the consumer before had something of this batch in hand when it vanished. Then the storage is to know of
+   * each message before the next one is begun, so that it counts for the one that does it.
+   */
+  #oneByOne = false
   #emptyReads = 0
   #draining = false
   #closing: Promise<void> | undefined
@@ -77,17 +86,24 @@ export class Feed {
 
   /** @returns null when it was stopped, or there is no more and that ends it @throws CLOSED */
   async next(): Promise<Item | null> {
-    while (!this.#stop.signal.aborted) {
+    for (;;) {
+      if (this.#oneByOne) await this.#acker?.flush()
+      if (this.#stop.signal.aborted) return null
       const tenure = this.#tenure
       const stored = this.#ahead.shift()
-      if (tenure !== null && stored !== undefined && !tenure.over.aborted)
-        return { stored, redelivered: this.#seen.add(stored.offset), tenure, acker: this.#acker! }
+      if (tenure !== null && stored !== undefined && !tenure.over.aborted) return this.#itemOf(stored, tenure)
       // What was read is known to the storage before more is: a consumer never runs away from its cursor.
       await this.#acker?.flush()
       const isHeld = this.#tenure !== null && !this.#tenure.over.aborted
       if ((await (isHeld ? this.#read(this.#tenure!) : this.#take())) === 'ended') return null
     }
-    return null
+  }
+
+  #itemOf(stored: TopicMessage, tenure: Tenure): Item {
+    const vanished = this.#vanished
+    this.#vanished = 0
+    const redelivered = this.#seen.add(stored.offset) || vanished > 0
+    return { stored, redelivered, vanished, tenure, acker: this.#acker! }
   }
 
   /** Nothing more is begun; `next` comes back soon. */
@@ -134,7 +150,7 @@ export class Feed {
     this.#lookout.forget()
     if (hold === 'busy') return 'ended'
     if (hold === null) return 'go on'
-    const { tenure, cursor } = hold
+    const { tenure, cursor, vanished } = hold
     tenure.interrupted.addEventListener('abort', () => this.#nap.abort(), { once: true })
     this.#tenure = tenure
     this.#acker = new Acker(this.#access, {
@@ -145,6 +161,7 @@ export class Feed {
       giveUp: this.#giveUp.signal,
     })
     this.#cursor = cursor
+    this.#vanished = vanished
     this.#ahead = []
     return 'go on'
   }
@@ -196,6 +213,7 @@ export class Feed {
     const count = before - this.#cursor - 1
     if (count > 0) this.#journal.tell({ type: 'missed', count, before })
     this.#ahead = messages
+    this.#oneByOne = this.#vanished > 0
     this.#cursor = messages.at(-1)!.offset
   }
 

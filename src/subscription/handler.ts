@@ -5,7 +5,7 @@ import type { ReceivedMessage } from '../topic-message.ts'
 export interface SubscriptionContext {
   readonly topic: string
   readonly subscription: string
-  /** 1 for the first. */
+  /** 1 for the first. Consumers that went away without leaving while this message was the next count, too. */
   readonly attempt: number
   readonly maxAttempts: number
   /**

@@ -41,9 +41,9 @@ export class Tenure {
   }
 }
 
-/** `cursor` is that of the storage, now. */
+/** `cursor` is that of the storage, now; `vanished` as in the port. */
 export type Answer =
-  | { readonly held: true; readonly tenure: Tenure; readonly cursor: number }
+  | { readonly held: true; readonly tenure: Tenure; readonly cursor: number; readonly vanished: number }
   | { readonly held: false; readonly retryMs: number }
 
 /** Holds a subscription for one consumer: asks for it, keeps it by a timer, and notices when it is gone. */
@@ -111,16 +111,17 @@ export class Holding {
     }
     this.#leasedUntilMs = askedMs + this.#leaseMs
     if (this.#timer === undefined) this.#arm()
-    const { cursor, receipt } = hold
+    const { cursor, receipt, vanished } = hold
     const before = this.#tenure
     if (before !== null && !before.over.aborted) {
-      if (before.receipt === receipt || (await this.#isGood(before))) return { held: true, tenure: before, cursor }
+      if (before.receipt === receipt || (await this.#isGood(before)))
+        return { held: true, tenure: before, cursor, vanished }
       this.#moved(before)
     }
     const tenure = new Tenure(receipt)
     this.#tenure = tenure
-    this.#journal.tell({ type: 'held', cursor })
-    return { held: true, tenure, cursor }
+    this.#journal.tell({ type: 'held', cursor, vanished })
+    return { held: true, tenure, cursor, vanished }
   }
 
   /** Another receipt may stand beside the one before, and need not follow it. */

@@ -9,7 +9,7 @@ import { Deadline } from '../worker/deadline.ts'
 import { type StopOptions, stopOptions } from '../worker/options.ts'
 import { deadLetter, failed, Outcome, toOutcome } from '../worker/outcome.ts'
 import type { SubscriptionAccess } from './access.ts'
-import { type DeadLetterBox, deadLetterBox, deadLetterQueueOf } from './dead-letter.ts'
+import { type DeadLetterBox, deadLetterBox, deadLetterQueueOf, vanishedError } from './dead-letter.ts'
 import { Journal, type SubscriberCounts } from './events.ts'
 import { Feed, type Item } from './feed.ts'
 import type { SubscriptionHandler } from './handler.ts'
@@ -151,7 +151,10 @@ export class Subscriber<T = unknown> extends Service {
 
   /** Until the message is through, or no longer this consumer's business. */
   async #deal(item: Item): Promise<void> {
-    for (let attempt = 1; !item.tenure.interrupted.aborted; ) {
+    const { maxAttempts } = this.#options
+    const fatal = vanishedError(item, maxAttempts)
+    if (fatal !== null) return this.#endAsDead(item, fatal, item.vanished)
+    for (let attempt = item.vanished + 1; !item.tenure.interrupted.aborted; ) {
       const startedAt = this.#access.clock.now()
       const outcome = await this.#attempt(item, attempt)
       if (outcome === null) return
@@ -160,7 +163,7 @@ export class Subscriber<T = unknown> extends Service {
       switch (decision.kind) {
         case 'retry': {
           const { reason: error, delayMs } = decision
-          const isLast = attempt >= this.#options.maxAttempts
+          const isLast = attempt >= maxAttempts
           const retryMs = isLast ? null : (delayMs ?? this.#delayAfter(attempt, error))
           this.#journal.tell({ type: 'failed', message: item.stored, attempt, durationMs, error, retryMs })
           if (retryMs === null) return this.#endAsDead(item, error, attempt)

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { poll } from '../../src/local/processes.ts'
+import type { SubscribeOptions } from '../../src/subscription/options.ts'
 import type { Topic } from '../../src/topic.ts'
 import type { ReceivedMessage } from '../../src/topic-message.ts'
 import { newName } from '../support/engine.ts'
@@ -11,6 +12,7 @@ import { publishMany, Watcher } from '../topic/support.ts'
 interface Line {
   readonly type: string
   readonly offset?: number
+  readonly attempt?: number
 }
 
 const numbers = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, index) => first + index)
@@ -24,8 +26,8 @@ describe.each(storages)('subscribers on $name', (storage) => {
   }
 
   /** A subscriber named `payroll` in a process of its own. */
-  async function subscriberProcess(topic: Topic, lease = '4s'): Promise<LineProcess<Line>> {
-    const args = [await storage.url(), topic.name, 'payroll', lease]
+  async function subscriberProcess(topic: Topic, options: SubscribeOptions = {}): Promise<LineProcess<Line>> {
+    const args = [await storage.url(), topic.name, 'payroll', JSON.stringify(options)]
     return new LineProcess<Line>('storages/subscriber-process.mjs', args)
   }
 
@@ -50,12 +52,36 @@ describe.each(storages)('subscribers on $name', (storage) => {
     expect(got).toEqual(numbers(31, 61))
   })
 
+  test('a message that kills one process after the other becomes a dead letter, and no other does', async () => {
+    const bus = await openBus(await storage.url())
+    const news = bus.topic(newName('killing'))
+    await publishMany(news, 30)
+    await news.publish('kill')
+    await publishMany(news, 30)
+    const options = { lease: '3s', maxAttempts: 2 } as const
+    // Three may have to go: what the first one had in hand with others may count for one of these.
+    const processes = await Promise.all(Array.from({ length: 4 }, () => subscriberProcess(news, options)))
+    await Promise.race(processes.map((one) => one.untilLine(({ type, offset }) => type === 'acked' && offset === 61)))
+    // Then everything that they told is here.
+    await Promise.all(processes.map((one) => one.kill()))
+    const calls = processes.flatMap(({ lines }) => lines.filter(({ type }) => type === 'handled'))
+    const killed = calls.filter(({ offset }) => offset === 31)
+    expect([2, 3]).toContain(killed.length)
+    expect(killed.map(({ attempt }) => attempt).sort()).toEqual([1, 1, 2].slice(-killed.length))
+    const last = processes.find((one) => handledBy(one).includes(61))!
+    expect(handledBy(last)).toEqual(numbers(32, 61))
+    expect(new Set(calls.map(({ offset }) => offset))).toEqual(new Set(numbers(1, 61)))
+    const letters = await bus.queue(`${news.name}_payroll_dlq`).peek()
+    expect(letters.map(({ data, meta }) => [data, meta.originOffset, meta.attempts])).toEqual([['kill', 31, 2]])
+    expect(letters[0]!.meta.errorMessage).toMatch(/^2 consumers in a row went away without leaving/)
+  }, 60_000)
+
   test('two on one subscription handle every message once while nothing fails', async () => {
     const news = await newTopic('two')
     await news.create()
-    const first = await subscriberProcess(news, '1h')
+    const first = await subscriberProcess(news, { lease: '1h' })
     await first.untilLine(({ type }) => type === 'held')
-    const second = await subscriberProcess(news, '1h')
+    const second = await subscriberProcess(news, { lease: '1h' })
     await second.untilLine(({ type }) => type === 'standingBy')
     for (let batch = 0; batch < 10; batch++) await publishMany(news, 50)
     await first.untilLine(({ type, offset }) => type === 'handled' && offset! >= 200)
