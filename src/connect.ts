@@ -82,7 +82,7 @@ async function createEngine(source: string | ConnectSource, access: Access): Pro
   refuseAccess(access, kind, `the URL is one of ${kind}`)
   if (kind === 'http') {
     const { HttpEngine } = await import('./engines/http/http.ts')
-    return new HttpEngine({ url: source, token: access.token })
+    return new HttpEngine({ url: source, ...access })
   }
   if (kind === 'memory') {
     const { MemoryEngine } = await import('./engines/memory/memory.ts')
@@ -113,9 +113,9 @@ async function engineOn(source: ConnectSource, access: Access): Promise<Engine> 
 function refuseAccess({ token, tls }: Access, kind: string, why: string): void {
   if (token !== null && kind !== 'http')
     throw new TidingsError('OPTION_CONFLICT', `token is given, which is for http and https; ${why}`)
-  if (tls !== null && kind !== 'redis')
-    throw new TidingsError('OPTION_CONFLICT', `tls is given, which is for rediss; ${why}`, {
-      hint: 'PostgreSQL takes files in its URL: ?sslrootcert=<file>. For https set NODE_EXTRA_CA_CERTS=<file>.',
+  if (tls !== null && kind !== 'redis' && kind !== 'http')
+    throw new TidingsError('OPTION_CONFLICT', `tls is given, which is for rediss and https; ${why}`, {
+      hint: 'PostgreSQL takes files in its URL: ?sslrootcert=<file>.',
     })
 }
 

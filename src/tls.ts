@@ -33,7 +33,7 @@ const fields = {
 
 /** Like options of the same names in Node. */
 export const tlsOption: option.Option<option.OptionsInput<typeof fields>, TlsSettings | null> = {
-  ...option.object('TLS of a `rediss://` URL, beyond what Node does by itself.', fields),
+  ...option.object('TLS of a `rediss://` or `https://` URL, beyond what Node does by itself.', fields),
   defaultValue: null,
   parse,
 }

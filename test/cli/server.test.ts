@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -157,6 +158,20 @@ describe('a server with a certificate of an authority of its own', () => {
     expect(stdout).toBe('woken\n')
   })
 
+  it('is trusted with the option tls, and with no other', async () => {
+    const [tls, wrong] = [{ ca: readFileSync(ca) }, { ca: readFileSync(otherCa) }]
+    const bus = await connect(secure.url, { tls })
+    const queue = bus.queue('by_option')
+    await queue.create()
+    const watch = await bus.engine.watch('by_option', () => {})
+    watch.close()
+    await bus.close()
+    await expect(connect(secure.url, { tls: wrong })).rejects.toMatchObject({ code: 'CONNECTION_FAILED' })
+    await expect(connect(elsewhere.url, { tls })).rejects.toMatchObject({ code: 'CONNECTION_FAILED' })
+    await (await connect(elsewhere.url, { tls: { ...tls, servername: 'queues.example.org' } })).close()
+    await expect(connect(server.url, { tls })).rejects.toMatchObject({ code: 'OPTION_CONFLICT' })
+  })
+
   it.each([
     ['without it', () => ({})],
     ['with that of another', () => ({ NODE_EXTRA_CA_CERTS: otherCa })],
@@ -166,13 +181,13 @@ describe('a server with a certificate of an authority of its own', () => {
     expect(error).toMatchObject({
       code: 'CONNECTION_FAILED',
       message: expect.stringMatching(/^cannot connect to the server at 127\.0\.0\.1:\d+: .*certificate/),
-      hint: expect.stringMatching(/NODE_EXTRA_CA_CERTS=\/path\/to\/ca\.pem/),
+      hint: expect.stringMatching(/\{ tls: \{ ca \} \}.*NODE_EXTRA_CA_CERTS=<file>/),
     })
     await expect(connect(secure.url)).rejects.toMatchObject({ code: error.code, hint: expect.stringMatching(/_CA_/) })
   })
 
   it.each([
-    ['under another name', () => elsewhere, /a name in the URL that stands in the certificate/],
+    ['under another name', () => elsewhere, /a name that the certificate bears.*servername/],
     ['once it has expired', () => expired, /Renew the certificate/],
   ])('is not trusted %s', async (_, at, hint) => {
     const { code, error } = await list(at().url, { env: { NODE_EXTRA_CA_CERTS: ca } })

@@ -24,6 +24,7 @@ const longestRequestMs = 60_000
 export class Client {
   readonly #base: URL
   readonly #token: string | null
+  readonly #tls: https.RequestOptions
   readonly #library: typeof http | typeof https
   readonly #agent: http.Agent
   readonly #underWay = new Set<Promise<unknown>>()
@@ -31,10 +32,12 @@ export class Client {
   #opened = false
   #closing: Promise<void> | undefined
 
-  /** @throws URL_INVALID */
+  /** @throws URL_INVALID, OPTION_CONFLICT */
   constructor(target: HttpTarget) {
     this.#base = parseTarget(target)
     this.#token = target.token
+    const { ca, ...tls } = target.tls ?? {}
+    this.#tls = { ...tls, ...(ca ? { ca: [...ca] } : {}) }
     this.#library = this.#base.protocol === 'https:' ? https : http
     this.#agent = new this.#library.Agent({ keepAlive: true, maxSockets: maxConnections })
   }
@@ -177,6 +180,7 @@ export class Client {
       let connected = false
       const request = this.#library.request(
         {
+          ...this.#tls,
           // An IPv6 address stands in brackets in a URL only.
           host: this.#base.hostname.replace(/^\[|\]$/g, ''),
           port: this.#base.port,

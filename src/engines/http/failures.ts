@@ -10,11 +10,14 @@ const comesBack = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE'])
 /** What is wrong with TLS: the codes of Node and OpenSSL, and the way out. */
 const tlsHints: readonly (readonly [RegExp, string])[] = [
   [
-    /SELF_SIGNED_CERT|UNABLE_TO_GET_ISSUER_CERT|UNABLE_TO_VERIFY_LEAF_SIGNATURE/,
-    'Start this process with NODE_EXTRA_CA_CERTS=/path/to/ca.pem, the certificate of the authority behind the server.',
+    /SELF_SIGNED_CERT|UNABLE_TO_GET_ISSUER_CERT|UNABLE_TO_VERIFY_LEAF_SIGNATURE|CERT_SIGNATURE_FAILURE/,
+    'Give the certificate of the authority that signed it: connect(url, { tls: { ca } }), or NODE_EXTRA_CA_CERTS=<file>.',
   ],
   [/CERT_HAS_EXPIRED|CERT_NOT_YET_VALID/, 'Renew the certificate of the server, and check the clock of this machine.'],
-  [/ERR_TLS_CERT_ALTNAME_INVALID/, 'Use a name in the URL that stands in the certificate of the server.'],
+  [
+    /ERR_TLS_CERT_ALTNAME_INVALID/,
+    'Connect by a name that the certificate bears, or say which it is: connect(url, { tls: { servername } }).',
+  ],
   [/ERR_SSL_|EPROTO/, 'Check the URL: a server without TLS is http://…'],
 ]
 

@@ -58,7 +58,7 @@ export class HttpEngine implements Engine {
   #supports: ReadonlySet<Feature> = new Set()
   #topics: TopicStore | undefined
 
-  /** @throws URL_INVALID */
+  /** @throws URL_INVALID, OPTION_CONFLICT */
   constructor(target: HttpTarget) {
     this.#client = new Client(target)
   }
