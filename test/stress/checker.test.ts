@@ -133,6 +133,14 @@ describe('the checker finds nothing in', () => {
         .by('w', leaseLost('plain', 'm', '1', 1)),
       {},
     ],
+    'one whose worker was killed at the last attempt, and which the next one dead-lettered untried': [
+      new Told()
+        .by('p', sending(['m'], ['plain']), sent('m', 'plain', '1'))
+        .by('w', started('plain', 'm', '1', 5), failed('plain', 'm', '1', 5))
+        .by('c', killing('w'))
+        .by('v', settled('deadLettered', 'plain', 'm', '1', 6)),
+      { plain: [{ uid: 'm', id: '1', in: 'dead letters' }] },
+    ],
     'a key whose first message failed once': [
       new Told()
         .by('p', sending(['a', 'b'], ['kept'], 'k'), sent('a', 'kept', '1'), sent('b', 'kept', '2'))

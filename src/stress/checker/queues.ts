@@ -109,10 +109,11 @@ const deliveredAfterItsEnd = (story: Story): Finding => {
   return ends.length > 1 ? violation('delivered after its end', story, 'was settled twice') : undefined
 }
 
+/** An attempt beyond the last may settle a message, one whose reader was killed before it could, but not try it. */
 const tooManyAttempts =
   (maxAttempts: number) =>
   (story: Story): Finding => {
-    const most = Math.max(0, ...story.told.map(({ attempt }) => attempt))
+    const most = Math.max(0, ...story.told.filter(({ event }) => event === 'started').map(({ attempt }) => attempt))
     return most > maxAttempts
       ? violation('too many attempts', story, `was tried ${most} times; ${maxAttempts} is the most`)
       : undefined
