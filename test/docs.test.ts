@@ -89,6 +89,7 @@ declare global {
   const connect: typeof connectFunction
   const bus: Bus
   const hires: Queue<{ name: string; email?: string }>
+  const redis: import('ioredis').Redis
   function openEngine(): Promise<Engine>
 }`
   const config = {

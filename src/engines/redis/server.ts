@@ -2,7 +2,7 @@ import { isTidingsError } from '../../errors.ts'
 import { type Command, callOn } from './calling.ts'
 import type { RedisClient } from './client.ts'
 import { Disk } from './disk.ts'
-import { replyCode, Unsent } from './errors.ts'
+import { Lost, replyCode, Unsent } from './errors.ts'
 
 export interface SendingOnce {
   readonly timeoutMs: number
@@ -18,6 +18,8 @@ export class Server {
   readonly #disk: Disk
   readonly #newClient: () => Promise<RedisClient>
   readonly #mayBeReplica: boolean
+  /** What connections failed with first. */
+  readonly #failures = new WeakMap<RedisClient, Error>()
   #client: RedisClient | undefined
   #connecting: Promise<RedisClient> | undefined
   #closed = false
@@ -37,7 +39,13 @@ export class Server {
   async call(command: Command, { timeoutMs, onDisk = false }: SendingOnce, asking = false): Promise<unknown> {
     const client = await this.#connected()
     if (onDisk) await this.#disk.confirm(client)
-    return callOn(client, command, timeoutMs, asking)
+    try {
+      return await callOn(client, command, timeoutMs, asking)
+    } catch (error) {
+      // ioredis rejects with 'Connection is closed.', whatever closed it.
+      if (error instanceof Lost) error.cause = this.#failures.get(client) ?? error.cause
+      throw error
+    }
   }
 
   /** A connection of its own, opened, for listening; the caller ends it. @throws Unsent */
@@ -45,22 +53,21 @@ export class Server {
     const client = await this.#newClient().catch((error: unknown) => {
       throw isTidingsError(error) ? error : new Unsent('not connected', { cause: error })
     })
-    let failure: Error | undefined
     // Without a listener it would be written to the console.
     client.on('error', (error) => {
-      failure ??= error
+      if (!this.#failures.has(client)) this.#failures.set(client, error)
     })
     // It may have connections of its own, to sentinels.
     client.on('end', () => client.disconnect())
     try {
       await client.connect()
       // The database could not be selected.
-      if (failure) throw failure
+      if (this.#failures.has(client)) throw this.#failures.get(client)
       if (this.#mayBeReplica) await refuseReplica(client)
       return client
     } catch (error) {
       client.disconnect()
-      throw new Unsent('not connected', { cause: failure ?? error })
+      throw new Unsent('not connected', { cause: this.#failures.get(client) ?? error })
     }
   }
 
