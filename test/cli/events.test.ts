@@ -1,8 +1,12 @@
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
-import { beforeAll, describe, expect, it } from 'vitest'
-import { folder, ownDatabase, Tidings, tidings } from './support.ts'
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { eventsMigration } from '../../src/engines/postgres/events-migration.ts'
+import { connect } from '../../src/index.ts'
+import { makeToken } from '../server/support.ts'
+import { startHttpServer } from '../support/http-server.ts'
+import { folder, ownDatabase, Tidings, tidings, write } from './support.ts'
 
 let env: Record<string, string>
 beforeAll(async () => {
@@ -72,8 +76,46 @@ TIME  message_with_payload  other  message 1: 1
     ])
   })
 
+  it('shows what is announced through a server, with a token', async () => {
+    const database = await ownDatabase()
+    await (await connect(database)).close()
+    const client = new pg.Client({ connectionString: database })
+    await client.connect()
+    await client.query(eventsMigration().up)
+    await client.end()
+    const { secret, entry } = makeToken({ name: 'me', scopes: ['read', 'send', 'admin'], queues: ['mine*'] })
+    const server = await startHttpServer(database, '--token-file', write('tokens', `${JSON.stringify(entry)}\n`))
+    onTestFinished(() => server.stop())
+    const env = { TIDINGS_URL: server.url, TIDINGS_TOKEN: secret }
+    const running = new Tidings(['events', '--json'], { env })
+    await running.until(/listening to pgmq_queue_created, pgmq_message_ready\n/)
+    await tidings(['enqueue', 'others', '1', '--url', database])
+    await tidings(['enqueue', 'mine', '{"to":"Ada"}'], { env })
+    await running.until(/message_with_payload/)
+    running.child.kill('SIGINT')
+    const { code, stdout, stderr } = await running.ended
+    expect({
+      code,
+      lines: stdout
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line)),
+    }).toMatchObject({
+      code: 0,
+      lines: [
+        { type: 'queue_created', queue: 'mine' },
+        { type: 'message_with_payload', queue: 'mine', data: { to: 'Ada' } },
+      ],
+    })
+    expect(stderr).toMatch(/\n2 events\n$/)
+  })
+
   it('is refused where the storage has no events', async () => {
-    const { code, stderr } = await tidings(['events', '--url', 'memory:', '--json'])
-    expect({ code, error: JSON.parse(stderr) }).toMatchObject({ code: 2, error: { code: 'UNSUPPORTED' } })
+    const server = await startHttpServer('memory:')
+    onTestFinished(() => server.stop())
+    for (const url of ['memory:', server.url]) {
+      const { code, stderr } = await tidings(['events', '--url', url, '--json'])
+      expect({ code, error: JSON.parse(stderr) }).toMatchObject({ code: 2, error: { code: 'UNSUPPORTED' } })
+    }
   })
 })
