@@ -38,7 +38,7 @@ describe('examples print what their last comment says', () => {
     const source = readFileSync(examples + name, 'utf8')
     const [, comment] = source.split('\n// Prints:\n')
     const expected = comment?.replaceAll(/^\/\/ ?/gm, '')
-    const { stdout } = await run(process.execPath, [examples + name], { timeout: 25_000, env })
+    const { stdout } = await run(process.execPath, [examples + name], { timeout: 55_000, env })
     expect(stdout).toBe(expected)
   })
 })
@@ -70,7 +70,7 @@ describe('the proof of the demo', () => {
 
   afterAll(async () => {
     await client.end()
-    await inOtherDatabase(`DROP DATABASE ${database}`)
+    await inOtherDatabase(`DROP DATABASE ${database} WITH (FORCE)`)
   })
 
   async function inOtherDatabase(sql: string): Promise<void> {

@@ -46,7 +46,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await bus?.close()
   await owner?.close()
-  await run(server, `DROP DATABASE ${database}`)
+  await run(server, `DROP DATABASE ${database} WITH (FORCE)`)
   await run(server, `DROP ROLE ${role}, ${ownerRole}`)
 })
 

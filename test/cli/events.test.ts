@@ -57,6 +57,7 @@ describe('events', () => {
     await tidings(['enqueue', 'mail_jobs', '{"to":"Ada"}'], { env })
     await tidings(['enqueue', 'other', '1'], { env })
     await running.until(/message_with_payload {2}other/)
+    await programs.until(/message_with_payload.*\n/)
     for (const { child } of [running, programs]) child.kill('SIGINT')
 
     const { code, stdout, stderr } = await running.ended

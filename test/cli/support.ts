@@ -20,6 +20,8 @@ export interface RunSetting {
   readonly input?: string
 }
 
+const running = new Set<Tidings>()
+
 /** A running `tidings`, with nothing in its environment that would tell it of a storage. */
 export class Tidings {
   readonly child: ChildProcess
@@ -27,6 +29,11 @@ export class Tidings {
   #stdout = ''
   #stderr = ''
   #seen: () => void = () => {}
+
+  /** Ends those that a failed test has left. */
+  static endAll(): void {
+    for (const { child } of running) child.kill('SIGKILL')
+  }
 
   constructor(args: readonly string[], { cwd, env, input }: RunSetting = {}) {
     const { PATH = '', HOME = '' } = process.env
@@ -37,8 +44,12 @@ export class Tidings {
     this.child.stdin?.on('error', () => {})
     this.child.stdin?.end(input)
     this.ended = new Promise((resolve) => {
-      this.child.on('close', (code) => resolve({ code, stdout: this.#stdout, stderr: this.#stderr }))
+      this.child.on('close', (code) => {
+        running.delete(this)
+        resolve({ code, stdout: this.#stdout, stderr: this.#stderr })
+      })
     })
+    running.add(this)
   }
 
   /** Waits until the pattern stands in what was printed. */
@@ -68,7 +79,12 @@ export const tidings = (args: readonly string[], setting?: RunSetting): Promise<
 export const folder = realpathSync(mkdtempSync(join(tmpdir(), 'tidings-cli-')))
 // Otherwise the local server of a test that root runs could not reach its data here, and would keep them elsewhere.
 chmodSync(folder, 0o755)
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+// Handlers are modules of this package, whatever lies above it.
+writeFileSync(join(folder, 'package.json'), '{}')
+afterAll(() => {
+  Tidings.endAll()
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+})
 
 /** Writes a file below the folder. @returns its path */
 export function write(path: string, text: string): string {

@@ -5,10 +5,12 @@ import { expect, test } from 'vitest'
 import { ensureLocal, localStatus, stopLocal } from '../../src/local/local.ts'
 import {
   bystander,
+  connected,
   connectTo,
   ensure,
   inAnotherProcess,
   newPlace,
+  oneSentinel,
   pidsOf,
   processesOf,
   query,
@@ -34,10 +36,10 @@ test('a killed server is started again by the sentinel, with its data', async ()
     (found) => found.pid !== null && found.pid !== server.pid && found.sentinelPid !== null,
   )
   const again = await ensure(place)
-  expect(performance.now() - killed).toBeLessThan(10_000)
+  expect(performance.now() - killed).toBeLessThan(30_000)
   expect(status.sentinelPid).toBe(sentinel)
   expect(await query(again, 'select what from kept')).toEqual([{ what: 'acknowledged' }])
-  expect(processesOf(place)).toEqual({ sentinels: [sentinel], servers: [again.pid] })
+  expect(await oneSentinel(place)).toEqual({ sentinel, servers: [again.pid] })
   await busy
 })
 
@@ -57,11 +59,7 @@ test('a killed sentinel leaves the server running, and one of many next calls re
   const program = `return (await local.ensureLocal('${place}', { idleAfterMs: 60000 })).pid`
   const pids = await Promise.all(Array.from({ length: 3 }, () => inAnotherProcess<number>(program)))
   expect(pids).toEqual([server.pid, server.pid, server.pid])
-  const { sentinels } = await until(
-    async () => processesOf(place),
-    (found) => found.sentinels.length === 1,
-  )
-  expect((await localStatus(place)).sentinelPid).toBe(sentinels[0])
+  const { sentinel: next } = await oneSentinel(place)
 
   // The new one does its work on a server that it did not start itself.
   process.kill(server.pid, 'SIGKILL')
@@ -69,7 +67,7 @@ test('a killed sentinel leaves the server running, and one of many next calls re
     () => localStatus(place),
     (found) => found.pid !== null && found.pid !== server.pid,
   )
-  expect(processesOf(place).sentinels).toEqual(sentinels)
+  expect((await oneSentinel(place)).sentinel).toBe(next)
 })
 
 test('sentinel and server killed: the next call starts both, with the data', async () => {
@@ -138,8 +136,7 @@ test('a server that was told to stop and waits for its clients is started again'
 
 test('it stops when nobody has used it for some time, not while somebody is connected, and starts again', async () => {
   const place = newPlace()
-  const server = await ensureLocal(place, { idleAfterMs: 300 })
-  const client = await connectTo(server)
+  const { server, client } = await connected(() => ensureLocal(place, { idleAfterMs: 300 }), connectTo)
   const quiet = performance.now()
   await until(
     async () => performance.now() - quiet,

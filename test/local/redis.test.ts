@@ -15,10 +15,12 @@ import {
 import { PrivateRedis } from '../../src/local/redis/private.ts'
 import {
   bystander,
+  connected,
   ensure,
   inAnotherProcess,
   installRedis,
   newPlace,
+  oneSentinel,
   ordinaryUser,
   pidsOf,
   processesOf,
@@ -81,12 +83,7 @@ test('processes that race for the first use end with one server and one sentinel
   const program = `return (await local.ensureLocalRedis('${place}', { idleAfterMs: 60000 })).pid`
   const pids = await Promise.all(Array.from({ length: 4 }, () => inAnotherProcess<number>(program)))
   expect(new Set(pids).size).toBe(1)
-  const { sentinels, servers } = await until(
-    async () => processesOf(place),
-    (found) => found.sentinels.length === 1,
-  )
-  expect(servers).toEqual([pids[0]])
-  expect((await localStatus(place)).sentinelPid).toBe(sentinels[0])
+  expect((await oneSentinel(place)).servers).toEqual([pids[0]])
 })
 
 test('a killed server is started again by the sentinel, with every acknowledged write', async () => {
@@ -112,10 +109,7 @@ test('a killed server is started again by the sentinel, with every acknowledged 
   expect(status.sentinelPid).toBe(sentinel)
   expect(Number(await ask(again, (redis) => redis.get('writes')))).toBeGreaterThanOrEqual(acknowledged)
   // A second one, which may have been started meanwhile, leaves the first in charge.
-  await until(
-    async () => processesOf(place),
-    ({ sentinels, servers }) => String([sentinels, servers]) === String([[sentinel], [again.pid]]),
-  )
+  expect(await oneSentinel(place)).toEqual({ sentinel, servers: [again.pid] })
 })
 
 test('a killed sentinel leaves the server running, and one of many next calls replaces it', async () => {
@@ -132,16 +126,13 @@ test('a killed sentinel leaves the server running, and one of many next calls re
   const program = `return (await local.ensureLocalRedis('${place}', { idleAfterMs: 60000 })).pid`
   const pids = await Promise.all(Array.from({ length: 3 }, () => inAnotherProcess<number>(program)))
   expect(pids).toEqual([server.pid, server.pid, server.pid])
-  const { sentinels } = await until(
-    async () => processesOf(place),
-    (found) => found.sentinels.length === 1,
-  )
+  const { sentinel: next } = await oneSentinel(place)
   process.kill(server.pid, 'SIGKILL')
   await until(
     () => localStatus(place),
     (found) => found.pid !== null && found.pid !== server.pid,
   )
-  expect(processesOf(place).sentinels).toEqual(sentinels)
+  expect((await oneSentinel(place)).sentinel).toBe(next)
 })
 
 test('a server whose starter died before it could be known does not get a second one beside it', async () => {
@@ -178,8 +169,10 @@ test('a server whose socket was removed gets a new one', async () => {
 
 test('it stops when nobody has used it for some time, not while somebody is connected, and starts again', async () => {
   const place = newPlace()
-  const server = await ensureRedis(place, { idleAfterMs: 300 })
-  const client = await connectTo(server.path)
+  const { server, client } = await connected(
+    () => ensureRedis(place, { idleAfterMs: 300 }),
+    ({ path }) => connectTo(path),
+  )
   await client.set('kept', 'yes')
   const quiet = performance.now()
   await until(
@@ -331,11 +324,12 @@ test('a private one is in memory, and ends with its process, however that ends',
       console.log((await new PrivateRedis().locate()).path)
       ${ending}`
     const child = spawn(process.execPath, ['--input-type=module', '--eval', program])
+    const ended = once(child, 'exit')
     const [line] = await once(child.stdout, 'data')
     const socket = String(line).trim()
     expect(socket).toMatch(/redis\.sock$/)
     // By itself where nothing else is to be done.
-    await once(child, 'exit')
+    await ended
     await until(
       async () => processesOf(dirname(socket)).servers,
       (servers) => servers.length === 0,

@@ -92,7 +92,7 @@ export async function connectTo({ host, port, user, database }: LocalPostgres): 
 }
 
 /** Waits until the answer is there and right; fails with what it last was. */
-export async function until<T>(ask: () => Promise<T>, isRight: (answer: T) => boolean, timeoutMs = 15_000): Promise<T> {
+export async function until<T>(ask: () => Promise<T>, isRight: (answer: T) => boolean, timeoutMs = 45_000): Promise<T> {
   let last: T | undefined
   const answer = await poll(async () => {
     last = await ask()
@@ -105,23 +105,47 @@ export async function until<T>(ask: () => Promise<T>, isRight: (answer: T) => bo
 /** The pids of all sentinels and servers (not their backends) of a directory, found without their help. */
 export function processesOf(directory: string): { sentinels: number[]; servers: number[] } {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name))
-  const commands = pids.map((pid) => ({ pid: Number(pid), arguments: argumentsOf(pid) }))
+  const commands = pids.map((pid) => ({ pid: Number(pid), arguments: textOf(pid, 'cmdline').split('\0') }))
+  const sentinels = commands.filter((it) => it.arguments[1]?.includes('sentinel-main') && it.arguments[2] === directory)
+  const servers = commands
+    .filter((it) => ['-D', '--dir'].includes(it.arguments[1]!) && `${it.arguments[2]}/`.startsWith(`${directory}/`))
+    .map((it) => it.pid)
   return {
-    sentinels: commands
-      .filter((it) => it.arguments[1]?.includes('sentinel-main') && it.arguments[2] === directory)
-      .map((it) => it.pid),
-    servers: commands
-      .filter((it) => ['-D', '--dir'].includes(it.arguments[1]!) && `${it.arguments[2]}/`.startsWith(`${directory}/`))
-      .map((it) => it.pid),
+    sentinels: sentinels.map((it) => it.pid),
+    // A backend is called like its server until it has given itself a name.
+    servers: servers.filter((pid) => !servers.includes(parentOf(pid))),
   }
 }
 
-function argumentsOf(pid: string): string[] {
+const parentOf = (pid: number) => Number(/^PPid:\s*(\d+)/m.exec(textOf(String(pid), 'status'))?.[1])
+
+function textOf(pid: string, file: 'cmdline' | 'status'): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8')
   } catch {
-    return []
+    return ''
   }
+}
+
+/** Waits until one sentinel runs, which is in charge: several may have been started, and all but one end. */
+export async function oneSentinel(directory: string): Promise<{ sentinel: number; servers: number[] }> {
+  const { sentinels, servers } = await until(
+    async () => ({ ...processesOf(directory), inCharge: (await localStatus(directory)).sentinelPid }),
+    (found) => found.inCharge !== null && String(found.sentinels) === String(found.inCharge),
+  )
+  return { sentinel: sentinels[0]!, servers }
+}
+
+/** A client of a server that stops when it is idle, which may be before one has connected to it. */
+export function connected<Server, Client>(
+  start: () => Promise<Server>,
+  connect: (server: Server) => Promise<Client>,
+): Promise<{ server: Server; client: Client }> {
+  const found = async () => {
+    const server = await start()
+    return { server, client: await connect(server).catch(() => undefined) }
+  }
+  return until(found, ({ client }) => client !== undefined) as Promise<{ server: Server; client: Client }>
 }
 
 /** Starts a process that does nothing, as the user of the servers, so that it could be taken for one by its pid. */

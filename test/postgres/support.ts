@@ -32,7 +32,7 @@ export async function query(url: string, text: string, values: unknown[] = []): 
 }
 
 /** How long something may take that comes in moments; less than a test has, so that no loop outlives its test. */
-const patienceMs = 25_000
+const patienceMs = 45_000
 
 /** Claims so many messages, in the order of their ids, by looking again only when the engine tells to. */
 export async function claimWhenDue(engine: PostgresEngine, queue: string, count: number): Promise<StoredMessage[]> {

@@ -59,7 +59,8 @@ describe.each(['postgres15', 'postgres18'] as const)('topics on %s', (server) =>
   /** How many pages a statement looks at. */
   async function buffersOf(session: pg.Client, statement: string, values: readonly unknown[]): Promise<number> {
     const { rows } = await session.query(`EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ${statement}`, [...values])
-    return rows[0]['QUERY PLAN'][0].Plan['Shared Hit Blocks'] as number
+    const { Plan } = rows[0]['QUERY PLAN'][0]
+    return (Plan['Shared Hit Blocks'] as number) + (Plan['Shared Read Blocks'] as number)
   }
 
   const end = (transaction: Transaction, how: 'COMMIT' | 'ROLLBACK') => transaction.query(how, [])

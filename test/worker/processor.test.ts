@@ -188,12 +188,12 @@ const cases: Record<string, Case> = {
 
   delayed: async (scene) => {
     const sentAt = performance.now()
-    await scene.queue.sendBatch([{ data: 0, delay: 300 }, { data: 1 }])
+    await scene.queue.sendBatch([{ data: 0, delay: 3_000 }, { data: 1 }])
     // Only the exact time of the message can wake it.
     scene.work(() => {}, { concurrency: 1, pollInterval: '1h' })
     await scene.finish(2)
     expect(scene.calls).toEqual(['1.1', '0.1'])
-    expect(scene.calledAt[1]! - sentAt).toBeGreaterThan(300 - earlyMs)
+    expect(scene.calledAt[1]! - sentAt).toBeGreaterThan(3_000 - earlyMs)
   },
 
   many: async (scene) => {
@@ -295,13 +295,13 @@ const cases: Record<string, Case> = {
       ({ data }, { attempt }) => {
         if (data === 0 && attempt === 1) throw new Error('crash')
       },
-      { concurrency: 2, backoff: 1_000 },
+      { concurrency: 2, backoff: 3_000 },
     )
     await watcher.until('failed')
     await queue.send(1)
     await scene.finish(2, 1)
     expect(calls).toEqual(['0.1', '1.1', '0.2'])
-    expect(scene.gapsOf(0)[0]).toBeGreaterThan(1_000 - earlyMs)
+    expect(scene.gapsOf(0)[0]).toBeGreaterThan(3_000 - earlyMs)
     expect(watcher.of('paused')).toEqual([])
   },
 }

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest'
 import { Bus } from '../../src/bus.ts'
 import { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
@@ -6,7 +5,7 @@ import type { Message } from '../../src/message.ts'
 import type { Queue } from '../../src/queue.ts'
 import { archive, deadLetter, done, retry, snooze } from '../../src/worker/outcome.ts'
 import type { HandlerContext, HandlerTransaction } from '../../src/worker/worker.ts'
-import { newName, query } from '../postgres/support.ts'
+import { newName, query, until } from '../postgres/support.ts'
 import { Signal, scene, Watcher } from './support.ts'
 
 const url = inject('postgres18')
@@ -108,9 +107,10 @@ describe('a transactional handler', () => {
 
   test('a lease that was lost before the commit undoes everything; the other reader counts', async () => {
     await queue.send(1)
+    const looked = new Signal()
     const handler = async (message: Message<number>, context: HandlerContext) => {
       await effect(message, context)
-      if (context.attempt > 1) return
+      if (context.attempt > 1) return looked.promise
       // As if this process had slept for longer than its lease and another reader had come: in one step, since this
       // worker itself looks for messages, too.
       await query(
@@ -121,6 +121,7 @@ describe('a transactional handler', () => {
     queue.work(handler, { transactional: true, lease: '1h', observe: watcher.observe })
     await watcher.until('leaseLost')
     await expectEffects()
+    looked.resolve()
     await watcher.until('succeeded')
     await expectEffects(1)
     expect(await query(url, `SELECT attempt FROM ${table}`)).toEqual([{ attempt: 3 }])
@@ -155,11 +156,15 @@ describe('a transactional handler', () => {
 
   test('the lease is renewed while it works', async () => {
     await queue.send(1)
+    const endOfLease = async () => (await query(url, `SELECT vt FROM pgmq."q_${queue.name}"`))[0]?.vt as Date
     const handler = async (message: Message<number>, context: HandlerContext) => {
       await effect(message, context)
-      await delay(1_500)
+      for (let renewals = 0; renewals < 2; renewals++) {
+        const before = await endOfLease()
+        await until(async () => (await endOfLease()) > before, 'the lease was renewed')
+      }
     }
-    const worker = queue.work(handler, { transactional: true, lease: '500ms', observe: watcher.observe })
+    const worker = queue.work(handler, { transactional: true, lease: '5s', observe: watcher.observe })
     await watcher.until('succeeded')
     await expectEffects(1)
     expect(worker.stats()).toMatchObject({ started: 1, leaseLost: 0 })
