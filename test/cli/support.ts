@@ -79,8 +79,6 @@ export const tidings = (args: readonly string[], setting?: RunSetting): Promise<
 export const folder = realpathSync(mkdtempSync(join(tmpdir(), 'tidings-cli-')))
 // Otherwise the local server of a test that root runs could not reach its data here, and would keep them elsewhere.
 chmodSync(folder, 0o755)
-// Handlers are modules of this package, whatever lies above it.
-writeFileSync(join(folder, 'package.json'), '{}')
 afterAll(() => {
   Tidings.endAll()
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
