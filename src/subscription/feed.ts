@@ -55,10 +55,10 @@ export class Feed {
   /** What counts for the first message of the tenure; 0 once that is given out. */
   #vanished = 0
   /**
-   * Whether the consumer before had something of this batch in hand when it vanished. Then the storage is to know of
-   * each message before the next one is begun, so that it counts for the one that does it.
+   * How many messages are still to be read one by one: those that a consumer which vanished may have had in hand. So the
+   * storage knows of each before the next one, and it counts for the one that does it.
    */
-  #oneByOne = false
+  #toReadSingly = 0
   #emptyReads = 0
   #draining = false
   #closing: Promise<void> | undefined
@@ -86,9 +86,7 @@ export class Feed {
 
   /** @returns null when it was stopped, or there is no more and that ends it @throws CLOSED */
   async next(): Promise<Item | null> {
-    for (;;) {
-      if (this.#oneByOne) await this.#acker?.flush()
-      if (this.#stop.signal.aborted) return null
+    while (!this.#stop.signal.aborted) {
       const tenure = this.#tenure
       const stored = this.#ahead.shift()
       if (tenure !== null && stored !== undefined && !tenure.over.aborted) return this.#itemOf(stored, tenure)
@@ -97,6 +95,7 @@ export class Feed {
       const isHeld = this.#tenure !== null && !this.#tenure.over.aborted
       if ((await (isHeld ? this.#read(this.#tenure!) : this.#take())) === 'ended') return null
     }
+    return null
   }
 
   #itemOf(stored: TopicMessage, tenure: Tenure): Item {
@@ -162,6 +161,7 @@ export class Feed {
     })
     this.#cursor = cursor
     this.#vanished = vanished
+    this.#toReadSingly = vanished > 0 ? this.#options.readAhead : 0
     this.#ahead = []
     return 'go on'
   }
@@ -199,9 +199,9 @@ export class Feed {
 
   async #look(tenure: Tenure): Promise<Attempt<TopicMessage[] | 'empty'>> {
     const { store, topic } = this.#access
-    const { readAhead } = this.#options
-    const messages = await store.read(topic, this.#cursor, readAhead)
-    if (messages.length > 0) return { found: messages, full: messages.length === readAhead, nextDueMs: null }
+    const limit = this.#toReadSingly > 0 ? 1 : this.#options.readAhead
+    const messages = await store.read(topic, this.#cursor, limit)
+    if (messages.length > 0) return { found: messages, full: messages.length === limit, nextDueMs: null }
     // It may have been moved, which is what woke it.
     await this.#holding.ask()
     const found = this.#draining && !tenure.over.aborted ? 'empty' : null
@@ -213,7 +213,7 @@ export class Feed {
     const count = before - this.#cursor - 1
     if (count > 0) this.#journal.tell({ type: 'missed', count, before })
     this.#ahead = messages
-    this.#oneByOne = this.#vanished > 0
+    this.#toReadSingly = Math.max(0, this.#toReadSingly - messages.length)
     this.#cursor = messages.at(-1)!.offset
   }
 
