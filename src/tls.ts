@@ -92,3 +92,28 @@ export function parsePem(value: unknown, path: string): Buffer {
     ...(isText ? { hint: "Give what is in the file, not its name: readFileSync('ca.pem')." } : {}),
   })
 }
+
+const unknownAuthority =
+  'Give the certificate of the authority that signed it: connect(url, { tls: { ca } }), NODE_EXTRA_CA_CERTS=<file>, or in the URL of a Redis ?cacert=<file>.'
+const clientCertificate =
+  'The server demands a certificate of its clients: connect(url, { tls: { cert, key } }), or in the URL of a Redis ?cert=<file>&key=<file>.'
+
+/** By the codes of Node and OpenSSL. */
+const hints: Readonly<Record<string, string>> = {
+  SELF_SIGNED_CERT_IN_CHAIN: unknownAuthority,
+  DEPTH_ZERO_SELF_SIGNED_CERT: unknownAuthority,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT: unknownAuthority,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: unknownAuthority,
+  CERT_SIGNATURE_FAILURE: unknownAuthority,
+  CERT_HAS_EXPIRED: 'Renew the certificate of the server, and check the clock of this machine.',
+  CERT_NOT_YET_VALID: 'Check the clocks of this machine and of the server.',
+  ERR_TLS_CERT_ALTNAME_INVALID:
+    'Connect by a name that the certificate bears, or say which it is: connect(url, { tls: { servername } }).',
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: clientCertificate,
+  ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE: clientCertificate,
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: 'The server does not know the authority that signed your certificate.',
+}
+
+/** The way out, where it was TLS because of which a connection was not made. */
+export const tlsHint = (error: unknown): string | undefined => hints[String((error as { code?: unknown } | null)?.code)]

@@ -1,5 +1,6 @@
 import { type ErrorCode, TidingsError } from '../../errors.ts'
 import type { Transaction } from '../../port-types.ts'
+import { tlsHint } from '../../tls.ts'
 import { fromWireError } from '../../wire.ts'
 
 const codeOf = (error: unknown) => String((error as { code?: unknown } | null)?.code ?? '')
@@ -7,24 +8,11 @@ const codeOf = (error: unknown) => String((error as { code?: unknown } | null)?.
 /** The server, or what stands before it, is starting or stopping: it will be back. */
 const comesBack = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE'])
 
-/** What is wrong with TLS: the codes of Node and OpenSSL, and the way out. */
-const tlsHints: readonly (readonly [RegExp, string])[] = [
-  [
-    /SELF_SIGNED_CERT|UNABLE_TO_GET_ISSUER_CERT|UNABLE_TO_VERIFY_LEAF_SIGNATURE|CERT_SIGNATURE_FAILURE/,
-    'Give the certificate of the authority that signed it: connect(url, { tls: { ca } }), or NODE_EXTRA_CA_CERTS=<file>.',
-  ],
-  [/CERT_HAS_EXPIRED|CERT_NOT_YET_VALID/, 'Renew the certificate of the server, and check the clock of this machine.'],
-  [
-    /ERR_TLS_CERT_ALTNAME_INVALID/,
-    'Connect by a name that the certificate bears, or say which it is: connect(url, { tls: { servername } }).',
-  ],
-  [/ERR_SSL_|EPROTO/, 'Check the URL: a server without TLS is http://…'],
-]
-
 /** The request was never sent. */
 export function cannotConnect(cause: unknown, where: string): TidingsError {
   const code = codeOf(cause)
-  const [, hint] = tlsHints.find(([codes]) => codes.test(code)) ?? []
+  const isPlain = /^(ERR_SSL_|EPROTO)/.test(code)
+  const hint = tlsHint(cause) ?? (isPlain ? 'Check the URL: a server without TLS is http://…' : undefined)
   return new TidingsError('CONNECTION_FAILED', `cannot connect to the server at ${where}: ${reasonOf(cause)}`, {
     cause,
     details: { comesBack: comesBack.has(code) },
