@@ -21,6 +21,8 @@ const maxHeaderBytes = 16_384
 const maxPipelined = 64
 /** How often open connections are looked at for being too slow. */
 const checkMs = 1_000
+/** How long a client that is sent away may take to read why. */
+const graceMs = 1_000
 
 /** What listens: connections, TLS and the limits that hold before a request is one. */
 export class Listener extends Service {
@@ -56,10 +58,9 @@ export class Listener extends Service {
       keepAliveTimeout: idleTimeout,
       connectionsCheckingInterval: checkMs,
     }
+    const tls = { minVersion: 'TLSv1.2', handshakeTimeout: headerTimeout } as const
     const server =
-      tlsCert === null
-        ? createHttp(options)
-        : createHttps({ ...options, ...readCertificate(this.#settings), minVersion: 'TLSv1.2' })
+      tlsCert === null ? createHttp(options) : createHttps({ ...options, ...readCertificate(this.#settings), ...tls })
     server.maxConnections = maxConnections
     // One that says nothing at all has sent no header, either.
     server.timeout = 0
@@ -199,6 +200,9 @@ function refuseOnSocket(error: NodeJS.ErrnoException, socket: Socket): void {
     'X-Content-Type-Options: nosniff',
     'Connection: close',
   ]
+  // One that does not close as well would keep its place.
+  const cut = setTimeout(() => socket.destroy(), graceMs)
+  socket.once('close', () => clearTimeout(cut))
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
 }
 

@@ -231,6 +231,16 @@ describe('clients that keep others waiting', () => {
     for (const client of slow) expect(errorIn(await client.all())).toEqual({ status: 408, code: 'REQUEST_TIMEOUT' })
   })
 
+  test.each([
+    ['says nothing', '', /REQUEST_TIMEOUT/],
+    ['speaks no HTTP', 'SSH-2.0-OpenSSH_9.2\r\n', /REQUEST_INVALID/],
+  ])('whoever %s and does not close the connection keeps no place', async (_, text, refusal) => {
+    const server = await startServer({ headerTimeout: 300, maxConnections: 10 })
+    const others = Array.from({ length: 10 }, () => new RawClient(server.url, { allowHalfOpen: true }).send(text))
+    await Promise.all(others.map((client) => client.until(refusal)))
+    await untilAnswered(server)
+  })
+
   test('connections beyond the limit are closed, and room is made when others end', async () => {
     const server = await startServer({ maxConnections: 20 })
     const idle: RawClient[] = []

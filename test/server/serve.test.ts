@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, copyFileSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -292,5 +293,14 @@ describe('TLS', () => {
     server.command.child.kill('SIGHUP')
     await server.command.until(/read the certificate again/)
     expect(await shownBy(server.url)).toBe('second')
+  })
+
+  test('waits for no greeting for longer than for headers', async () => {
+    const { cert, key } = await makeCertificate('silent')
+    const limits = ['--header-timeout', '300ms', '--max-connections', '2']
+    const server = await serve(['--tls-cert', cert, '--tls-key', key, ...limits])
+    const silent = [1, 2].map(() => new RawClient(server.url.replace('https:', 'http:'), { allowHalfOpen: true }))
+    await Promise.all(silent.map(({ socket }) => once(socket, 'connect')))
+    while ((await shownBy(server.url).catch(() => '')) !== 'silent') await delay(20)
   })
 })

@@ -58,10 +58,12 @@ export class RawClient {
   #seen = () => {}
   #isClosed = false
 
-  constructor(url: string, options: { ca?: string } = {}) {
+  /** @param options with `allowHalfOpen` it does not close when the server does */
+  constructor(url: string, options: { ca?: string; allowHalfOpen?: boolean } = {}) {
     const { hostname, port, protocol } = new URL(url)
     const address = { host: hostname, port: Number(port) }
-    this.socket = protocol === 'https:' ? connectTls({ ...address, ...options }) : connectSocket(address)
+    this.socket =
+      protocol === 'https:' ? connectTls({ ...address, ...options }) : connectSocket({ ...address, ...options })
     this.socket.on('data', (chunk) => {
       this.#received += String(chunk)
       this.#seen()
