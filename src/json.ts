@@ -20,16 +20,17 @@ const maxBytesBeside = 1_048_576
  * @throws BODY_NOT_JSON, BODY_UNSUPPORTED_CHAR, BODY_TOO_DEEP, each with the path of the value; BODY_TOO_LARGE
  */
 export function toJson(value: unknown, field: string, maxBytes = Number.POSITIVE_INFINITY): string {
-  const text = JSON.stringify(check(value, field, startWalk(field, maxBytes)))
-  const bytes = Buffer.byteLength(text)
-  if (bytes > maxBytes) throw tooLarge(field, `${bytes}`, maxBytes)
-  return text
+  return checkSize(JSON.stringify(check(value, field, startWalk(field, maxBytes))), field, maxBytes)
 }
 
 /** The same for a value from `fromJson`, whose BigInts are written as the integers that they were. */
 export function toJsonExactly(value: unknown, field: string, maxBytes = Number.POSITIVE_INFINITY): string {
   const walk = { ...startWalk(field, maxBytes), exact: true }
-  const text = JSON.stringify(check(value, field, walk)).replaceAll(markedInteger, '$1')
+  return checkSize(JSON.stringify(check(value, field, walk)).replaceAll(markedInteger, '$1'), field, maxBytes)
+}
+
+/** JSON text as it is. @throws BODY_TOO_LARGE */
+export function checkSize(text: string, field: string, maxBytes: number): string {
   const bytes = Buffer.byteLength(text)
   if (bytes > maxBytes) throw tooLarge(field, `${bytes}`, maxBytes)
   return text

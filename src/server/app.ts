@@ -44,6 +44,8 @@ export interface AppHooks {
   readonly stopping?: AbortSignal
   /** Left out: no limit. */
   readonly maxEventStreams?: number
+  /** How large the data of a message may be. Left out: as large as bodies. */
+  readonly maxMessageBytes?: number
 }
 
 const everything: Access = { name: null, has: () => true, allows: () => true, seesAll: true, publishes: () => true }
@@ -52,7 +54,8 @@ const everything: Access = { name: null, has: () => true, allows: () => true, se
 export function createApp(bus: Bus, routes: readonly Route[], hooks: AppHooks = {}): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
   const seats = new Seats(hooks.maxEventStreams ?? Number.POSITIVE_INFINITY)
-  const surroundings = { bus, hooks, seats, leases: new LeaseBook(systemClock), acks: new AckBoard() }
+  const maxMessageBytes = hooks.maxMessageBytes ?? Number.POSITIVE_INFINITY
+  const surroundings = { bus, hooks, seats, maxMessageBytes, leases: new LeaseBook(systemClock), acks: new AckBoard() }
   for (const middleware of hooks.before ?? []) app.use(middleware)
   for (const route of routes)
     app.on(route.method, toHonoPath(route.path), (context) => answer(context, route, surroundings))
@@ -87,6 +90,7 @@ interface Surroundings {
   readonly leases: LeaseBook
   readonly acks: AckBoard
   readonly seats: Seats
+  readonly maxMessageBytes: number
   readonly hooks: AppHooks
 }
 

@@ -1,7 +1,7 @@
 import type { NewMessage, Tracked } from '../engine.ts'
 import { TidingsError } from '../errors.ts'
 import { expiryMeta } from '../expiry.ts'
-import { fromJson, type JsonObject, toJsonExactly, toJsonValue } from '../json.ts'
+import { checkSize, fromJson, type JsonObject, toJsonExactly, toJsonValue } from '../json.ts'
 import { toWireMeta } from '../message.ts'
 import { checkQueueName } from '../name.ts'
 import * as option from '../options.ts'
@@ -91,21 +91,26 @@ export interface Taking {
   readonly queue: string | null
   readonly routingKey: string | null
   readonly exact: boolean
+  /** Of the data, as JSON. */
+  readonly maxMessageBytes: number
   /** The start of the path in errors: 'entries[3]'. Empty: the body itself. */
   readonly path: string
 }
 
 /**
  * @throws TYPE where data are missing or come in the other form; FORBIDDEN for a completion queue that the token may not
- *   send to; what toJson and the meta throw
+ *   send to; BODY_TOO_LARGE and what else toJson and the meta throw
  */
-export function toNewMessage(entry: Entry, { access, queue, routingKey, exact, path }: Taking): NewMessage {
+export function toNewMessage(entry: Entry, taking: Taking): NewMessage {
+  const { access, queue, routingKey, exact, maxMessageBytes, path } = taking
   const within = (name: string) => (path ? `${path}.${name}` : name)
   const meta = entry.meta ?? {}
   if (!exact) refuseConflicts(entry, path)
   const times = { delayMs: entry.delay_ms, notBefore: entry.not_before }
   return {
-    data: exact ? checkedText(entry, within('data')) : writtenData(entry, within('message')),
+    data: exact
+      ? checkedText(entry, within('data'), maxMessageBytes)
+      : writtenData(entry, within('message'), maxMessageBytes),
     meta: {
       ...(exact ? meta : toWireMeta(meta, queue, routingKey)),
       ...expiryMeta(entry.ttl_ms, times, Date.now(), within('ttl_ms')),
@@ -137,14 +142,15 @@ function refuseConflicts(entry: Entry, path: string): void {
   if (entry.ordering_key !== null && entry.priority !== 0) refuse('ordering_key', 'priority')
 }
 
-function writtenData({ message, data }: Entry, path: string): string {
+function writtenData({ message, data }: Entry, path: string, maxBytes: number): string {
   if (message === undefined || data !== null) throw option.typeError(path, message, 'any JSON, and without `data`')
-  return toJsonExactly(message, path)
+  return toJsonExactly(message, path, maxBytes)
 }
 
 /** The text as it came: every engine can store what it says. */
-function checkedText({ message, data }: Entry, path: string): string {
+function checkedText({ message, data }: Entry, path: string, maxBytes: number): string {
   if (data === null || message !== undefined) throw option.typeError(path, data, 'JSON text, and without `message`')
+  checkSize(data, path, maxBytes)
   try {
     toJsonExactly(fromJson(data), path)
   } catch (cause) {

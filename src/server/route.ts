@@ -68,6 +68,8 @@ export interface Call<
   readonly body: option.OptionsOutput<B>
   /** Data travels as text in `data`, meta is taken and given as it is: for clients that must not round integers. */
   readonly exact: boolean
+  /** How large the data of a message may be. */
+  readonly maxMessageBytes: number
   /** Aborted when the client has gone or the server stops. */
   readonly signal: AbortSignal
 }

@@ -111,7 +111,7 @@ export class Server extends Service {
   }
 
   #createApp(bus: Bus, sentinel: SentinelWatch | undefined): Hono<AppEnv> {
-    const { host, hosts, origins, tlsCert, maxBodyBytes, maxEventStreams } = this.#settings
+    const { host, hosts, origins, tlsCert, maxBodyBytes, maxMessageBytes, maxEventStreams } = this.#settings
     const metrics = new Metrics()
     const counted = bus.through((engine) => metrics.observe(engine))
     const stopping = this.#stopping.signal
@@ -134,6 +134,7 @@ export class Server extends Service {
       failed: log.failed,
       stopping,
       maxEventStreams,
+      maxMessageBytes,
     })
   }
 

@@ -117,6 +117,38 @@ describe('a body', () => {
     expect(status).toBe(413)
   })
 
+  test.each([
+    ['/v1/queues/orders/messages', (data: string) => ({ message: data }), 'message'],
+    ['/v1/queues/orders/messages/batch', (data: string) => ({ messages: [1, data] }), 'messages[1].message'],
+    ['/v1/queues/orders/messages/batch', (data: string) => ({ entries: [{ message: data }] }), 'entries[0].message'],
+    ['/v1/publish', (data: string) => ({ routing_key: 'Orders.Paid', message: data }), 'message'],
+    ['/v1/topics/news/messages', (data: string) => ({ message: data }), 'message'],
+    ['/v1/topics/news/messages', (data: string) => ({ entries: [{ message: data }] }), 'entries[0].message'],
+  ])('with data of exactly the limit is taken, with more it is not: %s', async (path, bodyOf, field) => {
+    const server = await startServer({ maxMessageBytes: 100 })
+    await server.bus.queue('orders').create()
+    await server.bus.bind('Orders.*', 'orders')
+    await server.bus.topic('news').create()
+    const data = 'é'.repeat(49)
+    expect((await ask(server, 'POST', path, { body: bodyOf(data) })).status).toBe(201)
+    const { status, body } = await ask(server, 'POST', path, { body: bodyOf(`${data}x`) })
+    expect(status).toBe(413)
+    expect(body).toMatchObject({ code: 'BODY_TOO_LARGE', details: { field, maxBytes: 100 } })
+    expect(body.message).toBe(`${field} is 101 bytes of JSON; at most 100`)
+  })
+
+  test('with data as text is held to the same limit, which is 1 MiB', async () => {
+    const server = await startServer()
+    await server.bus.queue('orders').create()
+    const send = (length: number) =>
+      ask(server, 'POST', '/v1/queues/orders/messages', {
+        body: { data: `"${'x'.repeat(length - 2)}"` },
+        headers: { 'tidings-data': 'text' },
+      })
+    expect((await send(1_048_576)).status).toBe(201)
+    expect((await send(1_048_577)).body).toMatchObject({ code: 'BODY_TOO_LARGE', details: { field: 'data' } })
+  })
+
   test('shorter than it announced ends with the time for requests', async () => {
     const server = await startServer({ headerTimeout: 300, requestTimeout: 300 })
     const client = new RawClient(server.url)

@@ -106,7 +106,7 @@ export const routingRoutes: readonly Route[] = [
         },
       },
     },
-    async handle({ bus, body: { entries, routing_key, ...entry }, access, exact }) {
+    async handle({ bus, body: { entries, routing_key, ...entry }, access, exact, maxMessageBytes }) {
       const isOne = entries === null
       const asked = isOne ? [{ ...entry, routing_key }] : entries
       if (!isOne && (routing_key !== null || entry.message !== undefined || entry.data !== null))
@@ -115,7 +115,8 @@ export const routingRoutes: readonly Route[] = [
         const path = isOne ? '' : `entries[${index}]`
         const key = checkRoutingKey(one.routing_key ?? undefined, 'routing_key')
         checkPublishing(access, key)
-        return { ...toNewMessage(one, { access, queue: null, routingKey: key, exact, path }), routingKey: key }
+        const taking = { access, queue: null, routingKey: key, exact, maxMessageBytes, path }
+        return { ...toNewMessage(one, taking), routingKey: key }
       })
       const stored = await bus.engine.publish(messages, null)
       const results = stored.map((copies) => copies.filter((copy) => isVisible(access, copy)))

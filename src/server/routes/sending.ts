@@ -63,8 +63,10 @@ export const sendingRoutes: readonly Route[] = [
       201: { description: 'It is stored for good.', fields: { msg_id: shape.numericId, ...resultFields } },
       ...refusals,
     },
-    async handle({ bus, params: { queue }, body: { delay, max_length, durability, ...entry }, access, exact }) {
-      const message = toNewMessage(withDelay(entry, delay), { access, queue, routingKey: null, exact, path: '' })
+    async handle({ bus, params: { queue }, body, access, exact, maxMessageBytes }) {
+      const { delay, max_length, durability, ...entry } = body
+      const taking = { access, queue, routingKey: null, exact, maxMessageBytes, path: '' }
+      const message = toNewMessage(withDelay(entry, delay), taking)
       const [result] = await bus.engine.send(queue, [message], null, toTerms({ max_length, durability }))
       return { status: 201, body: { msg_id: toNumericId(result!.id), ...result } }
     },
@@ -94,7 +96,7 @@ export const sendingRoutes: readonly Route[] = [
       },
       ...refusals,
     },
-    async handle({ bus, params: { queue }, body, access, exact }) {
+    async handle({ bus, params: { queue }, body, access, exact, maxMessageBytes }) {
       const [field, entries] = entriesOf(body)
       const messages = entries.map((entry, index) =>
         toNewMessage(entry, {
@@ -103,6 +105,7 @@ export const sendingRoutes: readonly Route[] = [
           routingKey: null,
           // In `messages` data are always themselves.
           exact: exact && field === 'entries',
+          maxMessageBytes,
           path: `${field}[${index}]`,
         }),
       )

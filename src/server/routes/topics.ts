@@ -158,7 +158,7 @@ export const topicRoutes: readonly Route[] = [
         },
       },
     },
-    async handle({ bus, params: { topic }, body: { entries, ...entry }, access, exact }) {
+    async handle({ bus, params: { topic }, body: { entries, ...entry }, access, exact, maxMessageBytes }) {
       if (entries !== null && (entry.message !== undefined || entry.data !== null))
         throw new TidingsError('OPTION_CONFLICT', "'entries' is given beside a message of the body itself")
       const messages = (entries ?? [entry]).map((one, index) =>
@@ -167,6 +167,7 @@ export const topicRoutes: readonly Route[] = [
           queue: null,
           routingKey: null,
           exact,
+          maxMessageBytes,
           path: entries === null ? '' : `entries[${index}]`,
         }),
       )
