@@ -39,4 +39,8 @@ interface Prisma extends PrismaRaw {
 }
 
 export const openPrisma = (url: string): Prisma =>
-  new PrismaClient({ adapter: new PrismaPg({ connectionString: url }) }) as unknown as Prisma
+  new PrismaClient({
+    adapter: new PrismaPg({ connectionString: url }),
+    // Its own limits, 2 and 5 seconds, are too short for a busy machine.
+    transactionOptions: { maxWait: 30_000, timeout: 30_000 },
+  }) as unknown as Prisma

@@ -62,7 +62,8 @@ const given = new Set<number>()
  */
 export async function freePort(): Promise<number> {
   for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 10_000)
+    // Other processes of the run look for theirs among others.
+    const port = 20_000 + 10 * Math.floor(Math.random() * 1_000) + (process.pid % 10)
     if (given.has(port)) continue
     given.add(port)
     if (await canListen(port)) return port

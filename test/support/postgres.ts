@@ -58,7 +58,7 @@ export async function startPostgres(
       const running = await cluster.postmaster()
       if (!running) return
       process.kill(running.pid, signal)
-      await poll(async () => (await cluster.postmaster()) === undefined, 30_000)
+      await poll(async () => (await cluster.postmaster()) === undefined, 60_000)
     },
     async restart() {
       await cluster.stop()

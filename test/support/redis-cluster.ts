@@ -261,7 +261,7 @@ async function until(what: string, ask: () => Promise<boolean>): Promise<void> {
         last = error
         return false
       }),
-    30_000,
+    60_000,
   )
-  if (!reached) throw new Error(`after 30 seconds still not: ${what}`, { cause: last })
+  if (!reached) throw new Error(`after 60 seconds still not: ${what}`, { cause: last })
 }

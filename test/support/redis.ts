@@ -115,7 +115,7 @@ async function isReady(port: number, child: ChildProcess): Promise<void> {
       last = error
       return undefined
     })
-  }, 30_000)
+  }, 60_000)
   if (pong === undefined) throw last
 }
 
