@@ -8,6 +8,7 @@ import { AckBoard } from './ack-board.ts'
 import { eventStream } from './event-stream.ts'
 import { parseBody, parseQuery } from './input.ts'
 import { LeaseBook } from './lease-book.ts'
+import { Presence } from './presence.ts'
 import { type Access, type Call, parametersOf, pathParameters, type Reply, type Route } from './route.ts'
 import { Seats } from './seats.ts'
 
@@ -103,7 +104,7 @@ async function answer(context: AppContext, route: Route, { hooks, ...rest }: Sur
   )
   const query = parseQuery(route.query, new URL(context.req.url).searchParams)
   const body = route.body === null ? {} : await readBody(context, route.body, hooks)
-  const presence = watchClient(context, hooks.stopping)
+  const presence = new Presence(context, hooks.stopping)
   const exact = context.req.header('Tidings-Data') === 'text'
   const call = { ...rest, access, params, query, body, exact, signal: presence.signal } as Call
   try {
@@ -125,7 +126,9 @@ async function readBody(context: AppContext, schema: NonNullable<Route['body']>,
 function respond(context: AppContext, reply: Reply, presence: Presence, hooks: AppHooks): Response {
   if ('run' in reply) {
     const asEvent = (error: unknown) => wireError(toTidingsError(error, context, hooks))
-    const body = eventStream((events) => reply.run(events).finally(presence.end), asEvent)
+    // Nobody takes it.
+    if (context.req.method === 'HEAD') presence.leave()
+    const body = eventStream((events) => reply.run(events).finally(presence.end), asEvent, presence.leave)
     return context.body(body, 200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
   }
   if ('text' in reply) {
@@ -138,42 +141,6 @@ function respond(context: AppContext, reply: Reply, presence: Presence, hooks: A
   if (body === undefined) return context.body(null, status)
   const text = typeof body === 'string' ? body : JSON.stringify(body)
   return context.body(text, status, { 'Content-Type': 'application/json' })
-}
-
-/** Whether the client is still there. */
-interface Presence {
-  readonly signal: AbortSignal
-  /** Calls back once if the client goes before it has the whole answer. */
-  onLoss(callback: () => Promise<void>): void
-  /** Nobody asks any more. */
-  end(): void
-}
-
-function watchClient(context: AppContext, stopping: AbortSignal | undefined): Presence {
-  const gone = new AbortController()
-  const outgoing = context.env?.outgoing
-  const abort = () => gone.abort()
-  outgoing?.once('close', abort)
-  stopping?.addEventListener('abort', abort, { once: true })
-  if (outgoing?.destroyed || stopping?.aborted) abort()
-  const end = () => {
-    outgoing?.removeListener('close', abort)
-    stopping?.removeEventListener('abort', abort)
-  }
-  return {
-    signal: gone.signal,
-    onLoss(callback) {
-      end()
-      if (outgoing === undefined) return
-      const judge = () => {
-        // Its leases run out in any case.
-        if (!outgoing.writableFinished) void callback().catch(() => {})
-      }
-      if (outgoing.destroyed) judge()
-      else outgoing.once('close', judge)
-    },
-    end,
-  }
 }
 
 function refuse(error: unknown, context: AppContext, hooks: AppHooks): Response {

@@ -9,10 +9,12 @@ const lineBreak = /\r\n|\r|\n/g
 /**
  * A body of server-sent events. It ends when `run` does; what `run` throws is its last event.
  * @param asEvent what an error looks like to the client
+ * @param left called when nobody reads it any more
  */
 export function eventStream(
   run: (events: EventSink) => Promise<void>,
   asEvent: (error: unknown) => unknown,
+  left: () => void,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
   let gone = false
@@ -53,6 +55,7 @@ export function eventStream(
         gone = true
         clearInterval(comments)
         goOn()
+        left()
       },
     },
     { highWaterMark: maxWaiting },

@@ -1,5 +1,5 @@
 import { Hono } from 'hono'
-import { expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { connect } from '../../src/index.ts'
 import { createServer, type ServerOptions } from '../../src/server/index.ts'
 import { bearer, makeToken } from './support.ts'
@@ -46,6 +46,65 @@ test('tokens, the limit of the body and the origin hold there too', async () => 
   expect(await send('x'.repeat(3_000))).toBe(413)
   expect(await send(1, { ...bearer(secret), origin: 'https://evil.example' })).toBe(403)
   expect(await send(1, { ...bearer(secret), origin: 'https://shop.example.org' })).toBe(201)
+})
+
+describe('a client that leaves', () => {
+  /** Reads the stream up to its first event of this name. */
+  async function untilEvent({ body }: Response, name: string): Promise<ReadableStreamDefaultReader<Uint8Array>> {
+    const reader = body!.getReader()
+    let text = ''
+    while (!text.includes(`event: ${name}`)) {
+      const { value, done } = await reader.read()
+      if (done) throw new Error(`the stream ended without '${name}': ${text}`)
+      text += new TextDecoder().decode(value)
+    }
+    return reader
+  }
+
+  const ways = ['cancel', 'abort'] as const
+
+  test.each(ways)('a stream of a queue holds nothing any more (%s)', async (way) => {
+    const { bus, request } = await mount()
+    const queue = bus.queue<number>('orders')
+    await queue.send(1)
+    const client = new AbortController()
+    const { signal } = client
+    const stream = await untilEvent(await request('/queues/v1/queues/orders/stream', { signal }), 'message')
+    if (way === 'cancel') await stream.cancel()
+    else client.abort()
+    const again = await request('/queues/v1/queues/orders/read', json({ wait_ms: 10_000 }))
+    expect(await again.json()).toMatchObject({ messages: [{ message: 1, read_ct: 1 }] })
+  })
+
+  test.each(ways)('a stream of a subscription leaves it to others (%s)', async (way) => {
+    const { bus, request } = await mount()
+    await bus.topic('news').create()
+    const at = '/queues/v1/topics/news/subscriptions/s'
+    await request(at, { method: 'PUT' })
+    const client = new AbortController()
+    const { signal } = client
+    const stream = await untilEvent(await request(`${at}/stream?lease_ms=600000`, { signal }), 'holding')
+    if (way === 'cancel') await stream.cancel()
+    else client.abort()
+    await (await untilEvent(await request(`${at}/stream`), 'holding')).cancel()
+  })
+
+  test('what asks for the head of a stream only takes nothing', async () => {
+    const { bus, request } = await mount()
+    await bus.queue('orders').send(1)
+    expect((await request('/queues/v1/queues/orders/stream', { method: 'HEAD' })).status).toBe(200)
+    const read = await request('/queues/v1/queues/orders/read', json({ wait_ms: 10_000 }))
+    expect(await read.json()).toMatchObject({ messages: [{ message: 1, read_ct: 1 }] })
+  })
+
+  test('a read that waits takes nothing any more', async () => {
+    const { bus, request } = await mount()
+    await bus.queue('orders').create()
+    const client = new AbortController()
+    const waiting = request('/queues/v1/queues/orders/read', { ...json({ wait_ms: 60_000 }), signal: client.signal })
+    client.abort()
+    expect(await (await waiting).json()).toMatchObject({ messages: [] })
+  })
 })
 
 test('what was stopped does not listen, and says so to its probes', async () => {
