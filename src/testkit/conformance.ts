@@ -29,7 +29,7 @@ export function defineConformance(runner: Runner, harness: Harness): void {
 export async function runCase(one: ConformanceCase, harness: Harness): Promise<void> {
   const scene = await Scene.open(harness)
   try {
-    await withDeadline(one.run(scene), harness.caseTimeoutMs ?? 25_000)
+    await withDeadline(one.run(scene), harness.caseTimeoutMs ?? 45_000)
   } catch (error) {
     // What went wrong first is what matters.
     await scene.close().catch(() => {})

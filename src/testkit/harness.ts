@@ -16,6 +16,6 @@ export interface Harness {
   secondEngine?(first: Engine): Promise<Engine>
   /** Cases that this engine is known not to pass, 'group: name' and why. A name that no case has is an error. */
   readonly skips?: Readonly<Record<string, string>>
-  /** How long one case may take before it counts as hung; default 25,000 ms. */
+  /** How long one case may take before it counts as hung; default 45,000 ms. */
   readonly caseTimeoutMs?: number
 }

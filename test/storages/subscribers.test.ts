@@ -74,7 +74,7 @@ describe.each(storages)('subscribers on $name', (storage) => {
     const letters = await bus.queue(`${news.name}_payroll_dlq`).peek()
     expect(letters.map(({ data, meta }) => [data, meta.originOffset, meta.attempts])).toEqual([['kill', 31, 2]])
     expect(letters[0]!.meta.errorMessage).toMatch(/^2 consumers in a row went away without leaving/)
-  }, 60_000)
+  }, 120_000)
 
   test('two on one subscription handle every message once while nothing fails', async () => {
     const news = await newTopic('two')
@@ -133,5 +133,5 @@ describe.each(storages)('subscribers on $name', (storage) => {
     await news.publish(601)
     await poll(async () => (await news.subscription('payroll').state()).lag === 0, 20_000)
     expect([...handled]).toEqual(numbers(1, 601))
-  }, 60_000)
+  }, 120_000)
 })

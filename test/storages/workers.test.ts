@@ -149,7 +149,7 @@ describe.each(storages)('a worker on $name', (storage) => {
             `${key} ${data.number} after the one before it`,
           ).toBe(true)
     }
-  }, 60_000)
+  }, 120_000)
 
   test('leases are renewed', async () => {
     const { queue } = await newQueue('renews')
@@ -228,5 +228,5 @@ describe.each(storages)('a worker on $name', (storage) => {
     // Settlements whose answer was lost come back with their leases.
     expect(await poll(() => isEmpty(queue), 20_000)).toBe(true)
     expect(sorted(handled)).toEqual(numbers(600).map(({ data }) => data))
-  }, 60_000)
+  }, 120_000)
 })
