@@ -12,7 +12,7 @@ interface OfMessage {
 }
 
 type Happening =
-  /** This consumer is the one that is active, from after the cursor on. So many before it vanished at the message there. */
+  /** This consumer is the one that is active, from after the cursor on. So many went away without leaving there before. */
   | { readonly type: 'held'; readonly cursor: number; readonly vanished: number }
   /** Another consumer has the subscription; this one waits to take over. */
   | { readonly type: 'standingBy' }

@@ -52,7 +52,7 @@ export class Feed {
   #acker: Acker | null = null
   #ahead: TopicMessage[] = []
   #cursor = 0
-  /** What counts for the first message of the tenure; 0 once that is given out. */
+  /** Of the first message of the tenure; 0 once that is given out. */
   #vanished = 0
   /**
    * How many messages are still to be read one by one: those that a consumer which vanished may have had in hand. So the

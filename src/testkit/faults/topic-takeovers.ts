@@ -16,6 +16,11 @@ interface Story {
   left: boolean
 }
 
+type Of = { readonly topic: string; readonly subscription: string; readonly consumer: string }
+type Members = Partial<Omit<TopicStore, 'hold'>> & {
+  readonly onHold?: (story: Story, hold: Hold, of: Of) => Promise<void> | void
+}
+
 /** Miscounts: what is told is the true count and `extra`, which `members` change. */
 const miscounting = (
   members: (storyOf: (topic: string, subscription: string) => Story, store: TopicStore) => Members,
@@ -47,13 +52,8 @@ const miscounting = (
     }
   })
 
-type Of = { readonly topic: string; readonly subscription: string; readonly consumer: string }
-type Members = Partial<Omit<TopicStore, 'hold'>> & {
-  readonly onHold?: (story: Story, hold: Hold, of: Of) => Promise<void> | void
-}
-
 /** Changes what a holder is told. */
-const telling = (change: (hold: Held) => Held): Plant =>
+const answering = (change: (hold: Held) => Held): Plant =>
   inTopics((store) => ({
     hold: async (...request) => {
       const hold = await store.hold(...request)
@@ -62,8 +62,8 @@ const telling = (change: (hold: Held) => Held): Plant =>
   }))
 
 export const topicTakeoverFaults = faults('topic takeovers', {
-  'counts nobody': telling((hold) => ({ ...hold, vanished: 0 })),
-  'remembers only that somebody vanished': telling((hold) => ({ ...hold, vanished: Math.min(1, hold.vanished) })),
+  'counts nobody': answering((hold) => ({ ...hold, vanished: 0 })),
+  'remembers only that somebody vanished': answering((hold) => ({ ...hold, vanished: Math.min(1, hold.vanished) })),
   'counts a holder that goes on': miscounting(() => ({
     onHold: (story, hold, { consumer }) => {
       if (hold.held && story.consumer === consumer) story.extra++
