@@ -49,7 +49,14 @@ export interface AppHooks {
   readonly maxMessageBytes?: number
 }
 
-const everything: Access = { name: null, has: () => true, allows: () => true, seesAll: true, publishes: () => true }
+const everything: Access = {
+  name: null,
+  has: () => true,
+  allows: () => true,
+  seesAll: true,
+  holds: () => true,
+  publishes: () => true,
+}
 
 /** The routes as a Hono app. */
 export function createApp(bus: Bus, routes: readonly Route[], hooks: AppHooks = {}): Hono<AppEnv> {
@@ -108,10 +115,24 @@ async function answer(context: AppContext, route: Route, { hooks, ...rest }: Sur
   const exact = context.req.header('Tidings-Data') === 'text'
   const call = { ...rest, access, params, query, body, exact, signal: presence.signal } as Call
   try {
-    return respond(context, await route.handle(call), presence, hooks)
+    return respond(context, whileItHolds(access, await route.handle(call)), presence, hooks)
   } catch (error) {
     presence.end()
     throw error
+  }
+}
+
+/** A stream ends with the first event that its token would not get any more. */
+function whileItHolds(access: Access, reply: Reply): Reply {
+  if (!('run' in reply)) return reply
+  return {
+    run: (events) =>
+      reply.run({
+        async send(event, data) {
+          if (access.holds()) return events.send(event, data)
+          throw new TidingsError('UNAUTHORIZED', 'the token has expired or was withdrawn')
+        },
+      }),
   }
 }
 

@@ -20,6 +20,8 @@ export interface Access {
   allows(scope: Scope, name: string): boolean
   /** Whether there is no name that it does not see. */
   readonly seesAll: boolean
+  /** Whether what it may do is still so: streams outlive the request that began them. */
+  holds(): boolean
   /** Whether it may publish under this key. */
   publishes(routingKey: string): boolean
 }

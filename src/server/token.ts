@@ -62,8 +62,13 @@ export class Token implements Caller {
   readonly #globs: readonly Glob[]
   readonly #keys: readonly string[]
   readonly #expires: number
+  /** All that it says, to compare it by. */
+  readonly #settings: string
+  #isWithdrawn = false
 
-  constructor({ name, hash, scopes, queues, keys, expires, rate }: option.OptionsOutput<typeof tokenOptions>) {
+  constructor(given: option.OptionsOutput<typeof tokenOptions>) {
+    const { name, hash, scopes, queues, keys, expires, rate } = given
+    this.#settings = JSON.stringify(given)
     this.name = name ?? ''
     this.rate = rate
     this.#hash = Buffer.from((hash ?? '').slice(hashPrefix.length), 'hex')
@@ -76,6 +81,19 @@ export class Token implements Caller {
   /** @param digest of what was presented; compared in constant time */
   is(digest: Buffer, now: number): boolean {
     return timingSafeEqual(this.#hash, digest) && now < this.#expires
+  }
+
+  holds(): boolean {
+    return !this.#isWithdrawn && Date.now() < this.#expires
+  }
+
+  /** It is gone, or says something else now: what still runs by it is to end. */
+  withdraw(): void {
+    this.#isWithdrawn = true
+  }
+
+  says(what: Token): boolean {
+    return this.#settings === what.#settings
   }
 
   has(scope: Scope): boolean {

@@ -19,6 +19,7 @@ export const everybody: Caller = {
   sees: () => true,
   allows: () => true,
   seesAll: true,
+  holds: () => true,
   publishes: () => true,
 }
 
@@ -43,6 +44,7 @@ export class Tokens {
 
   /** From now on these are good, and no others. */
   replace(tokens: readonly Token[]): void {
+    for (const old of this.#tokens) if (!tokens.some((one) => one.says(old))) old.withdraw()
     this.#tokens = tokens
   }
 
