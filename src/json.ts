@@ -176,7 +176,8 @@ function checkProperties(value: object, path: string, walk: Walk): unknown {
 const isPlainKey = (key: string) => /^[A-Za-z_$][\w$]{0,59}$/.test(key)
 const shorten = (path: string) => (path.length > 60 ? `${path.slice(0, 57)}...` : path)
 
-function checkText(text: string, path: string): void {
+/** @throws BODY_UNSUPPORTED_CHAR for what not every engine can store */
+export function checkText(text: string, path: string): void {
   const bad = text.includes('\u0000')
     ? 'a NUL character (\\u0000)'
     : text.isWellFormed()

@@ -1,4 +1,5 @@
 import { show, TidingsError } from './errors.ts'
+import { checkText } from './json.ts'
 import * as option from './options.ts'
 import { limitOption, parseIsoTime, queueOptions, sendOptions, signalOption, txOption } from './queue-options.ts'
 import type { Position, Retention } from './topic-store.ts'
@@ -20,6 +21,13 @@ export const retentionOptions = {
 } as const
 export type RetentionOptions = option.OptionsInput<typeof retentionOptions>
 
+const maxDescription = 1_000
+
+export const descriptionOption = {
+  ...option.text('For people, at most 1,000 characters.', { default: null, check: checkDescription }),
+  jsonSchema: { type: 'string', maxLength: maxDescription },
+}
+
 export const topicOptions = {
   schema: {
     ...queueOptions.schema,
@@ -27,7 +35,7 @@ export const topicOptions = {
   },
   serializer: queueOptions.serializer,
   create: option.boolean('Creates the topic when it is used and missing.', { default: true }),
-  description: option.text('For people.', { default: null }),
+  description: descriptionOption,
   retention: option.value<RetentionOptions, Retention | null>('What is removed, oldest first.', {
     default: null,
     defaultText: 'everything is kept',
@@ -95,6 +103,16 @@ export function checkOffset(value: unknown, path: string): number {
   if (Number.isSafeInteger(value) && value >= 0) return value
   throw new TidingsError('RANGE', `${path} is ${show(value)}; it must be a whole number, 0 or more`, {
     details: { field: path, value },
+  })
+}
+
+function checkDescription(value: string, path: string): void {
+  checkText(value, path)
+  const { length } = [...value]
+  if (length <= maxDescription) return
+  throw new TidingsError('RANGE', `${path} has ${length} characters; at most ${maxDescription}`, {
+    details: { field: path, max: maxDescription },
+    hint: 'Shorten it.',
   })
 }
 

@@ -2,9 +2,10 @@ import type { HttpBindings } from '@hono/node-server'
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import type { Bus } from '../bus.ts'
 import { systemClock } from '../clock.ts'
-import { isTidingsError, show, TidingsError } from '../errors.ts'
+import { show, TidingsError } from '../errors.ts'
 import { wireError } from '../wire.ts'
 import { AckBoard } from './ack-board.ts'
+import { discreet } from './discretion.ts'
 import { eventStream } from './event-stream.ts'
 import { parseBody, parseQuery } from './input.ts'
 import { LeaseBook } from './lease-book.ts'
@@ -146,7 +147,7 @@ async function readBody(context: AppContext, schema: NonNullable<Route['body']>,
 
 function respond(context: AppContext, reply: Reply, presence: Presence, hooks: AppHooks): Response {
   if ('run' in reply) {
-    const asEvent = (error: unknown) => wireError(toTidingsError(error, context, hooks))
+    const asEvent = (error: unknown) => wireError(told(error, context, hooks))
     // Nobody takes it.
     if (context.req.method === 'HEAD') presence.leave()
     const body = eventStream((events) => reply.run(events).finally(presence.end), asEvent, presence.leave)
@@ -165,13 +166,13 @@ function respond(context: AppContext, reply: Reply, presence: Presence, hooks: A
 }
 
 function refuse(error: unknown, context: AppContext, hooks: AppHooks): Response {
-  const known = toTidingsError(error, context, hooks)
+  const known = told(error, context, hooks)
   return context.json(wireError(known), known.httpStatus as 500)
 }
 
-/** What nobody foresaw may hold anything in its message, so it is kept from the client. */
-function toTidingsError(error: unknown, context: AppContext, hooks: AppHooks): TidingsError {
-  const known = isTidingsError(error) ? error : new TidingsError('STORAGE_FAILED', 'an unexpected error; see the log')
-  if (known.httpStatus >= 500) hooks.failed?.(error, context)
+/** What the client is told of an error; the log has what is kept back. */
+function told(error: unknown, context: AppContext, hooks: AppHooks): TidingsError {
+  const known = discreet(error)
+  if (known !== error || known.httpStatus >= 500) hooks.failed?.(error, context)
   return known
 }

@@ -168,6 +168,20 @@ describe('a body', () => {
   })
 })
 
+describe('the description of a topic', () => {
+  test.each([
+    ['a\u0000', 400, 'BODY_UNSUPPORTED_CHAR'],
+    ['\ud800', 400, 'BODY_UNSUPPORTED_CHAR'],
+    ['x'.repeat(1_001), 400, 'RANGE'],
+    ['x'.repeat(1_000), 201, undefined],
+  ])('%j: %i', async (description, status, code) => {
+    const server = await startServer()
+    const answer = await ask(server, 'PUT', '/v1/topics/news', { body: { description } })
+    expect([answer.status, answer.body.code]).toEqual([status, code])
+    if (status === 400) expect(answer.body.message).toMatch(/^description /)
+  })
+})
+
 describe('a path', () => {
   test.each([
     ['/v1/queues/..%2f..%2fetc/metrics', [400, 404]],

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, inject, onTestFinished, test } from 'vitest'
 import type { Engine } from '../../src/engine.ts'
 import { MemoryEngine } from '../../src/engines/memory/memory.ts'
-import { errorTable } from '../../src/errors.ts'
+import { errorTable, TidingsError } from '../../src/errors.ts'
 import { Bus } from '../../src/index.ts'
 import { createServer, type Server } from '../../src/server/index.ts'
 import { EventClient } from './event-client.ts'
@@ -201,6 +201,25 @@ describe('errors', () => {
     const server = await serve(engine)
     const answer = await ask(server, 'GET', '/v1/queues/q/metrics')
     assert.deepEqual([answer.status, answer.body.code], [500, 'STORAGE_FAILED'])
+    assert(!JSON.stringify(answer.body).includes('secret'))
+  })
+
+  test.each([
+    ['STORAGE_FAILED', 500],
+    ['CONNECTION_FAILED', 503],
+    ['CONNECTION_LOST', 503],
+    ['OUTCOME_UNKNOWN', 503],
+    ['STORAGE_FULL', 507],
+    ['PERMISSION_DENIED', 403],
+  ] as const)('of the storage tell neither where it is nor what it said: %s', async (code, status) => {
+    const cause = new Error('secret words')
+    const details = { sqlState: 'secret', comesBack: true }
+    const engine = new MemoryEngine()
+    engine.stats = () => Promise.reject(new TidingsError(code, 'Storage at /secret/place: secret', { cause, details }))
+    const answer = await ask(await serve(engine), 'GET', '/v1/queues/q/metrics')
+    assert.deepEqual([answer.status, answer.body.code], [status, code])
+    assert.match(answer.body.message, /storage/)
+    assert.deepEqual(answer.body.details, { comesBack: true })
     assert(!JSON.stringify(answer.body).includes('secret'))
   })
 })

@@ -66,6 +66,24 @@ const settings: Row[] = [
   ['an age of nothing', ({ bus }) => bus.topic('a', { retention: { maxAge: 0 } }), 'RANGE', /maxAge is 0ms/],
   ['a size of nothing', ({ bus }) => bus.topic('a', { retention: { maxBytes: 0 } }), 'RANGE', /maxBytes is 0/],
   ['a misspelt retention', ({ bus }) => bus.topic('a', { retention: { age: 1 } as Bad }), 'OPTION_UNKNOWN', /"age"/],
+  [
+    'a description with a NUL character',
+    ({ bus }) => bus.topic('a', { description: 'a\u0000' }),
+    'BODY_UNSUPPORTED_CHAR',
+    /^description contains a NUL/,
+  ],
+  [
+    'a description with half a character',
+    ({ bus }) => bus.topic('a', { description: 'a\ud800' }),
+    'BODY_UNSUPPORTED_CHAR',
+    /^description contains a lone surrogate/,
+  ],
+  [
+    'a long description',
+    ({ bus }) => bus.topic('a', { description: '\u{1f680}'.repeat(1_001) }),
+    'RANGE',
+    'description has 1001 characters; at most 1000',
+  ],
   ['no schema', ({ bus }) => bus.topic('a', { schema: {} as Bad }), 'TYPE', /^schema is an object/],
 ]
 

@@ -198,6 +198,9 @@ function parseReceipt(receipt: string): { readCount: number; hiddenUntil: string
   return match ? { readCount: Number(match[1]), hiddenUntil: match[2] as string } : null
 }
 
+/** A receipt of a subscription, or '', which fits none, for what was never one. */
+export const toProof = (receipt: string): string => (/^\d+\.\d+$/.test(receipt) ? receipt : '')
+
 /** An entry for tidings.settle; one that cannot match anything for a receipt that is none. */
 export function toSettleEntry(settlement: Settlement): Record<string, JsonValue> {
   const entry: Record<string, JsonValue> = { ...toLeaseEntry(settlement), k: settlement.kind }

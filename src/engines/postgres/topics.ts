@@ -14,7 +14,7 @@ import type {
 import type { Calls } from './calls.ts'
 import { topicPlace } from './link.ts'
 import type { Listener } from './listener.ts'
-import { isPlain, toBatch, toSubscriptionState, toTopicInfo, toTopicMessage } from './rows.ts'
+import { isPlain, toBatch, toProof, toSubscriptionState, toTopicInfo, toTopicMessage } from './rows.ts'
 import { statements } from './sql.gen.ts'
 
 /** Topics in tables of our own. How messages get their offsets stands in sql/functions/topics_append.sql. */
@@ -93,12 +93,13 @@ export class PostgresTopics implements TopicStore {
   }
 
   async leave(topic: string, subscription: string, receipt: string): Promise<boolean> {
-    const [row] = await this.#calls.write(statements.leaveSubscription, [topic, subscription, receipt])
+    const [row] = await this.#calls.write(statements.leaveSubscription, [topic, subscription, toProof(receipt)])
     return row?.done === true
   }
 
   async ack(topic: string, subscription: string, offset: number, receipt: string | null): Promise<boolean> {
-    const [row] = await this.#calls.prompt(statements.ackTopic, [topic, subscription, offset, receipt])
+    const proof = receipt === null ? null : toProof(receipt)
+    const [row] = await this.#calls.prompt(statements.ackTopic, [topic, subscription, offset, proof])
     return row?.done === true
   }
 

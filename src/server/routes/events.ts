@@ -5,6 +5,7 @@ import { toJsonExactly } from '../../json.ts'
 import * as option from '../../options.ts'
 import { maxChannels, toNumericId, wireError } from '../../wire.ts'
 import { hearing } from '../audience.ts'
+import { discreet } from '../discretion.ts'
 import { shape } from '../fields.ts'
 import { type Access, type Route, route } from '../route.ts'
 
@@ -115,7 +116,7 @@ export const eventRoutes: readonly Route[] = [
     },
     handle({ bus: { eventHub: hub }, query: { names }, access, signal, seats }) {
       return hearing({ hub, seats, channels: names, signal }, async (heard, events) => {
-        if ('trouble' in heard) return events.send('failed', wireError(heard.trouble))
+        if ('trouble' in heard) return events.send('failed', wireError(discreet(heard.trouble)))
         const { channel, text } = heard
         if (access.seesAll || mayHear(access, text)) await events.send('notified', { channel, text })
       })

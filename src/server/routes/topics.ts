@@ -1,6 +1,7 @@
 import { TidingsError } from '../../errors.ts'
 import { topicsOf } from '../../missing-topic.ts'
 import * as option from '../../options.ts'
+import { descriptionOption } from '../../topic-options.ts'
 import { fromWireSettings, topicMessageText, toWireTopic } from '../../topic-wire.ts'
 import { entryFields, toNewMessage } from '../entry.ts'
 import { shape } from '../fields.ts'
@@ -81,7 +82,7 @@ export const topicRoutes: readonly Route[] = [
     summary: 'Creates a topic',
     description: 'Settings that are given replace those of a topic that is there; the retention as a whole.',
     scope: 'admin',
-    body: { description: option.text('For people.', { default: null }), retention },
+    body: { description: descriptionOption, retention },
     answers: {
       201: {
         description: 'It is there now.',

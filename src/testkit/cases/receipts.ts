@@ -56,6 +56,8 @@ export const receipts = group('receipts', {
       ` ${leased.receipt}`,
       "' or 1=1 --",
       '\u{1f680}',
+      '\u0000',
+      '\ud800',
       'x'.repeat(5_000),
     ]
     for (const receipt of forged) {

@@ -95,7 +95,7 @@ export const topicConsumers = group(
       await scene.passTime(short)
       await topic.hold('me')
       const before = await topic.state()
-      for (const receipt of [old.receipt, 'none', '']) {
+      for (const receipt of [old.receipt, 'none', '', '\u0000', '\ud800']) {
         assert.equal(await topic.ack(4, receipt), false)
         assert.equal(await topic.leave(receipt), false)
       }
