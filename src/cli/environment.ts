@@ -24,6 +24,7 @@ export const whereTheUrlComesFrom = `The storage is, by the first of these that 
 A URL is one of these:
   postgres://user:password@host:5432/database
   redis://user:password@host:6379/0, rediss://… with TLS; several nodes of a Cluster as redis://host:6379,host:6380
+  rediss://…?cacert=<file> for an authority of your own, &cert=<file>&key=<file> for a server that demands certificates
   http://host:8080, https://host: a server that \`tidings serve\` runs
   local:./directory for the PostgreSQL that comes with Tidings, redis+local:./directory for a Redis of this machine
 

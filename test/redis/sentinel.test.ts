@@ -5,7 +5,7 @@ import { freePort } from '../support/directories.ts'
 import { askRedis } from '../support/redis.ts'
 import { startSentinel, type TestSentinel } from '../support/sentinel.ts'
 import { Watcher } from '../support/watcher.ts'
-import { newName, until } from './support.ts'
+import { killConnections, newName, until } from './support.ts'
 
 let sentinel: TestSentinel
 beforeAll(async () => {
@@ -20,6 +20,10 @@ function client(options: RedisOptions = {}): Redis {
   onTestFinished(() => redis.disconnect())
   return redis
 }
+
+/** Whether anybody has the sentinel tell of failovers: the connections of the bus, by that option. */
+const isTold = async () =>
+  / sub=1 /.test(String(await askRedis(sentinel.port, (redis) => redis.call('CLIENT', 'LIST'))))
 
 test('a name that the sentinel does not know', async () => {
   await expect(connect({ redis: client({ name: 'nobody' }) })).rejects.toMatchObject({
@@ -46,11 +50,17 @@ test('a replica is refused, though the sentinels name it', async () => {
   })
 })
 
+test('what listens to sentinels ends with its connection', async () => {
+  const bus = await connect({ redis: client({ failoverDetector: true }) })
+  await until(isTold, 'the sentinel tells of failovers')
+  await killConnections(sentinel.servers[0].port)
+  await bus.queues()
+  await bus.close()
+  await until(async () => !(await isTold()), 'the sentinel tells nobody any more')
+})
+
 test('a failover under load: senders and workers go on with the new primary', async () => {
   const bus = await connect({ redis: client({ failoverDetector: true }) })
-  /** Whether anybody has the sentinel tell of failovers: the connections of the bus, by that option. */
-  const isTold = async () =>
-    / sub=1 /.test(String(await askRedis(sentinel.port, (redis) => redis.call('CLIENT', 'LIST'))))
   await until(isTold, 'the sentinel tells of failovers')
   const queue = bus.queue<{ n: number }>(newName('failover'))
   const handled = new Set<number>()

@@ -6,7 +6,7 @@ import { poll } from '../../src/local/processes.ts'
 import { atExit, freePort, removeDirectory, serverDirectory } from './directories.ts'
 import { askRedis, redisProgram, startRedis, type TestRedis } from './redis.ts'
 
-/** A primary, its replica, and a sentinel of Redis that lets the replica take over half a second after the primary is gone. */
+/** A primary, its replica, and a sentinel of Redis that lets the replica take over two seconds after the primary is gone. */
 export interface TestSentinel {
   /** Of the sentinel itself. */
   readonly port: number
@@ -38,7 +38,7 @@ export async function startSentinel(): Promise<TestSentinel> {
     `dir ${directory}`,
     `logfile ${join(directory, 'log')}`,
     `sentinel monitor ${name} 127.0.0.1 ${first.port} 1`,
-    `sentinel down-after-milliseconds ${name} 500`,
+    `sentinel down-after-milliseconds ${name} 2000`,
     `sentinel failover-timeout ${name} 5000`,
   ]
   await writeFile(config, lines.join('\n'))
