@@ -1,6 +1,9 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { RedisEngine } from '../../src/engines/redis/redis.ts'
 import { askRedis, startRedis, type TestRedis } from '../support/redis.ts'
+import { readyCluster } from '../support/redis-cluster.ts'
 import {
   claimAll,
   heldUp,
@@ -38,6 +41,21 @@ describe('a connection that cannot be made says where and why', () => {
     // Within 4 s, where the machine is not held up.
     expect(Date.now() - startedAt).toBeLessThan(15_000)
     expect(JSON.stringify(error) + String(error)).not.toContain(canary)
+  })
+
+  test('a server that takes connections and never answers; another node of a Cluster is asked then', async () => {
+    const silent = createServer((socket) => socket.on('error', () => {}).resume())
+    await once(silent.listen(0, '127.0.0.1'), 'listening')
+    const { port: silentPort } = silent.address() as AddressInfo
+    const cluster = await readyCluster(inject('redisCluster'))
+    const [alone, engine] = await Promise.all([
+      openEngine(`redis://127.0.0.1:${silentPort}`).catch((reason: unknown) => reason),
+      openEngine(cluster.replace('://', `://127.0.0.1:${silentPort},`)),
+    ])
+    expect(alone).toMatchObject({ code: 'CONNECTION_FAILED', message: expect.stringContaining('no answer within') })
+    expect(await engine.listQueues()).toBeInstanceOf(Array)
+    await engine.close()
+    silent.close()
   })
 
   test.each([
@@ -192,6 +210,24 @@ describe('a server of its own', () => {
     await engine.purgeQueue(queue)
   })
 
+  test('more messages that come due together than one script moves are there by their ids', async () => {
+    const batch = Array.from({ length: 2_500 }, () => message({ delayMs: 1 }))
+    const last = (await engine.send(queue, batch, null)).at(-1)!
+    await until(async () => (await engine.stats(queue)).ready === batch.length, 'all are due')
+    const { messages } = await engine.claim(queue, { limit: 1, leaseMs: 30_000, ids: [last.id] })
+    expect(messages.map(({ id }) => id)).toEqual([last.id])
+    await engine.purgeQueue(queue)
+  })
+
+  test('a right that a script lacks is what a call fails for', async () => {
+    const user = newName('user')
+    const rights = ['on', 'nopass', '~{tidings*', '&{tidings*', '+@all', '-zadd']
+    await askRedis(server.port, (redis) => redis.call('ACL', 'SETUSER', user, ...rights))
+    const weak = await openEngine(`redis://${user}:any@127.0.0.1:${server.port}`)
+    await expect(weak.send(queue, [message()], null)).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
+    await weak.close()
+  })
+
   test('a right that is missing is named', async () => {
     const findings = async (...rights: string[]) => {
       const user = newName('user')
@@ -203,8 +239,10 @@ describe('a server of its own', () => {
     }
     const all = ['~{tidings*', '&{tidings*', '+@all']
     expect(await findings(...all)).toMatchObject([{ level: 'ok' }, { check: 'security' }])
-    const [rights, ...others] = await findings(...all, '-zadd', '-hsetnx', '-info', '-config')
-    expect(rights).toMatchObject({ level: 'problem', message: expect.stringContaining('may not run ZADD, HSETNX on') })
+    const lacking = ['-zadd', '-hsetnx', '-xgroup|setid', '-cluster|slots', '-client|setname', '-ssubscribe', '-ping']
+    const [rights, ...others] = await findings(...all, ...lacking, '-info', '-config')
+    const named = 'ZADD, HSETNX, XGROUP SETID, CLUSTER SLOTS, CLIENT SETNAME, SSUBSCRIBE, PING'
+    expect(rights).toMatchObject({ level: 'problem', message: expect.stringContaining(`may not run ${named} on`) })
     expect(others.map(({ message }) => message)).toEqual([
       expect.stringContaining('may not run INFO'),
       expect.stringContaining('may not run CONFIG GET'),

@@ -59,6 +59,8 @@ export function newClient(Client: ClientClass, options: object): RedisClient {
     ...options,
     connectionName: 'tidings',
     connectTimeout: connectTimeoutMs,
+    // What does not answer would not say goodbye either.
+    disconnectTimeout: 100,
     lazyConnect: true,
     retryStrategy: null,
     sentinelRetryStrategy: null,

@@ -33,7 +33,7 @@ const problem = (check: string, message: string, remedy: string): Finding => ({
 export async function diagnose(driver: Driver): Promise<Finding[]> {
   const servers = driver.topology.servers()
   const findings = await Promise.all(servers.map(async (server) => diagnoseServer(server, servers.length > 1)))
-  return [cluster(driver), await checkRights(driver), ...findings.flat()]
+  return [cluster(driver), ...findings.flat()]
 }
 
 /** @throws UNSUPPORTED, if it can be known */
@@ -56,6 +56,7 @@ async function diagnoseServer(server: Server, isOneOfMany: boolean): Promise<Fin
   const info = await ask(server, ['INFO'])
   const config = await askConfig(server)
   const findings = [
+    await checkRights(server),
     ...(typeof info === 'string' ? fromInfo(parseInfo(info)) : [forbidden('version', 'INFO', '+info')]),
     ...(config ? fromConfig(config) : [forbidden('durability', 'CONFIG GET', '+config|get')]),
   ]

@@ -38,6 +38,8 @@ const hints: Readonly<Record<string, string>> = {
 /** Of a reply of the server: the first word of its message. */
 export function replyCode(error: unknown): string {
   if (!(error instanceof Error) || error.name !== 'ReplyError') return ''
+  // What Redis 7.0 says of a command in a script.
+  if (error.message.includes("user executing the script can't run")) return 'NOPERM'
   return /^[A-Z]+/.exec(error.message)?.[0] ?? ''
 }
 

@@ -1,18 +1,32 @@
 import type { Finding } from '../../engine.ts'
-import { isTidingsError } from '../../errors.ts'
-import type { Command } from './calling.ts'
-import type { Driver } from './driver.ts'
+import { type Command, callOn } from './calling.ts'
+import { replyCode, toTidingsError } from './errors.ts'
 import { newNonce } from './keys.ts'
+import type { Server } from './server.ts'
 
-/** Tries every command on a key of its own, in a way that changes nothing or fails for another reason than rights. */
-export async function checkRights(driver: Driver): Promise<Finding> {
+const timeoutMs = 5_000
+
+/**
+ * Tries every command on a key of its own, in a way that changes nothing or fails for another reason than rights. Each
+ * node of a Cluster has users of its own; it looks at rights before it looks where a key is.
+ */
+export async function checkRights(server: Server): Promise<Finding> {
   const key = `{tidings}:probe:${newNonce()}`
   const refused: string[] = []
-  for (const command of probes(key))
-    await driver.call(key, command).catch((error: unknown) => {
-      if (isTidingsError(error, 'PERMISSION_DENIED')) refused.push(command[0])
-      else if (!isTidingsError(error, 'STORAGE_FAILED')) throw error
-    })
+  try {
+    const client = await server.connectAlone()
+    try {
+      for (const command of probes(key))
+        await callOn(client, command, timeoutMs).catch((error: unknown) => {
+          if (replyCode(error) === 'NOPERM') refused.push(nameOf(command).toUpperCase())
+          else if (replyCode(error) === '') throw error
+        })
+    } finally {
+      client.disconnect()
+    }
+  } catch (error) {
+    throw toTidingsError(error, server.where, 'CONNECTION_LOST')
+  }
   if (refused.length === 0) {
     return { level: 'ok', check: 'permissions', message: 'this user may do what Tidings does', remedy: '' }
   }
@@ -23,6 +37,9 @@ export async function checkRights(driver: Driver): Promise<Finding> {
     remedy: 'Grant what docs/engines/redis.md lists: ACL SETUSER.',
   }
 }
+
+const nameOf = ([name, subcommand]: Command) =>
+  ['CLIENT', 'CLUSTER', 'XGROUP'].includes(name) ? `${name} ${subcommand}` : name
 
 function probes(key: string): Command[] {
   return [
@@ -57,5 +74,15 @@ function probes(key: string): Command[] {
     ['UNLINK', key],
     ['HSETNX', key, 'field', 'value'],
     ['DEL', key],
+    ['XGROUP', 'CREATE', key, 'group', '0'],
+    ['XGROUP', 'SETID', key, 'group', '0'],
+    ['XGROUP', 'DESTROY', key, 'group'],
+    ['CLUSTER', 'SLOTS'],
+    ['CLIENT', 'SETNAME', 'tidings'],
+    ['SELECT', 'not a number'],
+    // The connection listens after that, and takes little else. The client knows these by their small letters.
+    ['ssubscribe', key],
+    ['ping'],
+    ['sunsubscribe', key],
   ]
 }

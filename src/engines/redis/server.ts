@@ -1,3 +1,4 @@
+import { systemClock } from '../../clock.ts'
 import { isTidingsError } from '../../errors.ts'
 import { type Command, callOn } from './calling.ts'
 import type { RedisClient } from './client.ts'
@@ -10,6 +11,8 @@ export interface SendingOnce {
   readonly onDisk?: boolean
 }
 
+/** From the first packet until commands can be sent. The connection's own limit ends once TCP has one. */
+const handshakeTimeoutMs = 4_500
 const roleTimeoutMs = 2_000
 
 /** One server, with one connection for all commands, which is made anew when it is needed. */
@@ -60,7 +63,7 @@ export class Server {
     // It may have connections of its own, to sentinels.
     client.on('end', () => client.disconnect())
     try {
-      await client.connect()
+      await connectSoon(client)
       // The database could not be selected.
       if (this.#failures.has(client)) throw this.#failures.get(client)
       if (this.#mayBeReplica) await refuseReplica(client)
@@ -99,6 +102,17 @@ export class Server {
     this.#client = client
     return client
   }
+}
+
+async function connectSoon(client: RedisClient): Promise<void> {
+  const connected = client.connect()
+  const late = new Promise<never>((_resolve, reject) => {
+    const noAnswer = new Error(`no answer within ${handshakeTimeoutMs / 1_000} seconds`)
+    const timer = systemClock.after(handshakeTimeoutMs, () => reject(Object.assign(noAnswer, { code: 'ETIMEDOUT' })))
+    const cancel = () => timer.cancel()
+    connected.then(cancel, cancel)
+  })
+  await Promise.race([connected, late])
 }
 
 /** Sentinels that have not heard of a failover yet send us to the old primary: there, nothing new would ever come. */

@@ -7,6 +7,7 @@ local q = queueAt(1)
 if not isThere(q) then return noQueue(q) end
 local limit = tonumber(ARGV[2])
 ripen(q, math.max(1000, limit))
+if ARGV[4] ~= '' then ripenThese(q, cjson.decode(ARGV[4])) end
 local visible = now + tonumber(ARGV[3])
 local ids = pick(q, limit, ARGV[4])
 local states, bodies = readAll(q.state, ids), readAll(q.body, ids)

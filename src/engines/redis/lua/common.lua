@@ -197,12 +197,24 @@ local function remove(q, id, m)
   offer(q, nextOne, stateOf(q, nextOne), visible)
 end
 
+local function ripenOne(q, set, id)
+  redis.call('ZREM', set, id)
+  redis.call('ZADD', q.ready, -(stateOf(q, id).p or 0), id)
+end
+
 -- Moves what has come due, at most so many, to where it can be read.
 local function ripen(q, most)
   for _, set in ipairs({ q.delayed, q.leased }) do
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, most)) do
-      redis.call('ZREM', set, id)
-      redis.call('ZADD', q.ready, -(stateOf(q, id).p or 0), id)
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, most)) do ripenOne(q, set, id) end
+  end
+end
+
+-- The same for these messages alone, of which there may be more than one script should move.
+local function ripenThese(q, ids)
+  for _, set in ipairs({ q.delayed, q.leased }) do
+    for _, id in ipairs(ids) do
+      local due = redis.call('ZSCORE', set, id)
+      if due and tonumber(due) <= now then ripenOne(q, set, id) end
     end
   end
 end
