@@ -170,9 +170,8 @@ export class Queue<In = unknown, Out = In> {
   async readById(id: string, options?: option.OptionsInput<typeof readByIdOptions>): Promise<Message<Out> | null> {
     checkMessageId(id, 'id')
     const { lease } = option.parseOptions(readByIdOptions, options, 'readById')
-    const { messages } = await this.#existing(() =>
-      this.#engine.claim(this.name, { limit: 1, leaseMs: lease, ids: [id] }),
-    )
+    const request = { limit: 1, leaseMs: lease, ids: [id] }
+    const { messages } = await this.#existing(() => this.#engine.claim(this.name, request))
     const [decoded] = await decodeAll(this.access(), messages)
     return decoded ? this.#toMessage(decoded) : null
   }
@@ -307,7 +306,6 @@ export class Queue<In = unknown, Out = In> {
   /** What holds for all messages that this queue is sent. */
   #outgoing(): Outgoing {
     const { schema, serializer, maxMessageBytes, envelope, ttl } = this.#options
-    const { clock } = this.#surroundings
     return {
       queue: this.name,
       destination: `queue '${this.name}'`,
@@ -317,7 +315,7 @@ export class Queue<In = unknown, Out = In> {
       maxMessageBytes,
       bare: envelope === 'none',
       ttlMs: ttl,
-      now: () => clock.now(),
+      now: () => this.#surroundings.clock.now(),
     }
   }
 
@@ -378,8 +376,8 @@ export class Queue<In = unknown, Out = In> {
     return this.#existing(async () => {
       try {
         const found = await lookout.wait({ waitMs, ...(signal ? { signal } : {}) }, async () => {
-          const { found, nextDueMs } = await attempt()
-          return { found: found.length > 0 ? found : null, full: false, nextDueMs }
+          const look = await attempt()
+          return { ...look, found: look.found.length > 0 ? look.found : null, full: false }
         })
         return found ?? []
       } finally {
