@@ -4,7 +4,7 @@ import type { EventSink, Reply } from './route.ts'
 import type { Seats } from './seats.ts'
 
 /** What came through a channel, or what kept the storage from announcing something. */
-export type Heard = { readonly channel: string; readonly text: string } | { readonly trouble: TidingsError }
+type Heard = { readonly channel: string; readonly text: string } | { readonly trouble: TidingsError }
 
 interface Hall {
   readonly hub: EventHub

@@ -11,10 +11,10 @@ import { startHttpServer } from '../support/http-server.ts'
 type Settings = Parameters<typeof eventsMigration>[0]
 
 /** How a bus reaches its database. */
-export type Way = 'direct' | 'over HTTP'
+type Way = 'direct' | 'over HTTP'
 
 /** What a test works with. */
-export interface Scene {
+interface Scene {
   readonly bus: Bus
   /** The database. */
   readonly url: string
