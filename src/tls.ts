@@ -25,9 +25,7 @@ const fields = {
   servername: option.text('The name that the certificate of the server has to bear.', { default: null }),
   rejectUnauthorized: option.boolean(
     'Refuse a certificate that cannot be checked. Without it, anybody can be in between.',
-    {
-      default: true,
-    },
+    { default: true },
   ),
 } as const
 
@@ -62,9 +60,7 @@ export function checkTls({ ca, cert, key, passphrase }: Partial<TlsSettings>, pa
     throw new TidingsError(
       'OPTION_CONFLICT',
       `${path} has a ${cert ? 'cert without its key' : 'key without its cert'}`,
-      {
-        hint: 'A certificate is shown together with its private key: give both `cert` and `key`.',
-      },
+      { hint: 'A certificate is shown together with its private key: give both `cert` and `key`.' },
     )
   try {
     createSecureContext({ ca: ca && [...ca], cert, key, passphrase })

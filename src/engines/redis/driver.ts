@@ -70,7 +70,7 @@ export class Driver {
   async open(): Promise<void> {
     if (this.#closing !== undefined) throw closed()
     const Client = await loadClient()
-    const { addresses, where, translate, mayLeadAstray } = this.#target
+    const { addresses, where, translate, mayBeReplica } = this.#target
     const clientAt = (address: Address) => async (): Promise<RedisClient> =>
       newClient(Client, await this.#target.optionsFor(address))
     const newServer = (address: Address) => new Server(describeAddress(address), clientAt(address))
@@ -81,7 +81,7 @@ export class Driver {
         return
       }
       cluster.close()
-      this.#topology = new SingleServer(new Server(where, clientAt(addresses[0]), mayLeadAstray))
+      this.#topology = new SingleServer(new Server(where, clientAt(addresses[0]), mayBeReplica))
     } catch (error) {
       cluster.close()
       throw toTidingsError(error, where, 'CONNECTION_FAILED')

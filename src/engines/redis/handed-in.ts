@@ -91,7 +91,7 @@ function serverTarget(client: RedisConnection): RedisTarget {
       ...common,
       cluster: 'no',
       optionsFor: async () => client.options,
-      mayLeadAstray: Boolean(options.sentinels),
+      mayBeReplica: Boolean(options.sentinels),
     }
   return { ...common, cluster: 'ask', optionsFor: async (place) => ({ ...client.options, ...place }) }
 }

@@ -19,8 +19,8 @@ export interface RedisTarget {
   optionsFor(address: Address): Promise<object>
   /** Where a node is for us, of which the Cluster says that it is there. */
   readonly translate?: (address: Address) => Address
-  /** Whether it can be a replica that the options lead to, which is another server then. */
-  readonly mayLeadAstray?: boolean
+  /** Whether the options may lead to a replica, which has to be asked for with every connection then. */
+  readonly mayBeReplica?: boolean
   /** Told when it is not needed any more. */
   release?(): Promise<void>
 }
