@@ -96,6 +96,17 @@ describe.each(['postgres15', 'postgres18'] as const)('peers on %s', (server) => 
     await engine.purgeQueue(queue)
   })
 
+  test('make what came due while a sweep was under way be looked for at once', async () => {
+    await insert(`q_${queue}`, 'meanwhile', null, "now() - interval '30 s'")
+    const nextAfterSweep = async (began: string) => {
+      const text = 'SELECT next_due_ms FROM tidings.sweep_summary($1, true, now() - $2::interval)'
+      return (await query(url, text, [queue, began]))[0]?.next_due_ms
+    }
+    expect(await nextAfterSweep('60 s')).toBe(0)
+    expect(await nextAfterSweep('10 s')).toBeNull()
+    await engine.purgeQueue(queue)
+  })
+
   test('that settle what we have in hand end our lease', async () => {
     await engine.send(queue, [message(), message()], null)
     const [deleted, hidden] = await claimAll(engine, queue)

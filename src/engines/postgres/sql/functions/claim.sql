@@ -95,7 +95,7 @@ CREATE OR REPLACE FUNCTION tidings.sweep_summary(queue text, short boolean, star
 RETURNS SETOF tidings.message
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  next_due_ms double precision := CASE WHEN short THEN tidings.next_due_ms(queue) END;
+  next_due_ms double precision := CASE WHEN short THEN tidings.next_due_ms(queue, started_at) END;
 BEGIN
   RETURN QUERY SELECT NULL::text, NULL::text, NULL::text, NULL::text, NULL::integer, NULL::text,
     NULL::double precision, NULL::double precision, NULL::double precision, NULL::double precision,
@@ -311,14 +311,15 @@ BEGIN
 END
 $$;
 
--- Milliseconds until the next message that is not ready becomes so: delayed, or with a lease that runs out. Null if
+-- Milliseconds until the next message becomes ready that was not at the time `since`, when a sweep began: delayed, or
+-- with a lease that runs out. 0 if it has become ready meanwhile, since the sweep may have passed it before. Null if
 -- there is none.
-CREATE OR REPLACE FUNCTION tidings.next_due_ms(queue text) RETURNS double precision
+CREATE OR REPLACE FUNCTION tidings.next_due_ms(queue text, since timestamptz) RETURNS double precision
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   soonest timestamptz;
 BEGIN
-  EXECUTE format('SELECT min(vt) FROM %s WHERE vt > clock_timestamp()', tidings.table_of(queue)) INTO soonest;
+  EXECUTE format('SELECT min(vt) FROM %s WHERE vt > $1', tidings.table_of(queue)) INTO soonest USING since;
   SELECT least(soonest, min(due)) INTO soonest FROM (
     SELECT d.due FROM tidings.delayed d WHERE d.queue_name = queue ORDER BY d.due LIMIT 1) next;
   RETURN CASE WHEN soonest IS NOT NULL THEN greatest(tidings.milliseconds_until(soonest), 0) END;
