@@ -71,40 +71,42 @@ function rightOf({ security }: Operation): string {
 interface Row {
   readonly name: string
   readonly type: string
-  readonly required: boolean
+  /** 'required'. Empty: what goes without saying. */
+  readonly note: string
   readonly doc: string
 }
 
 const parameterRow = ({ name, in: where, schema, required, description }: Parameter): Row => ({
   name,
   type: `${where === 'path' ? 'in the path, ' : ''}${typeOf(schema)}`,
-  required,
+  note: required ? 'required' : '',
   doc: description,
 })
 
 function fieldTable(rows: readonly Row[]): string {
   const lines = rows.map(
-    ({ name, type, required, doc }) =>
-      `<dt><code>${escapeHtml(name)}</code> <small>${escapeHtml(type)}${required ? ', required' : ''}</small></dt><dd>${inline(doc)}</dd>`,
+    ({ name, type, note, doc }) =>
+      `<dt><code>${escapeHtml(name)}</code> <small>${escapeHtml(type)}${note && `, ${note}`}</small></dt><dd>${inline(doc)}</dd>`,
   )
   return `<dl>${lines.join('')}</dl>`
 }
 
 function fieldsOf(schema: JsonSchema): string {
-  const rows = rowsOf(schema)
+  const rows = rowsOf(schema, (isRequired) => (isRequired ? 'required' : ''))
   return rows.length > 0 ? fieldTable(rows) : '<p>Any JSON object.</p>'
 }
 
 /** The fields of an object; those within other objects follow with their path. */
-function rowsOf(schema: JsonSchema, prefix = ''): Row[] {
+function rowsOf(schema: JsonSchema, noteOf: (isRequired: boolean) => string, prefix = ''): Row[] {
   const properties = (schema.properties ?? {}) as Record<string, JsonSchema>
   const required = (schema.required ?? []) as readonly string[]
   return Object.entries(properties).flatMap(([name, one]) => {
     const plain = withoutNull(one)
     const path = `${prefix}${name}`
-    const row = { name: path, type: typeOf(one), required: required.includes(name), doc: String(one.description ?? '') }
+    const note = noteOf(required.includes(name))
+    const row = { name: path, type: typeOf(one), note, doc: String(one.description ?? '') }
     const items = plain.items as JsonSchema | undefined
-    return [row, ...rowsOf(plain, `${path}.`), ...(items ? rowsOf(items, `${path}[].`) : [])]
+    return [row, ...rowsOf(plain, noteOf, `${path}.`), ...(items ? rowsOf(items, noteOf, `${path}[].`) : [])]
   })
 }
 
@@ -139,7 +141,7 @@ function boundsOf(minimum: unknown, maximum: unknown): string {
 
 function answerOf([status, { description, content }]: [string, Operation['responses'][string]]): string {
   const schema = Object.values(content ?? {})[0]?.schema
-  const rows = schema ? rowsOf(schema) : []
+  const rows = schema ? rowsOf(schema, (isRequired) => (isRequired ? '' : 'may be left out')) : []
   const kind = `${status[0]}xx`
   return `<div class="answer"><b class="s${kind}">${escapeHtml(status)}</b> ${paragraphs(description)}${rows.length > 0 ? fieldTable(rows) : ''}</div>`
 }

@@ -10,9 +10,13 @@ const nullable = <O extends { readonly jsonSchema?: option.JsonSchema }>(one: O)
   ...one,
   jsonSchema: { anyOf: [one.jsonSchema ?? {}, { type: 'null' }] },
 })
+/** May be left out of an answer; any other field is always there. */
+const optional = <O extends object>(one: O) => ({ ...one, required: false })
 const anyMembers = (doc: string) => ({ ...option.json(doc), jsonSchema: { type: 'object' } })
-const several = (doc: string, items: option.Option<unknown, unknown>) =>
-  option.list(doc, items, { default: [], min: 0, max: 10_000 })
+const several = (doc: string, items: option.Option<unknown, unknown>) => ({
+  ...option.list(doc, items, { default: [], min: 0, max: Number.MAX_SAFE_INTEGER }),
+  jsonSchema: { type: 'array' },
+})
 const numericId = option.value<number | string, string>('The id of a message; a number where it can be one exactly.', {
   default: '',
   defaultText: 'none',
@@ -22,7 +26,13 @@ const numericId = option.value<number | string, string>('The id of a message; a 
 })
 
 /** The makings of answers; requests are declared where they are handled. */
-export const shape = { number, flag, text, time, nullable, anyMembers, several, numericId } as const
+export const shape = { number, flag, text, time, nullable, optional, anyMembers, several, numericId } as const
+
+/** The data of a message, in one of two forms. */
+export const dataFields = {
+  message: optional(option.json('The data. Left out with `Tidings-Data: text`.')),
+  data: optional(text('With `Tidings-Data: text`: the data as JSON text, instead of `message`.')),
+} as const
 
 /** One message, as it is answered. */
 export const messageFields = {
@@ -34,8 +44,7 @@ export const messageFields = {
   last_read_at: nullable(time('When it was read last.')),
   archived_at: nullable(time('When it was archived.')),
   vt: time('When it can be read, or read again.'),
-  message: option.json('The data.'),
-  data: text('With `Tidings-Data: text`: the data as JSON text, instead of `message`.'),
+  ...dataFields,
   headers: nullable(anyMembers("The application's own headers.")),
   meta: anyMembers('What the bus knows about it.'),
   priority: number('Higher is read first.'),

@@ -127,15 +127,12 @@ function inputSchema(fields: OptionSchema): JsonSchema {
   }
 }
 
-/** What has no value is null, or left out. */
+/** What is always there is required; what may be null says so itself. */
 function outputSchema(fields: OptionSchema): JsonSchema {
   return {
     type: 'object',
-    properties: mapFields(fields, (one) => {
-      const schema = { ...schemaOf(one, outputSchema), description: one.doc }
-      return one.required ? schema : nullable(schema)
-    }),
-    required: namesOf(fields, (one) => one.required === true),
+    properties: mapFields(fields, (one) => ({ ...schemaOf(one, outputSchema), description: one.doc })),
+    required: namesOf(fields, (one) => one.required !== false),
     additionalProperties: false,
   }
 }
@@ -202,9 +199,15 @@ function responseOf(status: number, { description, fields, events, type }: Answe
 const textSchema = (type: string): JsonSchema =>
   type.startsWith('application/json') ? { type: 'object' } : { type: 'string' }
 
+/** What any stream may end with. */
+const failure = {
+  description: 'What ended the stream: as the body of any answer with an error',
+  fields: errorSchema.properties as object,
+}
+
 /** OpenAPI 3.1 has no words for events. */
 function withEvents(description: string, events: NonNullable<Answer['events']>): string {
-  const lines = Object.entries(events).map(([name, event]) => {
+  const lines = Object.entries({ ...events, error: failure }).map(([name, event]) => {
     const fields = event.fields ? ` (${Object.keys(event.fields).join(', ')})` : ''
     return `- \`${name}\`: ${event.description}${fields}`
   })

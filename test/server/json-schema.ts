@@ -15,6 +15,7 @@ export function misfits(schema: Schema, value: unknown, document: Schema, path =
   if (schema.enum && !schema.enum.includes(value)) say(`not one of ${schema.enum.slice(0, 9)}`)
   if (schema.type && ![schema.type].flat().some((type: string) => hasType(type, value))) say(`not a ${schema.type}`)
   if (typeof value === 'number' && (value < schema.minimum || value > schema.maximum)) say('out of bounds')
+  if (typeof value === 'string' && [...value].length > schema.maxLength) say('too long')
   if (schema.format === 'date-time' && typeof value === 'string' && new Date(value).toISOString() !== value)
     say('not a time')
   if (Array.isArray(value)) {
@@ -32,7 +33,7 @@ export function misfits(schema: Schema, value: unknown, document: Schema, path =
 }
 
 const known = new Set(
-  'type enum minimum maximum minItems maxItems items format properties required additionalProperties anyOf oneOf description default'.split(
+  'type enum minimum maximum minItems maxItems maxLength items format properties required additionalProperties anyOf oneOf description default'.split(
     ' ',
   ),
 )

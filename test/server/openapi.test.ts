@@ -44,6 +44,9 @@ async function startScene() {
   return { server, id: leased!.id, receipt: leased!.receipt }
 }
 
+type Fields = Readonly<Record<string, JsonSchema>>
+const hasFields = (schema: JsonSchema): schema is JsonSchema & { readonly properties: Fields } => 'properties' in schema
+
 interface Made {
   readonly url: string
   readonly init: RequestInit
@@ -122,6 +125,38 @@ describe('the document', () => {
       expect(inPath).toEqual([...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name))
     }
     for (const [, reference] of JSON.stringify(document).matchAll(/"\$ref":"([^"]+)"/g)) resolve(reference!, document)
+  })
+
+  test('says of every answer which fields are always there, and of each once whether it may be null', () => {
+    const answers = operations.flatMap(([, , { responses }]) =>
+      Object.entries(responses).flatMap(([status, { content }]) => (/^2/.test(status) && content ? [content] : [])),
+    )
+    const schemas = answers
+      .flatMap((content) => (content['application/json'] ? [content['application/json'].schema] : []))
+      .filter(hasFields)
+    expect(schemas.length).toBeGreaterThan(40)
+    for (const schema of schemas) {
+      const required = schema.required as readonly string[]
+      // One message or several: each has its own.
+      if (!['copies', 'offset'].some((name) => name in schema.properties)) expect(required).not.toEqual([])
+      expect(schema.additionalProperties).toBe(false)
+      expect(JSON.stringify(schema)).not.toMatch(/\{"anyOf":\[\{"anyOf"/)
+    }
+    const { schema } = document.paths['/v1/queues/{queue}/read']!.post!.responses['200']!.content!['application/json']!
+    const message = (schema.properties as Fields).messages!.items as { properties: Fields; required: string[] }
+    expect(schema.required).toEqual(['messages', 'next_due_ms'])
+    expect(Object.keys(message.properties).filter((name) => !message.required.includes(name))).toEqual([
+      'message',
+      'data',
+    ])
+    expect(message.properties.msg_id).toMatchObject({ type: ['integer', 'string'] })
+    expect(message.properties.first_read_at).toMatchObject({ anyOf: [{ type: 'string' }, { type: 'null' }] })
+  })
+
+  test('names the error that ends a stream wherever there is one', () => {
+    for (const [, , { responses }] of operations)
+      for (const { content, description } of Object.values(responses))
+        if (content?.['text/event-stream']) expect(description).toMatch(/^- `error`: .*\(code, message, hint, details/m)
   })
 
   test('says of every operation what it is for, and of every field what it means', () => {

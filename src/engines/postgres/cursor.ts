@@ -90,9 +90,9 @@ export class Cursor {
     this.#nextDueAt = sweep.nextDueMs === null ? null : sweep.endedAt + sweep.nextDueMs
   }
 
-  /** In how many milliseconds to look again, as far as is known. */
+  /** In how many whole milliseconds to look again, as far as is known. */
   nextDueMs(now: number, sweptJustNow: boolean): number | null {
-    const due = this.#nextDueAt === null ? null : Math.max(0, this.#nextDueAt - now)
+    const due = this.#nextDueAt === null ? null : Math.max(0, Math.ceil(this.#nextDueAt - now))
     if (sweptJustNow) return due
     // What a sweep would have found is still unknown.
     const sweepIn = Math.max(1, Math.ceil(this.#sweepAllowedIn(now)))

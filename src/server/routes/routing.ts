@@ -30,10 +30,10 @@ const entries = option.list(
 const copies = shape.several(
   'Its copies, by queue, then those in topics.',
   option.object('', {
-    queue: shape.text('A queue that has a copy…'),
-    topic: shape.text('…or a topic.'),
-    id: shape.text('The id in the queue.'),
-    offset: shape.nullable(shape.number('The offset in the topic.')),
+    queue: shape.optional(shape.text('A queue that has a copy…')),
+    topic: shape.optional(shape.text('…or a topic.')),
+    id: shape.optional(shape.text('The id in the queue.')),
+    offset: shape.optional(shape.number('The offset in the topic.')),
     duplicate: shape.flag('Whether it was stored before, and not now.'),
   }),
 )
@@ -101,8 +101,8 @@ export const routingRoutes: readonly Route[] = [
       201: {
         description: 'They are stored for good.',
         fields: {
-          copies: { ...copies, doc: 'For one message: its copies.' },
-          results: shape.several('For `entries`: the copies of each.', copies),
+          copies: shape.optional({ ...copies, doc: 'For one message: its copies.' }),
+          results: shape.optional(shape.several('For `entries`: the copies of each.', copies)),
         },
       },
     },

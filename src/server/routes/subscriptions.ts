@@ -222,10 +222,12 @@ export const subscriptionRoutes: readonly Route[] = [
         description: 'Whether it has it.',
         fields: {
           held: shape.flag('True: the subscription is the consumer’s.'),
-          receipt: shape.text('If it is: proves it.'),
-          cursor: shape.number('If it is: read up to and including this offset.'),
-          vanished: shape.number('If it is: how many holders in a row went away without leaving at the next message.'),
-          retry_ms: shape.number("If it is not: it is somebody else's for at most so long."),
+          receipt: shape.optional(shape.text('If it is: proves it.')),
+          cursor: shape.optional(shape.number('If it is: read up to and including this offset.')),
+          vanished: shape.optional(
+            shape.number('If it is: how many holders in a row went away without leaving at the next message.'),
+          ),
+          retry_ms: shape.optional(shape.number("If it is not: it is somebody else's for at most so long.")),
         },
       },
     },

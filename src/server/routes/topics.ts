@@ -4,23 +4,28 @@ import * as option from '../../options.ts'
 import { descriptionOption } from '../../topic-options.ts'
 import { fromWireSettings, topicMessageText, toWireTopic } from '../../topic-wire.ts'
 import { entryFields, toNewMessage } from '../entry.ts'
-import { shape } from '../fields.ts'
+import { dataFields, shape } from '../fields.ts'
 import { type Access, type Route, route } from '../route.ts'
 import { watching } from '../watching.ts'
 import { entriesOption } from './sending.ts'
 
 const tag = 'Topics'
 
-const retention = option.object('What upkeep removes, oldest first, if any of these asks for it.', {
+const retentionFields = {
   max_age_ms: option.integer('Messages that are older.', { default: null, min: 1, max: Number.MAX_SAFE_INTEGER }),
   max_bytes: option.integer('As many as lie above this size.', { default: null, min: 1, max: Number.MAX_SAFE_INTEGER }),
   when_read: option.boolean('What every subscription has read.', { default: false }),
-})
+} as const
+const retention = option.object('What upkeep removes, oldest first, if any of these asks for it.', retentionFields)
 
 const topicFields = {
   topic: shape.text('The name of the topic.'),
   description: shape.text('For people.'),
-  retention,
+  retention: option.object(retention.doc, {
+    ...retentionFields,
+    max_age_ms: shape.nullable(retentionFields.max_age_ms),
+    max_bytes: shape.nullable(retentionFields.max_bytes),
+  }),
   created_at: shape.time('When it was created.'),
   first_offset: shape.number('The oldest message that is still there; one above `last_offset` if there is none.'),
   last_offset: shape.number('The newest message, be it still there or not; 0 if there never was one.'),
@@ -33,14 +38,13 @@ const topicFields = {
 export const topicMessageFields = {
   offset: shape.number('The place of the message in the topic.'),
   published_at: shape.time('When the topic took it.'),
-  message: option.json('The data.'),
-  data: shape.text('With `Tidings-Data: text`: the data as JSON text, instead of `message`.'),
+  ...dataFields,
   meta: shape.anyMembers('What the bus knows about it.'),
   headers: shape.anyMembers("The application's own headers."),
 } as const
 
 const appended = {
-  offset: shape.nullable(shape.number('Its offset, or that of the first if this is a duplicate.')),
+  offset: shape.number('Its offset, or that of the first if this is a duplicate.'),
   duplicate: shape.flag('Whether it was stored before, and not now.'),
 } as const
 
@@ -154,8 +158,9 @@ export const topicRoutes: readonly Route[] = [
       201: {
         description: 'They are stored for good.',
         fields: {
-          ...appended,
-          results: shape.several('For `entries`: the same of each.', option.object('', appended)),
+          offset: shape.optional(appended.offset),
+          duplicate: shape.optional(appended.duplicate),
+          results: shape.optional(shape.several('For `entries`: the same of each.', option.object('', appended))),
         },
       },
     },
