@@ -37,6 +37,7 @@ export class EventHub {
   #lookAt = 0
   #looking: Promise<void> | undefined
   #installed: boolean | null = null
+  #isTroubled = false
   #closed = false
 
   constructor({ engine, clock, logger }: { engine: Engine; clock: Clock; logger: Logger }) {
@@ -179,6 +180,13 @@ export class EventHub {
     })
   }
 
+  /** Those who hear through a server are not told what the storage said; its log is. */
+  #troubled(error: unknown): void {
+    if (!this.#isTroubled) this.#logger.warn({ error }, 'what is due cannot be announced; it is tried again')
+    this.#isTroubled = true
+    for (const subscriber of this.#subscribers) subscriber.troubled(error)
+  }
+
   async #announceDue(): Promise<void> {
     const channels = this.#channels
     if (channels === undefined) return
@@ -188,10 +196,11 @@ export class EventHub {
       if (!installed && this.#installed === null)
         this.#logger.warn({}, 'nothing in this database announces messages yet: see `tidings generate-migration`')
       this.#installed = installed
+      this.#isTroubled = false
       nextMs = Math.min(lookMs, Math.max(shortestLookMs, nextDueMs ?? lookMs))
     } catch (error) {
       // Of a connection that broke they were told already.
-      if (this.#channels === channels) for (const subscriber of this.#subscribers) subscriber.troubled(error)
+      if (this.#channels === channels) this.#troubled(error)
     }
     if (this.#channels === channels) this.#lookIn(nextMs)
   }
