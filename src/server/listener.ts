@@ -57,6 +57,8 @@ export class Listener extends Service {
       requestTimeout: Math.max(headerTimeout, requestTimeout),
       keepAliveTimeout: idleTimeout,
       connectionsCheckingInterval: checkMs,
+      // Its refusal would have no body.
+      requireHostHeader: false,
     }
     const tls = { minVersion: 'TLSv1.2', handshakeTimeout: headerTimeout } as const
     const server =
@@ -75,6 +77,8 @@ export class Listener extends Service {
       errorHandler: () => refusal('REQUEST_INVALID', 'the request has no valid Host or path'),
     })
     server.on('request', (incoming, outgoing) => {
+      // It asks for no Host, and plain health checks send none.
+      if (incoming.httpVersion === '1.0') incoming.headers.host ??= 'localhost'
       if (this.state === 'stopping') outgoing.setHeader('Connection', 'close')
       if (!isOverPipelined(incoming, outgoing)) void answer(incoming, outgoing)
     })

@@ -265,7 +265,15 @@ describe('what is not HTTP', () => {
   test('no Host', async () => {
     const server = await startServer()
     const received = await new RawClient(server.url).send('GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n').all()
-    expect(received).toMatch(/^HTTP\/1\.1 400/)
+    expect(errorIn(received)).toEqual({ status: 400, code: 'REQUEST_INVALID' })
+  })
+
+  test('HTTP/1.0, which has none, is answered', async () => {
+    const server = await startServer()
+    const received = await new RawClient(server.url).send('GET /livez HTTP/1.0\r\n\r\n').all()
+    expect(received).toMatch(/^HTTP\/1\.1 200 OK\r\n[\s\S]*\{"status":"ok"\}$/)
+    const foreign = 'GET /livez HTTP/1.0\r\nHost: evil.example\r\n\r\n'
+    expect(errorIn(await new RawClient(server.url).send(foreign).all()).code).toBe('HOST_UNKNOWN')
   })
 })
 
