@@ -10,7 +10,15 @@ import { eventStream } from './event-stream.ts'
 import { parseBody, parseQuery } from './input.ts'
 import { LeaseBook } from './lease-book.ts'
 import { Presence } from './presence.ts'
-import { type Access, type Call, parametersOf, pathParameters, type Reply, type Route } from './route.ts'
+import {
+  type Access,
+  type Call,
+  type EventSink,
+  parametersOf,
+  pathParameters,
+  type Reply,
+  type Route,
+} from './route.ts'
 import { Seats } from './seats.ts'
 
 export interface AppEnv {
@@ -55,8 +63,9 @@ const everything: Access = {
   has: () => true,
   allows: () => true,
   seesAll: true,
-  holds: () => true,
   publishes: () => true,
+  expires: Number.POSITIVE_INFINITY,
+  withdrawn: null,
 }
 
 /** The routes as a Hono app. */
@@ -112,28 +121,16 @@ async function answer(context: AppContext, route: Route, { hooks, ...rest }: Sur
   )
   const query = parseQuery(route.query, new URL(context.req.url).searchParams)
   const body = route.body === null ? {} : await readBody(context, route.body, hooks)
-  const presence = new Presence(context, hooks.stopping)
+  const presence = new Presence(context, access, hooks.stopping)
   const exact = context.req.header('Tidings-Data') === 'text'
   const call = { ...rest, access, params, query, body, exact, signal: presence.signal } as Call
   try {
-    return respond(context, whileItHolds(access, await route.handle(call)), presence, hooks)
+    const reply = await route.handle(call)
+    await checkStillGood(route, reply, presence)
+    return respond(context, reply, presence, hooks)
   } catch (error) {
     presence.end()
     throw error
-  }
-}
-
-/** A stream ends with the first event that its token would not get any more. */
-function whileItHolds(access: Access, reply: Reply): Reply {
-  if (!('run' in reply)) return reply
-  return {
-    run: (events) =>
-      reply.run({
-        async send(event, data) {
-          if (access.holds()) return events.send(event, data)
-          throw new TidingsError('UNAUTHORIZED', 'the token has expired or was withdrawn')
-        },
-      }),
   }
 }
 
@@ -145,12 +142,26 @@ async function readBody(context: AppContext, schema: NonNullable<Route['body']>,
   })
 }
 
+/** Whoever may not go on gets nothing that he waited for; what was done is told all the same. */
+async function checkStillGood({ method }: Route, reply: Reply, { refusal }: Presence): Promise<void> {
+  if (refusal === null || 'run' in reply) return
+  const undelivered = 'undelivered' in reply ? reply.undelivered : undefined
+  if (method !== 'GET' && undelivered === undefined) return
+  // Its leases run out in any case.
+  await undelivered?.().catch(() => {})
+  throw refusal
+}
+
 function respond(context: AppContext, reply: Reply, presence: Presence, hooks: AppHooks): Response {
   if ('run' in reply) {
     const asEvent = (error: unknown) => wireError(told(error, context, hooks))
     // Nobody takes it.
     if (context.req.method === 'HEAD') presence.leave()
-    const body = eventStream((events) => reply.run(events).finally(presence.end), asEvent, presence.leave)
+    const run = async (events: EventSink) => {
+      await reply.run(events).finally(presence.end)
+      if (presence.refusal !== null) throw presence.refusal
+    }
+    const body = eventStream(run, asEvent, presence)
     return context.body(body, 200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
   }
   if ('text' in reply) {

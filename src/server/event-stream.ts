@@ -9,12 +9,12 @@ const lineBreak = /\r\n|\r|\n/g
 /**
  * A body of server-sent events. It ends when `run` does; what `run` throws is its last event.
  * @param asEvent what an error looks like to the client
- * @param left called when nobody reads it any more
+ * @param presence of the reader; once its signal is aborted, what `run` sends goes nowhere
  */
 export function eventStream(
   run: (events: EventSink) => Promise<void>,
   asEvent: (error: unknown) => unknown,
-  left: () => void,
+  presence: { readonly signal: AbortSignal; leave(): void },
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
   let gone = false
@@ -29,15 +29,17 @@ export function eventStream(
         const isFull = () => (controller.desiredSize ?? 0) <= 0
         const sink: EventSink = {
           async send(event, data) {
+            if (presence.signal.aborted) return false
             const text = typeof data === 'string' ? data : JSON.stringify(data)
             write(`event: ${event}\ndata: ${text.replaceAll(lineBreak, '\ndata: ')}\n\n`)
-            while (!gone && isFull())
+            while (!presence.signal.aborted && isFull())
               await new Promise<void>((resolve) => {
                 goOn = resolve
               })
-            return !gone
+            return !presence.signal.aborted
           },
         }
+        presence.signal.addEventListener('abort', () => goOn(), { once: true })
         comments = setInterval(() => {
           if (!isFull()) write(':\n\n')
         }, commentMs)
@@ -54,8 +56,7 @@ export function eventStream(
       cancel() {
         gone = true
         clearInterval(comments)
-        goOn()
-        left()
+        presence.leave()
       },
     },
     { highWaterMark: maxWaiting },

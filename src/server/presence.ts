@@ -1,19 +1,29 @@
+import { systemClock, type Timer } from '../clock.ts'
+import { TidingsError } from '../errors.ts'
 import type { AppContext } from './app.ts'
+import type { Access } from './route.ts'
 
-/** Whether there is still somebody to be answered. */
+/** Whether there is still somebody to be answered, and who may be. */
 export class Presence {
   readonly #gone = new AbortController()
   readonly #outgoing: AppContext['env']['outgoing'] | undefined
   /** Tells of the client where it is another server that holds the connection. */
   readonly #request: AbortSignal | undefined
   readonly #stopping: AbortSignal | undefined
+  readonly #withdrawn: AbortSignal | null
+  readonly #expiry: Timer | undefined
+  #refusal: TidingsError | null = null
 
-  constructor(context: AppContext, stopping: AbortSignal | undefined) {
+  constructor(context: AppContext, { expires, withdrawn }: Access, stopping: AbortSignal | undefined) {
     this.#outgoing = context.env?.outgoing
     this.#request = this.#outgoing === undefined ? context.req.raw.signal : undefined
     this.#stopping = stopping
     this.#outgoing?.once('close', this.leave)
     for (const signal of this.#signals) signal.addEventListener('abort', this.leave, { once: true })
+    this.#withdrawn = withdrawn
+    withdrawn?.addEventListener('abort', this.#refuse, { once: true })
+    if (withdrawn?.aborted) this.#refuse()
+    if (Number.isFinite(expires)) this.#expiry = systemClock.after(expires - systemClock.now(), this.#refuse)
     if (this.#outgoing?.destroyed || this.#signals.some(({ aborted }) => aborted)) this.leave()
   }
 
@@ -21,9 +31,19 @@ export class Presence {
     return [this.#request, this.#stopping].filter((signal) => signal !== undefined)
   }
 
-  /** Aborted when the client has gone or the server stops. */
+  /** Aborted when the client has gone, may not go on, or the server stops. */
   get signal(): AbortSignal {
     return this.#gone.signal
+  }
+
+  /** Why the caller may not go on; null if he may. */
+  get refusal(): TidingsError | null {
+    return this.#refusal
+  }
+
+  readonly #refuse = (): void => {
+    this.#refusal = new TidingsError('UNAUTHORIZED', 'the token has expired or was withdrawn')
+    this.leave()
   }
 
   /** Nobody takes any more of the answer. */
@@ -32,6 +52,8 @@ export class Presence {
   /** Nobody waits for it any more. */
   readonly end = (): void => {
     this.#outgoing?.removeListener('close', this.leave)
+    this.#withdrawn?.removeEventListener('abort', this.#refuse)
+    this.#expiry?.cancel()
     for (const signal of this.#signals) signal.removeEventListener('abort', this.leave)
   }
 

@@ -20,10 +20,12 @@ export interface Access {
   allows(scope: Scope, name: string): boolean
   /** Whether there is no name that it does not see. */
   readonly seesAll: boolean
-  /** Whether what it may do is still so: streams outlive the request that began them. */
-  holds(): boolean
   /** Whether it may publish under this key. */
   publishes(routingKey: string): boolean
+  /** When it ends, in milliseconds since 1970; Infinity for never. */
+  readonly expires: number
+  /** Aborted when it was taken away before; null: it never is. */
+  readonly withdrawn: AbortSignal | null
 }
 
 /** What stands in a path in braces, by its name. */
@@ -72,7 +74,7 @@ export interface Call<
   readonly exact: boolean
   /** How large the data of a message may be. */
   readonly maxMessageBytes: number
-  /** Aborted when the client has gone or the server stops. */
+  /** Aborted when the client has gone, may not go on, or the server stops. */
   readonly signal: AbortSignal
 }
 

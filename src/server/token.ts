@@ -1,4 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
 import { show, TidingsError } from '../errors.ts'
 import * as option from '../options.ts'
 import { checkPattern, matches } from '../pattern.ts'
@@ -57,43 +58,41 @@ export function parseToken(input: unknown, path: string): Token {
 export class Token implements Caller {
   readonly name: string
   readonly rate: number | null
+  readonly expires: number
+  /** All that was said of it: two with the same are one. */
+  readonly definition: string
+  readonly #withdrawn = new AbortController()
   readonly #hash: Buffer
   readonly #scopes: ReadonlySet<Scope>
   readonly #globs: readonly Glob[]
   readonly #keys: readonly string[]
-  readonly #expires: number
-  /** All that it says, to compare it by. */
-  readonly #settings: string
-  #isWithdrawn = false
 
   constructor(given: option.OptionsOutput<typeof tokenOptions>) {
     const { name, hash, scopes, queues, keys, expires, rate } = given
-    this.#settings = JSON.stringify(given)
     this.name = name ?? ''
     this.rate = rate
     this.#hash = Buffer.from((hash ?? '').slice(hashPrefix.length), 'hex')
     this.#scopes = new Set(scopes)
     this.#globs = queues
     this.#keys = keys ?? (queues.includes('*') ? ['#'] : [])
-    this.#expires = expires ?? Number.POSITIVE_INFINITY
+    this.expires = expires ?? Number.POSITIVE_INFINITY
+    this.definition = JSON.stringify(given)
+    // One listens for every request under way.
+    setMaxListeners(0, this.withdrawn)
   }
 
   /** @param digest of what was presented; compared in constant time */
   is(digest: Buffer, now: number): boolean {
-    return timingSafeEqual(this.#hash, digest) && now < this.#expires
+    return timingSafeEqual(this.#hash, digest) && now < this.expires
   }
 
-  holds(): boolean {
-    return !this.#isWithdrawn && Date.now() < this.#expires
+  get withdrawn(): AbortSignal {
+    return this.#withdrawn.signal
   }
 
-  /** It is gone, or says something else now: what still runs by it is to end. */
+  /** It is gone, or says something else now: ends what still runs by it. */
   withdraw(): void {
-    this.#isWithdrawn = true
-  }
-
-  says(what: Token): boolean {
-    return this.#settings === what.#settings
+    this.#withdrawn.abort()
   }
 
   has(scope: Scope): boolean {

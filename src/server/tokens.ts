@@ -19,8 +19,9 @@ export const everybody: Caller = {
   sees: () => true,
   allows: () => true,
   seesAll: true,
-  holds: () => true,
   publishes: () => true,
+  expires: Number.POSITIVE_INFINITY,
+  withdrawn: null,
 }
 
 /** Knows the callers by their tokens. Several may be good at once, so that one can follow another. */
@@ -42,10 +43,13 @@ export class Tokens {
     return this.#tokens.length
   }
 
-  /** From now on these are good, and no others. */
+  /** From now on these are good, and no others. What still uses one that has gone or has changed is ended. */
   replace(tokens: readonly Token[]): void {
-    for (const old of this.#tokens) if (!tokens.some((one) => one.says(old))) old.withdraw()
-    this.#tokens = tokens
+    const known = new Map(this.#tokens.map((token) => [token.definition, token]))
+    const next = tokens.map((token) => known.get(token.definition) ?? token)
+    const kept = new Set(next)
+    for (const token of this.#tokens) if (!kept.has(token)) token.withdraw()
+    this.#tokens = next
   }
 
   /** @throws UNAUTHORIZED, RATE_LIMITED with `retryAfterS` in its details */

@@ -54,14 +54,28 @@ export class EventClient {
   /** The data of the next event, which must have this name. */
   // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they expect it
   async next(event: string): Promise<any> {
+    const next = await this.#shift(event)
+    if (next.event !== event) throw new Error(`'${next.event}' instead of '${event}': ${JSON.stringify(next.data)}`)
+    return next.data
+  }
+
+  /** The data of the next event of this name, whatever comes before it. */
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they expect it
+  async until(event: string): Promise<any> {
+    for (;;) {
+      const next = await this.#shift(event)
+      if (next.event === event) return next.data
+    }
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into it as they expect it
+  async #shift(wanted: string): Promise<{ event: string; data: any }> {
     while (this.#events.length === 0) {
-      if (this.#isOver) throw new Error(`the stream ended without '${event}'`)
+      if (this.#isOver) throw new Error(`the stream ended without '${wanted}'`)
       await new Promise<void>((resolve) => {
         this.#seen = resolve
       })
     }
-    const next = this.#events.shift()!
-    if (next.event !== event) throw new Error(`'${next.event}' instead of '${event}': ${JSON.stringify(next.data)}`)
-    return next.data
+    return this.#events.shift()!
   }
 }

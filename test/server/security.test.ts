@@ -1,9 +1,13 @@
-import { describe, expect, test } from 'vitest'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { FakeClock } from '../../src/fake-clock.ts'
 import { matchesGlob } from '../../src/server/glob.ts'
 import { createServer } from '../../src/server/index.ts'
 import { newToken, parseToken, type TokenOptions } from '../../src/server/token.ts'
 import { Tokens } from '../../src/server/tokens.ts'
+import { EventClient } from './event-client.ts'
 import { ask, bearer, head, makeToken, RawClient, startServer } from './support.ts'
 
 const everything = ['send', 'receive', 'admin', 'read'] as const
@@ -220,6 +224,75 @@ describe('tokens', () => {
     ['a*bc*bc', 'abc', false],
     [`${'*a'.repeat(50)}b`, 'a'.repeat(100), false],
   ])('the glob %s for %s', (glob, name, expected) => expect(matchesGlob(glob, name)).toBe(expected))
+})
+
+describe('a token that is not good any more', () => {
+  /** A server with a token file, and all that waits by a token in it. */
+  async function startWithFile() {
+    const folder = mkdtempSync(join(tmpdir(), 'tidings-tokens-'))
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+    const tokenFile = join(folder, 'tokens')
+    const write = (...entries: TokenOptions[]) =>
+      writeFileSync(tokenFile, entries.map((entry) => JSON.stringify(entry)).join('\n'), { mode: 0o600 })
+    write()
+    const server = await startServer({ tokenFile })
+    await server.bus.queue('orders').create()
+    await server.bus.queue('polled').create()
+    await server.bus.topic('news').create()
+    await server.bus.engine.topics!.subscribe('news', 's', 'earliest')
+    const waitBy = async (secret: string) => {
+      const headers = bearer(secret)
+      const open = (path: string) => EventClient.open(server, path, headers)
+      const stream = await open('/v1/queues/orders/stream')
+      const watch = await open('/v1/queues/orders/watch')
+      await watch.next('watching')
+      const topicWatch = await open('/v1/topics/news/watch')
+      await topicWatch.next('watching')
+      const subscription = await open('/v1/topics/news/subscriptions/s/stream')
+      await subscription.next('holding')
+      const polls = Promise.all([
+        ask(server, 'POST', '/v1/queues/polled/read', { headers, body: { wait_ms: 60_000 } }),
+        ask(server, 'GET', '/v1/topics/news/subscriptions/s/messages?wait_ms=60000', { headers }),
+      ])
+      return { streams: [stream, subscription], watches: [watch, topicWatch], polls }
+    }
+    return { server, write, waitBy }
+  }
+
+  const token = () => makeToken({ name: 'a', scopes: everything })
+
+  test.each(['taken away', 'given less'])('ends what waits by it when it is %s', async (what) => {
+    const { server, write, waitBy } = await startWithFile()
+    const [old, other] = [token(), token()]
+    write(old.entry, other.entry)
+    server.reload()
+    const { streams, watches, polls } = await waitBy(old.secret)
+    const staying = await EventClient.open(server, '/v1/queues/polled/watch', bearer(other.secret))
+    await staying.next('watching')
+    write(...(what === 'taken away' ? [] : [{ ...old.entry, queues: ['polled'] }]), other.entry)
+    server.reload()
+    await server.bus.queue('orders').send('secret')
+    await server.bus.topic('news').publish('secret')
+    for (const stream of streams) expect((await stream.next('error')).code).toBe('UNAUTHORIZED')
+    for (const watch of watches) expect((await watch.until('error')).code).toBe('UNAUTHORIZED')
+    for (const { status } of await polls) expect(status).toBe(401)
+    await Promise.all([...streams, ...watches].map(({ ended }) => ended))
+    const [message] = await server.bus.queue('orders').read({ wait: '10s' })
+    expect(message).toMatchObject({ data: 'secret', readCount: 1 })
+    await server.bus.queue('polled').send(1)
+    await staying.next('wake')
+  })
+
+  test('ends what waits by it when it expires', async () => {
+    const { server, write, waitBy } = await startWithFile()
+    const { secret, entry } = token()
+    write({ ...entry, expires: new Date(Date.now() + 4_000).toISOString() })
+    server.reload()
+    const { streams, watches, polls } = await waitBy(secret)
+    for (const stream of streams) expect((await stream.next('error')).code).toBe('UNAUTHORIZED')
+    for (const watch of watches) expect((await watch.until('error')).code).toBe('UNAUTHORIZED')
+    for (const { status } of await polls) expect(status).toBe(401)
+  })
 })
 
 describe('where it listens', () => {
