@@ -70,6 +70,20 @@ describe('a body', () => {
     expect(({} as { polluted?: boolean }).polluted).toBe(undefined)
   })
 
+  test('with line breaks in it is data, and writes no line of an answer', async () => {
+    const server = await startServer()
+    await server.bus.queue('orders').create()
+    const breaks = 'b\r\nX-Injected: 1\r\n\r\nevent: injected\ndata: {}\n\n'
+    const body = { message: breaks, headers: { [breaks]: breaks }, meta: { x: breaks } }
+    expect((await ask(server, 'POST', '/v1/queues/orders/messages', { body })).status).toBe(201)
+    const client = new RawClient(server.url).send(head('GET /v1/queues/orders/stream'))
+    const received = await client.until(/\ndata: .*\n\n/)
+    expect([...received.matchAll(/^event: .*$/gm)].map(String)).toEqual(['event: message'])
+    expect(received).not.toMatch(/^X-Injected/im)
+    const [, data = ''] = /^data: (.*)$/m.exec(received) ?? []
+    expect(JSON.parse(data)).toMatchObject({ message: breaks, headers: { [breaks]: breaks }, meta: { x: breaks } })
+  })
+
   test('with very many or very long keys is an answer like any other', async () => {
     const server = await startServer()
     await server.bus.queue('orders').create()
