@@ -194,8 +194,12 @@ function parseTime(value: unknown, path: string): number {
   throw new TidingsError('DELAY_RANGE', `${path} is ${show(value)}, which is not a time`, { details: { field: path } })
 }
 
-/** Date.parse alone takes 'foo 2030' for a time. */
-export const parseIsoTime = (text: string) => (/^\d{4}-\d\d-\d\d(T|$)/.test(text) ? Date.parse(text) : Number.NaN)
+/**
+ * Date.parse alone takes 'foo 2030' for a time. A space is as good as the T before the hours: Python and databases
+ * write it.
+ */
+export const parseIsoTime = (text: string) =>
+  /^\d{4}-\d\d-\d\d([T ]|$)/.test(text) ? Date.parse(text.replace(' ', 'T')) : Number.NaN
 
 /** A time that has just passed means now. @throws DELAY_RANGE */
 export function checkTime(time: number, now: number, path: string): void {

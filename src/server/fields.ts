@@ -55,8 +55,8 @@ export const messageFields = {
 export const messageList = { messages: several('The messages.', option.object('', messageFields)) } as const
 
 /** Ids as clients send them: numbers are PGMQ's. */
-export const idsOption = (doc: string) =>
-  option.list(doc, numericId, { default: null, min: 1, max: 10_000, rangeCode: 'BATCH_SIZE' })
+export const idsOption = (doc: string, { min = 1 } = {}) =>
+  option.list(doc, numericId, { default: null, min, max: 10_000, rangeCode: 'BATCH_SIZE' })
 export const idList = option.required(idsOption('Ids of messages.'))
 
 function parseId(value: unknown, path: string): string {

@@ -15,9 +15,13 @@ export function parseQuery<S extends option.OptionSchema>(schema: S, query: URLS
   return option.parseOptions(schema, Object.fromEntries(given), 'the query')
 }
 
+/** Python writes True, others 1. */
+const isTrue = /^(true|1|)$/i
+const isFalse = /^(false|0)$/i
+
 function fromText(kind: string | undefined, text: string): unknown {
   if (kind === 'integer' && /^-?\d{1,15}$/.test(text)) return Number(text)
-  if (kind === 'boolean') return text === '' || text === 'true' ? true : text === 'false' ? false : text
+  if (kind === 'boolean') return isTrue.test(text) ? true : isFalse.test(text) ? false : text
   return text
 }
 

@@ -31,6 +31,26 @@ function askRaw(server: { url: string }, method: string, path: string, body?: un
 }
 
 describe('clients of the HTTP server of PGMQ', () => {
+  test('in Python may say False, 0, a time with a space, and no ids', async () => {
+    const server = await startServer()
+    for (const no of ['False', 'false', '0'])
+      assert.equal((await ask(server, 'PUT', `/v1/queues/orders?unlogged=${no}`)).status, 201, no)
+    for (const yes of ['True', 'true', '1', ''])
+      assert.equal((await ask(server, 'PUT', `/v1/queues/orders?unlogged=${yes}`)).body.code, 'UNSUPPORTED', yes)
+    assert.equal((await ask(server, 'PUT', '/v1/queues/orders?unlogged=no')).body.code, 'TYPE')
+    const far = '2031-11-22 04:00:00'
+    for (const delay of [far, `${far}+00:00`, `${far}.123456+00:00`])
+      assert.equal((await post(server, '/v1/queues/orders/messages', { message: 1, delay })).status, 201, delay)
+    assert.equal((await ask(server, 'GET', '/v1/queues/orders/metrics')).body.delayed, 3)
+    const peeked = await post(server, '/v1/queues/orders/peek', { ids: [2] })
+    assert.equal(only(peeked).vt, '2031-11-22T04:00:00.000Z')
+    assert.equal((await post(server, '/v1/queues/orders/messages', { message: 1, delay: 'in 2031' })).status, 400)
+    for (const call of ['delete', 'archive'])
+      assert.deepEqual((await post(server, `/v1/queues/orders/messages/${call}`, { msg_ids: [] })).body, {
+        msg_ids: [],
+      })
+  })
+
   test('find queues, messages and figures in its shape', async () => {
     const server = await startServer()
     const put = await ask(server, 'PUT', '/v1/queues/orders')

@@ -5,7 +5,7 @@ import * as option from '../../options.ts'
 import { checkMessageId, parseIsoTime } from '../../queue-options.ts'
 import { messageText, toNumericId, toWireSettleResult } from '../../wire.ts'
 import { anyObject, delayMs } from '../entry.ts'
-import { idList, messageFields, shape } from '../fields.ts'
+import { idList, idsOption, messageFields, shape } from '../fields.ts'
 import { type Call, type Route, route } from '../route.ts'
 import { leaseMs } from './reading.ts'
 
@@ -34,6 +34,9 @@ const settlementFields = {
   }),
 } as const
 type SettlementInput = option.OptionsOutput<typeof settlementFields>
+
+/** Clients of PGMQ may send none. */
+const msgIds = option.required(idsOption('Ids of messages.', { min: 0 }))
 
 const manyOf = <I, O>(doc: string, items: option.Option<I, O>) =>
   option.required(option.list(doc, items, { default: null, min: 1, max: 10_000, rangeCode: 'BATCH_SIZE' }))
@@ -138,7 +141,7 @@ export const settlingRoutes: readonly Route[] = [
     summary: 'Removes messages',
     description: byIdAlone,
     scope: 'receive',
-    body: { msg_ids: idList },
+    body: { msg_ids: msgIds },
     answers: {
       200: { description: 'Those that were removed.', fields: { msg_ids: shape.several('', shape.numericId) } },
     },
@@ -173,7 +176,7 @@ export const settlingRoutes: readonly Route[] = [
     summary: 'Archives messages',
     description: byIdAlone,
     scope: 'receive',
-    body: { msg_ids: idList },
+    body: { msg_ids: msgIds },
     answers: {
       200: { description: 'Those that were archived.', fields: { msg_ids: shape.several('', shape.numericId) } },
     },
