@@ -4,6 +4,7 @@ import type { SubscriptionAccess } from './access.ts'
 import { Acker } from './acker.ts'
 import type { Journal } from './events.ts'
 import { type Answer, Holding, type Tenure } from './holding.ts'
+import { ReadAhead } from './read-ahead.ts'
 import { Retrying } from './retrying.ts'
 import { Seen } from './seen.ts'
 
@@ -43,6 +44,7 @@ export class Feed {
   readonly #journal: Journal
   readonly #retrying: Retrying
   readonly #holding: Holding
+  readonly #readAhead: ReadAhead
   readonly #lookout: Lookout
   readonly #seen = new Seen()
   readonly #stop = new AbortController()
@@ -68,6 +70,7 @@ export class Feed {
     this.#options = options
     this.#journal = journal
     this.#retrying = new Retrying(access, options, journal)
+    this.#readAhead = new ReadAhead(options.readAhead)
     this.#holding = new Holding(access, options.lease, journal)
     const { clock, store, topic } = access
     const watch = (watched: string, wake: (dueMs: number) => void) => store.watchTopic(watched, () => wake(0))
@@ -199,8 +202,11 @@ export class Feed {
 
   async #look(tenure: Tenure): Promise<Attempt<TopicMessage[] | 'empty'>> {
     const { store, topic } = this.#access
-    const limit = this.#toReadSingly > 0 ? 1 : this.#options.readAhead
-    const messages = await store.read(topic, this.#cursor, limit)
+    const limit = this.#toReadSingly > 0 ? 1 : this.#readAhead.count
+    const messages = await store.read(topic, this.#cursor, limit).catch((error: unknown) => {
+      this.#readAhead.shrink()
+      throw error
+    })
     if (messages.length > 0) return { found: messages, full: messages.length === limit, nextDueMs: null }
     // It may have been moved, which is what woke it.
     await this.#holding.ask()
@@ -213,6 +219,7 @@ export class Feed {
     const count = before - this.#cursor - 1
     if (count > 0) this.#journal.tell({ type: 'missed', count, before })
     this.#ahead = messages
+    this.#readAhead.learn(messages)
     this.#toReadSingly = Math.max(0, this.#toReadSingly - messages.length)
     this.#cursor = messages.at(-1)!.offset
   }

@@ -13,7 +13,11 @@ const shared = {
     ...leaseOption(4_000),
     doc: 'After this time without a sign of life another consumer takes over; renewed well before.',
   },
-  readAhead: option.integer('How many messages are read at a time.', { default: 100, min: 1, max: 1_000 }),
+  readAhead: option.integer('The most messages that are read at a time; fewer of large ones.', {
+    default: 100,
+    min: 1,
+    max: 1_000,
+  }),
   deadLetter: option.value<string | false, string | false | null>(
     'The queue for messages that failed too often or that the schema refuses; false stops at such a message.',
     {

@@ -115,10 +115,10 @@ describe('a storage that is away', () => {
     const { clock, news, server, watcher, observe } = scene()
     await publishMany(news, 500)
     server.trouble = (member) => (member === 'ack' ? lostConnection() : null)
-    const payroll = news.subscribe('payroll', () => {}, { from: 'earliest', readAhead: 50, observe })
+    const payroll = news.subscribe('payroll', () => {}, { from: 'earliest', readAhead: 10, observe })
     await runUntil(clock, watcher.until('interrupted'))
     await clock.advance(60_000)
-    assert.equal(payroll.stats().started, 50)
+    assert.equal(payroll.stats().started, 10)
     server.trouble = () => null
     await runUntil(clock, payroll.drain())
     assert.equal(payroll.stats().started, 500)

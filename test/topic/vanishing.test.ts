@@ -74,7 +74,8 @@ describe('a message that kills its process', () => {
     assert.deepEqual([letter?.data, letter?.originOffset, letter?.attempts], [3, 3, 3])
     assert.match(String(letter?.errorMessage), /^3 consumers in a row went away without leaving .* at most 3 attempts$/)
     const [event] = last.watcher.of('deadLettered')
-    assert.deepEqual([event?.message.offset, (event?.error as { code: string }).code], [3, 'HANDLER_FAILED'])
+    assert.equal(event?.message.offset, 3)
+    assert.equal((event.error as { code: string }).code, 'HANDLER_FAILED')
   })
 
   test('in the middle of a batch: those before it are not blamed', async () => {
