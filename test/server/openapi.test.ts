@@ -159,6 +159,21 @@ describe('the document', () => {
         if (content?.['text/event-stream']) expect(description).toMatch(/^- `error`: .*\(code, message, hint, details/m)
   })
 
+  test('says which fields of what is published are for queues only', () => {
+    for (const path of ['/v1/publish', '/v1/topics/{topic}/messages']) {
+      const { description, requestBody } = document.paths[path]!.post!
+      const known = Object.keys(requestBody!.content['application/json']!.schema.properties as Fields)
+      const named = [
+        .../In a topic (.*) count for its copies in queues only/.exec(description!)![1]!.matchAll(/`(\w+)`/g),
+      ]
+      expect(named.map(([, name]) => name).toSorted(), path).toEqual(
+        known
+          .filter((name) => !['message', 'data', 'meta', 'headers', 'dedup', 'entries', 'routing_key'].includes(name))
+          .toSorted(),
+      )
+    }
+  })
+
   test('says of every operation what it is for, and of every field what it means', () => {
     for (const [method, path, { summary, responses, requestBody }] of operations) {
       expect(summary).toMatch(/^[A-Z]/)

@@ -6,6 +6,7 @@ import { toWireBinding } from '../../wire.ts'
 import { entryFields, toNewMessage } from '../entry.ts'
 import { shape } from '../fields.ts'
 import { type Access, type Route, route } from '../route.ts'
+import { ofQueues } from './topics.ts'
 
 const tag = 'Routing'
 
@@ -94,7 +95,7 @@ export const routingRoutes: readonly Route[] = [
     path: '/v1/publish',
     tag,
     summary: 'Stores a copy of each message in every queue and topic that is bound to a matching pattern',
-    description: 'All copies of all messages, or none. A message that no pattern matches is stored nowhere.',
+    description: `All copies of all messages, or none. A message that no pattern matches is stored nowhere. ${ofQueues}`,
     scope: 'send',
     body: { ...routedFields, entries },
     answers: {

@@ -60,6 +60,10 @@ export const topicLimit = option.integer('The largest number of messages.', {
   rangeCode: 'LIMIT_RANGE',
 })
 
+/** What a topic makes nothing of. */
+export const ofQueues =
+  'In a topic a message is there at once, in the order of offsets: `delay_ms`, `not_before`, `ttl_ms`, `priority`, `ordering_key`, `unique_target`, `bare` and `tracked` count for its copies in queues only.'
+
 export const topicRoutes: readonly Route[] = [
   route({
     method: 'GET',
@@ -151,7 +155,7 @@ export const topicRoutes: readonly Route[] = [
     path: '/v1/topics/{topic}/messages',
     tag,
     summary: 'Publishes messages to a topic',
-    description: 'One, or several as `entries`: all or none, in their order.',
+    description: `One, or several as \`entries\`: all or none, in their order. ${ofQueues}`,
     scope: 'send',
     body: { ...entryFields, entries: entriesOption },
     answers: {
