@@ -103,3 +103,35 @@ export function matches(pattern: string, key: string): boolean {
   while (rule[inRule] === '#') inRule++
   return inRule === rule.length
 }
+
+/**
+ * Whether a pattern matches every routing key that the other one, a key or a pattern, matches; both checked before. May say no where it
+ * would take looking at all ways to read the other one at once; never yes where it is not so. The work is that of all
+ * pairs of segments.
+ */
+export function covers(pattern: string, other: string): boolean {
+  const rule = pattern.split('.')
+  const asked = other.split('.')
+  // Whether what is left of the rule, here nothing yet, covers what is left of the other from each segment on.
+  let covered = [...asked.map(() => false), true]
+  for (const segment of rule.reverse()) {
+    const rest = covered
+    covered = [...rest]
+    for (let at = asked.length; at >= 0; at--) covered[at] = coversFrom(segment, asked[at], rest, covered, at)
+  }
+  return covered[0]!
+}
+
+/** @param wanted the segment of the other at `at`; undefined at its end */
+function coversFrom(
+  segment: string,
+  wanted: string | undefined,
+  rest: readonly boolean[],
+  covered: readonly boolean[],
+  at: number,
+): boolean {
+  if (segment === '#') return rest[at]! || (wanted !== undefined && covered[at + 1]!)
+  // None of them, or one and then any number.
+  if (wanted === '#') return segment === '*' && covered[at + 1]! && rest[at]!
+  return wanted !== undefined && (segment === '*' || segment === wanted) && rest[at + 1]!
+}

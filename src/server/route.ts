@@ -20,8 +20,8 @@ export interface Access {
   allows(scope: Scope, name: string): boolean
   /** Whether there is no name that it does not see. */
   readonly seesAll: boolean
-  /** Whether it may publish under this key. */
-  publishes(routingKey: string): boolean
+  /** Whether it may publish under this key or, of a pattern, under every key that matches it. */
+  publishes(keyOrPattern: string): boolean
   /** When it ends, in milliseconds since 1970; Infinity for never. */
   readonly expires: number
   /** Aborted when it was taken away before; null: it never is. */

@@ -2,7 +2,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import { show, TidingsError } from '../errors.ts'
 import * as option from '../options.ts'
-import { checkPattern, matches } from '../pattern.ts'
+import { checkPattern, covers } from '../pattern.ts'
 import { parseIsoTime } from '../queue-options.ts'
 import { type Glob, globsOption, matchesGlob } from './glob.ts'
 import { type Scope, scopes } from './route.ts'
@@ -20,7 +20,7 @@ export const tokenOptions = {
   }),
   queues: globsOption('The queues and topics that exist for it; `*` stands for any characters.'),
   keys: option.value<readonly string[], readonly string[] | null>(
-    'Patterns of the routing keys under which it may publish, whatever queues are bound to them.',
+    'Patterns of the routing keys under which it may publish, whatever is bound to them, and to which it may bind.',
     {
       default: null,
       defaultText: "'#' for a token of all queues, else none",
@@ -111,8 +111,8 @@ export class Token implements Caller {
     return this.has(scope) && this.sees(name)
   }
 
-  publishes(routingKey: string): boolean {
-    return this.#keys.some((pattern) => matches(pattern, routingKey))
+  publishes(keyOrPattern: string): boolean {
+    return this.#keys.some((pattern) => covers(pattern, keyOrPattern))
   }
 }
 

@@ -155,6 +155,35 @@ describe('tokens', () => {
     expect((await server.bus.queue('salaries').stats()).totalSent).toBe(1)
   })
 
+  test('bind only to what they may publish', async () => {
+    const { secret, entry } = makeToken({ name: 'mine', scopes: everything, queues: ['mine*'], keys: ['Orders.#'] })
+    const bare = makeToken({ name: 'bare', scopes: everything, queues: ['mine*'] })
+    const all = makeToken({ name: 'all', scopes: everything })
+    const server = await startServer({ tokens: [entry, bare.entry, all.entry] })
+    for (const name of ['mine1', 'other']) {
+      await server.bus.queue(name).create()
+      await server.bus.topic(name).create()
+    }
+    const put = async (path: string, by: string) => {
+      const { status, body } = await ask(server, 'PUT', path, { headers: bearer(by) })
+      return status === 201 ? status : `${status} ${body.code}`
+    }
+    for (const place of ['/v1/queues/mine1/bindings', '/v1/topics/mine1/patterns']) {
+      for (const pattern of ['%23', 'secret.x', '*.Paid', '%23.Orders.Paid', '*.%23'])
+        expect(await put(`${place}/${pattern}`, secret), pattern).toBe('403 FORBIDDEN')
+      for (const pattern of ['Orders.%23', 'Orders.*.Paid', 'Orders'])
+        expect(await put(`${place}/${pattern}`, secret)).toBe(201)
+      expect(await put(`${place}/Orders`, bare.secret)).toBe('403 FORBIDDEN')
+    }
+    expect(await put('/v1/queues/other/bindings/%23', all.secret)).toBe(201)
+    expect(await put('/v1/topics/mine1/queues/mine1', secret)).toBe(201)
+    expect(await put('/v1/topics/mine1/queues/other', secret)).toBe('404 QUEUE_NOT_FOUND')
+    expect(await put('/v1/topics/other/queues/mine1', secret)).toBe('404 TOPIC_NOT_FOUND')
+    await server.bus.publish('secret.x', 1)
+    expect((await server.bus.queue('mine1').stats()).totalSent).toBe(0)
+    expect((await server.bus.queue('other').stats()).totalSent).toBe(1)
+  })
+
   test('expire', async () => {
     const past = makeToken({ name: 'past', scopes: everything, expires: '2020-01-01' })
     const future = makeToken({ name: 'future', scopes: everything, expires: '2999-01-01T00:00:00Z' })

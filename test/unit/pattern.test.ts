@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { describe, test } from 'vitest'
 import { isTidingsError } from '../../src/errors.ts'
-import { checkPattern, checkRoutingKey, matches } from '../../src/pattern.ts'
+import { checkPattern, checkRoutingKey, covers, matches } from '../../src/pattern.ts'
 import { keys, naiveMatches, patterns } from './pattern-support.ts'
 
 /** The code and position of the refusal, or 'fine'. */
@@ -159,5 +159,60 @@ describe('matching', () => {
       }
       assert(fastest < 1, `${fastest} ms`)
     }
+  })
+})
+
+describe('a pattern that covers another', () => {
+  const rows: [pattern: string, other: string, covers: boolean][] = [
+    ['#', '#', true],
+    ['#', 'a.*.#.b', true],
+    ['Orders.#', 'Orders.#', true],
+    ['Orders.#', 'Orders.*.Paid', true],
+    ['Orders.#', 'Orders', true],
+    ['Orders.#', '#', false],
+    ['Orders.#', '*.Paid', false],
+    ['Orders.*', 'Orders.#', false],
+    ['Orders.*', 'Orders.*', true],
+    ['Orders.*', 'Orders', false],
+    ['Orders.*.#', 'Orders.#.*', true],
+    ['*', '#', false],
+    ['*.#', '#.a', true],
+    ['#.Paid', 'Orders.#', false],
+    ['#.Paid', '#.Orders.Paid', true],
+    ['a.#.b', 'a.*.#.*.b', true],
+    ['a.#.b', 'a.#.c.#', false],
+  ]
+  test.each(rows)('%s and %s: %s', (pattern, other, expected) => assert.equal(covers(pattern, other), expected))
+
+  /** All texts of up to so many segments. */
+  const all = (segments: readonly string[], length: number): string[] => {
+    const shorter = length === 1 ? [] : all(segments, length - 1)
+    return [...segments, ...shorter.flatMap((rest) => segments.map((first) => `${first}.${rest}`))]
+  }
+
+  test('matches every key that the other matches', () => {
+    const short = all(['a', 'b', '*', '#'], 3)
+    // One word more than the patterns have stands for all others.
+    const words = all(['a', 'b', 'c'], 5)
+    const matched = new Map(short.map((one) => [one, words.filter((key) => naiveMatches(one, key))]))
+    for (const pattern of short) {
+      const own = new Set(matched.get(pattern))
+      for (const other of short)
+        if (covers(pattern, other)) {
+          const missed = matched.get(other)!.filter((key) => !own.has(key))
+          assert.deepEqual(missed, [], `${pattern} and ${other}`)
+        }
+    }
+  })
+
+  test('does so however long they are, covers itself, and of keys those that it matches', () => {
+    fc.assert(
+      fc.property(patterns, patterns, keys, (pattern, other, key) => {
+        if (covers(pattern, other) && matches(other, key)) assert.equal(matches(pattern, key), true)
+        assert.equal(covers(pattern, pattern), true)
+        assert.equal(covers(pattern, key), matches(pattern, key))
+      }),
+      { numRuns: 20_000 },
+    )
   })
 })

@@ -48,7 +48,8 @@ export const routingRoutes: readonly Route[] = [
     description: 'From then on, what is published under a key that matches it goes into the queue.',
     scope: 'admin',
     answers: { 201: { description: 'It is bound.', fields: { bound: shape.flag('Whether it was bound now.') } } },
-    async handle({ bus, params }) {
+    async handle({ bus, params, access }) {
+      checkBinding(access, params.pattern)
       return { status: 201, body: { bound: await bus.engine.bind(params.pattern, params.queue) } }
     },
   }),
@@ -131,6 +132,14 @@ const toBody = (bindings: readonly Binding[]) => ({ bindings: bindings.map(toWir
 /** What a caller may publish can reach queues that it is to know nothing of. */
 const isVisible = (access: Access, copy: PublishedCopy) =>
   access.allows('send', 'queue' in copy ? copy.queue : copy.topic)
+
+/** What matches is to be read then. */
+export function checkBinding(access: Access, pattern: string): void {
+  if (access.publishes(pattern)) return
+  throw new TidingsError('FORBIDDEN', `the token is not good for all routing keys that match '${pattern}'`, {
+    hint: 'Bind to less, or use a token with a pattern in `keys` that covers it.',
+  })
+}
 
 function checkPublishing(access: Access, key: string): void {
   if (access.publishes(key)) return

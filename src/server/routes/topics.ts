@@ -7,6 +7,7 @@ import { entryFields, toNewMessage } from '../entry.ts'
 import { dataFields, shape } from '../fields.ts'
 import { type Access, type Route, route } from '../route.ts'
 import { watching } from '../watching.ts'
+import { checkBinding } from './routing.ts'
 import { entriesOption } from './sending.ts'
 
 const tag = 'Topics'
@@ -193,7 +194,8 @@ export const topicRoutes: readonly Route[] = [
     summary: 'Lets a topic take what is published under matching keys',
     scope: 'admin',
     answers: { 201: { description: 'It does.', fields: { linked: shape.flag('Whether it was linked now.') } } },
-    async handle({ bus, params: { topic, pattern } }) {
+    async handle({ bus, params: { topic, pattern }, access }) {
+      checkBinding(access, pattern)
       return { status: 201, body: { linked: await topicsOf(bus.engine).link(topic, { pattern }) } }
     },
   }),
