@@ -184,6 +184,38 @@ describe('tokens', () => {
     expect((await server.bus.queue('other').stats()).totalSent).toBe(1)
   })
 
+  test('without the scope for it create no queue by a move, but the one for dead letters', async () => {
+    const queues = ['orders*']
+    const worker = makeToken({ name: 'worker', scopes: ['send', 'receive'], queues })
+    const admin = makeToken({ name: 'admin', scopes: ['receive', 'admin'], queues })
+    const server = await startServer({ tokens: [worker.entry, admin.entry] })
+    for (const name of ['orders', 'orders.there']) await server.bus.queue(name).create()
+    await server.bus.queue('orders').sendBatch([1, 2, 3].map((data) => ({ data })))
+    const move = async (to: string, { secret } = worker) => {
+      const headers = bearer(secret)
+      const { body } = await ask(server, 'POST', '/v1/queues/orders/read', { headers, body: {} })
+      const [{ id, receipt }] = body.messages
+      const settlements = [{ id, receipt, kind: 'move', to }]
+      const answer = await ask(server, 'POST', '/v1/queues/orders/settle', { headers, body: { settlements } })
+      if (answer.status !== 200) {
+        const back = { id, receipt, kind: 'release' }
+        await ask(server, 'POST', '/v1/queues/orders/settle', { headers, body: { settlements: [back] } })
+        return `${answer.status} ${answer.body.code}`
+      }
+      return answer.body.results[0].settled
+    }
+    for (const to of ['orders.new', 'orders.there_dlq', 'orders_dlq_dlq']) expect(await move(to)).toBe('403 FORBIDDEN')
+    expect(await move('orders.there')).toBe(true)
+    expect(await move('orders_dlq')).toBe(true)
+    expect(await move('orders.new', admin)).toBe(true)
+    expect((await server.bus.queues()).map(({ queue }) => queue)).toEqual([
+      'orders',
+      'orders.new',
+      'orders.there',
+      'orders_dlq',
+    ])
+  })
+
   test('expire', async () => {
     const past = makeToken({ name: 'past', scopes: everything, expires: '2020-01-01' })
     const future = makeToken({ name: 'future', scopes: everything, expires: '2999-01-01T00:00:00Z' })

@@ -1,6 +1,6 @@
-import type { Ending, Lease, Settlement } from '../../engine.ts'
-import { TidingsError } from '../../errors.ts'
-import { checkQueueName } from '../../name.ts'
+import type { Ending, Engine, Lease, Settlement } from '../../engine.ts'
+import { isTidingsError, TidingsError } from '../../errors.ts'
+import { checkQueueName, defaultDeadLetterQueue } from '../../name.ts'
 import * as option from '../../options.ts'
 import { checkMessageId, parseIsoTime } from '../../queue-options.ts'
 import { messageText, toNumericId, toWireSettleResult } from '../../wire.ts'
@@ -28,10 +28,13 @@ const settlementFields = {
   uncount: option.boolean('For release: takes the read back, so that it does not count as an attempt.', {
     default: false,
   }),
-  to: option.text('For move: the other queue, which is created if it is missing.', {
-    default: null,
-    check: (name, path) => void checkQueueName(name, path),
-  }),
+  to: option.text(
+    'For move: the other queue. It is created if it is missing, for tokens with the scope `admin`; for others only the default dead-letter queue, `<queue>_dlq`.',
+    {
+      default: null,
+      check: (name, path) => void checkQueueName(name, path),
+    },
+  ),
 } as const
 type SettlementInput = option.OptionsOutput<typeof settlementFields>
 
@@ -64,11 +67,12 @@ export const settlingRoutes: readonly Route[] = [
         },
       },
     },
-    async handle({ bus, params: { queue }, body, access, leases }) {
-      const settlements = body.settlements.map((one, index) => toSettlement(one, `settlements[${index}]`))
-      for (const one of settlements)
-        if (one.kind === 'move' && !access.allows('send', one.to) && !access.allows('receive', one.to))
-          throw new TidingsError('FORBIDDEN', `the token is not good for moving messages to queue '${one.to}'`)
+    async handle(call) {
+      const { bus, leases } = call
+      const { queue } = call.params
+      const settlements = call.body.settlements.map((one, index) => toSettlement(one, `settlements[${index}]`))
+      const targets = new Set(settlements.flatMap((one) => (one.kind === 'move' ? [one.to] : [])))
+      for (const to of targets) await checkMove(call, to)
       const results = await bus.engine.settle(queue, settlements)
       leases.ended(queue, settlements)
       return { status: 200, body: { results: results.map(toWireSettleResult) } }
@@ -234,6 +238,32 @@ function toSettlement({ id, receipt, kind, meta, delay_ms, uncount, to }: Settle
       return { ...lease, kind, meta: meta ?? {}, delayMs: delay_ms, to: checkQueueName(to ?? undefined, `${path}.to`) }
     default:
       return { ...lease, kind: 'delete' }
+  }
+}
+
+/**
+ * Moving creates the queue, which takes the scope for it. The dead-letter queue that workers use without being told is
+ * there for everybody.
+ */
+async function checkMove({ bus, params: { queue }, access }: MoveCall, to: string): Promise<void> {
+  if (!access.allows('send', to) && !access.allows('receive', to))
+    throw new TidingsError('FORBIDDEN', `the token is not good for moving messages to queue '${to}'`)
+  if (access.allows('admin', to) || to === defaultDeadLetterQueue(queue) || (await isThere(bus.engine, to))) return
+  throw new TidingsError('FORBIDDEN', `queue '${to}' does not exist, and the token may not create it`, {
+    details: { queue: to },
+    hint: 'Create the queue before, or use a token with the scope admin.',
+  })
+}
+
+type MoveCall = Pick<Call<'{queue}'>, 'bus' | 'params' | 'access'>
+
+async function isThere(engine: Engine, queue: string): Promise<boolean> {
+  try {
+    await engine.peek(queue, { place: null, limit: 1, afterId: null, ids: null })
+    return true
+  } catch (error) {
+    if (isTidingsError(error, 'QUEUE_NOT_FOUND')) return false
+    throw error
   }
 }
 
