@@ -108,7 +108,7 @@ function readiness(bus: Bus, stopping: AbortSignal, clock: Clock): () => Promise
     } catch (error) {
       if (isTidingsError(error) && error.httpStatus === 503) throw error
       const code = isTidingsError(error) ? error.code : 'an unexpected error'
-      throw new TidingsError('CONNECTION_LOST', `the storage does not answer as it should: ${code}`, { cause: error })
+      throw new TidingsError('CONNECTION_LOST', `the storage does not answer as it should: ${code}`)
     }
     return { status: 200, body: { status: 'ok' } }
   }
