@@ -5,6 +5,7 @@ import { checkRoutingKey } from '../../pattern.ts'
 import { toWireBinding } from '../../wire.ts'
 import { entryFields, toNewMessage } from '../entry.ts'
 import { shape } from '../fields.ts'
+import { checkBinding, checkPublishing } from '../keys.ts'
 import { type Access, type Route, route } from '../route.ts'
 import { ofQueues } from './topics.ts'
 
@@ -132,16 +133,3 @@ const toBody = (bindings: readonly Binding[]) => ({ bindings: bindings.map(toWir
 /** What a caller may publish can reach queues that it is to know nothing of. */
 const isVisible = (access: Access, copy: PublishedCopy) =>
   access.allows('send', 'queue' in copy ? copy.queue : copy.topic)
-
-/** What matches is to be read then. */
-export function checkBinding(access: Access, pattern: string): void {
-  if (access.publishes(pattern)) return
-  throw new TidingsError('FORBIDDEN', `the token is not good for all routing keys that match '${pattern}'`, {
-    hint: 'Bind to less, or use a token with a pattern in `keys` that covers it.',
-  })
-}
-
-function checkPublishing(access: Access, key: string): void {
-  if (access.publishes(key)) return
-  throw new TidingsError('FORBIDDEN', `the token is not good for publishing under '${key}'`)
-}
