@@ -20,14 +20,14 @@ const told: Partial<Record<ErrorCode, readonly [message: string, hint?: string]>
 export function discreet(error: unknown): TidingsError {
   if (!isTidingsError(error))
     return new TidingsError('STORAGE_FAILED', 'an unexpected error; see the log', { hint: seeLog })
-  const { code, cause, httpStatus, hint, details } = error
+  const { code, cause, httpStatus, details } = error
   const isOfStorage = httpStatus >= 500 || code === 'PERMISSION_DENIED'
   if (!isOfStorage || (cause === undefined && code !== 'LOCAL_UNAVAILABLE')) return error
-  const [message, ownHint] = told[code] ?? ['the storage of the server failed', seeLog]
+  const [message, hint] = told[code] ?? ['the storage of the server failed', seeLog]
   // By this clients know that waiting is worth it.
   const { comesBack } = details
   return new TidingsError(code, message, {
-    hint: ownHint ?? hint,
+    ...(hint === undefined ? {} : { hint }),
     details: comesBack === undefined ? {} : { comesBack },
   })
 }

@@ -235,7 +235,12 @@ describe('errors', () => {
     const cause = new Error('secret words')
     const details = { sqlState: 'secret', comesBack: true }
     const engine = new MemoryEngine()
-    engine.stats = () => Promise.reject(new TidingsError(code, 'Storage at /secret/place: secret', { cause, details }))
+    const error = new TidingsError(code, 'Storage at /secret/place: secret', {
+      cause,
+      details,
+      hint: 'Look at /secret.',
+    })
+    engine.stats = () => Promise.reject(error)
     const answer = await ask(await serve(engine), 'GET', '/v1/queues/q/metrics')
     assert.deepEqual([answer.status, answer.body.code], [status, code])
     assert.match(answer.body.message, /storage/)
