@@ -7,8 +7,8 @@ import { askRedis } from '../support/redis.ts'
 
 export { claimAll, message, newName, peekAll } from '../support/engine.ts'
 
-export async function openEngine(url: string): Promise<RedisEngine> {
-  const engine = new RedisEngine(url)
+export async function openEngine(url: string, settings: { intentMs?: number } = {}): Promise<RedisEngine> {
+  const engine = new RedisEngine(url, settings)
   await engine.open()
   return engine
 }

@@ -9,7 +9,6 @@ import { keysOf, newNonce, placeKeyOf, placeOfTopic, routesKey, topicKeysOf } fr
 import { toSendResult, toSheet } from './messages.ts'
 import { candidatesFor, type Plan, type Routes } from './routes.ts'
 
-const repeatable = { repeatable: true }
 const once = { repeatable: false }
 const nothing: Results = { topics: new Map(), queues: new Map() }
 
@@ -82,7 +81,8 @@ export class Publisher {
     if (tasks.length === 0) return ''
     const args = [newNonce(), JSON.stringify(toIntent(tasks))]
     const keys = [placeKeyOf(place, 'meta'), placeKeyOf(place, 'outbox')] as const
-    const intent = await this.#driver.run('intend', keys, args, repeatable)
+    // A second one would be taken back, and its tasks with it.
+    const intent = await this.#driver.run('intend', keys, args, once)
     await this.#correlations.note(tasks)
     return intent as string
   }

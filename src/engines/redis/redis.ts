@@ -110,7 +110,7 @@ export class RedisEngine implements Engine {
 
   dropQueue(queue: string): Promise<boolean> {
     return this.#driver.whileOpen(async () => {
-      const answer = await this.#driver.run('drop', keysOf(queue), [newNonce()], repeatable)
+      const answer = await this.#driver.run('drop', keysOf(queue), [newNonce()], once)
       if (answer === null) return false
       const [incarnation, parcels] = answer as [string, string[]]
       await this.#routes.forget(queue, incarnation)

@@ -6,6 +6,8 @@ import { newNonce, placeOfTopic, routesKey, topicOfPlace } from './keys.ts'
 import type { Registry } from './registry.ts'
 
 const repeatable = { repeatable: true }
+/** Somebody may have added it anew meanwhile. */
+const once = { repeatable: false }
 
 /** From a pattern or a topic into a queue or a topic; topics are named as places. */
 interface Route {
@@ -182,7 +184,7 @@ export class Routes {
 
   async #take(source: string, target: string, incarnations: string): Promise<boolean> {
     const args = [source, target, incarnations, newNonce()]
-    return (await this.#driver.run('unbind', [routesKey], args, repeatable)) === 1
+    return (await this.#driver.run('unbind', [routesKey], args, once)) === 1
   }
 
   /** @throws QUEUE_NOT_FOUND, TOPIC_NOT_FOUND */
@@ -244,8 +246,8 @@ function endsWithIncarnations({ source, target, sources, targets }: Route): [pla
 
 function toRoute(name: string, value: string): Route {
   const [source = '', target = ''] = name.split(' ')
-  const [boundAt, targets = '', sources = ''] = value.split(' ')
-  return { source, target, boundAt: Number(boundAt), targets, sources }
+  const [boundAt = '', targets = '', sources = ''] = value.split(' ')
+  return { source, target, boundAt: Number.parseInt(boundAt, 10), targets, sources }
 }
 
 const byName = (a: Destination, b: Destination) => (a.name < b.name ? -1 : 1)

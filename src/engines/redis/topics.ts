@@ -50,7 +50,7 @@ export class RedisTopics implements TopicStore {
 
   dropTopic(topic: string): Promise<boolean> {
     return this.#driver.whileOpen(async () => {
-      const incarnation = await this.#driver.run('topic-drop', topicKeysOf(topic), [], repeatable)
+      const incarnation = await this.#driver.run('topic-drop', topicKeysOf(topic), [], once)
       if (incarnation === null) return false
       await this.#routes.forget(placeOfTopic(topic), incarnation as string)
       const outbox = topicKeyOf(topic, 'outbox')
@@ -107,11 +107,12 @@ export class RedisTopics implements TopicStore {
   }
 
   async subscribe(topic: string, subscription: string, from: Position): Promise<boolean> {
-    return (await this.#run<0 | 1>('topic-subscribe', topic, [subscription, JSON.stringify(from)], repeatable)) === 1
+    const args = [subscription, JSON.stringify(from), newNonce()]
+    return (await this.#run<0 | 1>('topic-subscribe', topic, args, repeatable)) === 1
   }
 
   async unsubscribe(topic: string, subscription: string): Promise<boolean> {
-    return (await this.#run<0 | 1>('topic-unsubscribe', topic, [subscription], repeatable)) === 1
+    return (await this.#run<0 | 1>('topic-unsubscribe', topic, [subscription], once)) === 1
   }
 
   async subscriptions(topic: string, subscription: string | null): Promise<SubscriptionState[]> {

@@ -7,7 +7,7 @@
 -- log            stream: messages under <offset>-0, with data, meta, headers, at (when it was published) and bytes (of all
 --                messages up to it); for every subscription a group of its name, which only shows others where it is
 -- subscriptions  hash: name → c cursor, a createdAt, m movedAt, h consumer, u until when it is the consumer's, r receipt,
---                v how many holders vanished in a row, p after which offset that was
+--                v how many holders vanished in a row, p after which offset that was, i what created it
 -- dedup          hash: dedup id → offset; windows: sorted set of the same by the end of the window
 -- taken, outbox  as for queues
 local topicPlaces = { 'meta', 'log', 'subscriptions', 'dedup', 'windows', 'taken', 'outbox' }

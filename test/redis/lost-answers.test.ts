@@ -1,0 +1,134 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import type { RedisEngine } from '../../src/engines/redis/redis.ts'
+import { startRedis, type TestRedis } from '../support/redis.ts'
+import { type LossyProxy, startProxy } from './proxy.ts'
+import { message, newName, openEngine, peekAll } from './support.ts'
+
+/** Of this file alone, since its upkeep is hasty. */
+let server: TestRedis
+let proxy: LossyProxy
+/** Behind the proxy, and beside it. */
+let engine: RedisEngine
+let other: RedisEngine
+let name: string
+
+beforeAll(async () => {
+  server = await startRedis()
+  proxy = await startProxy(server.port)
+  other = await openEngine(server.url)
+})
+afterAll(async () => {
+  await other?.close()
+  proxy?.close()
+  await server?.stop()
+})
+beforeEach(async () => {
+  engine = await openEngine(proxy.url)
+  name = newName('lost')
+  await engine.createQueue(name)
+  await engine.topics.createTopic(name, {})
+  await engine.bind(name, name)
+  await engine.topics.link(name, { queue: name })
+  await engine.topics.subscribe(name, 'all', 'earliest')
+})
+afterEach(async () => {
+  await engine.close()
+  await other.dropQueue(name)
+  await other.topics.dropTopic(name)
+  await other.maintain()
+})
+
+const unknown = { code: 'OUTCOME_UNKNOWN', retryable: true }
+
+test('a drop is not repeated: what others have stored in a new queue of the name stays', async () => {
+  await engine.send(name, [message()], null)
+  let sent: unknown
+  proxy.loseAnswerTo(`{tidings:q:${name}}:shelf`, async () => {
+    await other.createQueue(name)
+    sent = (await other.send(name, [message()], null))[0]
+  })
+  await expect(engine.dropQueue(name)).rejects.toMatchObject(unknown)
+  expect(await peekAll(other, name)).toMatchObject([{ id: (sent as { id: string }).id }])
+})
+
+test('nor is that of a topic', async () => {
+  proxy.loseAnswerTo(`{tidings:t:${name}}:log`, async () => {
+    await other.topics.createTopic(name, {})
+    await other.topics.append(name, [message({ data: '"new"' })], null)
+  })
+  await expect(engine.topics.dropTopic(name)).rejects.toMatchObject(unknown)
+  expect(await other.topics.read(name, 0, 10)).toMatchObject([{ data: '"new"' }])
+})
+
+test('upkeep finishes a drop whose answer was lost', async () => {
+  for (const [key, drop] of [
+    [`{tidings:q:${name}}:shelf`, () => engine.dropQueue(name)],
+    [`{tidings:t:${name}}:log`, () => engine.topics.dropTopic(name)],
+  ] as const) {
+    proxy.loseAnswerTo(key)
+    await expect(drop()).rejects.toMatchObject(unknown)
+  }
+  await other.maintain()
+  await other.createQueue(name)
+  await other.topics.createTopic(name, {})
+  expect(await other.bindings(name)).toEqual([])
+  expect(await other.topics.listTopics(name)).toMatchObject([{ queues: [] }])
+})
+
+test.each([
+  [
+    'unbind',
+    () => engine.unbind(name, name),
+    () => other.bind(name, name),
+    async () => (await other.bindings(name)).length,
+  ],
+  [
+    'unlink',
+    () => engine.topics.unlink(name, { queue: name }),
+    () => other.topics.link(name, { queue: name }),
+    async () => (await other.topics.listTopics(name))[0]!.queues.length,
+  ],
+  [
+    'unsubscribe',
+    () => engine.topics.unsubscribe(name, 'all'),
+    () => other.topics.subscribe(name, 'all', 'earliest'),
+    async () => (await other.topics.subscriptions(name, null)).length,
+  ],
+])('%s is not repeated: what others have made anew stays', async (what, remove, make, count) => {
+  let made: boolean | undefined
+  proxy.loseAnswerTo(what === 'unsubscribe' ? `{tidings:t:${name}}:log` : '{tidings}:routes', async () => {
+    made = await make()
+  })
+  await expect(remove()).rejects.toMatchObject(unknown)
+  expect([made, await count()]).toEqual([true, 1])
+})
+
+test('what creates is repeated, and knows what it has made itself', async () => {
+  const more = `${name}_more`
+  const create = [
+    [`{tidings:q:${more}}:meta`, () => engine.createQueue(more)],
+    [`{tidings:t:${more}}:meta`, () => engine.topics.createTopic(more, {})],
+    ['{tidings}:routes', () => engine.bind('More', more)],
+    ['{tidings}:routes', () => engine.topics.link(more, { queue: more })],
+    [`{tidings:t:${more}}:log`, () => engine.topics.subscribe(more, 's', 'latest')],
+  ] as const
+  for (const [key, make] of create) {
+    proxy.loseAnswerTo(key)
+    expect([key, await make()]).toEqual([key, true])
+  }
+  for (const [key, make] of create) expect([key, await make()]).toEqual([key, false])
+  await other.dropQueue(more)
+  await other.topics.dropTopic(more)
+})
+
+test('tasks that are announced twice are not taken back', async () => {
+  const tracked = { correlationId: newName('c'), completionQueue: null }
+  proxy.loseAnswerTo(`{tidings:q:${name}}:outbox`)
+  await expect(engine.send(name, [message({ tracked })], null)).rejects.toMatchObject(unknown)
+  expect(await peekAll(other, name)).toEqual([])
+  await engine.send(name, [message({ tracked })], null)
+  const hasty = await openEngine(proxy.url, { intentMs: 0 })
+  await hasty.maintain()
+  await hasty.close()
+  expect((await other.correlation(tracked.correlationId))?.queues).toMatchObject([{ pending: 1 }])
+})
