@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { connect } from '../../src/connect.ts'
 import type { StoredMessage } from '../../src/engine.ts'
 import type { RedisEngine } from '../../src/engines/redis/redis.ts'
@@ -81,6 +81,89 @@ const unavailable = (found: string | RegExp) => ({
   message: expect.stringMatching(found),
 })
 
+/** Until no rewrite of the append-only file is under way. */
+const isWritten = (port: number) =>
+  until(async () => {
+    const info = await askRedis(port, (redis) => redis.info('persistence'))
+    return info.includes('aof_rewrite_in_progress:0') && info.includes('aof_rewrite_scheduled:0')
+  }, 'the file is rewritten')
+
+/** A child that rewrites is held up by this for a second a key. */
+const slowly = (port: number, delay: number) =>
+  askRedis(port, (redis) => redis.config('SET', 'rdb-key-save-delay', delay))
+
+describe.each([
+  ['Redis', startRedis],
+  ['Valkey', startValkey],
+] as const)('durability fsync on a %s whose file is rewritten', (_name, start) => {
+  let server: TestRedis
+  let queue: string
+  const rewriting = async () =>
+    (await askRedis(server.port, (redis) => redis.info('persistence'))).includes('aof_rewrite_in_progress:1')
+  const keys = Array.from({ length: 60 }, (_, at) => [`key${at}`, 'value']).flat()
+  const open = async (settings: Record<string, string>) => {
+    server = await start(settings)
+    const engine = await openEngine(server.url)
+    queue = newName('rewritten')
+    await engine.createQueue(queue)
+    await askRedis(server.port, (redis) => redis.mset(...keys))
+    return engine
+  }
+  afterEach(() => server?.stop())
+
+  test('refuses until appendonly that was switched on is in force, and then does it', async () => {
+    let engine = await open({ appendonly: 'no' })
+    await expect(engine.send(queue, [message()], null, onDisk)).rejects.toMatchObject({
+      ...unavailable('appendonly=no'),
+      hint: expect.stringContaining('after the first rewrite'),
+    })
+    for (let time = 0; time < 2; time++) {
+      await slowly(server.port, 1_000_000)
+      await askRedis(server.port, (redis) => redis.config('SET', 'appendonly', 'yes'))
+      expect(await rewriting()).toBe(true)
+      await expect(engine.send(queue, [message()], null, onDisk)).rejects.toMatchObject(
+        unavailable('rewrites its append-only file'),
+      )
+      expect(await engine.diagnose()).toContainEqual(
+        expect.objectContaining({
+          check: 'durability',
+          level: 'warning',
+          message: expect.stringContaining('rewritten'),
+        }),
+      )
+      await slowly(server.port, 0)
+      // That one is given up.
+      await askRedis(server.port, (redis) => redis.config('SET', 'appendonly', 'no'))
+      await askRedis(server.port, (redis) => redis.config('SET', 'appendonly', 'yes'))
+      await isWritten(server.port)
+      await engine.send(queue, [message()], null, onDisk)
+      // On, off and on again, with a base from before.
+      await askRedis(server.port, (redis) => redis.config('SET', 'appendonly', 'no'))
+      await engine.close()
+      engine = await openEngine(server.url)
+    }
+    await engine.close()
+  })
+
+  test('goes on while a file that is in force is rewritten', async () => {
+    const engine = await open({ 'rdb-key-save-delay': '1000000' })
+    await askRedis(server.port, (redis) => redis.call('BGREWRITEAOF'))
+    expect(await rewriting()).toBe(true)
+    await engine.send(queue, [message()], null, onDisk)
+    await server.kill()
+    await server.restart()
+    expect(await peekAll(engine, queue)).toHaveLength(1)
+    await askRedis(server.port, (redis) => redis.config('SET', 'appendfsync', 'always'))
+    await engine.send(queue, [message()], null, onDisk)
+    await askRedis(server.port, (redis) => redis.call('BGREWRITEAOF'))
+    // It looks again after a second.
+    await new Promise((resolve) => setTimeout(resolve, 1_100))
+    expect(await rewriting()).toBe(true)
+    await engine.send(queue, [message()], null, onDisk)
+    await engine.close()
+  })
+})
+
 describe('durability fsync', () => {
   let server: TestRedis
   let engine: RedisEngine
@@ -112,6 +195,7 @@ describe('durability fsync', () => {
     expect(await peekAll(fresh, queue)).toEqual([])
     await fresh.send(queue, [message()], null)
     await set(name, mended)
+    await isWritten(server.port)
     await fresh.send(queue, [message()], null, onDisk)
     expect(await fresh.purgeQueue(queue)).toBe(2)
     await fresh.close()
@@ -162,6 +246,11 @@ describe('durability fsync', () => {
     await expect(weak.send(queue, [message()], null, onDisk)).rejects.toMatchObject({
       ...unavailable('may not run CONFIG GET'),
       hint: expect.stringContaining('+config|get'),
+    })
+    await askRedis(server.port, (redis) => redis.call('ACL', 'SETUSER', user, '+config', '-info'))
+    await expect(weak.send(queue, [message()], null, onDisk)).rejects.toMatchObject({
+      ...unavailable('may not run INFO'),
+      hint: expect.stringContaining('+info'),
     })
     await weak.close()
   })
@@ -221,6 +310,7 @@ test('what a crash or a full memory would take away is reported at connecting an
   await askRedis(server.port, (redis) => redis.config('SET', 'maxmemory-policy', 'noeviction'))
   await askRedis(server.port, (redis) => redis.config('SET', 'appendonly', 'yes'))
   await askRedis(server.port, (redis) => redis.config('SET', 'appendfsync', 'always'))
+  await isWritten(server.port)
   const always = await tidings(['doctor', '--url', server.url])
   expect(always).toMatchObject({ code: 0, stdout: expect.stringContaining('appendfsync=always') })
   await server.stop()

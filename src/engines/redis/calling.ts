@@ -33,3 +33,9 @@ export async function callOn(
 export function toMap(list: readonly string[]): ReadonlyMap<string, string> {
   return new Map(Array.from({ length: list.length / 2 }, (_, at) => [list[2 * at]!, list[2 * at + 1]!]))
 }
+
+/** The fields of an answer of INFO. */
+export function parseInfo(text: string): ReadonlyMap<string, string> {
+  const lines = text.split('\r\n').filter((line) => line.includes(':'))
+  return new Map(lines.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]))
+}

@@ -1,6 +1,7 @@
 import type { Finding } from '../../engine.ts'
 import { TidingsError } from '../../errors.ts'
-import { type Command, toMap } from './calling.ts'
+import { type Command, parseInfo, toMap } from './calling.ts'
+import { fileOf } from './disk.ts'
 import type { Driver } from './driver.ts'
 import { replyCode, toTidingsError } from './errors.ts'
 import { checkRights } from './rights.ts'
@@ -55,10 +56,11 @@ function cluster(driver: Driver): Finding {
 async function diagnoseServer(server: Server, isOneOfMany: boolean): Promise<Finding[]> {
   const info = await ask(server, ['INFO'])
   const config = await askConfig(server)
+  const told = typeof info === 'string' ? parseInfo(info) : undefined
   const findings = [
     await checkRights(server),
-    ...(typeof info === 'string' ? fromInfo(parseInfo(info)) : [forbidden('version', 'INFO', '+info')]),
-    ...(config ? fromConfig(config) : [forbidden('durability', 'CONFIG GET', '+config|get')]),
+    ...(told ? fromInfo(told) : [forbidden('version', 'INFO', '+info')]),
+    ...(config ? fromConfig(config, told) : [forbidden('durability', 'CONFIG GET', '+config|get')]),
   ]
   const name = isOneOfMany ? `${server.where}: ` : ''
   return findings.map((finding) => ({ ...finding, message: name + finding.message }))
@@ -91,11 +93,6 @@ const settings = [
 async function askConfig(server: Server): Promise<ReadonlyMap<string, string> | undefined> {
   const answer = (await ask(server, ['CONFIG', 'GET', ...settings])) as string[] | undefined
   return answer && toMap(answer)
-}
-
-function parseInfo(text: string): ReadonlyMap<string, string> {
-  const lines = text.split('\r\n').filter((line) => line.includes(':'))
-  return new Map(lines.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]))
 }
 
 function fromInfo(info: ReadonlyMap<string, string>): Finding[] {
@@ -152,8 +149,8 @@ function checkWrites(info: ReadonlyMap<string, string>): Finding[] {
   return [problem('disk', 'the server could not write its data to disk', 'Free space, and look at its log.')]
 }
 
-function fromConfig(config: ReadonlyMap<string, string>): Finding[] {
-  return [checkEviction(config), checkDurability(config), ...checkReplicas(config)]
+function fromConfig(config: ReadonlyMap<string, string>, info?: ReadonlyMap<string, string>): Finding[] {
+  return [checkEviction(config), checkDurability(config, info), ...checkReplicas(config)]
 }
 
 function checkEviction(config: ReadonlyMap<string, string>): Finding {
@@ -166,7 +163,7 @@ function checkEviction(config: ReadonlyMap<string, string>): Finding {
   )
 }
 
-function checkDurability(config: ReadonlyMap<string, string>): Finding {
+function checkDurability(config: ReadonlyMap<string, string>, info?: ReadonlyMap<string, string>): Finding {
   const [appendonly, appendfsync, save] = ['appendonly', 'appendfsync', 'save'].map((name) => config.get(name))
   const what = `appendonly=${appendonly}, appendfsync=${appendfsync}`
   if (appendonly !== 'yes')
@@ -174,6 +171,12 @@ function checkDurability(config: ReadonlyMap<string, string>): Finding {
       'durability',
       `${what}: a crash of the server loses ${save ? 'all since the last snapshot' : 'everything'}`,
       'CONFIG SET appendonly yes, and in its configuration file.',
+    )
+  if (info && fileOf(info) === 'rewritten')
+    return warning(
+      'durability',
+      `${what}: the file is being rewritten; if appendonly was switched on just now, a crash loses everything until that is done`,
+      'Look again when aof_rewrite_in_progress is 0.',
     )
   if (appendfsync === 'always' && config.get('no-appendfsync-on-rewrite') === 'yes')
     return warning(
