@@ -164,6 +164,16 @@ describe('a server of its own', () => {
     await engine.purgeQueue(queue)
   })
 
+  test('a receipt that is missing is stale, also for a message that was never read', async () => {
+    const [sent, delayed] = await engine.send(queue, [message(), message({ delayMs: 60_000 })], null)
+    for (const receipt of [undefined, null, 1] as unknown as string[])
+      for (const { id } of [sent!, delayed!]) {
+        expect(await engine.settle(queue, [{ id, receipt, kind: 'delete' }])).toEqual([{ settled: false, newId: null }])
+        expect(await engine.extend(queue, [{ id, receipt }], 1_000)).toEqual([null])
+      }
+    expect(await engine.purgeQueue(queue)).toBe(2)
+  })
+
   test('scripts that the server has forgotten are loaded again', async () => {
     await engine.send(queue, [message()], null)
     await askRedis(server.port, (redis) => redis.script('FLUSH'))

@@ -127,10 +127,14 @@ function merge(meta: JsonObject, changes: readonly string[]): JsonObject {
 const texts = (meta: JsonObject) =>
   Object.fromEntries(Object.entries(meta).map(([field, value]) => [field, JSON.stringify(value)]))
 
+/** What was never a receipt, or is none, is '', which is no message's: a script could not even read some texts. */
+export const toReceipt = (receipt: unknown) =>
+  typeof receipt === 'string' && /^[\w-]{1,40}$/.test(receipt) ? receipt : ''
+
 /** @param place where the keys of the target of a move begin among those of the call, from 1; 0 if they are not there */
 export function toSettlement(settlement: Settlement, place: (queue: string) => number): object {
-  const { id: i, receipt: r, kind } = settlement
-  const common = { i, r, e: kind }
+  const { id: i, receipt, kind } = settlement
+  const common = { i, r: toReceipt(receipt), e: kind }
   switch (settlement.kind) {
     case 'delete':
       return common

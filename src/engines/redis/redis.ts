@@ -37,6 +37,7 @@ import {
   needlesOf,
   type Row,
   toEntry,
+  toReceipt,
   toSendResult,
   toSettlement,
   toStoredMessage,
@@ -262,7 +263,7 @@ export class RedisEngine implements Engine {
   extend(queue: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]> {
     return this.#driver.whileOpen(async () => {
       if (leases.length === 0) return []
-      const list = JSON.stringify(leases.map(({ id, receipt }) => [id, receipt]))
+      const list = JSON.stringify(leases.map(({ id, receipt }) => [id, toReceipt(receipt)]))
       return this.#run<(string | null)[]>('extend', queue, [newNonce(), leaseMs, list], prompt)
     })
   }

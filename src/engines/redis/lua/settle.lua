@@ -73,7 +73,7 @@ end
 local results = {}
 for i, s in ipairs(cjson.decode(ARGV[2])) do
   local m = stateOf(q, s.i)
-  results[i] = m.r == s.r and endings[s.e](s, m) or ''
+  results[i] = m.r and m.r == s.r and endings[s.e](s, m) or ''
 end
 for _, each in pairs(others) do finish(each) end
 return { results, q.parcels }
