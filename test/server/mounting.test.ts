@@ -48,19 +48,19 @@ test('tokens, the limit of the body and the origin hold there too', async () => 
   expect(await send(1, { ...bearer(secret), origin: 'https://shop.example.org' })).toBe(201)
 })
 
-describe('a client that leaves', () => {
-  /** Reads the stream up to its first event of this name. */
-  async function untilEvent({ body }: Response, name: string): Promise<ReadableStreamDefaultReader<Uint8Array>> {
-    const reader = body!.getReader()
-    let text = ''
-    while (!text.includes(`event: ${name}`)) {
-      const { value, done } = await reader.read()
-      if (done) throw new Error(`the stream ended without '${name}': ${text}`)
-      text += new TextDecoder().decode(value)
-    }
-    return reader
+/** Reads the stream up to its first event of this name. */
+async function untilEvent({ body }: Response, name: string): Promise<ReadableStreamDefaultReader<Uint8Array>> {
+  const reader = body!.getReader()
+  let text = ''
+  while (!text.includes(`event: ${name}`)) {
+    const { value, done } = await reader.read()
+    if (done) throw new Error(`the stream ended without '${name}': ${text}`)
+    text += new TextDecoder().decode(value)
   }
+  return reader
+}
 
+describe('a client that leaves', () => {
   const ways = ['cancel', 'abort'] as const
 
   test.each(ways)('a stream of a queue holds nothing any more (%s)', async (way) => {
@@ -105,6 +105,21 @@ describe('a client that leaves', () => {
     client.abort()
     expect(await (await waiting).json()).toMatchObject({ messages: [] })
   })
+})
+
+test('a watcher that reads slowly is told once of what happened meanwhile', async () => {
+  const { bus, request } = await mount()
+  const queue = bus.queue<number>('orders')
+  await queue.create()
+  const { body } = await request('/queues/v1/queues/orders/watch')
+  for (let n = 0; n < 100; n++) await queue.send(n, { delay: '1h' })
+  await queue.send(0)
+  let text = ''
+  const reader = body!.getReader()
+  while (!text.includes('"due_ms":0')) text += new TextDecoder().decode((await reader.read()).value)
+  await reader.cancel()
+  // Some are on their way already.
+  expect(text.match(/event: wake/g)!.length).toBeLessThan(30)
 })
 
 test('what was stopped does not listen, and says so to its probes', async () => {

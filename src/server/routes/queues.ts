@@ -187,7 +187,11 @@ export const queueRoutes: readonly Route[] = [
       },
     },
     async handle({ bus, params, signal }) {
-      return watching(signal, (wake) => bus.engine.watch(params.queue, (due_ms) => wake({ due_ms })))
+      return watching(
+        signal,
+        (wake) => bus.engine.watch(params.queue, wake),
+        (due_ms) => ({ due_ms }),
+      )
     },
   }),
 ]

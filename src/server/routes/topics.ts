@@ -256,7 +256,12 @@ export const topicRoutes: readonly Route[] = [
       },
     },
     async handle({ bus, params: { topic }, signal }) {
-      return watching<object>(signal, (wake) => topicsOf(bus.engine).watchTopic(topic, () => wake({})))
+      const store = topicsOf(bus.engine)
+      return watching(
+        signal,
+        (wake) => store.watchTopic(topic, () => wake(0)),
+        () => ({}),
+      )
     },
   }),
 ]
