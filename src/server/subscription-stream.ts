@@ -26,8 +26,8 @@ export async function streamSubscription(
   events: EventSink,
 ): Promise<void> {
   const stream = new SubscriptionStream(store, settings, events)
-  const unfollow = acks.follow(settings.topic, settings.subscription, (offset) => stream.acked(offset))
   const watch = await store.watchTopic(settings.topic, () => stream.wake())
+  const unfollow = acks.follow(settings.topic, settings.subscription, (offset) => stream.acked(offset))
   settings.signal.addEventListener('abort', stream.wake, { once: true })
   try {
     while (!settings.signal.aborted) await stream.step()

@@ -4,7 +4,9 @@ import type { Engine } from '../../src/engine.ts'
 import { MemoryEngine } from '../../src/engines/memory/memory.ts'
 import { errorTable, TidingsError } from '../../src/errors.ts'
 import { Bus } from '../../src/index.ts'
+import { AckBoard } from '../../src/server/ack-board.ts'
 import { createServer, type Server } from '../../src/server/index.ts'
+import { streamSubscription } from '../../src/server/subscription-stream.ts'
 import { EventClient } from './event-client.ts'
 import { type Answer, ask, head, RawClient, startServer } from './support.ts'
 
@@ -401,6 +403,25 @@ describe('streams', () => {
     assert.equal((await stream.next('error')).code, 'QUEUE_NOT_FOUND')
     await stream.ended
   })
+})
+
+test('a stream of a subscription that cannot begin leaves nothing behind', async () => {
+  let followers = 0
+  class Board extends AckBoard {
+    override follow(...args: Parameters<AckBoard['follow']>) {
+      followers++
+      const unfollow = super.follow(...args)
+      return () => {
+        followers--
+        unfollow()
+      }
+    }
+  }
+  const { signal } = new AbortController()
+  const settings = { topic: 'gone', subscription: 's', prefetch: 1, leaseMs: 1_000, exact: false, signal }
+  const streaming = streamSubscription(new MemoryEngine().topics, settings, new Board(), { send: async () => true })
+  await assert.rejects(streaming, { code: 'TOPIC_NOT_FOUND' })
+  assert.equal(followers, 0)
 })
 
 describe('waiting', () => {
