@@ -1,7 +1,3 @@
-import type { TopicMessage } from '../topic-store.ts'
-
-/** How many messages are read while their size is not known. */
-const firstCount = 10
 /** About how much data one read is to bring, in characters. */
 const mostCharacters = 8 * 1024 * 1024
 /** How many times as many a read may bring as the one before. */
@@ -15,10 +11,10 @@ export class ReadAhead {
   readonly #most: number
   #count: number
 
-  /** @param most how many were asked for */
-  constructor(most: number) {
+  /** @param most how many were asked for; @param first how many while their size is not known */
+  constructor(most: number, first = 10) {
     this.#most = most
-    this.#count = Math.min(firstCount, most)
+    this.#count = Math.min(first, most)
   }
 
   get count(): number {
@@ -26,7 +22,7 @@ export class ReadAhead {
   }
 
   /** @param messages what a read brought, at least one */
-  learn(messages: readonly TopicMessage[]): void {
+  learn(messages: readonly { readonly data: string }[]): void {
     const characters = messages.reduce((sum, { data }) => sum + data.length, 0)
     const fitting = Math.floor((mostCharacters * messages.length) / Math.max(1, characters))
     this.#count = Math.max(1, Math.min(fitting, messages.length * growth, this.#most))

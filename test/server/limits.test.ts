@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as wait } from 'node:timers/promises'
 import { describe, test } from 'vitest'
+import { connect } from '../../src/index.ts'
 import { ask, startServer } from './support.ts'
 
 const at = '/v1/queues/orders'
@@ -40,5 +41,28 @@ describe('over HTTP', () => {
     const refused = await call('/messages', { message: 2, max_length: 1 })
     assert.deepEqual([refused.status, refused.body.code], [429, 'QUEUE_FULL'])
     assert.deepEqual(refused.body.details, { queue: 'orders', length: 1, maxLength: 1 })
+  })
+})
+
+describe('an answer that would be very large', () => {
+  test('ends early and says so, and our own client asks on', async () => {
+    const { server, call } = await start()
+    await ask(server, 'PUT', '/v1/topics/news')
+    const large = { entries: Array.from({ length: 4 }, (_, index) => ({ message: index + 'x'.repeat(900_000) })) }
+    for (let batch = 0; batch < 8; batch++) {
+      assert.equal((await call('/messages/batch', large)).status, 201)
+      assert.equal((await ask(server, 'POST', '/v1/topics/news/messages', { body: large })).status, 201)
+    }
+    const peeked = await call('/peek', { limit: 100_000 })
+    const { body: rest } = await call('/peek', { limit: 100_000, after: peeked.body.messages.at(-1).id })
+    assert.deepEqual([peeked.body.more, rest.more], [true, false])
+    assert.equal(dataOf(peeked).length + rest.messages.length, 32)
+    const read = await ask(server, 'GET', '/v1/topics/news/messages?limit=100000')
+    assert.equal(read.body.more, true)
+    assert(read.body.messages.length < 32)
+    const bus = await connect(server.url)
+    assert.equal((await bus.queue('orders').peek({ limit: 1_000 })).length, 32)
+    assert.equal((await bus.topic('news').read({ limit: 1_000 })).length, 32)
+    await bus.close()
   })
 })

@@ -1,9 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ReadAhead } from '../../src/subscription/read-ahead.ts'
-import type { TopicMessage } from '../../src/topic-store.ts'
 
-const ofSizes = (sizes: readonly number[]) => sizes.map((length) => ({ data: { length } }) as unknown as TopicMessage)
+const ofSizes = (sizes: readonly number[]) => sizes.map((length) => ({ data: { length } as string }))
 const megabyte = 1024 * 1024
 
 /** What a reader reads of messages that all have one size. */

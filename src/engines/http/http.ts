@@ -44,6 +44,7 @@ import {
 import { HttpChannels } from './channels.ts'
 import { Client } from './client.ts'
 import { refuseTransaction, unsupported } from './failures.ts'
+import { readAll, type WirePage } from './pages.ts'
 import type { HttpTarget } from './target.ts'
 import { HttpTopics } from './topics.ts'
 import { Watcher } from './watcher.ts'
@@ -168,9 +169,11 @@ export class HttpEngine implements Engine {
 
   async peek(queue: string, { place, limit, afterId, ids, meta }: PeekRequest): Promise<StoredMessage[]> {
     if (ids?.length === 0) return []
-    const body = { place, limit, after: afterId, ids, meta }
-    const answer = await this.#read<{ messages: WireMessage[] }>('POST', `${of(queue)}/peek`, body)
-    return answer.messages.map(fromWireMessage)
+    return readAll(limit, async (count, last) => {
+      const body = { place, limit: count, after: last?.id ?? afterId, ids, meta }
+      const { messages, more } = await this.#read<WirePage<WireMessage>>('POST', `${of(queue)}/peek`, body)
+      return { messages: messages.map(fromWireMessage), more }
+    })
   }
 
   async settle(queue: string, settlements: readonly Settlement[], transaction?: Transaction): Promise<SettleResult[]> {

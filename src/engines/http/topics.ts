@@ -26,6 +26,7 @@ import {
 import { toWireEntry } from '../../wire.ts'
 import type { Client } from './client.ts'
 import { refuseTransaction } from './failures.ts'
+import { readAll, type WirePage } from './pages.ts'
 import { Watcher } from './watcher.ts'
 
 /** Topics over HTTP. */
@@ -69,8 +70,11 @@ export class HttpTopics implements TopicStore {
   }
 
   async read(topic: string, after: number, limit: number): Promise<TopicMessage[]> {
-    const path = `${of(topic)}/messages?after=${after}&limit=${limit}`
-    return (await this.#read<{ messages: WireTopicMessage[] }>('GET', path)).messages.map(fromWireTopicMessage)
+    return readAll(limit, async (count, last) => {
+      const path = `${of(topic)}/messages?after=${last?.offset ?? after}&limit=${count}`
+      const { messages, more } = await this.#read<WirePage<WireTopicMessage>>('GET', path)
+      return { messages: messages.map(fromWireTopicMessage), more }
+    })
   }
 
   async subscribe(topic: string, subscription: string, from: Position): Promise<boolean> {

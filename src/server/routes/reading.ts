@@ -11,6 +11,7 @@ import { messageText } from '../../wire.ts'
 import { anyObject } from '../entry.ts'
 import { idsOption, messageFields, messageList, shape } from '../fields.ts'
 import { giveBack } from '../giving-back.ts'
+import { moreField, readPages } from '../pages.ts'
 import { Prefetch } from '../prefetch.ts'
 import { type Call, type Reply, type Route, route } from '../route.ts'
 
@@ -152,10 +153,13 @@ export const readingRoutes: readonly Route[] = [
         { default: null, defaultText: 'any', typeText: 'object', jsonSchema: { type: 'object' }, parse: parseTexts },
       ),
     },
-    answers: { 200: { description: 'By id. Receipts are null.', fields: messageList } },
+    answers: { 200: { description: 'By id. Receipts are null.', fields: { ...messageList, ...moreField } } },
     async handle({ bus, params, body: { place, limit, after, ids, meta }, exact }) {
-      const request = { place, limit, afterId: after, ids, ...(meta === null ? {} : { meta }) }
-      return { status: 200, body: messagesText(await bus.engine.peek(params.queue, request), exact) }
+      const request = { place, ids, ...(meta === null ? {} : { meta }) }
+      const { messages, more } = await readPages<StoredMessage>(limit, (count, last) =>
+        bus.engine.peek(params.queue, { ...request, limit: count, afterId: last?.id ?? after }),
+      )
+      return { status: 200, body: messagesText(messages, exact, { more }) }
     },
   }),
 

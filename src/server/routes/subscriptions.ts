@@ -3,13 +3,14 @@ import { TidingsError } from '../../errors.ts'
 import { topicsOf } from '../../missing-topic.ts'
 import * as option from '../../options.ts'
 import { checkKey, parseIsoTime } from '../../queue-options.ts'
-import type { Position } from '../../topic-store.ts'
-import { topicMessageText, toWireHold, toWireSubscription } from '../../topic-wire.ts'
+import type { Position, TopicMessage } from '../../topic-store.ts'
+import { toWireHold, toWireSubscription } from '../../topic-wire.ts'
 import { Lookout } from '../../waiting.ts'
 import { shape } from '../fields.ts'
+import { readPages } from '../pages.ts'
 import { type Call, type Route, route } from '../route.ts'
 import { streamSubscription } from '../subscription-stream.ts'
-import { topicLimit, topicMessageFields } from './topics.ts'
+import { topicLimit, topicMessageFields, topicMessageList, topicMessagesText } from './topics.ts'
 
 const tag = 'Subscriptions'
 /** How often a waiting fetch looks even if nothing woke it. */
@@ -131,7 +132,7 @@ export const subscriptionRoutes: readonly Route[] = [
     answers: {
       200: {
         description: 'Ascending; none where none came in time.',
-        fields: { messages: shape.several('', option.object('', topicMessageFields)) },
+        fields: topicMessageList,
       },
     },
     async handle(call) {
@@ -142,11 +143,12 @@ export const subscriptionRoutes: readonly Route[] = [
       try {
         const found = await lookout.wait({ waitMs: query.wait_ms, signal }, async () => {
           const { cursor } = await stateOf(call)
-          const messages = await store.read(params.topic, cursor, query.limit)
-          return { found: messages.length > 0 ? messages : null, full: false, nextDueMs: null }
+          const pages = await readPages<TopicMessage>(query.limit, (count, last) =>
+            store.read(params.topic, last?.offset ?? cursor, count),
+          )
+          return { found: pages.messages.length > 0 ? pages : null, full: false, nextDueMs: null }
         })
-        const texts = (found ?? []).map((one) => topicMessageText(one, exact))
-        return { status: 200, body: `{"messages":[${texts.join()}]}` }
+        return { status: 200, body: topicMessagesText(found ?? { messages: [], more: false }, exact) }
       } finally {
         lookout.close()
       }

@@ -2,10 +2,12 @@ import { TidingsError } from '../../errors.ts'
 import { topicsOf } from '../../missing-topic.ts'
 import * as option from '../../options.ts'
 import { descriptionOption } from '../../topic-options.ts'
+import type { TopicMessage } from '../../topic-store.ts'
 import { fromWireSettings, topicMessageText, toWireTopic } from '../../topic-wire.ts'
 import { entryFields, toNewMessage } from '../entry.ts'
 import { dataFields, shape } from '../fields.ts'
 import { checkBinding } from '../keys.ts'
+import { moreField, type Pages, readPages } from '../pages.ts'
 import { type Access, type Route, route } from '../route.ts'
 import { watching } from '../watching.ts'
 import { entriesOption } from './sending.ts'
@@ -54,6 +56,13 @@ const afterOption = option.integer('Only messages after this offset.', {
   min: 0,
   max: Number.MAX_SAFE_INTEGER,
 })
+export const topicMessageList = {
+  messages: shape.several('The messages.', option.object('', topicMessageFields)),
+  ...moreField,
+} as const
+export const topicMessagesText = ({ messages, more }: Pages<TopicMessage>, exact: boolean) =>
+  `{"messages":[${messages.map((one) => topicMessageText(one, exact)).join()}],"more":${more}}`
+
 export const topicLimit = option.integer('The largest number of messages.', {
   default: 10,
   min: 1,
@@ -142,12 +151,15 @@ export const topicRoutes: readonly Route[] = [
     answers: {
       200: {
         description: 'Ascending.',
-        fields: { messages: shape.several('', option.object('', topicMessageFields)) },
+        fields: topicMessageList,
       },
     },
     async handle({ bus, params: { topic }, query, exact }) {
-      const messages = await topicsOf(bus.engine).read(topic, query.after, query.limit)
-      return { status: 200, body: `{"messages":[${messages.map((one) => topicMessageText(one, exact)).join()}]}` }
+      const store = topicsOf(bus.engine)
+      const pages = await readPages<TopicMessage>(query.limit, (count, last) =>
+        store.read(topic, last?.offset ?? query.after, count),
+      )
+      return { status: 200, body: topicMessagesText(pages, exact) }
     },
   }),
 
