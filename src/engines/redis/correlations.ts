@@ -1,8 +1,9 @@
 import type { Completion, CorrelationState, NewMessage, TaskCounts } from '../../engine.ts'
 import type { Driver } from './driver.ts'
 import { groupBy } from './groups.ts'
-import { correlationKey, keysOf } from './keys.ts'
+import { correlationKey, keysOf, placeOfCorrelation } from './keys.ts'
 import type { Entry } from './messages.ts'
+import { shipmentOf, toLabel } from './shipments.ts'
 
 const keptMs = 30 * 86_400_000
 const repeatable = { repeatable: true }
@@ -20,6 +21,8 @@ export interface Task {
 
 /** Which correlation is complete, and the message that tells of it. */
 export interface Ended {
+  /** What it is shipped as. */
+  readonly shipment: string
   readonly queue: string
   readonly entry: Entry
 }
@@ -60,13 +63,24 @@ export class Correlations {
       endedAt: new Date(Number(endedAt)).toISOString(),
     }
     const meta = { queue_name: queue, correlation_id: correlation }
-    return { queue, entry: [`[${JSON.stringify(meta)},{}]\n${JSON.stringify(completion)}`, ''] }
+    return {
+      shipment: shipmentOf(`${toLabel(Number(endedAt))}-end`, placeOfCorrelation(correlation)),
+      queue,
+      entry: [`[${JSON.stringify(meta)},{}]\n${JSON.stringify(completion)}`, ''],
+    }
   }
 
   /** The message about the end is stored. */
   async told(correlation: string): Promise<void> {
     const key = correlationKey(correlation)
     await this.#driver.call(key, ['HSET', key, 'told', 1])
+  }
+
+  /** Whether there is an end of which nobody was told. */
+  async isUntold(correlation: string): Promise<boolean> {
+    const key = correlationKey(correlation)
+    const [completed, told] = (await this.#driver.call(key, ['HMGET', key, 'completed', 'told'])) as (string | null)[]
+    return completed !== null && told === null
   }
 
   async state(correlation: string): Promise<CorrelationState | null> {

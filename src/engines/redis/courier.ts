@@ -2,10 +2,11 @@ import { isTidingsError, TidingsError } from '../../errors.ts'
 import type { Correlations, TaskEvent } from './correlations.ts'
 import type { Driver } from './driver.ts'
 import { groupBy } from './groups.ts'
-import { keysOf, newNonce, placeKeyOf, placeOfTopic, topicKeysOf } from './keys.ts'
+import { correlationOfPlace, keysOf, newNonce, placeKeyOf, placeOfTopic, topicKeysOf } from './keys.ts'
 import { bodyFor, type Entry, type Options, type Sheet, taskOf, withOptions } from './messages.ts'
 import type { Registry } from './registry.ts'
 import { candidatesFor, type Destination, type QueueDestination } from './routes.ts'
+import { readShipment, shipmentOf } from './shipments.ts'
 import { Taken } from './taken.ts'
 
 const repeatable = { repeatable: true }
@@ -52,12 +53,16 @@ export interface Delivered {
   readonly copies: ReadonlyMap<string, Results>
 }
 
-type Shipment = readonly [parcel: string, entry: Entry]
+type Shipment = readonly [id: string, entry: Entry]
+/** As in send.lua; null where somebody else has brought it, and it is forgotten as what. */
+type Result = string | null
+type Shipped = [forgotten: number] | [results: string[], parcels: string[]]
+type Appended = [2, forgotten: number] | [1, topics: (string[] | null)[]]
 type TaskReport = readonly [correlation: string, event: TaskEvent]
 
 /**
- * Brings parcels to where they belong. Everything may be done again, by whoever finds a parcel that was left: a queue
- * remembers which ones it took until they are gone from the outbox, and a while longer.
+ * Brings parcels to where they belong. Everything may be done again, however late, by whoever found a parcel: a queue
+ * remembers which ones it took until they are gone from the outbox, and takes what may be older only from who makes sure.
  */
 export class Courier {
   readonly #driver: Driver
@@ -65,11 +70,12 @@ export class Courier {
   readonly #correlations: Correlations
   readonly #taken: Taken
 
-  constructor(driver: Driver, registry: Registry, correlations: Correlations) {
+  /** @param rememberedMs as for `Taken`; default 15,000 */
+  constructor(driver: Driver, registry: Registry, correlations: Correlations, rememberedMs = 15_000) {
     this.#driver = driver
     this.#registry = registry
     this.#correlations = correlations
-    this.#taken = new Taken(driver)
+    this.#taken = new Taken(driver, rememberedMs)
   }
 
   close(): void {
@@ -99,6 +105,11 @@ export class Courier {
     try {
       return await this.#deliver(origin, list)
     } catch (error) {
+      if (error instanceof Overtaken)
+        throw new TidingsError('OUTCOME_UNKNOWN', 'this process was held up, and another one has brought it', {
+          cause: error,
+          hint: 'All is where it belongs, but under which ids is not known any more: do not repeat it.',
+        })
       if (!isTidingsError(error)) throw error
       throw new TidingsError('OUTCOME_UNKNOWN', `not all is where it belongs: ${error.message}`, {
         cause: error,
@@ -116,17 +127,16 @@ export class Courier {
     // First what happened to tasks, so that what happens to their copies is told later.
     await this.#tellAll(parcels.flatMap(([, parcel]) => eventsOf(parcel)))
     for (const [to, group] of groupBy(movesIn(parcels), ([, { to }]) => to)) {
-      const shipments = group.map(([id, { body, options }]): Shipment => [id, [body, withOptions(options, {})]])
-      const results = await this.#shipSurely(to, shipments)
-      for (const [index, [id]] of group.entries()) moved.set(id, results[index]!.slice(1))
-      note(
-        taken,
-        to,
-        group.map(([id]) => id),
+      const shipments = group.map(
+        ([id, { body, options }]): Shipment => [shipmentOf(id, origin), [body, withOptions(options, {})]],
       )
+      const results = known(await this.#shipSurely(to, shipments))
+      for (const [index, [id]] of group.entries()) moved.set(id, results[index]!.slice(1))
+      note(taken, to, shipments)
     }
     for (const [id, parcel] of parcels)
-      if (parcel.kind === 'copies') copies.set(id, await this.#distribute(id, parcel, taken))
+      if (parcel.kind === 'copies')
+        copies.set(id, await this.#distribute((index) => shipmentOf(id, origin, index), parcel, taken))
     const ids = parcels.map(([id]) => id)
     const outbox = placeKeyOf(origin, 'outbox')
     await this.#driver.call(outbox, ['HDEL', outbox, ...ids])
@@ -141,17 +151,20 @@ export class Courier {
         group.map(([, event]) => event),
       )
       if (!ended) continue
-      const parcel = `end of ${correlation}`
-      await this.#shipSurely(ended.queue, [[parcel, ended.entry]])
+      await this.#shipSurely(ended.queue, [[ended.shipment, ended.entry]])
       await this.#correlations.told(correlation)
-      this.#taken.done(new Map([[ended.queue, [parcel]]]))
+      this.#taken.done(new Map([[ended.queue, [ended.shipment]]]))
     }
   }
 
   /** First the topics, since what is a duplicate there goes into no queue by them. */
-  async #distribute(id: string, { topics, queues, messages, results }: Copies, taken: Map<string, string[]>) {
+  async #distribute(
+    idOf: (index: number) => string,
+    { topics, queues, messages, results }: Copies,
+    taken: Map<string, string[]>,
+  ) {
     const inTopics = await Promise.all(
-      topics.map((topic, number) => (number === 0 ? results : this.#append(id, topic, messages, taken))),
+      topics.map((topic, number) => (number === 0 ? results : this.#append(idOf, topic, messages, taken))),
     )
     const fresh = inTopics.map((found, number) => newMessages(topics[number]!, found ?? []))
     const voids: TaskReport[] = []
@@ -161,7 +174,7 @@ export class Courier {
         const candidates = candidatesFor(queue, topics)
         const chosen = new Set([...queue.messages, ...queue.through.flatMap((topic) => fresh[topic]!)])
         const found = await this.#copy(
-          id,
+          idOf,
           queue,
           candidates.filter((index) => chosen.has(index)),
           messages,
@@ -180,29 +193,28 @@ export class Courier {
 
   /** @returns null if the topic was dropped */
   async #append(
-    id: string,
+    idOf: (index: number) => string,
     { name, incarnation, messages: indices }: Destination,
     messages: readonly Sheet[],
     taken: Map<string, string[]>,
   ): Promise<readonly string[] | null> {
-    const sheets = indices.map((index): Sheet => {
-      const [head, meta, headers, data, options] = messages[index]!
-      return [head, meta, headers, data, withOptions(options, { y: `${id}/${index}` })]
+    const shipments = indices.map((index) => [idOf(index), messages[index]!] as const)
+    const results = await this.#bring(shipments, async (left, checked) => {
+      const sheets = left.map(([y, [head, meta, headers, data, options]]): Sheet => {
+        return [head, meta, headers, data, withOptions(options, { y })]
+      })
+      const plan = JSON.stringify([[{ name, incarnation, messages: left.map((_, at) => at), checked }], []])
+      const args = [newNonce(), '', plan, '', '', ...sheets.flat()]
+      const [state, answer] = (await this.#driver.run('publish', topicKeysOf(name), args, repeatable)) as Appended
+      return state === 2 ? answer : answer[0]!
     })
-    const plan = JSON.stringify([[{ name, incarnation, messages: indices.map((_, at) => at) }], []])
-    const args = [newNonce(), '', plan, '', '', ...sheets.flat()]
-    const answer = (await this.#driver.run('publish', topicKeysOf(name), args, repeatable)) as [1, (string[] | null)[]]
-    note(
-      taken,
-      placeOfTopic(name),
-      indices.map((index) => `${id}/${index}`),
-    )
-    return answer[1][0] ?? null
+    note(taken, placeOfTopic(name), shipments)
+    return results && known(results)
   }
 
   /** @returns null if the queue was dropped, and its copies with it */
   async #copy(
-    id: string,
+    idOf: (index: number) => string,
     { name, incarnation }: Destination,
     indices: readonly number[],
     messages: readonly Sheet[],
@@ -212,15 +224,11 @@ export class Courier {
     const shipments = indices.map((index): Shipment => {
       const sheet = messages[index]!
       const w = taskOf(sheet[4], name)?.[1]
-      return [`${id}/${index}`, [bodyFor(name, sheet), withOptions(sheet[4], w === undefined ? {} : { w })]]
+      return [idOf(index), [bodyFor(name, sheet), withOptions(sheet[4], w === undefined ? {} : { w })]]
     })
     try {
-      const results = await this.#ship(name, incarnation, shipments)
-      note(
-        taken,
-        name,
-        shipments.map(([shipment]) => shipment),
-      )
+      const results = known(await this.#ship(name, incarnation, shipments))
+      note(taken, name, shipments)
       return { messages: indices, results }
     } catch (error) {
       if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
@@ -229,7 +237,7 @@ export class Courier {
   }
 
   /** Into a queue that is created if it is missing. */
-  async #shipSurely(queue: string, shipments: readonly Shipment[]): Promise<readonly string[]> {
+  async #shipSurely(queue: string, shipments: readonly Shipment[]): Promise<readonly Result[]> {
     for (;;) {
       try {
         return await this.#ship(queue, '', shipments)
@@ -240,13 +248,85 @@ export class Courier {
     }
   }
 
-  async #ship(queue: string, incarnation: string, shipments: readonly Shipment[]): Promise<readonly string[]> {
-    const entries = shipments.flatMap(([id, [body, options]]) => [body, withOptions(options, { y: id })])
-    const args = [newNonce(), incarnation, '', '', ...entries]
-    const [results, parcels] = (await this.#driver.run('send', keysOf(queue), args, repeatable)) as [string[], string[]]
-    await this.send(queue, parcels)
-    return results
+  async #ship(queue: string, incarnation: string, shipments: readonly Shipment[]): Promise<readonly Result[]> {
+    const results = await this.#bring(shipments, async (left, checked) => {
+      const entries = left.flatMap(([y, [body, options]]) => [body, withOptions(options, { y })])
+      const args = [newNonce(), incarnation, '', '', checked, ...entries]
+      const [answer, parcels = []] = (await this.#driver.run('send', keysOf(queue), args, repeatable)) as Shipped
+      await this.send(queue, parcels)
+      return answer
+    })
+    return results!
   }
+
+  /**
+   * Brings what may have come before and been forgotten only if its source still has it, asked for after the place said
+   * what it had forgotten until then: see `doubtful` in lua/common.lua.
+   * @param attempt returns the results, or what it had forgotten, or null if the place is gone
+   */
+  async #bring<T>(
+    shipments: readonly (readonly [id: string, T])[],
+    attempt: (
+      left: readonly (readonly [id: string, T])[],
+      checked: number | '',
+    ) => Promise<readonly string[] | number | null>,
+  ): Promise<readonly Result[] | null> {
+    let left = shipments
+    for (let checked: number | '' = ''; left.length > 0; ) {
+      const answer = await attempt(left, checked)
+      if (answer === null) return null
+      if (typeof answer !== 'number') {
+        const results = new Map(left.map(([id], at) => [id, answer[at]!]))
+        return shipments.map(([id]) => results.get(id) ?? null)
+      }
+      checked = answer
+      const onTheWay = await this.#onTheWay(left.map(([id]) => id))
+      left = left.filter(([id]) => onTheWay.has(id))
+    }
+    return shipments.map(() => null)
+  }
+
+  /** Forgets what came, where that is gone from where it came from. */
+  async forget(place: string, ids: readonly string[]): Promise<void> {
+    const onTheWay = await this.#onTheWay(ids)
+    await this.#taken.forget(
+      place,
+      ids.filter((id) => !onTheWay.has(id)),
+    )
+  }
+
+  /** Which of these their sources still have. */
+  async #onTheWay(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    const isThere = new Map<string, Promise<boolean>>()
+    const found = await Promise.all(
+      ids.map((id) => {
+        const { parcel, origin } = readShipment(id)
+        const key = `${parcel}@${origin}`
+        const asked = isThere.get(key) ?? this.#has(origin, parcel)
+        isThere.set(key, asked)
+        return asked
+      }),
+    )
+    return new Set(ids.filter((_, at) => found[at]))
+  }
+
+  async #has(origin: string, parcel: string): Promise<boolean> {
+    const correlation = correlationOfPlace(origin)
+    if (correlation !== undefined) return this.#correlations.isUntold(correlation)
+    const outbox = placeKeyOf(origin, 'outbox')
+    return (await this.#driver.call(outbox, ['HEXISTS', outbox, parcel])) === 1
+  }
+}
+
+/** Somebody else has brought it, so long ago that it is forgotten with which result. */
+class Overtaken extends Error {}
+
+/** @throws Overtaken */
+function known(results: readonly Result[]): readonly string[] {
+  return results.map((result) => {
+    if (result === null) throw new Overtaken('brought by somebody else')
+    return result
+  })
 }
 
 /** Which of its messages are new in a topic. */
@@ -294,6 +374,10 @@ function eventsOf(parcel: Parcel): TaskReport[] {
   return []
 }
 
-function note(taken: Map<string, string[]>, place: string, ids: readonly string[]): void {
-  taken.set(place, [...(taken.get(place) ?? []), ...ids])
+function note(
+  taken: Map<string, string[]>,
+  place: string,
+  shipments: readonly (readonly [id: string, what: unknown])[],
+): void {
+  taken.set(place, [...(taken.get(place) ?? []), ...shipments.map(([id]) => id)])
 }

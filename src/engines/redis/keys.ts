@@ -51,6 +51,10 @@ export function topicKeysOf(topic: string): Keys {
 export const placeOfTopic = (topic: string) => `t:${topic}`
 export const topicOfPlace = (place: string) => (place.startsWith('t:') ? place.slice(2) : undefined)
 
+/** A correlation where it stands beside queues and topics. */
+export const placeOfCorrelation = (id: string) => `c:${id}`
+export const correlationOfPlace = (place: string) => (place.startsWith('c:') ? place.slice(2) : undefined)
+
 /** Of a queue, by its name, or of a topic, by its place. */
 export function placeKeyOf(place: string, key: 'meta' | 'outbox' | 'taken'): string {
   const topic = topicOfPlace(place)

@@ -15,6 +15,7 @@ export interface Options {
   readonly c?: string
   readonly w?: string
   readonly x?: 1
+  readonly h?: number
   readonly y?: string
 }
 

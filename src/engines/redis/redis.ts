@@ -168,7 +168,7 @@ export class RedisEngine implements Engine {
       if (onDisk && tasks.length > 0) await this.#driver.confirmDisk(keysOf(queue)[0])
       const intent = await this.#publisher.intend(queue, tasks)
       const entries = messages.flatMap((message, index) => toEntry(message, names[index]))
-      const args = [nonce, '', intent, terms?.maxLength ?? '', ...entries]
+      const args = [nonce, '', intent, terms?.maxLength ?? '', '', ...entries]
       const answer = await this.#run<SendAnswer>('send', queue, args, { ...once, onDisk })
       const [results, parcels, length, count] = answer
       await this.#courier.send(queue, parcels)

@@ -2,8 +2,7 @@ import { systemClock, type Timer } from '../../clock.ts'
 import type { Driver } from './driver.ts'
 import { placeKeyOf } from './keys.ts'
 
-/** Longer than a delivery takes: others may be at the same parcel, and must find what came. */
-const rememberedMs = 15_000
+const repeatable = { repeatable: true }
 
 /** What came by parcels that are gone from their outbox. It is forgotten a while later; upkeep does it where this ends. */
 export class Taken {
@@ -11,9 +10,12 @@ export class Taken {
   #older = new Map<string, string[]>()
   #newer = new Map<string, string[]>()
   #timer: Timer | undefined
+  readonly #rememberedMs: number
 
-  constructor(driver: Driver) {
+  /** @param rememberedMs longer than a delivery takes, so that those who are at the same parcel find what came */
+  constructor(driver: Driver, rememberedMs: number) {
     this.#driver = driver
+    this.#rememberedMs = rememberedMs
   }
 
   /** @param taken ids of what came, by the places where it is */
@@ -23,7 +25,7 @@ export class Taken {
       if (noted) noted.push(...ids)
       else this.#newer.set(place, [...ids])
     }
-    if (taken.size > 0) this.#timer ??= systemClock.after(rememberedMs, () => this.#turn())
+    if (taken.size > 0) this.#timer ??= systemClock.after(this.#rememberedMs, () => this.#turn())
   }
 
   close(): void {
@@ -34,16 +36,18 @@ export class Taken {
     const over = this.#older
     this.#older = this.#newer
     this.#newer = new Map()
-    this.#timer = this.#older.size > 0 ? systemClock.after(rememberedMs, () => this.#turn()) : undefined
+    this.#timer = this.#older.size > 0 ? systemClock.after(this.#rememberedMs, () => this.#turn()) : undefined
     this.#driver.whileOpen(() => this.#forget(over)).catch(() => {})
   }
 
   async #forget(taken: ReadonlyMap<string, readonly string[]>): Promise<void> {
-    await Promise.all(
-      [...taken].map(([place, ids]) => {
-        const key = placeKeyOf(place, 'taken')
-        return this.#driver.call(key, ['HDEL', key, ...ids])
-      }),
-    )
+    await Promise.all([...taken].map(([place, ids]) => this.forget(place, ids)))
+  }
+
+  /** @param ids of what is gone from where it came from */
+  async forget(place: string, ids: readonly string[]): Promise<void> {
+    if (ids.length === 0) return
+    const keys = [placeKeyOf(place, 'meta'), placeKeyOf(place, 'taken')] as const
+    await this.#driver.run('taken-forget', keys, ids, repeatable)
   }
 }

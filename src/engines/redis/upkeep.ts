@@ -6,7 +6,7 @@ import type { Routes } from './routes.ts'
 
 /** Whoever wrote a parcel delivers it at once; one that is older was left by a crash. */
 const parcelMs = 1_000
-/** How long a queue or a topic remembers a parcel whose sender was not told that it came. */
+/** After which time it is looked whether a parcel that came can be forgotten, where its sender has not seen to that. */
 const takenMs = 86_400_000
 
 /** How many messages retention removes in one step, during which the server does nothing else. */
@@ -14,6 +14,8 @@ const removedAtOnce = 10_000
 
 const repeatable = { repeatable: true }
 const atOnce = 8
+
+type Answer = [isThere: 0 | 1, hasMore: 0 | 1, parcelCount: number, left: string[], old: string[]]
 
 /** What time asks for, queue by queue and topic by topic. */
 export class Upkeep {
@@ -63,7 +65,8 @@ export class Upkeep {
 
   async #see(place: string, look: () => Promise<unknown>, forget: () => Promise<void>): Promise<void> {
     for (;;) {
-      const [isThere, hasMore, parcelCount, left] = (await look()) as [0 | 1, 0 | 1, number, string[]]
+      const [isThere, hasMore, parcelCount, left, old] = (await look()) as Answer
+      await this.#courier.forget(place, old)
       const isDone = await this.#courier.send(place, left)
       if (isDone && isThere === 0 && parcelCount === left.length / 2) await forget()
       if (hasMore === 0) return

@@ -4,7 +4,8 @@
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
--- meta      hash: created, incarnation, sent, and the time and number of the newest id
+-- meta      hash: created, incarnation, sent, the time and number of the newest id, and forgotten: no parcel is forgotten
+--           that was made later
 -- order     sorted set: all ids that are not archived, by text
 -- ready     sorted set: ids that may be read, by falling priority, then by text
 -- delayed   sorted set: ids that wait, by the time at which they may be read; leased: the same for those in hand
@@ -101,7 +102,7 @@ end
 
 -- The state of a message: p priority, k ordering key, t target, s sentAt, v visibleAt, n readCount, f firstReadAt,
 -- l lastReadAt, r receipt, m fields of meta that were changed since (as JSON texts; null: taken away), c correlation,
--- w its task, x 1 if it was sent as a dead letter, a archivedAt.
+-- w its task, x 1 if it was sent as a dead letter, a archivedAt, h how often its task was moved.
 local function unpacked(state)
   if state then return cmsgpack.unpack(state) end
   return {}
@@ -145,7 +146,7 @@ end
 local function store(q, body, o)
   local id = nextId(q)
   local visible = math.max(now, o.n or (now + (o.d or 0)))
-  local m = { p = o.p, k = o.k, t = o.t, m = o.m, c = o.c, w = o.w, x = o.x }
+  local m = { p = o.p, k = o.k, t = o.t, m = o.m, c = o.c, w = o.w, x = o.x, h = o.h }
   if o.s and o.s ~= q.time then m.s = o.s end
   if visible > now then m.v = visible end
   addPair(q.bodies, id, body)
@@ -279,6 +280,21 @@ local function noteTaken(q, o, result)
   if o.y then redis.call('HSET', q.taken, o.y, now .. ' ' .. result) end
 end
 
+-- Where one of these may have come by a parcel that is forgotten: up to when the forgotten ones were made. It has not come
+-- if its sender still had it at a moment since which nothing more was forgotten; `checked` is what he was told before that.
+local function doubtful(q, options, checked)
+  local upTo
+  for _, o in ipairs(options) do
+    if o.y and redis.call('HEXISTS', q.taken, o.y) == 0 then
+      if not upTo then
+        local found = redis.call('HMGET', q.meta, 'forgotten', 'created')
+        upTo = tonumber(found[1] or found[2])
+      end
+      if upTo ~= tonumber(checked) and timeOf(o.y) <= upTo then return upTo end
+    end
+  end
+end
+
 -- The first message with this dedup id within the window; nil if there is none.
 local function firstWithId(q, o)
   local until_ = o.u and tonumber(redis.call('ZSCORE', q.windows, o.u[1]))
@@ -329,12 +345,14 @@ local function forgetDedup(q, most)
   return #over == most
 end
 
--- Forgets which parcels came, when it was so many milliseconds ago.
-local function forgetTaken(q, keptMs)
+-- Parcels that came so many milliseconds ago.
+local function oldTaken(q, keptMs)
+  local old = {}
   local taken = redis.call('HGETALL', q.taken)
   for i = 1, #taken, 2 do
-    if tonumber(string.match(taken[i + 1], '^%d+')) < now - tonumber(keptMs) then redis.call('HDEL', q.taken, taken[i]) end
+    if tonumber(string.match(taken[i + 1], '^%d+')) < now - tonumber(keptMs) then table.insert(old, taken[i]) end
   end
+  return old
 end
 
 -- Parcels that nobody took to where they belong: older than so many milliseconds, or than that for an intent. Returns

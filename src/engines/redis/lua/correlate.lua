@@ -1,10 +1,12 @@
 #!lua flags=allow-oom
 -- Tells a correlation what became of its tasks. Telling it twice changes nothing.
 -- KEYS  1 the correlation: started, completed, queue (that is told), told; left: how many tasks are not over;
---       'task <task>' → 'pending' or 'dead', the queue that it counts for and the one that has its message, or 'gone';
+--       'task <task>' → 'pending' or 'dead', the queue that it counts for, the one that has its message, and how often it
+--       was moved, or 'gone';
 --       'count <done|dead|cancelled> <queue>'; counts: of each at the completion
 -- ARGV  1 the queue that is to be told, or ''; 2 for how many milliseconds a correlation is kept that is over; 3 a JSON
---       list of events: note, task, queue; done, cancelled or dead, task; moved, task, queue, 1 if it is dead there;
+--       list of events: note, task, queue; done, cancelled or dead, task; moved, task, queue, 1 if it is dead there, how often
+--       it was moved;
 --       void, task: was not sent, and will not be
 -- Returns nil, or the queue that has to be told, the times of start and completion, and the counts.
 local key = KEYS[1]
@@ -15,15 +17,15 @@ local function count(state, queue, by)
   redis.call('HINCRBY', key, 'count ' .. state .. ' ' .. queue, by)
 end
 
-local function set(task, state, queue, holder)
-  redis.call('HSET', key, task, state .. ' ' .. queue .. ' ' .. holder)
+local function set(task, state, queue, holder, moves)
+  redis.call('HSET', key, task, state .. ' ' .. queue .. ' ' .. holder .. ' ' .. moves)
 end
 
 local on = {}
 
 function on.note(task, state, _, _, where)
   if state then return end
-  set(task, 'pending', where, where)
+  set(task, 'pending', where, where, 0)
   left = left + 1
 end
 
@@ -40,16 +42,16 @@ over('done')
 over('cancelled')
 over('dead')
 
-function on.moved(task, state, queue, holder, to, dead)
+function on.moved(task, state, queue, told, to, dead, moves)
   if state ~= 'pending' and state ~= 'dead' then return end
-  -- Told before.
-  if holder == to and (state == 'dead') == (dead == 1) then return end
+  -- Told before, and maybe of later moves since.
+  if moves <= told then return end
   local counted = dead == 1 and queue or to
   if state == 'dead' then count('dead', queue, -1) end
   if dead == 1 then count('dead', counted, 1) end
   if state == 'dead' and dead ~= 1 then left = left + 1 end
   if state ~= 'dead' and dead == 1 then left = left - 1 end
-  set(task, dead == 1 and 'dead' or 'pending', counted, to)
+  set(task, dead == 1 and 'dead' or 'pending', counted, to, moves)
 end
 
 function on.void(task, state)
@@ -60,13 +62,13 @@ end
 local events = cjson.decode(ARGV[3])
 for _, event in ipairs(events) do
   local task = 'task ' .. event[2]
-  local state, queue, holder = string.match(redis.call('HGET', key, task) or '', '^(%S+) (%S+) (%S+)$')
+  local state, queue, moves = string.match(redis.call('HGET', key, task) or '', '^(%S+) (%S+) %S+ (%d+)$')
   if not state and redis.call('HEXISTS', key, task) == 1 then state = 'gone' end
   if event[1] == 'note' then
     redis.call('HSETNX', key, 'started', now)
     if ARGV[1] ~= '' then redis.call('HSETNX', key, 'queue', ARGV[1]) end
   end
-  on[event[1]](task, state, queue, holder, event[3], event[4])
+  on[event[1]](task, state, queue, tonumber(moves), event[3], event[4], event[5])
 end
 
 if left > 0 then

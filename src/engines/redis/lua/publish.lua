@@ -2,14 +2,16 @@
 -- Stores copies of messages in topics and queues, all or none.
 -- KEYS  1… the topics, then the queues, one after the other; where ARGV 2 is given, last the routes
 -- ARGV  1 nonce; 2 the version of the routes by which they were found, or ''; 3 a JSON list of the topics and one of the
---       queues: each with name, incarnation (or '' for a topic whatever it is), and which messages it gets; a queue also
+--       queues: each with name, incarnation (or '' for a topic whatever it is), and which messages it gets; a topic to which
+--       they come by parcel also with `checked`, as in common.lua; a queue also
 --       with `through`: the numbers of the topics from which it gets what is new there; 4 the intent that this fulfils,
 --       or ''; 5 what has to be stored in other slots: a parcel for the outbox of the first one, to which its results
 --       are added at the end, or ''; then for each message its meta up to the name of its queue, its own meta, headers,
 --       data, and options as in send.lua
 -- Returns 1, then for each topic its results as in send.lua, or false if it is gone, and for each queue which messages
 -- it got, their results and its parcels, or false; the parcel for other slots, and the first one's other parcels. 0 if the
--- routes have changed; -1 if the first one is gone and others depend on it.
+-- routes have changed; -1 if the first one is gone and others depend on it. 2 and a number if it has to be checked
+-- whether they came before: see `doubtful`.
 if ARGV[2] ~= '' and (redis.call('HGET', KEYS[#KEYS], 'version') or '-') ~= ARGV[2] then return { 0 } end
 local plan = cjson.decode(ARGV[3])
 local topics, queues = plan[1], plan[2]
@@ -38,6 +40,13 @@ local function optionsOf(number)
   local text = ARGV[number]
   decoded[number] = decoded[number] or (text == '' and {} or cjson.decode(text))
   return decoded[number]
+end
+
+for _, target in ipairs(topics) do
+  local options = {}
+  for n, index in ipairs(target.messages) do options[n] = optionsOf(6 + index * 5 + 4) end
+  local doubt = target.there and doubtful(target.there, options, target.checked)
+  if doubt then return { 2, doubt } end
 end
 
 local topicAnswers = {}

@@ -63,10 +63,11 @@ function endings.move(s, m)
   local body = redis.call('HGET', q.body, s.i)
   remove(q, s.i, m)
   local o = { s = m.s or timeOf(s.i), d = s.d, p = m.p, k = m.k, m = m.m, c = m.c, w = m.w, x = m.x }
+  if m.w then o.h = (m.h or 0) + 1 end
   local target = not m.w and targetAt(s.q)
   if target then return '+' .. store(target, body, o) end
   local parcel = { kind = 'move', to = s.to, body = body, options = o }
-  if m.w then parcel.event = { 'moved', m.w, s.to, isDead(m) and 1 or 0 } end
+  if m.w then parcel.event = { 'moved', m.w, s.to, isDead(m) and 1 or 0, o.h } end
   return '>' .. post(q, parcel)
 end
 

@@ -2,12 +2,12 @@
 -- Forgets what has expired, removes what retention asks for, and finds parcels that nobody took to where they belong.
 -- KEYS  1… the topic
 -- ARGV  1 to 3 as in maintain.lua; 4 how many messages are removed at most
--- Returns 1 if the topic exists, whether there is more to forget or to remove, how many parcels there are, and the old
--- ones.
+-- Returns 1 if the topic exists, whether there is more to forget or to remove, how many parcels there are, the old ones,
+-- and those that came so long ago.
 local t = topicAt(1)
 local isThere = look(t)
 local more = forgetDedup(t, 1000)
-forgetTaken(t, ARGV[3])
+local old = oldTaken(t, ARGV[3])
 
 -- The lowest cursor; nothing counts as read while there is no subscription.
 local function readByAll()
@@ -40,4 +40,4 @@ if isThere and t.last > t.base then
   more = more or last < wanted
 end
 local left, count = leftParcels(t, ARGV[1], ARGV[2])
-return { isThere and 1 or 0, more and 1 or 0, count, left }
+return { isThere and 1 or 0, more and 1 or 0, count, left, old }
