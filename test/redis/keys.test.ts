@@ -1,9 +1,11 @@
 import { describe, expect, inject, test } from 'vitest'
+import { Driver } from '../../src/engines/redis/driver.ts'
+import { graveKeysOf, keysOf, newNonce } from '../../src/engines/redis/keys.ts'
 import type { RedisEngine } from '../../src/engines/redis/redis.ts'
 import { slotOf } from '../../src/engines/redis/slots.ts'
 import { askRedis } from '../support/redis.ts'
 import { readyCluster } from '../support/redis-cluster.ts'
-import { claimAll, keysWith, message, newName, openEngine, portOf, primariesOf } from './support.ts'
+import { claimAll, keysWith, message, newName, openEngine, peekAll, portOf, primariesOf } from './support.ts'
 
 /** Uses everything that leaves something behind. */
 async function useEverything(engine: RedisEngine, queue: string, other: string): Promise<void> {
@@ -60,4 +62,41 @@ test('slots are those of the server', async () => {
   const port = portOf(await readyCluster(inject('redisCluster')))
   for (const key of ['a', '{tidings:q:orders}:meta', '{tidings}:queues', '{}x', 'x{y', '{tidings:c:Grüße}', '{a}{b}'])
     expect(await askRedis(port, (redis) => redis.call('CLUSTER', 'KEYSLOT', key))).toBe(slotOf(key))
+})
+
+describe.each([
+  ['one server', async () => inject('redis')],
+  ['a Cluster', async () => readyCluster(inject('redisCluster'))],
+] as const)('tasks of many messages that are removed at once, on %s', (_name, urlOf) => {
+  const correlationId = newName('many')
+  const tracked = { correlationId, completionQueue: null }
+
+  test.each(['purge', 'drop'] as const)('%s: is one step; upkeep tells of them after a crash', async (script) => {
+    const url = await urlOf()
+    const [engine, driver] = [await openEngine(url), new Driver(url)]
+    await driver.open()
+    const queue = newName('many')
+    await engine.createQueue(queue)
+    const batch = Array.from({ length: 2_500 }, (_, index) => message(index % 5 === 4 ? {} : { tracked }))
+    await engine.send(queue, batch, null)
+    // As by a process that ends after it.
+    const grave = newNonce()
+    const keys = [...keysOf(queue), ...graveKeysOf(queue, grave)] as const
+    const answer = await driver.run(script, keys, [grave], { repeatable: false })
+    expect(answer).toEqual([script === 'purge' ? 2_500 : expect.any(String), [expect.any(String), expect.any(String)]])
+    await engine.createQueue(queue)
+    expect(await peekAll(engine, queue)).toEqual([])
+    await engine.send(queue, [message({ tracked })], null)
+    // Upkeep leaves alone what may still be under way.
+    await new Promise((resolve) => setTimeout(resolve, 1_100))
+    await Promise.all([engine.maintain(), engine.maintain()])
+    const ends = async () => (await engine.correlation(correlationId))!.queues.find((each) => each.queue === queue)
+    expect(await ends()).toMatchObject({ cancelled: 2_000, pending: 1 })
+    expect(await peekAll(engine, queue)).toHaveLength(1)
+    expect(await engine.purgeQueue(queue)).toBe(1)
+    expect(await ends()).toMatchObject({ cancelled: 2_001, pending: 0 })
+    for (const port of await primariesOf(url)) expect(await keysWith(port, `${queue}}:gone:`)).toEqual([])
+    await engine.dropQueue(queue)
+    await Promise.all([driver.close(), engine.close()])
+  })
 })

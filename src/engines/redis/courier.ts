@@ -2,38 +2,17 @@ import { isTidingsError, TidingsError } from '../../errors.ts'
 import type { Correlations, TaskEvent } from './correlations.ts'
 import type { Driver } from './driver.ts'
 import { groupBy } from './groups.ts'
-import { correlationOfPlace, keysOf, newNonce, placeKeyOf, placeOfTopic, topicKeysOf } from './keys.ts'
-import { bodyFor, type Entry, type Options, type Sheet, taskOf, withOptions } from './messages.ts'
+import { correlationOfPlace, graveKeysOf, keysOf, newNonce, placeKeyOf, placeOfTopic, topicKeysOf } from './keys.ts'
+import { bodyFor, type Entry, type Sheet, taskOf, withOptions } from './messages.ts'
+import type { Copies, Parcel } from './parcels.ts'
 import type { Registry } from './registry.ts'
 import { candidatesFor, type Destination, type QueueDestination } from './routes.ts'
 import { readShipment, shipmentOf } from './shipments.ts'
 import { Taken } from './taken.ts'
 
 const repeatable = { repeatable: true }
-
-/** What has to reach another slot. A script writes it into the outbox of its queue in the step that it follows from. */
-export type Parcel =
-  | { readonly kind: 'event'; readonly correlation: string; readonly event: TaskEvent }
-  | {
-      readonly kind: 'move'
-      readonly to: string
-      readonly body: string
-      readonly options: Options
-      readonly event?: TaskEvent
-    }
-  | Copies
-  /** Tasks that were to be sent and never will be. */
-  | { readonly kind: 'intent'; readonly tasks: readonly (readonly [correlation: string, task: string])[] }
-
-/** Published messages that have to reach other slots. */
-export interface Copies {
-  readonly kind: 'copies'
-  readonly topics: readonly Destination[]
-  readonly queues: readonly QueueDestination[]
-  readonly messages: readonly Sheet[]
-  /** Of the first topic or, if there is none, the first queue, which has its copies. */
-  readonly results: readonly string[]
-}
+/** Of how many messages that are gone the tasks are told of in one step. */
+const toldAtOnce = 1_000
 
 /** What the copies became, by the names of topics and queues; one that is gone is missing. */
 export interface Results {
@@ -134,6 +113,7 @@ export class Courier {
       for (const [index, [id]] of group.entries()) moved.set(id, results[index]!.slice(1))
       note(taken, to, shipments)
     }
+    for (const [, parcel] of parcels) if (parcel.kind === 'gone') await this.#tellOfGone(origin, parcel.grave)
     for (const [id, parcel] of parcels)
       if (parcel.kind === 'copies')
         copies.set(id, await this.#distribute((index) => shipmentOf(id, origin, index), parcel, taken))
@@ -154,6 +134,18 @@ export class Courier {
       await this.#shipSurely(ended.queue, [[ended.shipment, ended.entry]])
       await this.#correlations.told(correlation)
       this.#taken.done(new Map([[ended.queue, [ended.shipment]]]))
+    }
+  }
+
+  /** A part at a time, so that the server does other things in between. */
+  async #tellOfGone(queue: string, grave: string): Promise<void> {
+    for (let last = ''; ; ) {
+      const args = [last, toldAtOnce]
+      const answer = await this.#driver.run('gone', graveKeysOf(queue, grave), args, repeatable)
+      if (answer === null) return
+      const [id, tasks] = answer as [string, string[]]
+      last = id
+      await this.#tellAll(pairsOf(tasks).map(([correlation, task]): TaskReport => [correlation, ['cancelled', task]]))
     }
   }
 
@@ -358,10 +350,11 @@ function toResults(
 }
 
 function read(list: readonly string[]): (readonly [string, Parcel])[] {
-  const parcels: (readonly [string, Parcel])[] = []
-  for (let at = 0; at < list.length; at += 2) parcels.push([list[at]!, JSON.parse(list[at + 1]!)])
-  return parcels
+  return pairsOf(list).map(([id, text]) => [id, JSON.parse(text)])
 }
+
+const pairsOf = (list: readonly string[]) =>
+  Array.from({ length: list.length / 2 }, (_, at) => [list[2 * at]!, list[2 * at + 1]!] as const)
 
 type Move = Extract<Parcel, { kind: 'move' }>
 const movesIn = (parcels: readonly (readonly [string, Parcel])[]) =>

@@ -40,6 +40,10 @@ export function keysOf(queue: string): Keys {
   return [keyOf(queue, meta), ...others.map((place) => keyOf(queue, place))]
 }
 
+/** Where what is purged or dropped is put aside until the ends of its tasks are told. */
+export const graveKeysOf = (queue: string, grave: string) =>
+  ['order', 'state'].map((place) => `${tagOf(queue)}:gone:${grave}:${place}`) as [string, string]
+
 export const topicKeyOf = (topic: string, place: (typeof topicPlaces)[number]) => `${topicTagOf(topic)}:${place}`
 
 export function topicKeysOf(topic: string): Keys {

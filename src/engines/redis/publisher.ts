@@ -2,11 +2,12 @@ import type { NewMessage, PublishedCopy, RoutedMessage } from '../../engine.ts'
 import { isTidingsError } from '../../errors.ts'
 import type { AppendResult } from '../../topic-store.ts'
 import { type Correlations, type Task, toTasks } from './correlations.ts'
-import type { Copies, Courier, Parcel, Results, Stored } from './courier.ts'
+import type { Courier, Results, Stored } from './courier.ts'
 import type { Driver } from './driver.ts'
 import { noTopic } from './errors.ts'
 import { keysOf, newNonce, placeKeyOf, placeOfTopic, routesKey, topicKeysOf } from './keys.ts'
 import { toSendResult, toSheet } from './messages.ts'
+import type { Copies, Parcel } from './parcels.ts'
 import { candidatesFor, type Plan, type Routes } from './routes.ts'
 
 const once = { repeatable: false }

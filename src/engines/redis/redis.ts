@@ -29,7 +29,7 @@ import { Courier } from './courier.ts'
 import { diagnose, refuseOldServer } from './diagnose.ts'
 import { Driver, type RedisSource } from './driver.ts'
 import { unsupported } from './errors.ts'
-import { channelOf, keysOf, newNonce, placeCount } from './keys.ts'
+import { channelOf, graveKeysOf, keysOf, newNonce, placeCount } from './keys.ts'
 import { Listener } from './listener.ts'
 import {
   checkId,
@@ -111,7 +111,7 @@ export class RedisEngine implements Engine {
 
   dropQueue(queue: string): Promise<boolean> {
     return this.#driver.whileOpen(async () => {
-      const answer = await this.#driver.run('drop', keysOf(queue), [newNonce()], once)
+      const answer = await this.#remove('drop', queue)
       if (answer === null) return false
       const [incarnation, parcels] = answer as [string, string[]]
       await this.#routes.forget(queue, incarnation)
@@ -129,10 +129,15 @@ export class RedisEngine implements Engine {
 
   purgeQueue(queue: string): Promise<number> {
     return this.#driver.whileOpen(async () => {
-      const [count, parcels] = await this.#run<[number, string[]]>('purge', queue, [newNonce()], once)
+      const [count, parcels] = (await this.#remove('purge', queue)) as [number, string[]]
       await this.#courier.send(queue, parcels)
       return count
     })
+  }
+
+  #remove(script: 'drop' | 'purge', queue: string): Promise<unknown> {
+    const grave = newNonce()
+    return this.#driver.run(script, [...keysOf(queue), ...graveKeysOf(queue, grave)], [grave], once)
   }
 
   stats(queue: string): Promise<QueueStats> {

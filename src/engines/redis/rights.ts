@@ -54,6 +54,8 @@ function probes(key: string): Command[] {
     ['HVALS', key],
     ['HEXISTS', key, 'field'],
     ['HLEN', key],
+    ['HSCAN', key, 0],
+    ['RENAME', key, key],
     ['HSET', key, 'field', 'value', 'without a value'],
     ['HINCRBY', key, 'field', 'not a number'],
     ['HDEL', key, 'field'],

@@ -3,6 +3,7 @@ import type { Driver } from './driver.ts'
 import { placeKeyOf } from './keys.ts'
 
 const repeatable = { repeatable: true }
+const atOnce = 1_000
 
 /** What came by parcels that are gone from their outbox. It is forgotten a while later; upkeep does it where this ends. */
 export class Taken {
@@ -46,8 +47,8 @@ export class Taken {
 
   /** @param ids of what is gone from where it came from */
   async forget(place: string, ids: readonly string[]): Promise<void> {
-    if (ids.length === 0) return
     const keys = [placeKeyOf(place, 'meta'), placeKeyOf(place, 'taken')] as const
-    await this.#driver.run('taken-forget', keys, ids, repeatable)
+    for (let at = 0; at < ids.length; at += atOnce)
+      await this.#driver.run('taken-forget', keys, ids.slice(at, at + atOnce), repeatable)
   }
 }

@@ -1,6 +1,6 @@
 import type { Courier } from './courier.ts'
 import type { Driver } from './driver.ts'
-import { keysOf, placeOfTopic, topicKeysOf } from './keys.ts'
+import { keysOf, placeKeyOf, placeOfTopic, topicKeysOf } from './keys.ts'
 import type { Registry } from './registry.ts'
 import type { Routes } from './routes.ts'
 
@@ -15,7 +15,9 @@ const removedAtOnce = 10_000
 const repeatable = { repeatable: true }
 const atOnce = 8
 
-type Answer = [isThere: 0 | 1, hasMore: 0 | 1, parcelCount: number, left: string[], old: string[]]
+type Cursors = readonly [left: string, old: string]
+type Look = (cursors: Cursors) => Promise<unknown>
+type Answer = [isThere: 0 | 1, hasMore: 0 | 1, left: string[], old: string[], ...Cursors]
 
 /** What time asks for, queue by queue and topic by topic. */
 export class Upkeep {
@@ -53,23 +55,28 @@ export class Upkeep {
   }
 
   #seeQueue(queue: string): Promise<void> {
-    const look = () => this.#driver.run('maintain', keysOf(queue), this.#ages, repeatable)
+    const look: Look = (cursors) => this.#driver.run('maintain', keysOf(queue), [...this.#ages, ...cursors], repeatable)
     return this.#see(queue, look, () => this.#queues.forget(queue))
   }
 
   #seeTopic(topic: string): Promise<void> {
-    const look = () =>
-      this.#driver.run('topic-maintain', topicKeysOf(topic), [...this.#ages, removedAtOnce], repeatable)
+    const look: Look = (cursors) =>
+      this.#driver.run('topic-maintain', topicKeysOf(topic), [...this.#ages, ...cursors, removedAtOnce], repeatable)
     return this.#see(placeOfTopic(topic), look, () => this.#topics.forget(topic))
   }
 
-  async #see(place: string, look: () => Promise<unknown>, forget: () => Promise<void>): Promise<void> {
-    for (;;) {
-      const [isThere, hasMore, parcelCount, left, old] = (await look()) as Answer
+  async #see(place: string, look: Look, forget: () => Promise<void>): Promise<void> {
+    let isDone = true
+    for (let cursors: Cursors = ['0', '0']; ; ) {
+      const [isThere, hasMore, left, old, ...following] = (await look(cursors)) as Answer
+      cursors = following
       await this.#courier.forget(place, old)
-      const isDone = await this.#courier.send(place, left)
-      if (isDone && isThere === 0 && parcelCount === left.length / 2) await forget()
-      if (hasMore === 0) return
+      if (!(await this.#courier.send(place, left))) isDone = false
+      if (hasMore === 1 || cursors.some((cursor) => cursor !== '')) continue
+      const outbox = placeKeyOf(place, 'outbox')
+      const isGone = isDone && isThere === 0 && (await this.#driver.call(outbox, ['EXISTS', outbox])) === 0
+      if (isGone) await forget()
+      return
     }
   }
 }

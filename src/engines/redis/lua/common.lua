@@ -242,6 +242,15 @@ local function postEnd(q, m, ending)
   if m.w then post(q, { kind = 'event', correlation = m.c, event = { ending, m.w } }) end
 end
 
+-- Puts aside which tasks end because all messages are removed; a parcel says where. There may be too many for one step.
+-- KEYS has two more: for the ids and for the states.
+local function bury(q, grave)
+  if redis.call('EXISTS', q.tasks) == 0 then return end
+  redis.call('RENAME', q.order, KEYS[#places + 1])
+  redis.call('RENAME', q.state, KEYS[#places + 2])
+  post(q, { kind = 'gone', grave = grave })
+end
+
 -- Writes down what was stored and counted, and tells those who wait.
 local function finish(q)
   writeAll('HSET', q.body, q.bodies)
@@ -345,21 +354,28 @@ local function forgetDedup(q, most)
   return #over == most
 end
 
--- Parcels that came so many milliseconds ago.
-local function oldTaken(q, keptMs)
+-- Some fields of a hash with their values, from a cursor on, and the next cursor: '0' is the first, '' is beyond the last.
+local function scan(key, cursor, count)
+  if cursor == '' then return {}, '' end
+  local found = redis.call('HSCAN', key, cursor, 'COUNT', count)
+  return found[2], found[1] == '0' and '' or found[1]
+end
+
+-- Some parcels that came so many milliseconds ago, and the next cursor.
+local function oldTaken(q, keptMs, cursor)
   local old = {}
-  local taken = redis.call('HGETALL', q.taken)
+  local taken, following = scan(q.taken, cursor, 1000)
   for i = 1, #taken, 2 do
     if tonumber(string.match(taken[i + 1], '^%d+')) < now - tonumber(keptMs) then table.insert(old, taken[i]) end
   end
-  return old
+  return old, following
 end
 
--- Parcels that nobody took to where they belong: older than so many milliseconds, or than that for an intent. Returns
--- them, and how many parcels there are.
-local function leftParcels(q, parcelMs, intentMs)
+-- Some parcels that nobody took to where they belong, and the next cursor: older than so many milliseconds, or than that
+-- for an intent.
+local function leftParcels(q, parcelMs, intentMs, cursor)
   local left = {}
-  local parcels = redis.call('HGETALL', q.outbox)
+  local parcels, following = scan(q.outbox, cursor, 100)
   for i = 1, #parcels, 2 do
     local id, text = parcels[i], parcels[i + 1]
     local isIntent = string.match(id, '-intent$')
@@ -374,7 +390,7 @@ local function leftParcels(q, parcelMs, intentMs)
       table.insert(left, text)
     end
   end
-  return left, #parcels / 2
+  return left, following
 end
 
 -- Notes that the routes are others now.

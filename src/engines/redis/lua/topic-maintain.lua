@@ -1,13 +1,12 @@
 #!lua flags=allow-oom
 -- Forgets what has expired, removes what retention asks for, and finds parcels that nobody took to where they belong.
 -- KEYS  1… the topic
--- ARGV  1 to 3 as in maintain.lua; 4 how many messages are removed at most
--- Returns 1 if the topic exists, whether there is more to forget or to remove, how many parcels there are, the old ones,
--- and those that came so long ago.
+-- ARGV  1 to 5 as in maintain.lua; 6 how many messages are removed at most
+-- Returns 1 if the topic exists, whether there is more to forget or to remove, and the rest as in
+-- maintain.lua.
 local t = topicAt(1)
 local isThere = look(t)
 local more = forgetDedup(t, 1000)
-local old = oldTaken(t, ARGV[3])
 
 -- The lowest cursor; nothing counts as read while there is no subscription.
 local function readByAll()
@@ -32,12 +31,13 @@ end
 
 if isThere and t.last > t.base then
   local wanted = lastToGo()
-  local last = math.min(wanted, t.base + tonumber(ARGV[4]))
+  local last = math.min(wanted, t.base + tonumber(ARGV[6]))
   if last > t.base then
     redis.call('HSET', t.meta, 'base', last, 'gone', fieldAt(t, last, 'bytes'))
     redis.call('XTRIM', t.log, 'MINID', idOf(last + 1))
   end
   more = more or last < wanted
 end
-local left, count = leftParcels(t, ARGV[1], ARGV[2])
-return { isThere and 1 or 0, more and 1 or 0, count, left, old }
+local left, followingLeft = leftParcels(t, ARGV[1], ARGV[2], ARGV[4])
+local old, followingOld = oldTaken(t, ARGV[3], ARGV[5])
+return { isThere and 1 or 0, more and 1 or 0, left, old, followingLeft, followingOld }
