@@ -4,7 +4,7 @@ import type { Reply } from './route.ts'
 
 /**
  * An answer of events that tells of a watch. It is in force before anything is answered, so that what is wrong with it
- * has a status of its own. A client that reads slowly is told once of all that happened meanwhile.
+ * has a status of its own. A client that reads slowly is told once of what became ready meanwhile, and once of what will.
  * @param start calls back with in how many milliseconds there may be something
  * @param toEvent what the client is told of that
  */
@@ -13,17 +13,20 @@ export async function watching(
   start: (wake: (dueMs: number) => void) => Promise<Watch>,
   toEvent: (dueMs: number) => object,
 ): Promise<Reply> {
-  /** The earliest of what the client was not told of. */
+  /** What the client was not told of: whether something is ready, and the earliest of what will be. */
+  let isReady = false
   let dueAt: number | null = null
   let ring = () => {}
   const watch = await start((dueMs) => {
-    dueAt = Math.min(dueAt ?? Number.POSITIVE_INFINITY, systemClock.now() + dueMs)
+    if (dueMs <= 0) isReady = true
+    else dueAt = Math.min(dueAt ?? Number.POSITIVE_INFINITY, systemClock.now() + dueMs)
     ring()
   })
-  const takeDueMs = () => {
-    const dueMs = dueAt === null ? null : Math.max(0, dueAt - systemClock.now())
+  const takeAll = () => {
+    const all = [...(isReady ? [0] : []), ...(dueAt === null ? [] : [Math.max(0, dueAt - systemClock.now())])]
+    isReady = false
     dueAt = null
-    return dueMs
+    return all
   }
   return {
     async run(events) {
@@ -32,9 +35,9 @@ export async function watching(
       try {
         await events.send('watching', {})
         while (!signal.aborted) {
-          const dueMs = takeDueMs()
-          if (dueMs !== null) await events.send('wake', toEvent(dueMs))
-          else
+          const all = takeAll()
+          for (const dueMs of all) await events.send('wake', toEvent(dueMs))
+          if (all.length === 0)
             await new Promise<void>((resolve) => {
               ring = resolve
             })
