@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import type { RedisEngine } from '../../src/engines/redis/redis.ts'
 import { startRedis, type TestRedis } from '../support/redis.ts'
 import { type LossyProxy, startProxy } from './proxy.ts'
-import { message, newName, openEngine, peekAll } from './support.ts'
+import { claimAll, message, newName, openEngine, peekAll } from './support.ts'
 
 /** Of this file alone, since its upkeep is hasty. */
 let server: TestRedis
@@ -119,6 +119,21 @@ test('what creates is repeated, and knows what it has made itself', async () => 
   for (const [key, make] of create) expect([key, await make()]).toEqual([key, false])
   await other.dropQueue(more)
   await other.topics.dropTopic(more)
+})
+
+test('a claim that is repeated gives the same messages, which were read once', async () => {
+  const before = await engine.send(name, [message(), message(), message(), message()], null)
+  const [held] = await other.pop(name, 1)
+  expect(held?.id).toBe(before[0]!.id)
+  proxy.loseAnswerTo(`{tidings:q:${name}}:leased`)
+  const messages = await claimAll(engine, name, 2)
+  expect(messages.map(({ id, readCount }) => [id, readCount])).toEqual([
+    [before[1]!.id, 1],
+    [before[2]!.id, 1],
+  ])
+  expect(await other.stats(name)).toMatchObject({ leased: 2, ready: 1 })
+  const endings = messages.map(({ id, receipt }) => ({ id, receipt: receipt!, kind: 'delete' }) as const)
+  expect(await engine.settle(name, endings)).toMatchObject([{ settled: true }, { settled: true }])
 })
 
 test('tasks that are announced twice are not taken back', async () => {

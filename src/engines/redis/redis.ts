@@ -202,7 +202,15 @@ export class RedisEngine implements Engine {
   claim(queue: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
     return this.#driver.whileOpen(async () => {
       const args = [newNonce(), limit, leaseMs, ids ? toIdList(ids) : '']
-      const [rows, nextDueMs] = await this.#run<[Row[], number | null]>('claim', queue, args, prompt)
+      const claim = (isAgain: boolean) =>
+        this.#run<[Row[], number | null]>('claim', queue, [...args, isAgain ? 1 : ''], {
+          ...prompt,
+          repeatable: isAgain,
+        })
+      const [rows, nextDueMs] = await claim(false).catch((error: unknown) => {
+        if (!isTidingsError(error, 'OUTCOME_UNKNOWN')) throw error
+        return claim(true)
+      })
       return { messages: rows.map(toStoredMessage), nextDueMs }
     })
   }
