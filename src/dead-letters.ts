@@ -40,7 +40,7 @@ export const redriveOptions = {
 
 /** What redriving takes away again: the traces of the failure, and the end of a time to live. */
 export const clearedMeta = {
-  expires_at: null,
+  ttl_ms: null,
   error_message: null,
   stack_trace: null,
   origin_queue: null,

@@ -18,7 +18,7 @@ export function expiryMeta(
 ): JsonObject {
   if (ttlMs === null) return {}
   const readyAt = notBefore ?? now + delayMs
-  if (now + ttlMs > readyAt) return { expires_at: new Date(now + ttlMs).toISOString() }
+  if (now + ttlMs > readyAt) return { ttl_ms: ttlMs }
   const wait = notBefore === null ? `after ${showDuration(delayMs)}` : `at ${new Date(notBefore).toISOString()}`
   const text = `${field} is ${showDuration(ttlMs)}, but the message becomes ready only ${wait}`
   throw new TidingsError('OPTION_CONFLICT', text, {
@@ -27,11 +27,13 @@ export function expiryMeta(
   })
 }
 
-/** In ms since 1970; null: never. A dead letter does not expire: somebody is to look at it. */
-export function expiryOf({ expires_at, dead_lettered_at }: JsonObject): number | null {
-  if (typeof expires_at !== 'string' || (dead_lettered_at ?? null) !== null) return null
-  const time = Date.parse(expires_at)
-  return Number.isNaN(time) ? null : time
+/**
+ * In ms since 1970, by the clock of the storage, which alone says when a message was sent; null: never. A dead letter
+ * does not expire: somebody is to look at it.
+ */
+export function expiryOf({ meta: { ttl_ms, dead_lettered_at }, sentAt }: StoredMessage): number | null {
+  const isGiven = typeof ttl_ms === 'number' && Number.isSafeInteger(ttl_ms) && ttl_ms > 0
+  return isGiven && (dead_lettered_at ?? null) === null ? sentAt + ttl_ms : null
 }
 
 /**
@@ -39,8 +41,9 @@ export function expiryOf({ expires_at, dead_lettered_at }: JsonObject): number |
  * the read, so that the clock of a reader has no part in it.
  * @param heldMs for how long the reader has had it since
  */
-export function expiryError({ meta, lastReadAt }: StoredMessage, heldMs = 0): TidingsError | null {
-  const time = expiryOf(meta)
+export function expiryError(stored: StoredMessage, heldMs = 0): TidingsError | null {
+  const { lastReadAt } = stored
+  const time = expiryOf(stored)
   if (time === null || lastReadAt === null || lastReadAt + heldMs < time) return null
   const expiresAt = new Date(time).toISOString()
   return new TidingsError('EXPIRED', `expired at ${expiresAt}, before it was handled`, { details: { expiresAt } })

@@ -29,8 +29,8 @@ export interface MessageMeta {
   readonly routingKey?: string
   /** 'base64': the data is bytes, for the serializer of the queue. Set by Tidings. */
   readonly dataEncoding?: string
-  /** When it expires if nobody has handled it, in ISO 8601. Set by Tidings, by the option `ttl`. */
-  readonly expiresAt?: string
+  /** For how long after `sentAt` it is worth being handled, in milliseconds. Set by Tidings, by the option `ttl`. */
+  readonly ttlMs?: number
   /** The error of the last attempt that failed. Set by Tidings, like all that follow. */
   readonly errorMessage?: string
   readonly stackTrace?: string
@@ -62,7 +62,7 @@ const wireNames = {
   eventKey: 'event_key',
   routingKey: 'routing_key',
   dataEncoding: 'data_encoding',
-  expiresAt: 'expires_at',
+  ttlMs: 'ttl_ms',
   errorMessage: 'error_message',
   stackTrace: 'stack_trace',
   originQueue: 'origin_queue',
@@ -95,7 +95,7 @@ export const metaFields = [
 const textFields: ReadonlySet<string> = new Set(metaFields.map((name) => wireNames[name]))
 
 /** What Tidings alone says of a message, anew for each that is sent. */
-const ownFields: ReadonlySet<string> = new Set(['queue_name', 'routing_key', 'data_encoding', 'expires_at'])
+const ownFields: ReadonlySet<string> = new Set(['queue_name', 'routing_key', 'data_encoding', 'ttl_ms'])
 
 export const toWireName = (name: string): string =>
   Object.hasOwn(wireNames, name) ? wireNames[name as keyof typeof wireNames] : name

@@ -65,7 +65,7 @@ export class Expirer {
       const afterId = this.#places.get(queue) ?? null
       const page = await engine.peek(queue, { place: 'ready', limit: pageSize, afterId, ids: null })
       // The clock of the storage judges in the end.
-      const due = page.filter(({ meta }) => (expiryOf(meta) ?? Number.POSITIVE_INFINITY) <= clock.now())
+      const due = page.filter((message) => (expiryOf(message) ?? Number.POSITIVE_INFINITY) <= clock.now())
       count += await this.#end(
         queue,
         rule,

@@ -116,7 +116,7 @@ function logLine(event: WorkerEvent): LogLine | null {
       return { level: 'error', text: 'a message was dead-lettered', details: about(event) }
     case 'expired': {
       const { policy, message } = event
-      const details = { id: message.id, expiresAt: message.meta.expires_at }
+      const details = { id: message.id, ttlMs: message.meta.ttl_ms }
       return policy === 'drop' ? { level: 'info', text: 'a message expired and was dropped', details } : null
     }
     case 'leaseLost':
