@@ -123,6 +123,8 @@ test('a moved message does not come again into a new queue of the name', async (
   const parcels = await settle(from, { kind: 'move', to, delayMs: 0, meta: {} })
   await punctual.deliver(from, parcels)
   await engine.dropQueue(to)
+  await expect(punctual.deliver(from, parcels)).rejects.toMatchObject(overtaken)
+  await expect(engine.stats(to)).rejects.toMatchObject({ code: 'QUEUE_NOT_FOUND' })
   await engine.createQueue(to)
   await expect(punctual.deliver(from, parcels)).rejects.toMatchObject(overtaken)
   expect(await peekAll(engine, to)).toEqual([])

@@ -235,6 +235,9 @@ export class Courier {
         return await this.#ship(queue, '', shipments)
       } catch (error) {
         if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
+        // It may have been dropped since, with what somebody else has brought.
+        const onTheWay = await this.#onTheWay(shipments.map(([id]) => id))
+        if (onTheWay.size === 0) return shipments.map(() => null)
         await this.#registry.create(queue)
       }
     }
