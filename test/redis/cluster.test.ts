@@ -178,6 +178,29 @@ test('any node leads to the Cluster, also by redis://', async () => {
   await Promise.all([one.close(), all.close()])
 })
 
+test('a full memory does not keep messages from queues on other nodes, and refuses sends', async () => {
+  const engine = await openEngine(url)
+  const [queue, letters] = await twoQueues(engine)
+  const missing = newName('missing')
+  await engine.send(queue, [message(), message()], null)
+  const limit = (bytes: number) =>
+    Promise.all(cluster.nodes.map(({ port }) => askRedis(port, (redis) => redis.config('SET', 'maxmemory', bytes))))
+  await limit(1)
+  try {
+    for (const to of [letters, missing]) {
+      const { messages } = await engine.claim(queue, { limit: 1, leaseMs: 30_000, ids: null })
+      const { id, receipt } = messages[0]!
+      const [moved] = await engine.settle(queue, [{ kind: 'move', id, receipt: receipt!, to, delayMs: 0, meta: {} }])
+      expect((await peekAll(engine, to)).map((each) => each.id)).toEqual([moved!.newId])
+      await expect(engine.send(to, [message()], null)).rejects.toMatchObject({ code: 'STORAGE_FULL' })
+    }
+  } finally {
+    await limit(0)
+  }
+  for (const name of [queue, letters, missing]) await engine.dropQueue(name)
+  await engine.close()
+})
+
 describe('a Cluster that changes', () => {
   test('a slot moves, with its messages, its readers and its senders', async () => {
     const engine = await openEngine(url)

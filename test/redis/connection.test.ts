@@ -220,6 +220,27 @@ describe('a server of its own', () => {
     await engine.purgeQueue(queue)
   })
 
+  test('a full memory does not keep a message from a dead-letter queue that is not there yet', async () => {
+    const [letters, done] = [newName('letters'), newName('done')]
+    const tracked = { correlationId: newName('c'), completionQueue: done }
+    await engine.send(queue, [message(), message({ tracked })], null)
+    await askRedis(server.port, (redis) => redis.config('SET', 'maxmemory', '1'))
+    try {
+      const leased = await claimAll(engine, queue)
+      const ending = { kind: 'move', to: letters, delayMs: 0, meta: { dead_lettered_at: 1 } } as const
+      const moves = leased.map(({ id, receipt }) => ({ ...ending, id, receipt: receipt! }))
+      const moved = await engine.settle(queue, moves)
+      expect(moved.map(({ newId }) => newId)).toEqual((await peekAll(engine, letters)).map(({ id }) => id))
+      expect(moved).toHaveLength(2)
+      expect(await peekAll(engine, done)).toHaveLength(1)
+      expect((await engine.listQueues()).map((each) => each.queue)).toEqual(expect.arrayContaining([letters, done]))
+      await expect(engine.send(letters, [message()], null)).rejects.toMatchObject({ code: 'STORAGE_FULL' })
+    } finally {
+      await askRedis(server.port, (redis) => redis.config('SET', 'maxmemory', '0'))
+    }
+    for (const name of [letters, done]) await engine.dropQueue(name)
+  })
+
   test('more messages that come due together than one script moves are there by their ids', async () => {
     const batch = Array.from({ length: 2_500 }, () => message({ delayMs: 1 }))
     const last = (await engine.send(queue, batch, null)).at(-1)!

@@ -72,8 +72,7 @@ export class Correlations {
 
   /** The message about the end is stored. */
   async told(correlation: string): Promise<void> {
-    const key = correlationKey(correlation)
-    await this.#driver.call(key, ['HSET', key, 'told', 1])
+    await this.#driver.run('note', [correlationKey(correlation)], ['told', 1], repeatable)
   }
 
   /** Whether there is an end of which nobody was told. */

@@ -219,7 +219,7 @@ export class Courier {
       return [idOf(index), [bodyFor(name, sheet), withOptions(sheet[4], w === undefined ? {} : { w })]]
     })
     try {
-      const results = known(await this.#ship(name, incarnation, shipments))
+      const results = known(await this.#ship('send', name, [incarnation, '', ''], shipments))
       note(taken, name, shipments)
       return { messages: indices, results }
     } catch (error) {
@@ -228,11 +228,11 @@ export class Courier {
     }
   }
 
-  /** Into a queue that is created if it is missing. */
+  /** What was in a queue before: into one that is created if it is missing, and whatever memory is left there. */
   async #shipSurely(queue: string, shipments: readonly Shipment[]): Promise<readonly Result[]> {
     for (;;) {
       try {
-        return await this.#ship(queue, '', shipments)
+        return await this.#ship('deliver', queue, [], shipments)
       } catch (error) {
         if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
         // It may have been dropped since, with what somebody else has brought.
@@ -243,11 +243,16 @@ export class Courier {
     }
   }
 
-  async #ship(queue: string, incarnation: string, shipments: readonly Shipment[]): Promise<readonly Result[]> {
+  async #ship(
+    script: 'send' | 'deliver',
+    queue: string,
+    terms: readonly string[],
+    shipments: readonly Shipment[],
+  ): Promise<readonly Result[]> {
     const results = await this.#bring(shipments, async (left, checked) => {
       const entries = left.flatMap(([y, [body, options]]) => [body, withOptions(options, { y })])
-      const args = [newNonce(), incarnation, '', '', checked, ...entries]
-      const [answer, parcels = []] = (await this.#driver.run('send', keysOf(queue), args, repeatable)) as Shipped
+      const args = [newNonce(), ...terms, checked, ...entries]
+      const [answer, parcels = []] = (await this.#driver.run(script, keysOf(queue), args, repeatable)) as Shipped
       await this.send(queue, parcels)
       return answer
     })

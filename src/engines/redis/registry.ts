@@ -89,6 +89,6 @@ export class Registry {
   }
 
   async #add(name: string): Promise<void> {
-    await this.#driver.call(this.#kind.key, ['HSET', this.#kind.key, name, ''])
+    await this.#driver.run('note', [this.#kind.key], [name, ''], repeatable)
   }
 }

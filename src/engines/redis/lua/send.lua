@@ -1,5 +1,5 @@
 #!lua
--- Stores messages in their order, or takes in what came from other slots.
+-- Stores messages in their order, or takes in copies of what was published in other slots.
 -- KEYS  1… the queue
 -- ARGV  1 nonce; 2 incarnation that the queue must have, or ''; 3 the intent that this fulfils, or ''; 4 how many
 --       messages the queue may hold with these, or ''; 5 `checked`, as in common.lua, or ''; then for each message its
