@@ -151,6 +151,23 @@ describe('a server of its own', () => {
     expect(await peekAll(engine, queue)).toEqual([])
   })
 
+  test('a server that has frozen is noticed by a single send, in the time that it may take', async () => {
+    const own = newName('frozen')
+    await engine.createQueue(own)
+    const pid = await askRedis(server.port, async (redis) => Number(/process_id:(\d+)/.exec(await redis.info())?.[1]))
+    const startedAt = Date.now()
+    process.kill(pid, 'SIGSTOP')
+    try {
+      await expect(engine.send(own, [message()], null)).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN' })
+      // After 5 s, where the machine is not held up.
+      expect(Date.now() - startedAt).toBeLessThan(12_000)
+    } finally {
+      process.kill(pid, 'SIGCONT')
+    }
+    // The send may be carried out at this moment.
+    await engine.dropQueue(own)
+  })
+
   test('a claim whose answer is lost is made again', async () => {
     const [sent] = await engine.send(queue, [message()], null)
     let claimed: Promise<{ id: string }[]> | undefined

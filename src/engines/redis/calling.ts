@@ -4,6 +4,16 @@ import { Lost, Unsent } from './errors.ts'
 
 export type Command = readonly [name: string, ...args: (string | number)[]]
 
+const promptMs = 5_000
+/** For what the server needs longer for, or to answer; all other calls on a dead connection are given up sooner. */
+export const slowMs = 15_000
+
+/** How long a call may take: 5 s, and one more for every MB that it carries. */
+export function timeoutOf(command: Command): number {
+  const carried = command.reduce<number>((sum, arg) => sum + (typeof arg === 'string' ? arg.length : 0), 0)
+  return promptMs + carried / 1_000
+}
+
 /**
  * Sends a command on a connection, once.
  * @param asking first tells a node of a Cluster that it is asked for a slot that is on its way to it

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { sleep, systemClock } from '../../clock.ts'
 import { TidingsError } from '../../errors.ts'
 import type { TlsSettings } from '../../tls.ts'
-import type { Command } from './calling.ts'
+import { type Command, timeoutOf } from './calling.ts'
 import { loadClient, newClient, type RedisClient } from './client.ts'
 import { Cluster, SingleServer, type Topology } from './cluster.ts'
 import { comesBack, isTransient, Lost, replyCode, toTidingsError, Unsent } from './errors.ts'
@@ -23,7 +23,7 @@ export type ScriptName = keyof typeof scripts
 export interface CallOptions {
   /** Whether repeating the command after a lost answer does no harm. */
   readonly repeatable: boolean
-  /** Gives up on a connection that does not answer for so long, in milliseconds. */
+  /** Gives up on a connection that does not answer for so long, in milliseconds. Default: `timeoutOf` the command. */
   readonly timeoutMs?: number
   /** Whether it has to be on disk when it is answered. Default: false. */
   readonly onDisk?: boolean
@@ -31,7 +31,6 @@ export interface CallOptions {
 
 /** After a first success, how long a call waits for the server to come back before it fails. */
 const patienceMs = 5_000
-const longestCallMs = 15_000
 const mostAttempts = 3
 
 const hashes = new Map<ScriptName, string>()
@@ -158,7 +157,7 @@ export class Driver {
 
   async #persistently(
     key: string,
-    { repeatable, timeoutMs = longestCallMs, onDisk = false }: CallOptions,
+    { repeatable, timeoutMs, onDisk = false }: CallOptions,
     work: (attempt: (command: Command) => Promise<unknown>) => Promise<unknown>,
   ): Promise<unknown> {
     const topology = this.#topology
@@ -167,7 +166,9 @@ export class Driver {
     let pauseMs = 20
     for (let lost = 0; ; pauseMs = Math.min(pauseMs * 2, 250)) {
       try {
-        return await work((command) => topology.call(key, command, { timeoutMs, onDisk }))
+        return await work((command) =>
+          topology.call(key, command, { timeoutMs: timeoutMs ?? timeoutOf(command), onDisk }),
+        )
       } catch (error) {
         const mayTryAgain =
           error instanceof Lost

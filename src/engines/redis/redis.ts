@@ -24,6 +24,7 @@ import type {
 } from '../../engine.ts'
 import { isTidingsError } from '../../errors.ts'
 import { queueFull } from '../../queue-full.ts'
+import { slowMs } from './calling.ts'
 import { Correlations, type Task, toTasks } from './correlations.ts'
 import { Courier } from './courier.ts'
 import { diagnose, refuseOldServer } from './diagnose.ts'
@@ -48,15 +49,14 @@ import { Routes } from './routes.ts'
 import { RedisTopics } from './topics.ts'
 import { Upkeep } from './upkeep.ts'
 
-/** A worker's calls are small; one that hangs for this long is on a dead connection. */
-const promptMs = 5_000
 /** How many messages one call of a peek looks at. */
 const peekBudget = 1_000
 
 const repeatable = { repeatable: true }
 /** For what must not be done twice: if the answer is lost, the outcome is unknown. */
 const once = { repeatable: false }
-const prompt = { repeatable: true, timeoutMs: promptMs }
+const slow = { repeatable: true, timeoutMs: slowMs }
+const slowOnce = { repeatable: false, timeoutMs: slowMs }
 
 /** Queues and topics in Redis 7 and newer and in Valkey, one server or a Cluster. What the scripts do stands in the .lua files. */
 export class RedisEngine implements Engine {
@@ -137,7 +137,7 @@ export class RedisEngine implements Engine {
 
   #remove(script: 'drop' | 'purge', queue: string): Promise<unknown> {
     const grave = newNonce()
-    return this.#driver.run(script, [...keysOf(queue), ...graveKeysOf(queue, grave)], [grave], once)
+    return this.#driver.run(script, [...keysOf(queue), ...graveKeysOf(queue, grave)], [grave], slowOnce)
   }
 
   stats(queue: string): Promise<QueueStats> {
@@ -150,7 +150,7 @@ export class RedisEngine implements Engine {
 
   prune(queue: string, { archivedForMs, keep, limit }: PruneRequest): Promise<number> {
     return this.#driver.whileOpen(() =>
-      this.#run<number>('prune', queue, [archivedForMs ?? '', keep ?? '', limit], once),
+      this.#run<number>('prune', queue, [archivedForMs ?? '', keep ?? '', limit], slowOnce),
     )
   }
 
@@ -203,10 +203,7 @@ export class RedisEngine implements Engine {
     return this.#driver.whileOpen(async () => {
       const args = [newNonce(), limit, leaseMs, ids ? toIdList(ids) : '']
       const claim = (isAgain: boolean) =>
-        this.#run<[Row[], number | null]>('claim', queue, [...args, isAgain ? 1 : ''], {
-          ...prompt,
-          repeatable: isAgain,
-        })
+        this.#run<[Row[], number | null]>('claim', queue, [...args, isAgain ? 1 : ''], isAgain ? repeatable : once)
       const [rows, nextDueMs] = await claim(false).catch((error: unknown) => {
         if (!isTidingsError(error, 'OUTCOME_UNKNOWN')) throw error
         return claim(true)
@@ -217,7 +214,7 @@ export class RedisEngine implements Engine {
 
   pop(queue: string, limit: number): Promise<StoredMessage[]> {
     return this.#driver.whileOpen(async () => {
-      const [rows, parcels] = await this.#run<[Row[], string[]]>('pop', queue, [newNonce(), limit], once)
+      const [rows, parcels] = await this.#run<[Row[], string[]]>('pop', queue, [newNonce(), limit], slowOnce)
       await this.#courier.send(queue, parcels)
       return rows.map(toStoredMessage)
     })
@@ -234,7 +231,7 @@ export class RedisEngine implements Engine {
           'peek',
           queue,
           [request],
-          repeatable,
+          slow,
         )
         found.push(...rows.map(toStoredMessage).filter((message) => hasMeta(message, meta)))
         after = last
@@ -277,7 +274,7 @@ export class RedisEngine implements Engine {
     return this.#driver.whileOpen(async () => {
       if (leases.length === 0) return []
       const list = JSON.stringify(leases.map(({ id, receipt }) => [id, toReceipt(receipt)]))
-      return this.#run<(string | null)[]>('extend', queue, [newNonce(), leaseMs, list], prompt)
+      return this.#run<(string | null)[]>('extend', queue, [newNonce(), leaseMs, list], repeatable)
     })
   }
 

@@ -22,11 +22,8 @@ import type { Publisher } from './publisher.ts'
 import type { Registry } from './registry.ts'
 import type { Routes } from './routes.ts'
 
-const promptMs = 5_000
-
 const repeatable = { repeatable: true }
 const once = { repeatable: false }
-const prompt = { repeatable: true, timeoutMs: promptMs }
 
 /** Topics, each a stream. What the scripts do stands in the .lua files, what they store in lua/topic.lua. */
 export class RedisTopics implements TopicStore {
@@ -99,7 +96,7 @@ export class RedisTopics implements TopicStore {
   read(topic: string, after: number, limit: number): Promise<TopicMessage[]> {
     return this.#driver.whileOpen(async () => {
       const log = topicKeyOf(topic, 'log')
-      const entries = await this.#driver.call(log, ['XRANGE', log, `${after + 1}-0`, '+', 'COUNT', limit], prompt)
+      const entries = await this.#driver.call(log, ['XRANGE', log, `${after + 1}-0`, '+', 'COUNT', limit], repeatable)
       // Where there is a message, there is a topic.
       if ((entries as Entry[]).length === 0) await this.#registry.mustHave(topic)
       return (entries as Entry[]).map(toMessage)
@@ -123,19 +120,19 @@ export class RedisTopics implements TopicStore {
   async hold(topic: string, subscription: string, consumer: string, leaseMs: number): Promise<Hold> {
     const args = [newNonce(), subscription, consumer, leaseMs]
     type Answer = [receipt: null, retryMs: number] | [receipt: string, cursor: number, vanished: number]
-    const [receipt, number, vanished] = await this.#run<Answer>('topic-hold', topic, args, prompt)
+    const [receipt, number, vanished] = await this.#run<Answer>('topic-hold', topic, args, repeatable)
     return receipt === null
       ? { held: false, retryMs: number }
       : { held: true, receipt, cursor: number, vanished: vanished! }
   }
 
   async leave(topic: string, subscription: string, receipt: string): Promise<boolean> {
-    return (await this.#run<0 | 1>('topic-leave', topic, [subscription, receipt], prompt)) === 1
+    return (await this.#run<0 | 1>('topic-leave', topic, [subscription, receipt], repeatable)) === 1
   }
 
   async ack(topic: string, subscription: string, offset: number, receipt: string | null): Promise<boolean> {
     const args = [subscription, offset, ...(receipt === null ? [] : [receipt])]
-    return (await this.#run<0 | 1>('topic-ack', topic, args, prompt)) === 1
+    return (await this.#run<0 | 1>('topic-ack', topic, args, repeatable)) === 1
   }
 
   seek(topic: string, subscription: string | null, position: Position): Promise<number> {

@@ -1,3 +1,4 @@
+import { slowMs } from './calling.ts'
 import type { Courier } from './courier.ts'
 import type { Driver } from './driver.ts'
 import { keysOf, placeKeyOf, placeOfTopic, topicKeysOf } from './keys.ts'
@@ -12,7 +13,7 @@ const takenMs = 86_400_000
 /** How many messages retention removes in one step, during which the server does nothing else. */
 const removedAtOnce = 10_000
 
-const repeatable = { repeatable: true }
+const slow = { repeatable: true, timeoutMs: slowMs }
 const atOnce = 8
 
 type Cursors = readonly [left: string, old: string]
@@ -55,13 +56,13 @@ export class Upkeep {
   }
 
   #seeQueue(queue: string): Promise<void> {
-    const look: Look = (cursors) => this.#driver.run('maintain', keysOf(queue), [...this.#ages, ...cursors], repeatable)
+    const look: Look = (cursors) => this.#driver.run('maintain', keysOf(queue), [...this.#ages, ...cursors], slow)
     return this.#see(queue, look, () => this.#queues.forget(queue))
   }
 
   #seeTopic(topic: string): Promise<void> {
     const look: Look = (cursors) =>
-      this.#driver.run('topic-maintain', topicKeysOf(topic), [...this.#ages, ...cursors, removedAtOnce], repeatable)
+      this.#driver.run('topic-maintain', topicKeysOf(topic), [...this.#ages, ...cursors, removedAtOnce], slow)
     return this.#see(placeOfTopic(topic), look, () => this.#topics.forget(topic))
   }
 
