@@ -1,6 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { Driver } from '../../src/engines/redis/driver.ts'
 import type { RedisEngine } from '../../src/engines/redis/redis.ts'
-import { askRedis } from '../support/redis.ts'
+import { freePort } from '../support/directories.ts'
+import { askRedis, startRedis, type TestRedis } from '../support/redis.ts'
 import { startCluster, type TestCluster } from '../support/redis-cluster.ts'
 import {
   claimAll,
@@ -251,5 +255,55 @@ describe('a Cluster that changes', () => {
     } finally {
       await engine.close()
     }
+  })
+})
+
+describe('a node that lags behind the others', () => {
+  /** Three nodes that never hear of each other: each knows of the Cluster what is written down for it. */
+  async function startStrangers() {
+    const nodes = await Promise.all([0, 1, 2].map(async () => startRedis(await strangerSettings())))
+    const ids = await Promise.all(nodes.map(({ port }) => askRedis(port, (redis) => redis.call('CLUSTER', 'MYID'))))
+    const line = (at: number, me: number, slots: string) =>
+      `${ids[at]} 127.0.0.1:${nodes[at]!.port}@1 ${at === me ? 'myself,' : ''}master - 0 0 ${at + 1} connected ${slots}\n`
+    const write = async (me: number, slots: readonly string[]) => {
+      const { port } = nodes[me]!
+      const [, directory] = (await askRedis(port, (redis) => redis.config('GET', 'dir'))) as string[]
+      await nodes[me]!.kill()
+      const lines = slots.flatMap((each, at) => (each === 'unknown' ? [] : [line(at, me, each)]))
+      await writeFile(join(directory!, 'nodes.conf'), `${lines.join('')}vars currentEpoch 3 lastVoteEpoch 0\n`)
+      await nodes[me]!.restart()
+      const isReady = async () =>
+        String(await askRedis(port, (redis) => redis.call('CLUSTER', 'INFO'))).includes('cluster_state:ok')
+      await until(isReady, 'the node takes commands')
+    }
+    // The third took over from the second; the first has not heard of that.
+    await Promise.all([
+      write(0, ['0-8191', '8192-16383', 'unknown']),
+      write(1, ['0-8191', '', '8192-16383']),
+      write(2, ['0-8191', '', '8192-16383']),
+    ])
+    onTestFinished(async () => void (await Promise.all(nodes.map((node) => node.stop()))))
+    return nodes as [TestRedis, TestRedis, TestRedis]
+  }
+
+  const strangerSettings = async () => ({
+    'cluster-enabled': 'yes',
+    'cluster-port': await freePort(),
+    'cluster-node-timeout': 3_600_000,
+  })
+
+  test('cuts off no call to the node that others have led to', async () => {
+    const [lagging, , owner] = await startStrangers()
+    const driver = new Driver(`redis+cluster://127.0.0.1:${lagging.port}`)
+    await driver.open()
+    const key = 'foo'
+    let call: Promise<unknown> | undefined
+    await whilePaused(owner.port, async () => {
+      call = driver.call(key, ['HSET', key, 'field', 'value'], { repeatable: false })
+      await Promise.race([call, until(async () => (await heldUp(owner.port)) === 1, 'the call is held up')])
+      await driver.topology.refresh()
+    })
+    expect(await call).toBe(1)
+    await driver.close()
   })
 })

@@ -134,12 +134,14 @@ export class Cluster implements Topology {
     for (const server of known.map((address) => this.#at(address))) {
       if (tried.has(server)) continue
       tried.add(server)
+      const before = new Map(this.#moved)
       try {
         const answer = await server.call(['CLUSTER', 'SLOTS'], { timeoutMs: slotsTimeoutMs })
         const ranges = toRanges(answer, hostOf(server), this.#translate)
         if (ranges.length === 0) throw new Unsent('the node knows of no slots')
         this.#ranges = ranges
-        this.#moved.clear()
+        // What nodes have said since it was asked is newer than its answer.
+        for (const [slot, address] of before) if (this.#moved.get(slot) === address) this.#moved.delete(slot)
         return this.#forgetOthers()
       } catch (error) {
         failure ??= error
@@ -148,13 +150,14 @@ export class Cluster implements Topology {
     throw failure
   }
 
-  /** Nodes that have gone. */
+  /** Nodes that have gone, or that the node which was asked does not know yet: calls there go on. */
   #forgetOthers(): void {
-    const kept = new Set([...this.#ranges.map(({ address }) => address), ...this.#seeds].map(describeAddress))
+    const known = [...this.#ranges.map(({ address }) => address), ...this.#moved.values(), ...this.#seeds]
+    const kept = new Set(known.map(describeAddress))
     for (const [name, server] of this.#servers) {
       if (kept.has(name)) continue
       this.#servers.delete(name)
-      server.close()
+      server.leave()
     }
   }
 

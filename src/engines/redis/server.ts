@@ -25,6 +25,8 @@ export class Server {
   readonly #failures = new WeakMap<RedisClient, Error>()
   #client: RedisClient | undefined
   #connecting: Promise<RedisClient> | undefined
+  #calls = 0
+  #isLeft = false
   #closed = false
 
   /** @param mayBeReplica whether it has to be asked, with every connection, if it is one; default: false */
@@ -40,14 +42,18 @@ export class Server {
    * @throws Unsent, Lost, or what the server replied; DURABILITY_UNAVAILABLE before it is sent
    */
   async call(command: Command, { timeoutMs, onDisk = false }: SendingOnce, asking = false): Promise<unknown> {
-    const client = await this.#connected()
-    if (onDisk) await this.#disk.confirm(client)
+    this.#calls++
     try {
-      return await callOn(client, command, timeoutMs, asking)
-    } catch (error) {
-      // ioredis rejects with 'Connection is closed.', whatever closed it.
-      if (error instanceof Lost) error.cause = this.#failures.get(client) ?? error.cause
-      throw error
+      const client = await this.#connected()
+      if (onDisk) await this.#disk.confirm(client)
+      return await callOn(client, command, timeoutMs, asking).catch((error: unknown) => {
+        // ioredis rejects with 'Connection is closed.', whatever closed it.
+        if (error instanceof Lost) error.cause = this.#failures.get(client) ?? error.cause
+        throw error
+      })
+    } finally {
+      this.#calls--
+      if (this.#isLeft) this.leave()
     }
   }
 
@@ -78,6 +84,12 @@ export class Server {
   disconnect(): void {
     this.#client?.disconnect()
     this.#client = undefined
+  }
+
+  /** Closes it as soon as no call is under way. */
+  leave(): void {
+    this.#isLeft = true
+    if (this.#calls === 0) this.close()
   }
 
   close(): void {
