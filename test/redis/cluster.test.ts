@@ -171,6 +171,26 @@ describe('a node that cannot be reached', () => {
   })
 })
 
+test('what fails says at which node, whichever led to it', async () => {
+  const queue = newName('denied')
+  const port = await queuePort(queue)
+  const [seed] = cluster.nodes.filter((node) => node.port !== port)
+  const user = newName('user')
+  const all = ['on', 'nopass', '~{tidings*', '&{tidings*', '+@all']
+  for (const node of cluster.nodes)
+    await askRedis(node.port, (redis) =>
+      redis.call('ACL', 'SETUSER', user, ...all, ...(node.port === port ? ['-zadd'] : [])),
+    )
+  const engine = await openEngine(`redis+cluster://${user}:any@127.0.0.1:${seed!.port}`)
+  await engine.createQueue(queue)
+  await expect(engine.send(queue, [message()], null)).rejects.toMatchObject({
+    code: 'PERMISSION_DENIED',
+    message: expect.stringContaining(`Redis at 127.0.0.1:${port}: `),
+  })
+  await engine.dropQueue(queue)
+  await engine.close()
+})
+
 test('any node leads to the Cluster, also by redis://', async () => {
   const one = await openEngine(`redis://127.0.0.1:${portOf(url)}`)
   const all = await openEngine(url)

@@ -1,6 +1,6 @@
 import type { Command } from './calling.ts'
 import type { Unsent as UnsentError } from './errors.ts'
-import { Lost, replyCode, Unsent } from './errors.ts'
+import { happenedAt, Lost, replyCode, Unsent } from './errors.ts'
 import type { SendingOnce, Server } from './server.ts'
 import { slotOf } from './slots.ts'
 import { type Address, describeAddress } from './target.ts'
@@ -94,7 +94,7 @@ export class Cluster implements Topology {
         const redirection = /^(MOVED|ASK) (\d+) (\S*):(\d+)/.exec(replyCode(error) ? (error as Error).message : '')
         if (!redirection || round === mostRedirections) {
           if (isSignOfChange(error)) await this.refresh().catch(() => {})
-          throw error
+          throw happenedAt(server.where, error)
         }
         const [, kind, slot, host, port] = redirection
         const address = this.#translate({ host: host || hostOf(server), port: Number(port) })

@@ -53,12 +53,22 @@ export function comesBack(error: unknown): boolean {
   return code === undefined || ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT'].includes(String(code))
 }
 
+/** At which node of a Cluster it happened. */
+const nodes = new WeakMap<Error, string>()
+
+/** @returns the error, of which it is known from now on at which node it happened */
+export function happenedAt(node: string, error: unknown): unknown {
+  if (error instanceof Error) nodes.set(error, node)
+  return error
+}
+
 /**
- * @param where host and port, for the message
+ * @param target host and port, for the message, where it is not known at which node it happened
  * @param lostAs the code for a connection that broke
  */
-export function toTidingsError(error: unknown, where: string, lostAs: ErrorCode): TidingsError {
+export function toTidingsError(error: unknown, target: string, lostAs: ErrorCode): TidingsError {
   if (error instanceof TidingsError) return error
+  const where = nodes.get(error as Error) ?? target
   const reply = replyCode(error)
   if (reply === 'MISSING') return missing(error as Error)
   if (reply === 'NOSUBSCRIPTION') return noSubscription(error as Error)
