@@ -4,17 +4,12 @@ import { type Command, parseInfo, toMap } from './calling.ts'
 import { fileOf } from './disk.ts'
 import type { Driver } from './driver.ts'
 import { replyCode, toTidingsError } from './errors.ts'
+import { flawless, flawsOf, type Product } from './flaws.ts'
 import { checkRights } from './rights.ts'
 import type { Server } from './server.ts'
 
 const timeoutMs = 5_000
 const oldestMajor = 7
-
-/** CVE-2025-49844: a script can run code on the server. By line of releases, the first with the fix. */
-const fixed: Readonly<Record<'redis' | 'valkey', readonly string[]>> = {
-  redis: ['7.2.11', '7.4.6', '8.0.4', '8.2.2'],
-  valkey: ['7.2.11', '8.0.6', '8.1.4', '9.0.0'],
-}
 
 const ok = (check: string, message: string): Finding => ({ level: 'ok', check, message, remedy: '' })
 const warning = (check: string, message: string, remedy: string): Finding => ({
@@ -97,41 +92,33 @@ async function askConfig(server: Server): Promise<ReadonlyMap<string, string> | 
 
 function fromInfo(info: ReadonlyMap<string, string>): Finding[] {
   const [product, version] = versionOf(info)
-  return [checkVersion(product, version), ...checkFix(product, version), ...checkMemory(info), ...checkWrites(info)]
+  return [checkVersion(product, version), ...checkFlaws(product, version), ...checkMemory(info), ...checkWrites(info)]
 }
 
-function versionOf(info: ReadonlyMap<string, string>): ['redis' | 'valkey', string] {
+function versionOf(info: ReadonlyMap<string, string>): [Product, string] {
   const product = info.has('valkey_version') ? 'valkey' : 'redis'
   return [product, info.get(`${product}_version`) ?? 'unknown']
 }
 
 const titles = { redis: 'Redis', valkey: 'Valkey' } as const
 
-function checkVersion(product: 'redis' | 'valkey', version: string): Finding {
+function checkVersion(product: Product, version: string): Finding {
   const what = `${titles[product]} ${version}`
   return Number.parseInt(version, 10) >= oldestMajor
     ? ok('version', what)
     : problem('version', `${what} is too old`, 'Upgrade to Redis 7.0 or Valkey 7.2, or newer.')
 }
 
-function checkFix(product: 'redis' | 'valkey', version: string): Finding[] {
-  const line = version.split('.').slice(0, 2).join('.')
-  const first = fixed[product].find((each) => each.startsWith(`${line}.`))
-  const patch = (text: string) => Number(text.split('.')[2])
-  const isNewer = compare(line, '8.2') > 0
-  if (first ? patch(version) >= patch(first) : isNewer) return []
+function checkFlaws(product: Product, version: string): Finding[] {
+  const flaws = flawsOf(product, version)
+  if (flaws.length === 0) return []
   return [
     warning(
       'security',
-      `${titles[product]} ${version} may have CVE-2025-49844, by which a user who may run scripts takes over the server`,
-      `Upgrade to ${fixed[product].join(', ')} or newer, unless your distribution has mended this version.`,
+      `${titles[product]} ${version} may have ${flaws.join(', ')}, by which a user takes over the server or halts it`,
+      `Upgrade to ${flawless(product).join(', ')} or newer, unless your distribution has mended this version.`,
     ),
   ]
-}
-
-function compare(a: string, b: string): number {
-  const [left = [], right = []] = [a, b].map((text) => text.split('.').map(Number))
-  return left[0]! - right[0]! || left[1]! - right[1]!
 }
 
 function checkMemory(info: ReadonlyMap<string, string>): Finding[] {
