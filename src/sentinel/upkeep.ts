@@ -10,8 +10,8 @@ const firstMs = 5_000
 
 /**
  * Does what time asks for in storage, now and then, while this process works on queues: forgets what has expired, moves
- * delayed messages into queues that only other clients read. Any number of processes may do it; the storage sees to it
- * that one at a time does.
+ * delayed messages into queues that only other clients read. Any number of processes may do it: the storage lets one at a
+ * time, or what several do together comes to the same.
  */
 export class Upkeep extends Service {
   readonly #engine: Engine
