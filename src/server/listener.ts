@@ -50,7 +50,7 @@ export class Listener extends Service {
   }
 
   #create(): HttpServer | HttpsServer {
-    const { tlsCert, headerTimeout, requestTimeout, idleTimeout, maxConnections } = this.#settings
+    const { tlsCert, headerTimeout, requestTimeout, stallTimeout, idleTimeout, maxConnections } = this.#settings
     const options = {
       maxHeaderSize: maxHeaderBytes,
       headersTimeout: headerTimeout,
@@ -64,8 +64,7 @@ export class Listener extends Service {
     const server =
       tlsCert === null ? createHttp(options) : createHttps({ ...options, ...readCertificate(this.#settings), ...tls })
     server.maxConnections = maxConnections
-    // One that says nothing at all has sent no header, either.
-    server.timeout = 0
+    server.timeout = stallTimeout
     return server
   }
 

@@ -62,6 +62,10 @@ const limitOptions = {
     min: 100,
     max: 3_600_000,
   }),
+  stallTimeout: option.duration(
+    'After how long without a byte either way a connection is closed whose client does not read its answers; more than the longest wait, 2 minutes.',
+    { default: 150_000, min: 100, max: 3_600_000 },
+  ),
   idleTimeout: option.duration('How long a connection may be kept open between two requests.', {
     default: 30_000,
     min: 100,

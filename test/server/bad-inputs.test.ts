@@ -324,6 +324,19 @@ describe('clients that keep others waiting', () => {
     await untilAnswered(server)
   })
 
+  test('whoever does not read answers keeps no place', async () => {
+    const server = await startServer({ stallTimeout: 1_000, maxConnections: 1 })
+    await server.bus.queue('orders').create()
+    await server.bus.queue('orders').sendBatch(Array.from({ length: 12 }, () => ({ data: 'x'.repeat(1_000_000) })))
+    const deaf = new RawClient(server.url)
+    deaf.socket.pause()
+    const body = '{"limit":100}'
+    const look = head('POST /v1/queues/orders/peek', 'Content-Type: application/json', `Content-Length: ${body.length}`)
+    deaf.send(look + body)
+    await untilAnswered(server)
+    deaf.socket.destroy()
+  })
+
   test('requests in a row on one connection are answered in their order', async () => {
     const server = await startServer()
     const paths = ['/livez', '/v1/health', '/nothing', '/readyz']
