@@ -20,6 +20,7 @@ import {
   type Route,
 } from './route.ts'
 import { Seats } from './seats.ts'
+import { everything } from './tokens.ts'
 
 export interface AppEnv {
   Bindings: HttpBindings
@@ -56,16 +57,6 @@ export interface AppHooks {
   readonly maxEventStreams?: number
   /** How large the data of a message may be. Left out: as large as bodies. */
   readonly maxMessageBytes?: number
-}
-
-const everything: Access = {
-  name: null,
-  has: () => true,
-  allows: () => true,
-  seesAll: true,
-  publishes: () => true,
-  expires: Number.POSITIVE_INFINITY,
-  withdrawn: null,
 }
 
 /** The routes as a Hono app. */

@@ -12,17 +12,19 @@ export interface Caller extends Access {
   sees(name: string): boolean
 }
 
-/** For a server without tokens, which only this machine can reach, and for what needs none. */
-export const everybody: Caller = {
-  name: 'everybody',
+/** What is good for everything, for ever. */
+export const everything: Access = {
+  name: null,
   has: () => true,
-  sees: () => true,
   allows: () => true,
   seesAll: true,
   publishes: () => true,
   expires: Number.POSITIVE_INFINITY,
   withdrawn: null,
 }
+
+/** For a server without tokens, which only this machine can reach, and for what needs none. */
+export const everybody: Caller = { ...everything, name: 'everybody', sees: () => true }
 
 /** Knows the callers by their tokens. Several may be good at once, so that one can follow another. */
 export class Tokens {
