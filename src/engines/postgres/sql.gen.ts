@@ -22,7 +22,7 @@ export const migrations = [
   },
   {
     "name": "0006_vanished",
-    "sql": "-- How many holders of a subscription went away without leaving, one after the other, and after which offset that was.\nALTER TABLE tidings.subscription\n  ADD COLUMN vanished integer NOT NULL DEFAULT 0,\n  ADD COLUMN vanished_after bigint NOT NULL DEFAULT 0;\n\n-- It has one result more from now on.\nDROP FUNCTION IF EXISTS tidings.hold_subscription(text, text, text, bigint);\n"
+    "sql": "-- How many holders of a subscription went away without leaving, one after the other, and after which offset that was.\nALTER TABLE tidings.subscription\n  ADD COLUMN vanished integer NOT NULL DEFAULT 0,\n  ADD COLUMN vanished_after bigint NOT NULL DEFAULT 0;\n\n-- It has one result more from now on.\nDROP FUNCTION IF EXISTS tidings.hold_subscription(text, text, text, bigint);\n-- And this one is told since when.\nDROP FUNCTION IF EXISTS tidings.next_due_ms(text);\n"
   }
 ] as const
 export const functions = [

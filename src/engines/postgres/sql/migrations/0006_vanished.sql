@@ -5,3 +5,5 @@ ALTER TABLE tidings.subscription
 
 -- It has one result more from now on.
 DROP FUNCTION IF EXISTS tidings.hold_subscription(text, text, text, bigint);
+-- And this one is told since when.
+DROP FUNCTION IF EXISTS tidings.next_due_ms(text);
