@@ -1,7 +1,11 @@
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
+import { clearEnvironment } from './test/support/environment.ts'
 
-/** Files that take minutes come first, so that none of them is left to run alone at the end. */
+// Before the processes of the tests are made.
+clearEnvironment()
+
+/** Files that take long come first, so that none of them is left to run alone at the end. */
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const isLong = ({ moduleId }: TestSpecification) => /\/conformance\.(?!memory)|\/storages\//.test(moduleId)
@@ -10,10 +14,34 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+const all = 'test/**/*.test.ts'
+/** Campaigns that kill processes and servers, and what waits for a Cluster or a sentinel to notice. */
+const chaos = [
+  'test/storages/*.test.ts',
+  'test/stress/*.test.ts',
+  'test/**/chaos.test.ts',
+  'test/cli/stress.test.ts',
+  'test/local/recovery.test.ts',
+  'test/redis/{cluster,durability,sentinel}.test.ts',
+]
+/** In this process alone: a test that asks for a server fails. */
+const unit = [
+  'test/*.memory.test.ts',
+  'test/testing.test.ts',
+  'test/{config,queue,router,topic,unit,worker}/*.test.ts',
+  'test/adapters/recognise.test.ts',
+]
+/** Files among these that use a server all the same. */
+const notUnit = [
+  'test/queue/replay.test.ts',
+  'test/topic/transactions.test.ts',
+  'test/worker/{processor,transactional}.test.ts',
+]
+
+const broker = { globalSetup: ['test/support/global-setup.ts'] }
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    globalSetup: ['test/support/global-setup.ts'],
     pool: 'forks',
     maxWorkers: 2,
     sequence: { sequencer: LongestFirst },
@@ -21,5 +49,13 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     retry: 0,
+    projects: [
+      {
+        extends: true,
+        test: { name: 'unit', include: unit, exclude: [...notUnit, ...chaos], provide: { broker: '' } },
+      },
+      { extends: true, test: { name: 'servers', include: [all], exclude: [...unit, ...chaos], ...broker } },
+      { extends: true, test: { name: 'chaos', include: chaos, ...broker } },
+    ],
   },
 })

@@ -1,9 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, test } from 'vitest'
 import type { Feature } from '../src/engine.ts'
 import { HttpEngine } from '../src/engines/http/http.ts'
 import { defineConformance, type Harness } from '../src/testkit/index.ts'
 import { startHttpServer, type TestHttpServer } from './support/http-server.ts'
+import { sharedServer } from './support/shared-servers.ts'
 
 /** A connection to a server that outlives it. What memory holds is durable enough for that. */
 class Connection extends HttpEngine {
@@ -15,14 +16,14 @@ class Connection extends HttpEngine {
 /** The suite through one `tidings serve`, to which every engine is a connection. */
 function defineOver(
   name: string,
-  storage: () => string,
+  storage: () => Promise<string>,
   supports: readonly Feature[],
   skips: Readonly<Record<string, string>> = {},
 ): void {
   describe(name, () => {
     let server: TestHttpServer | undefined
     beforeAll(async () => {
-      server = await startHttpServer(storage())
+      server = await startHttpServer(await storage())
     })
     afterAll(() => server?.stop())
 
@@ -45,7 +46,7 @@ function defineOver(
   })
 }
 
-defineOver('HTTP over memory', () => 'memory:', ['durable', 'topics'], {
+defineOver('HTTP over memory', async () => 'memory:', ['durable', 'topics'], {
   'durability: what has to be on disk is stored like everything else': 'memory has no disk',
 })
-defineOver('HTTP over PostgreSQL 18', () => inject('postgres18'), ['durable', 'events', 'topics'])
+defineOver('HTTP over PostgreSQL 18', () => sharedServer('postgres18'), ['durable', 'events', 'topics'])

@@ -1,8 +1,10 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import pg from 'pg'
-import { describe, inject, test } from 'vitest'
+import { describe, test } from 'vitest'
 import { PostgresEngine } from '../src/engines/postgres/postgres.ts'
 import { defineConformance, type Harness } from '../src/testkit/index.ts'
+import type { SharedServer } from './support/broker.ts'
+import { sharedServer } from './support/shared-servers.ts'
 
 /** Opens an engine. Several share one server, and one database of it. */
 async function open(url: string): Promise<PostgresEngine> {
@@ -11,7 +13,8 @@ async function open(url: string): Promise<PostgresEngine> {
   return engine
 }
 
-function harness(name: string, url: string): Harness {
+async function harness(name: string, server: SharedServer): Promise<Harness> {
+  const url = await sharedServer(server)
   return {
     name,
     supports: ['transactions', 'durable', 'events', 'topics'],
@@ -39,5 +42,5 @@ function harness(name: string, url: string): Harness {
 
 const runner = { describe, test, skip: (name: string, reason: string) => test.skip(`${name} (${reason})`, () => {}) }
 
-defineConformance(runner, harness('PostgreSQL 15', inject('postgres15')))
-defineConformance(runner, harness('PostgreSQL 18', inject('postgres18')))
+defineConformance(runner, await harness('PostgreSQL 15', 'postgres15'))
+defineConformance(runner, await harness('PostgreSQL 18', 'postgres18'))

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import { beforeAll, describe, expect, inject, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import type { RedisSource } from '../src/engines/redis/driver.ts'
 import { RedisEngine } from '../src/engines/redis/redis.ts'
 import { defineConformance, type Harness } from '../src/testkit/index.ts'
 import { askRedis } from './support/redis.ts'
-import { readyCluster } from './support/redis-cluster.ts'
+import { sharedServer } from './support/shared-servers.ts'
 
 /** Opens an engine. Several share one server. */
 async function open(source: RedisSource): Promise<RedisEngine> {
@@ -29,27 +29,25 @@ function harness(name: string, source: RedisSource, skips: Harness['skips'] = {}
 
 const runner = { describe, test, skip: (name: string, reason: string) => test.skip(`${name} (${reason})`, () => {}) }
 
-defineConformance(runner, harness('Redis', inject('redis')))
-const valkey = inject('valkey')
-if (valkey === null) test.skip('Valkey (its package cannot be had here)', () => {})
+const redis = await sharedServer('redis')
+defineConformance(runner, harness('Redis', redis))
+const valkey = await sharedServer('valkey')
+if (valkey === '') test.skip('Valkey (its package cannot be had here)', () => {})
 else defineConformance(runner, harness('Valkey', valkey))
 
-describe('on a Cluster', () => {
-  beforeAll(() => readyCluster(inject('redisCluster')))
-  defineConformance(
-    runner,
-    harness('a Redis Cluster', inject('redisCluster'), {
-      'routing: all copies appear at once': 'queues are in several slots: all copies come, but one after the other',
-      'topic routing: all copies appear at once': 'the same with topics',
-    }),
-  )
-})
+defineConformance(
+  runner,
+  harness('a Redis Cluster', await sharedServer('redisCluster'), {
+    'routing: all copies appear at once': 'queues are in several slots: all copies come, but one after the other',
+    'topic routing: all copies appear at once': 'the same with topics',
+  }),
+)
 
 /** What the page gives to applications. */
 const rights = /^ACL SETUSER app ([\s\S]*?)```/m.exec(readFileSync('docs/engines/redis.md', 'utf8'))![1]!
 
 describe("with few rights, by the application's client", () => {
-  const url = new URL(inject('redis'))
+  const url = new URL(redis)
   const user = 'app-of-the-tests'
   const client = new Redis({ port: Number(url.port), username: user, password: 'secret', lazyConnect: true })
   beforeAll(async () => {

@@ -7,12 +7,13 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { transformSync } from '@swc/wasm-typescript'
 import pg from 'pg'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Engine, Feature } from '../src/engine.ts'
 import { MemoryEngine } from '../src/engines/memory/memory.ts'
 import { PostgresEngine } from '../src/engines/postgres/postgres.ts'
 import { RedisEngine } from '../src/engines/redis/redis.ts'
 import { connect } from '../src/index.ts'
+import { sharedServer } from './support/shared-servers.ts'
 
 const run = promisify(execFile)
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -114,8 +115,9 @@ declare global {
   expect(stdout).toBe('')
 })
 
+const server = await sharedServer('postgres18')
+
 describe('blocks of TypeScript that run print what stands below them, and those of SQL are accepted', () => {
-  const server = inject('postgres18')
   const database = `docs_${process.pid}_${Date.now()}`
   const url = server.replace(/[^/]+$/, database)
 

@@ -5,11 +5,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { connect } from '../src/index.ts'
+import { sharedServer } from './support/shared-servers.ts'
 
 const examples = fileURLToPath(new URL('../examples/', import.meta.url))
 const run = promisify(execFile)
+
+const [server, redis] = await Promise.all([sharedServer('postgres18'), sharedServer('redis')])
 
 interface Proof {
   readonly checks: { readonly claim: string; readonly broken: object[] }[]
@@ -17,9 +20,8 @@ interface Proof {
 }
 
 describe('examples print what their last comment says', () => {
-  const server = inject('postgres18')
   const database = `examples_${process.pid}_${Date.now()}`
-  const env = { ...process.env, DATABASE_URL: server.replace(/[^/]+$/, database), REDIS_URL: inject('redis') }
+  const env = { ...process.env, DATABASE_URL: server.replace(/[^/]+$/, database), REDIS_URL: redis }
   const names = readdirSync(examples).filter((name) => name.endsWith('.mjs'))
 
   beforeAll(() => onServer(`CREATE DATABASE ${database}`))
@@ -54,7 +56,6 @@ describe('the data of the demo', () => {
 })
 
 describe('the proof of the demo', () => {
-  const server = inject('postgres18')
   const database = `demo_${process.pid}_${Date.now()}`
   const url = server.replace(/[^/]+$/, database)
   let client: pg.Client

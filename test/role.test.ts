@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs'
 import pg from 'pg'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Bus, connect, isTidingsError } from '../src/index.ts'
+import { sharedServer } from './support/shared-servers.ts'
 
-const server = inject('postgres18')
+const server = await sharedServer('postgres18')
 const stamp = `${process.pid}_${Date.now()}`
 const database = `role_${stamp}`
 const role = `tidings_app_${stamp}`

@@ -1,6 +1,7 @@
-import { describe, expect, inject, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { connect, type TraceEvent, type TraceOptions } from '../src/index.ts'
 import { refusal, scene } from './queue/support.ts'
+import { sharedServer } from './support/shared-servers.ts'
 
 const start = Date.UTC(2026, 0, 1)
 const brief = (events: readonly TraceEvent[]) =>
@@ -106,7 +107,7 @@ describe('trace', () => {
 })
 
 test('trace on PostgreSQL', async () => {
-  await using bus = await connect(inject('postgres18'))
+  await using bus = await connect(await sharedServer('postgres18'))
   const name = `trace_${process.pid}`
   const queue = bus.queue(name)
   const meta = { targetId: name }

@@ -1,10 +1,11 @@
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Bus } from '../../src/bus.ts'
 import { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
 import { newName, query } from '../postgres/support.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { libraries, type Opened } from './libraries.ts'
 
-const servers = { 15: inject('postgres15'), 18: inject('postgres18') }
+const servers = { 15: await sharedServer('postgres15'), 18: await sharedServer('postgres18') }
 
 for (const [version, url] of Object.entries(servers))
   describe.each(libraries)(`$name on PostgreSQL ${version}`, ({ open }) => {

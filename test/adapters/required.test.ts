@@ -1,10 +1,11 @@
-import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Bus } from '../../src/bus.ts'
 import { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
 import { newName, query } from '../postgres/support.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { libraries, type Opened } from './libraries.ts'
 
-const url = inject('postgres18')
+const url = await sharedServer('postgres18')
 let bus: Bus
 let pg: Opened
 

@@ -1,7 +1,9 @@
 import { createServer, type Socket } from 'node:net'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { sharedServer } from '../support/shared-servers.ts'
 import { tidings } from './support.ts'
 
+const postgres = await sharedServer('postgres18')
 const hint = 'hint: Check that the server runs, and the host, port, user and password.\n'
 
 /** Asks for a password and refuses it, as PostgreSQL does. */
@@ -45,8 +47,8 @@ describe('a storage that cannot be reached', () => {
     ],
     [
       'wrong database',
-      () => inject('postgres18').replace(/[^/]+$/, 'nowhere'),
-      () => new URL(inject('postgres18')).host,
+      () => postgres.replace(/[^/]+$/, 'nowhere'),
+      () => new URL(postgres).host,
       'database "nowhere" does not exist',
     ],
     [

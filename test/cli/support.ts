@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
-import { afterAll, inject } from 'vitest'
+import { afterAll } from 'vitest'
+import { sharedServer } from '../support/shared-servers.ts'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
@@ -94,7 +95,7 @@ export function write(path: string, text: string): string {
 
 /** A database of this test file's own. @returns its URL */
 export async function ownDatabase(): Promise<string> {
-  const server = inject('postgres18')
+  const server = await sharedServer('postgres18')
   const name = `cli_${process.pid}_${Date.now()}`
   const client = new pg.Client({ connectionString: server })
   await client.connect()

@@ -1,11 +1,12 @@
-import { describe, expect, inject, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { Bus } from '../../src/bus.ts'
 import type { Engine } from '../../src/engine.ts'
 import { connect, TidingsError } from '../../src/index.ts'
 import { query, until } from '../postgres/support.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { databases, exactly, record } from './support.ts'
 
-const server = inject('postgres18')
+const server = await sharedServer('postgres18')
 const openDirectly = databases()
 
 describe.each(['direct', 'over HTTP'] as const)('%s', (way) => {

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import pg from 'pg'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { channelOf, checkNamespace, checkPrefix } from '../../src/events/channels.ts'
 import { defaultQueuePattern, namespaceOf, namespaceSql, parseQueuePattern } from '../../src/events/namespace.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 
 const byDefault = parseQueuePattern(defaultQueuePattern, 'pattern')
 
@@ -43,8 +44,10 @@ test.each([
   )
 })
 
+const postgres = await sharedServer('postgres15')
+
 describe('SQL and TypeScript find the same namespaces', () => {
-  const client = new pg.Client({ connectionString: inject('postgres15') })
+  const client = new pg.Client({ connectionString: postgres })
   beforeAll(() => client.connect().then(() => {}))
   afterAll(() => client.end())
 

@@ -1,6 +1,7 @@
-import { describe, expect, inject, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { eventsMigration } from '../../src/engines/postgres/events-migration.ts'
 import { newName, query, until } from '../postgres/support.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { databases, exactly, record } from './support.ts'
 
 /** Sends a message and waits for its event, so that everything before it has come, too. */
@@ -11,9 +12,9 @@ async function nothingBefore(seen: { readonly type: string; readonly queue: stri
 }
 
 describe.each([
-  ['PostgreSQL 15', 'direct', inject('postgres15')],
-  ['PostgreSQL 18', 'direct', inject('postgres18')],
-  ['PostgreSQL 18', 'over HTTP', inject('postgres18')],
+  ['PostgreSQL 15', 'direct', await sharedServer('postgres15')],
+  ['PostgreSQL 18', 'direct', await sharedServer('postgres18')],
+  ['PostgreSQL 18', 'over HTTP', await sharedServer('postgres18')],
 ] as const)('%s, %s', (_, way, server) => {
   const open = databases(way)
 

@@ -1,13 +1,16 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { claimAll, message, newName, openEngine, query, until } from './support.ts'
+
+const postgres = await sharedServer('postgres18')
 
 describe('a connection that cannot be made says where and why', () => {
   const at = (change: (url: URL) => void) => {
-    const url = new URL(inject('postgres18'))
+    const url = new URL(postgres)
     url.password = 'S3cret-canary'
     change(url)
     return url.href
@@ -130,7 +133,7 @@ describe('a server that goes and comes back', () => {
 })
 
 test('a send announces itself only when somebody waits', async () => {
-  const url = inject('postgres18')
+  const url = await sharedServer('postgres18')
   const engine = await openEngine(url)
   const queue = newName('quiet')
   await engine.createQueue(queue)

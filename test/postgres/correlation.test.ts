@@ -1,7 +1,8 @@
 import pg from 'pg'
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Settlement, StoredMessage } from '../../src/engine.ts'
 import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { claimAll, message, newDatabase, newName, openEngine, query, until } from './support.ts'
 
 const everything = { place: null, limit: 100_000, afterId: null, ids: null }
@@ -15,7 +16,7 @@ describe.each(['postgres15', 'postgres18'] as const)('correlations on %s', (serv
   const clients = new Set<pg.Client>()
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(inject(server)))
+    ;({ url, drop } = await newDatabase(await sharedServer(server)))
     engine = await openEngine(url)
   })
   afterEach(async () => {

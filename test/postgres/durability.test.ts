@@ -1,7 +1,8 @@
 import pg from 'pg'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { message, newDatabase, newName, openEngine } from './support.ts'
 
 const onDisk = { durability: 'fsync' } as const
@@ -17,7 +18,7 @@ describe('what has to be on disk', () => {
   let engine: PostgresEngine
   const queue = newName('disk')
   beforeAll(async () => {
-    database = await newDatabase(inject('postgres18'))
+    database = await newDatabase(await sharedServer('postgres18'))
     engine = await openEngine(database.url)
     await engine.createQueue(queue)
   })

@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Bus } from '../../src/bus.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { newDatabase, newName, openEngine, query } from './support.ts'
 
 // PGMQ's own functions, which its clients in other languages call, on a schema that Tidings made.
@@ -11,7 +12,7 @@ describe.each(['postgres15', 'postgres18'] as const)("PGMQ's functions on %s", (
   const ours = queue.toLowerCase()
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(inject(server)))
+    ;({ url, drop } = await newDatabase(await sharedServer(server)))
     bus = new Bus(await openEngine(url))
     await query(url, 'SELECT pgmq.create($1)', [queue])
   })

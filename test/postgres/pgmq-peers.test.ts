@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { claimAll, claimWhenDue, message, newDatabase, newName, openEngine, query } from './support.ts'
 
 // Sharing queues with other clients of PGMQ, by the statements that their functions make.
@@ -10,7 +11,7 @@ describe.each(['postgres15', 'postgres18'] as const)('peers on %s', (server) => 
   let queue: string
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(inject(server)))
+    ;({ url, drop } = await newDatabase(await sharedServer(server)))
     // As PGMQ 1.5 leaves it: no last_read_at, an index on vt, the name in the case that was given.
     await query(
       url,

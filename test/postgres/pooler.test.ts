@@ -4,10 +4,11 @@ import { chmodSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { Bus } from '../../src/bus.ts'
 import { unpackDebian } from '../support/debian.ts'
 import { freePort } from '../support/directories.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { newName, openEngine, query, until } from './support.ts'
 
 // PgBouncer in transaction mode: every transaction may get another server connection.
@@ -18,7 +19,7 @@ beforeAll(async () => {
   const { root, libraryPath } = await unpackDebian(['pgbouncer', 'libc-ares2', 'libevent-2.1-7'], 'usr/sbin/pgbouncer')
   const directory = await mkdtemp(join(tmpdir(), 'tidings-pgbouncer-'))
   chmodSync(directory, 0o755)
-  const server = new URL(inject('postgres18'))
+  const server = new URL(await sharedServer('postgres18'))
   const port = await freePort()
   const file = join(directory, 'pgbouncer.ini')
   await writeFile(

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import pg from 'pg'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
 import { matches } from '../../src/pattern.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { keys, naiveMatches, patterns } from '../unit/pattern-support.ts'
 import { claimAll, message, newDatabase, newName, openEngine, query } from './support.ts'
 
@@ -33,7 +34,7 @@ describe.each(['postgres15', 'postgres18'] as const)('routing on %s', (server) =
   let engine: PostgresEngine
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(inject(server)))
+    ;({ url, drop } = await newDatabase(await sharedServer(server)))
     engine = await openEngine(url)
   })
   afterAll(async () => {

@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { sharedServer } from '../support/shared-servers.ts'
 import { message, newDatabase, newName, openEngine, query } from './support.ts'
 
 describe.each(['postgres15', 'postgres18'] as const)('the schema on %s', (server) => {
@@ -6,7 +7,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the schema on %s', (server
   let drop: () => Promise<void>
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(inject(server)))
+    ;({ url, drop } = await newDatabase(await sharedServer(server)))
   })
   afterAll(() => drop())
 
@@ -43,7 +44,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the schema on %s', (server
   test('cannot be installed by a role without rights, but is used by one', async () => {
     const role = newName('role')
     await query(url, `CREATE ROLE ${role} LOGIN`)
-    const bare = await newDatabase(inject(server))
+    const bare = await newDatabase(await sharedServer(server))
     const as = (database: string) => database.replace('tidings@', `${role}@`)
     try {
       await expect(openEngine(as(bare.url))).rejects.toMatchObject({ code: 'SCHEMA_MISSING' })

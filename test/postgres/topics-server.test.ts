@@ -1,12 +1,13 @@
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Transaction } from '../../src/engine.ts'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { newDatabase, newName, openEngine, query, until } from './support.ts'
 import { labelled, numbers, readAll } from './topic-support.ts'
 
 describe('a database whose transactions have snapshots of their own', () => {
   test('takes messages of several publishers without a gap', async () => {
-    const { url, drop } = await newDatabase(inject('postgres18'))
+    const { url, drop } = await newDatabase(await sharedServer('postgres18'))
     await query(
       url,
       `ALTER DATABASE ${new URL(url).pathname.slice(1)} SET default_transaction_isolation = 'serializable'`,

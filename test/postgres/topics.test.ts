@@ -3,9 +3,10 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Transaction } from '../../src/engine.ts'
 import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { newDatabase, newName, openEngine, query, until } from './support.ts'
 import { follow, labelled, numbers, numbersOf, readAll } from './topic-support.ts'
 
@@ -22,7 +23,7 @@ describe.each(['postgres15', 'postgres18'] as const)('topics on %s', (server) =>
   const clients = new Set<pg.Client>()
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(inject(server)))
+    ;({ url, drop } = await newDatabase(await sharedServer(server)))
     engine = await openEngine(url)
     other = await openEngine(url)
   })

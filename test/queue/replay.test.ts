@@ -1,5 +1,6 @@
-import { describe, expect, inject, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { connect, type Queue, type ReplayOptions, type StoredCopy } from '../../src/index.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { datas, refusal, scene, stored } from './support.ts'
 
 const sorts = [
@@ -197,7 +198,7 @@ describe('peek by meta', () => {
 })
 
 test.each(['postgres15', 'postgres18'] as const)('replay on %s', async (server) => {
-  await using bus = await connect(inject(server))
+  await using bus = await connect(await sharedServer(server))
   const name = `replay_${process.pid}_${server}`
   const queue: Queue = bus.queue(name, { envelope: 'none' })
   await queue.sendBatch(Array.from({ length: 300 }, (_, n) => ({ data: { n }, meta: { targetId: `p-${n % 2}` } })))

@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RedisEngine } from '../../src/engines/redis/redis.ts'
 import { askRedis, startRedis, type TestRedis } from '../support/redis.ts'
-import { readyCluster } from '../support/redis-cluster.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import {
   claimAll,
   heldUp,
@@ -17,17 +17,19 @@ import {
   whilePaused,
 } from './support.ts'
 
+const redis = new URL(await sharedServer('redis'))
+
 describe('a connection that cannot be made says where and why', () => {
   const canary = 'S3cret-canary'
-  const port = () => new URL(inject('redis')).port
+  const { port } = redis
   const cases = [
     ['a closed port', () => `redis://:${canary}@127.0.0.1:1`, /127\.0\.0\.1:1: .*ECONNREFUSED/],
-    ['a wrong password', () => `redis://nobody:${canary}@127.0.0.1:${port()}`, /127\.0\.0\.1:\d+: .*WRONGPASS/],
+    ['a wrong password', () => `redis://nobody:${canary}@127.0.0.1:${port}`, /127\.0\.0\.1:\d+: .*WRONGPASS/],
     ['an unknown host', () => `redis://:${canary}@host.invalid`, /host\.invalid:6379: .*(ENOTFOUND|EAI_AGAIN)/],
-    ['a database that is not there', () => `redis://127.0.0.1:${port()}/999`, /127\.0\.0\.1:\d+: .*out of range/],
+    ['a database that is not there', () => `redis://127.0.0.1:${port}/999`, /127\.0\.0\.1:\d+: .*out of range/],
     ['a socket that is not there', () => 'unix:///nowhere/redis.sock', /\/nowhere\/redis\.sock: .*ENOENT/],
-    ['a single server instead of a Cluster', () => `redis+cluster://127.0.0.1:${port()}`, /cluster support disabled/],
-    ['TLS that the server does not speak', () => `rediss://127.0.0.1:${port()}`, /127\.0\.0\.1:\d+: /],
+    ['a single server instead of a Cluster', () => `redis+cluster://127.0.0.1:${port}`, /cluster support disabled/],
+    ['TLS that the server does not speak', () => `rediss://127.0.0.1:${port}`, /127\.0\.0\.1:\d+: /],
   ] as const
 
   test.each(cases)('%s', async (_what, url, expected) => {
@@ -47,7 +49,7 @@ describe('a connection that cannot be made says where and why', () => {
     const silent = createServer((socket) => socket.on('error', () => {}).resume())
     await once(silent.listen(0, '127.0.0.1'), 'listening')
     const { port: silentPort } = silent.address() as AddressInfo
-    const cluster = await readyCluster(inject('redisCluster'))
+    const cluster = await sharedServer('redisCluster')
     const [alone, engine] = await Promise.all([
       openEngine(`redis://127.0.0.1:${silentPort}`).catch((reason: unknown) => reason),
       openEngine(cluster.replace('://', `://127.0.0.1:${silentPort},`)),

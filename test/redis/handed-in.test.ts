@@ -1,15 +1,15 @@
 import { lookup } from 'node:dns'
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
-import { describe, expect, inject, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { type Bus, type ConnectOptions, connect } from '../../src/index.ts'
 import { askRedis } from '../support/redis.ts'
-import { readyCluster } from '../support/redis-cluster.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { killConnections, newName, portOf } from './support.ts'
 
-const port = () => portOf(inject('redis'))
+const port = portOf(await sharedServer('redis'))
 
 function client(options: RedisOptions = {}): Redis {
-  const redis = new Redis({ host: '127.0.0.1', port: port(), lazyConnect: true, ...options })
+  const redis = new Redis({ host: '127.0.0.1', port, lazyConnect: true, ...options })
   onTestFinished(() => redis.disconnect())
   return redis
 }
@@ -34,7 +34,7 @@ async function proves(bus: Bus): Promise<string> {
 }
 
 const keysOf = (database: number, queue: string) =>
-  askRedis(port(), async (redis) => {
+  askRedis(port, async (redis) => {
     await redis.select(database)
     return redis.keys(`*${queue}*`)
   })
@@ -87,7 +87,7 @@ describe('a Redis of the application', () => {
   test('has its password read anew for every connection', async () => {
     const [username, before, after] = [newName('user'), 'before', 'after']
     const setPassword = (password: string) =>
-      askRedis(port(), (redis) =>
+      askRedis(port, (redis) =>
         redis.call('ACL', 'SETUSER', username, 'on', 'resetpass', `>${password}`, '~{tidings*', '&{tidings*', '+@all'),
       )
     await setPassword(before)
@@ -96,12 +96,12 @@ describe('a Redis of the application', () => {
     await proves(bus)
     await setPassword(after)
     redis.options.password = after
-    await killConnections(port(), (line) => line.includes(` user=${username} `))
+    await killConnections(port, (line) => line.includes(` user=${username} `))
     await proves(bus)
   })
 
   test('of a node of a Cluster leads to the Cluster', async () => {
-    const url = await readyCluster(inject('redisCluster'))
+    const url = await sharedServer('redisCluster')
     const bus = await open(client({ port: portOf(url) }))
     for (let count = 0; count < 4; count++) await proves(bus)
     expect((await bus.diagnose()).map(({ message }) => message).join()).toContain('a Cluster with 3 nodes')
@@ -117,7 +117,7 @@ describe('a Redis of the application', () => {
 
 describe('a Cluster of the application', () => {
   const nodes = async () => {
-    const url = await readyCluster(inject('redisCluster'))
+    const url = await sharedServer('redisCluster')
     return [...url.matchAll(/127\.0\.0\.1:(\d+)/g)].map(([, node]) => Number(node))
   }
   const cluster = (start: ConstructorParameters<typeof Cluster>[0], options: ClusterOptions = {}) => {
@@ -166,7 +166,7 @@ describe('a Cluster of the application', () => {
   })
 
   test('must be one', async () => {
-    await expect(connect({ redis: cluster([port()]) })).rejects.toMatchObject({
+    await expect(connect({ redis: cluster([port]) })).rejects.toMatchObject({
       message: expect.stringContaining('cluster support disabled'),
     })
   })

@@ -1,10 +1,10 @@
-import { describe, expect, inject, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { Driver } from '../../src/engines/redis/driver.ts'
 import { graveKeysOf, keysOf, newNonce } from '../../src/engines/redis/keys.ts'
 import type { RedisEngine } from '../../src/engines/redis/redis.ts'
 import { slotOf } from '../../src/engines/redis/slots.ts'
 import { askRedis } from '../support/redis.ts'
-import { readyCluster } from '../support/redis-cluster.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { claimAll, keysWith, message, newName, openEngine, peekAll, portOf, primariesOf } from './support.ts'
 
 /** Uses everything that leaves something behind. */
@@ -30,8 +30,8 @@ async function useEverything(engine: RedisEngine, queue: string, other: string):
 }
 
 describe.each([
-  ['one server', async () => inject('redis')],
-  ['a Cluster', async () => readyCluster(inject('redisCluster'))],
+  ['one server', () => sharedServer('redis')],
+  ['a Cluster', () => sharedServer('redisCluster')],
 ] as const)('on %s', (_name, urlOf) => {
   test('a queue that is dropped leaves nothing behind but its correlations, which expire', async () => {
     const url = await urlOf()
@@ -59,14 +59,14 @@ describe.each([
 })
 
 test('slots are those of the server', async () => {
-  const port = portOf(await readyCluster(inject('redisCluster')))
+  const port = portOf(await sharedServer('redisCluster'))
   for (const key of ['a', '{tidings:q:orders}:meta', '{tidings}:queues', '{}x', 'x{y', '{tidings:c:Grüße}', '{a}{b}'])
     expect(await askRedis(port, (redis) => redis.call('CLUSTER', 'KEYSLOT', key))).toBe(slotOf(key))
 })
 
 describe.each([
-  ['one server', async () => inject('redis')],
-  ['a Cluster', async () => readyCluster(inject('redisCluster'))],
+  ['one server', () => sharedServer('redis')],
+  ['a Cluster', () => sharedServer('redisCluster')],
 ] as const)('tasks of many messages that are removed at once, on %s', (_name, urlOf) => {
   const correlationId = newName('many')
   const tracked = { correlationId, completionQueue: null }

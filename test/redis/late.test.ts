@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, expect, inject, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { Correlations, type Ended } from '../../src/engines/redis/correlations.ts'
 import { Courier } from '../../src/engines/redis/courier.ts'
 import { Driver } from '../../src/engines/redis/driver.ts'
@@ -10,7 +10,7 @@ import { queues, Registry, topics } from '../../src/engines/redis/registry.ts'
 import { Routes } from '../../src/engines/redis/routes.ts'
 import { shipmentOf } from '../../src/engines/redis/shipments.ts'
 import { askRedis } from '../support/redis.ts'
-import { readyCluster } from '../support/redis-cluster.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { claimAll, message, newName, openEngine, peekAll, portWith, until } from './support.ts'
 
 /** A process that brings parcels, and one that was held up until all of it was done and forgotten. */
@@ -23,7 +23,7 @@ let punctual: Courier
 let names: string[]
 
 beforeAll(async () => {
-  url = await readyCluster(inject('redisCluster'))
+  url = await sharedServer('redisCluster')
   engine = await openEngine(url)
   driver = new Driver(url)
   await driver.open()

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { Bus } from '../../src/bus.ts'
 import { Correlations } from '../../src/engines/redis/correlations.ts'
 import { Courier } from '../../src/engines/redis/courier.ts'
@@ -10,7 +10,8 @@ import { Driver } from '../../src/engines/redis/driver.ts'
 import type { RedisEngine } from '../../src/engines/redis/redis.ts'
 import { queues, Registry } from '../../src/engines/redis/registry.ts'
 import { askRedis } from '../support/redis.ts'
-import { readyCluster, startCluster, type TestCluster } from '../support/redis-cluster.ts'
+import { startCluster, type TestCluster } from '../support/redis-cluster.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import {
   heldUp,
   keysWith,
@@ -75,8 +76,8 @@ async function groupOf(port: number, topic: string, name: string): Promise<Recor
 }
 
 describe.each([
-  ['one server', async () => inject('redis')],
-  ['a Cluster', async () => readyCluster(inject('redisCluster'))],
+  ['one server', () => sharedServer('redis')],
+  ['a Cluster', () => sharedServer('redisCluster')],
 ] as const)('on %s', (_name, urlOf) => {
   let url: string
   beforeAll(async () => {

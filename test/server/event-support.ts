@@ -1,16 +1,17 @@
-import { expect, inject, onTestFinished } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 import type { Bus } from '../../src/bus.ts'
 import { eventsMigration } from '../../src/engines/postgres/events-migration.ts'
 import { connect } from '../../src/index.ts'
 import { newDatabase, query } from '../postgres/support.ts'
 import { startHttpServer, type TestHttpServer } from '../support/http-server.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { EventClient } from './event-client.ts'
 
 /** The database of a test, with what lets its queues tell of themselves. */
 export async function openDatabase(
   settings: Parameters<typeof eventsMigration>[0] = {},
 ): Promise<{ url: string; bus: Bus }> {
-  const database = await newDatabase(inject('postgres18'))
+  const database = await newDatabase(await sharedServer('postgres18'))
   onTestFinished(() => database.drop())
   await (await connect(database.url)).close()
   await query(database.url, eventsMigration(settings).up)

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { describe, inject, onTestFinished, test } from 'vitest'
+import { describe, onTestFinished, test } from 'vitest'
 import type { Engine } from '../../src/engine.ts'
 import { MemoryEngine } from '../../src/engines/memory/memory.ts'
 import { errorTable, TidingsError } from '../../src/errors.ts'
@@ -7,6 +7,7 @@ import { Bus } from '../../src/index.ts'
 import { AckBoard } from '../../src/server/ack-board.ts'
 import { createServer, type Server } from '../../src/server/index.ts'
 import { streamSubscription } from '../../src/server/subscription-stream.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { EventClient } from './event-client.ts'
 import { type Answer, ask, head, RawClient, startServer } from './support.ts'
 
@@ -131,7 +132,7 @@ describe('clients of the HTTP server of PGMQ', () => {
 
 describe('data', () => {
   test('keeps integers that a number cannot hold, in both forms', async () => {
-    for (const url of ['memory:', inject('postgres18')]) {
+    for (const url of ['memory:', await sharedServer('postgres18')]) {
       const { server, at } = await startWithQueue(url)
       const large = '12345678901234567891'
       await ask(server, 'POST', `${at}/messages`, {
@@ -265,7 +266,7 @@ async function serve(engine: MemoryEngine): Promise<Server> {
 
 describe('a client that goes away', () => {
   test.each(['memory:', 'postgres'])('while it waits takes nothing with it (%s)', async (storage) => {
-    const { server, at } = await startWithQueue(storage === 'postgres' ? inject('postgres18') : storage)
+    const { server, at } = await startWithQueue(storage === 'postgres' ? await sharedServer('postgres18') : storage)
     const watched = watchedOnce(server.bus.engine)
     const waiting = askRaw(server, 'POST', `${at}/read`, { wait_ms: 60_000 })
     await watched
@@ -302,7 +303,7 @@ describe('a client that goes away', () => {
   test.each(['memory:', 'postgres'])(
     'in the middle of a stream gives back what it has not settled (%s)',
     async (storage) => {
-      const { server, at } = await startWithQueue(storage === 'postgres' ? inject('postgres18') : storage)
+      const { server, at } = await startWithQueue(storage === 'postgres' ? await sharedServer('postgres18') : storage)
       await post(server, `${at}/messages/batch`, { messages: [1, 2, 3] })
       const stream = await EventClient.open(server, `${at}/stream?prefetch=3`)
       const [first] = [await stream.next('message'), await stream.next('message'), await stream.next('message')]
@@ -326,7 +327,7 @@ describe('a client that goes away', () => {
   )
 
   test.each(['memory:', 'postgres'])('leaves the subscription that its stream held (%s)', async (storage) => {
-    const server = await startServer({}, storage === 'postgres' ? inject('postgres18') : storage)
+    const server = await startServer({}, storage === 'postgres' ? await sharedServer('postgres18') : storage)
     const at = `/v1/topics/t${Math.random().toString(36).slice(2, 10)}`
     await ask(server, 'PUT', at)
     await ask(server, 'PUT', `${at}/subscriptions/s`, { body: { from: 'earliest' } })

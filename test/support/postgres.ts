@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -31,7 +31,7 @@ export async function startPostgres(
   version: PostgresVersion,
   settings: Readonly<Record<string, string | number>> = {},
 ): Promise<TestPostgres> {
-  const programs = await programsOf(version)
+  const programs = await postgresPrograms(version)
   const directory = await serverDirectory(`pg${version}`)
   const runAs = serverUser()
   const cluster = new Cluster({
@@ -77,16 +77,18 @@ export async function startPostgres(
   return server
 }
 
-async function programsOf(version: PostgresVersion): Promise<{ binDirectory: string; libraryPath?: string }> {
+/** Where the programs are, and the libraries that they do not find themselves. */
+export async function postgresPrograms(
+  version: PostgresVersion,
+): Promise<{ binDirectory: string; libraryPath?: string }> {
   if (version === 18) {
     const runAs = serverUser()
     return { binDirectory: (await localBinaries(runAs, [cacheFolder()])).directory }
   }
-  const installed = '/usr/lib/postgresql/15/bin'
-  if (existsSync(join(installed, 'postgres')) && process.env.TIDINGS_TEST_DOWNLOAD !== '1')
-    return { binDirectory: installed }
-  const { root, libraryPath } = await unpackDebian(['postgresql-15'], 'usr/lib/postgresql/15/bin/postgres')
-  return { binDirectory: join(root, installed), libraryPath }
+  // Never the one that the machine may have, so that all machines run the same.
+  const binDirectory = 'usr/lib/postgresql/15/bin'
+  const { root, libraryPath } = await unpackDebian(['postgresql-15'], `${binDirectory}/postgres`)
+  return { binDirectory: join(root, binDirectory), libraryPath }
 }
 
 async function createDatabase(port: number): Promise<void> {

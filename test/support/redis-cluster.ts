@@ -35,41 +35,17 @@ export interface TestCluster {
 
 /** Starts six servers and makes them one; ready when it is returned, which takes two seconds. */
 export async function startCluster(): Promise<TestCluster> {
-  const cluster = await joinCluster()
+  const nodes = await Promise.allSettled(Array.from({ length: 2 * shards }, startNode))
+  const cluster = new Cluster(nodes.flatMap((node) => (node.status === 'fulfilled' ? [node.value] : [])))
   try {
+    for (const node of nodes) if (node.status === 'rejected') throw node.reason
+    await cluster.join()
     await cluster.ready()
   } catch (error) {
     await cluster.stop()
     throw error
   }
   return cluster
-}
-
-/** The same, but not ready yet: see `readyCluster`. */
-export async function joinCluster(): Promise<TestCluster> {
-  const nodes = await Promise.allSettled(Array.from({ length: 2 * shards }, startNode))
-  const cluster = new Cluster(nodes.flatMap((node) => (node.status === 'fulfilled' ? [node.value] : [])))
-  try {
-    for (const node of nodes) if (node.status === 'rejected') throw node.reason
-    await cluster.join()
-  } catch (error) {
-    await cluster.stop()
-    throw error
-  }
-  return cluster
-}
-
-/**
- * Waits until a cluster takes commands.
- * @param url as in `inject('redisCluster')`
- * @returns the URL
- */
-export async function readyCluster(url: string): Promise<string> {
-  const port = Number(/:(\d+)/.exec(url)![1])
-  const ports = async () => (await view(port)).map((node) => node.port)
-  await untilWhole(ports)
-  await allowSilence(patientMs, await ports())
-  return url
 }
 
 async function startNode(): Promise<TestRedis> {

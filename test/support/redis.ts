@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { accessSync, constants } from 'node:fs'
 import { open, readFile } from 'node:fs/promises'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import { poll } from '../../src/local/processes.ts'
 import { unpackDebian } from './debian.ts'
@@ -119,23 +118,11 @@ async function isReady(port: number, child: ChildProcess): Promise<void> {
   if (pong === undefined) throw last
 }
 
-/** Where a program is, and the environment that it needs: from PATH, else from its Debian package. */
+/** Where a program of the Debian package is, and the environment that it needs; never the one that the machine may have. */
 export async function redisProgram(program: RedisProgram): Promise<{ file: string; env: NodeJS.ProcessEnv }> {
   const { PATH = '' } = process.env
-  const installed = PATH.split(delimiter).find((folder) => isProgram(join(folder, program)))
-  if (installed !== undefined && process.env.TIDINGS_TEST_DOWNLOAD !== '1')
-    return { file: join(installed, program), env: { PATH } }
   // The program itself is in the package of the tools.
   const tools = program.replace('server', 'tools')
   const { root, libraryPath } = await unpackDebian([program, tools], `usr/bin/${program}`)
   return { file: join(root, 'usr/bin', program), env: { PATH, LD_LIBRARY_PATH: libraryPath } }
-}
-
-function isProgram(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
 }

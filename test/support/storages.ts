@@ -1,10 +1,11 @@
-import { afterAll, inject, onTestFinished } from 'vitest'
+import { onTestFinished } from 'vitest'
 import { type Bus, connect } from '../../src/index.ts'
 import { freePort } from './directories.ts'
-import { startHttpServer, type TestHttpServer } from './http-server.ts'
+import { startHttpServer } from './http-server.ts'
 import { startPostgres } from './postgres.ts'
 import { startRedis } from './redis.ts'
-import { readyCluster, startCluster } from './redis-cluster.ts'
+import { startCluster } from './redis-cluster.ts'
+import { sharedServer } from './shared-servers.ts'
 
 /** A server that can go and come back. */
 export interface StorageServer {
@@ -32,25 +33,25 @@ export const storages: readonly Storage[] = [
   {
     name: 'PostgreSQL',
     publishesAtOnce: true,
-    url: async () => inject('postgres18'),
+    url: () => sharedServer('postgres18'),
     start: () => startPostgres(18),
   },
   {
     name: 'Redis',
     publishesAtOnce: true,
-    url: async () => inject('redis'),
+    url: () => sharedServer('redis'),
     start: () => startRedis(),
   },
   {
     name: 'a Redis Cluster',
     publishesAtOnce: false,
-    url: () => readyCluster(inject('redisCluster')),
+    url: () => sharedServer('redisCluster'),
     start: startOwnCluster,
   },
   {
     name: 'HTTP over PostgreSQL',
     publishesAtOnce: true,
-    url: sharedHttpServer,
+    url: () => sharedServer('http'),
     start: startOwnHttpServer,
   },
 ]
@@ -93,21 +94,10 @@ async function startOwnCluster(): Promise<StorageServer> {
   }
 }
 
-/** One for each test file. */
-let shared: Promise<TestHttpServer> | undefined
-afterAll(async () => {
-  await (await shared)?.stop()
-})
-
-async function sharedHttpServer(): Promise<string> {
-  shared ??= startHttpServer(inject('postgres18'))
-  return (await shared).url
-}
-
 /** Its storage is the shared one, which stays up. */
 async function startOwnHttpServer(): Promise<StorageServer> {
   const port = String(await freePort())
-  const start = () => startHttpServer(inject('postgres18'), '--port', port)
+  const start = async () => startHttpServer(await sharedServer('postgres18'), '--port', port)
   let server = await start()
   return {
     url: server.url,

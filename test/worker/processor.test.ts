@@ -1,6 +1,6 @@
 // The nineteen behaviours of a queue processor, each on every engine, in real time: what order and concurrency
 // promise, what a crash of the handler does to its message and to the others, and how the backoffs behave.
-import { describe, expect, inject, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { Bus } from '../../src/bus.ts'
 import { connect } from '../../src/connect.ts'
 import type { Engine } from '../../src/engine.ts'
@@ -10,6 +10,7 @@ import type { Queue } from '../../src/queue.ts'
 import { routes } from '../../src/router/routes.ts'
 import type { BatchHandler, BatchWorkOptions, Handler, Worker, WorkOptions } from '../../src/worker/worker.ts'
 import { newName } from '../support/engine.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { storages } from '../support/storages.ts'
 import { Lines, Signal, Watcher } from './support.ts'
 
@@ -310,7 +311,7 @@ const openEngine = async (url: string): Promise<Engine> => (await connect(url)).
 
 const engines: { engine: string; open: () => Promise<Engine> }[] = [
   { engine: 'memory', open: async () => new MemoryEngine() },
-  { engine: 'PostgreSQL 15', open: () => openEngine(inject('postgres15')) },
+  { engine: 'PostgreSQL 15', open: async () => openEngine(await sharedServer('postgres15')) },
   ...storages.map(({ name, url }) => ({ engine: name, open: async () => openEngine(await url()) })),
 ]
 

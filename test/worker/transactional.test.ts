@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Bus } from '../../src/bus.ts'
 import { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
 import type { Message } from '../../src/message.ts'
@@ -6,9 +6,10 @@ import type { Queue } from '../../src/queue.ts'
 import { archive, deadLetter, done, retry, snooze } from '../../src/worker/outcome.ts'
 import type { HandlerContext, HandlerTransaction } from '../../src/worker/worker.ts'
 import { newName, query, until } from '../postgres/support.ts'
+import { sharedServer } from '../support/shared-servers.ts'
 import { Signal, scene, Watcher } from './support.ts'
 
-const url = inject('postgres18')
+const url = await sharedServer('postgres18')
 const buses: Bus[] = []
 let bus: Bus
 let queue: Queue<number>
