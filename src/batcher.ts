@@ -1,22 +1,28 @@
+import { fitting, type Limits } from './limits.ts'
+
 /**
  * Groups single calls into batches without making anybody wait: the first call goes out at the end of the current
  * tick, and what arrives while a batch is under way makes up the next one. So a batch is one message when there is
  * little to do and grows by itself under load. Batches are sent one after the other, which keeps the order.
- * `maxWeight` bounds a batch; a single item may be heavier.
+ * The limits of the storage bound a batch; a single item may be larger.
  */
 export class Batcher<Item, Result> {
   readonly #send: (items: Item[]) => Promise<Result[]>
-  readonly #maxWeight: number
-  readonly #weigh: (item: Item) => number
+  readonly #storage: { readonly limits: Limits }
+  readonly #size: (item: Item) => number
   #waiting: Entry<Item, Result>[] = []
   #scheduled = false
   #sending = false
 
   /** @param send returns one result an item, in order; if it rejects, every item of the batch does */
-  constructor(send: (items: Item[]) => Promise<Result[]>, maxWeight: number, weigh: (item: Item) => number = () => 1) {
+  constructor(
+    send: (items: Item[]) => Promise<Result[]>,
+    storage: { readonly limits: Limits },
+    size: (item: Item) => number = () => 0,
+  ) {
     this.#send = send
-    this.#maxWeight = maxWeight
-    this.#weigh = weigh
+    this.#storage = storage
+    this.#size = size
   }
 
   add(item: Item): Promise<Result> {
@@ -36,7 +42,10 @@ export class Batcher<Item, Result> {
   }
 
   async #sendBatch(): Promise<void> {
-    const batch = this.#waiting.splice(0, this.#nextSize())
+    const batch = this.#waiting.splice(
+      0,
+      fitting(this.#waiting, this.#storage.limits, ({ item }) => this.#size(item)),
+    )
     this.#sending = true
     try {
       const results = await this.#send(batch.map((entry) => entry.item))
@@ -47,15 +56,6 @@ export class Batcher<Item, Result> {
       this.#sending = false
       this.#schedule()
     }
-  }
-
-  #nextSize(): number {
-    let weight = 0
-    const over = this.#waiting.findIndex(({ item }) => {
-      weight += this.#weigh(item)
-      return weight > this.#maxWeight
-    })
-    return over === -1 ? this.#waiting.length : Math.max(1, over)
   }
 }
 

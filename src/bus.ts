@@ -18,6 +18,7 @@ import { Sentinel } from './sentinel/sentinel.ts'
 import { Upkeep } from './sentinel/upkeep.ts'
 import type { Serializer } from './serializer.ts'
 import type { Running } from './subscription/access.ts'
+import { Telemetry } from './telemetry.ts'
 import { Topic, type TopicSurroundings } from './topic.ts'
 import { TopicCalls } from './topic-calls.ts'
 import type { TopicOptions } from './topic-options.ts'
@@ -29,6 +30,8 @@ type OutputOf<O> = O extends { schema: infer S extends StandardSchemaV1 } ? Stan
 
 /** One connection of the application to its storage: gives out queues, and stops what was started when it is closed. */
 export class Bus implements AsyncDisposable {
+  /** Tells of every call that this bus makes of its storage. */
+  readonly telemetry = new Telemetry()
   readonly #engine: Engine
   readonly #surroundings: QueueSurroundings & TopicSurroundings
   readonly #publisher: Publisher
@@ -50,23 +53,23 @@ export class Bus implements AsyncDisposable {
     engine: Engine,
     options: { clock?: Clock; logger?: Logger; queues?: ReadonlyMap<string, QueueOptions> } = {},
   ) {
-    this.#engine = engine
+    this.#engine = this.telemetry.instrument(engine)
     this.#queueOptions = options.queues ?? new Map()
     for (const [name, { deadLetter }] of this.#queueOptions)
       if (deadLetter !== undefined) this.#deadLetters.set(name, deadLetter || null)
     this.#surroundings = {
-      engine,
+      engine: this.#engine,
       clock: options.clock ?? systemClock,
       logger: options.logger ?? silentLogger,
       callsOf: (queue) => this.#callsOf(queue),
       topicCallsOf: (store, topic) => {
-        if (!this.#topicCalls.has(topic)) this.#topicCalls.set(topic, new TopicCalls(store, topic))
+        if (!this.#topicCalls.has(topic)) this.#topicCalls.set(topic, new TopicCalls(this.#engine, store, topic))
         return this.#topicCalls.get(topic)!
       },
       adopt: (worker) => this.#adopt(worker),
     }
     this.#eventHub = new EventHub(this.#surroundings)
-    this.#publisher = new Publisher(engine, this.#surroundings.clock)
+    this.#publisher = new Publisher(this.#engine, this.#surroundings.clock)
   }
 
   /** The storage behind it all. */
@@ -77,15 +80,6 @@ export class Bus implements AsyncDisposable {
   /** The one connection of its events, for what passes them on. */
   get eventHub(): EventHub {
     return this.#eventHub
-  }
-
-  /**
-   * The same bus on an engine that stands in front of this one: for what has to see every call. It starts no workers, so
-   * that it need not be closed.
-   */
-  through(wrap: (engine: Engine) => Engine): Bus {
-    const { clock, logger } = this.#surroundings
-    return new Bus(wrap(this.#engine), { clock, logger, queues: this.#queueOptions })
   }
 
   /** A queue by its name. Touches the storage only when it is used. */

@@ -1,4 +1,5 @@
 import type { JsonObject } from './json.ts'
+import type { Limits } from './limits.ts'
 import type { NewMessage, Transaction, Watch } from './port-types.ts'
 import type { AppendResult, TopicStore } from './topic-store.ts'
 
@@ -22,6 +23,8 @@ export interface Engine {
   /** For messages to people: 'memory', 'postgres'. */
   readonly name: string
   readonly supports: ReadonlySet<Feature>
+  /** Known once it is open. */
+  readonly limits: Limits
 
   /** Connects and installs or checks the schema. Called once, before anything else. */
   open(): Promise<void>

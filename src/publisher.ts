@@ -2,13 +2,13 @@ import { Batcher } from './batcher.ts'
 import type { Clock } from './clock.ts'
 import type { Binding, Engine, NewMessage, PublishedCopy, RoutedMessage, Transaction } from './engine.ts'
 import { show, TidingsError } from './errors.ts'
+import { sizeOf } from './limits.ts'
 import { withNearestName } from './missing-queue.ts'
 import { topicsOf, withNearestTopic } from './missing-topic.ts'
 import { checkQueueName } from './name.ts'
 import * as option from './options.ts'
 import { checkTransactions, type Outgoing, prepare, prepareBatch } from './outgoing.ts'
 import { checkPattern, checkRoutingKey } from './pattern.ts'
-import { maxCallBatch, weightOf } from './queue-calls.ts'
 import {
   type PublishBatchOptions,
   type PublishOptions,
@@ -40,7 +40,7 @@ export class Publisher {
   constructor(engine: Engine, clock: Clock) {
     this.#engine = engine
     this.#clock = clock
-    this.#publishes = new Batcher((messages: RoutedMessage[]) => engine.publish(messages, null), maxCallBatch, weightOf)
+    this.#publishes = new Batcher((messages: RoutedMessage[]) => engine.publish(messages, null), engine, sizeOf)
   }
 
   async bind(pattern: string, place: BoundPlace): Promise<boolean> {

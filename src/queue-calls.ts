@@ -3,15 +3,13 @@ import type { Clock } from './clock.ts'
 import type { Engine, Lease, NewMessage, SendResult, SendTerms, Settlement, SettleResult } from './engine.ts'
 import { isTidingsError } from './errors.ts'
 import type { LeaseCalls } from './lease.ts'
+import { sizeOf, sizeWith } from './limits.ts'
 import { queueFull } from './queue-full.ts'
 
-/** The largest weight of a batch of calls. */
-export const maxCallBatch = 1_000
-/** A message weighs one, and one more for every so many characters: a batch has 16 MB at most, or one message. */
-const charactersPerWeight = 16_384
-export const weightOf = ({ data }: NewMessage) => 1 + Math.floor(data.length / charactersPerWeight)
 /** Of calls that cannot travel together: whoever makes ever other ones must not fill the memory. */
 const maxKinds = 100
+
+const sizeOfSettlement = (settlement: Settlement) => sizeWith('meta' in settlement ? settlement.meta : {})
 
 /** Why one message of several was not stored. */
 interface Failure {
@@ -33,7 +31,7 @@ export class QueueCalls implements LeaseCalls {
     this.#engine = engine
     this.clock = clock
     this.#queue = queue
-    this.#settlements = new Batcher((settlements) => engine.settle(queue, settlements), maxCallBatch)
+    this.#settlements = new Batcher((settlements) => engine.settle(queue, settlements), engine, sizeOfSettlement)
   }
 
   async send(message: NewMessage, terms: SendTerms): Promise<SendResult> {
@@ -42,7 +40,7 @@ export class QueueCalls implements LeaseCalls {
     let sends = this.#sends.get(kind)
     if (!sends) {
       if (this.#sends.size >= maxKinds) this.#sends.clear()
-      sends = new Batcher((messages) => this.#sendOn(terms, messages), maxCallBatch, weightOf)
+      sends = new Batcher((messages) => this.#sendOn(terms, messages), this.#engine, sizeOf)
       this.#sends.set(kind, sends)
     }
     const result = await sends.add(message)
@@ -79,7 +77,7 @@ export class QueueCalls implements LeaseCalls {
     if (!extensions) {
       // What is under way goes on.
       if (this.#extensions.size >= maxKinds) this.#extensions.clear()
-      extensions = new Batcher((leases) => this.#engine.extend(this.#queue, leases, leaseMs), maxCallBatch)
+      extensions = new Batcher((leases) => this.#engine.extend(this.#queue, leases, leaseMs), this.#engine)
       this.#extensions.set(leaseMs, extensions)
     }
     return extensions.add({ id, receipt })

@@ -1,6 +1,7 @@
 import { clearedMeta } from './dead-letters.ts'
-import type { Engine, NewMessage, SendTerms, StoredMessage } from './engine.ts'
+import type { Engine, NewMessage, SendResult, SendTerms, StoredMessage } from './engine.ts'
 import { TidingsError } from './errors.ts'
+import { parts, sizeOf } from './limits.ts'
 import type { StoredCopy } from './message.ts'
 import { checkQueueName } from './name.ts'
 import * as option from './options.ts'
@@ -124,7 +125,9 @@ export class Replay {
         ids: page,
       })
       const copies = archived.map((one) => this.#copyOf(one, to, bare))
-      const results = copies.length > 0 ? await this.#engine.send(to, copies, null, terms) : []
+      const results: SendResult[] = []
+      for (const part of parts(copies, this.#engine.limits, sizeOf))
+        results.push(...(await this.#engine.send(to, part, null, terms)))
       for (const [index, { id, duplicate }] of results.entries())
         replayed.push({ archivedId: archived[index]!.id, id, duplicate })
     }

@@ -1,7 +1,7 @@
 import { Batcher } from './batcher.ts'
 import type { NewMessage } from './engine.ts'
 import { isTidingsError } from './errors.ts'
-import { maxCallBatch, weightOf } from './queue-calls.ts'
+import { type Limits, sizeOf } from './limits.ts'
 import type { AppendResult, TopicSettings, TopicStore } from './topic-store.ts'
 
 /** The calls that one process makes for one topic, grouped so that single messages travel together. */
@@ -12,10 +12,10 @@ export class TopicCalls {
   #ensured = false
   #creating: Promise<unknown> | undefined
 
-  constructor(store: TopicStore, topic: string) {
+  constructor(storage: { readonly limits: Limits }, store: TopicStore, topic: string) {
     this.#store = store
     this.#topic = topic
-    this.#appends = new Batcher((messages) => store.append(topic, messages, null), maxCallBatch, weightOf)
+    this.#appends = new Batcher((messages) => store.append(topic, messages, null), storage, sizeOf)
   }
 
   append(message: NewMessage): Promise<AppendResult> {

@@ -1,6 +1,7 @@
 import type {
   Binding,
   CorrelationState,
+  Feature,
   PublishedCopy,
   QueueInfo,
   QueueStats,
@@ -45,6 +46,25 @@ export interface WireMessage {
 const isoTime = (time: number) => new Date(time).toISOString()
 const isoTimeOrNull = (time: number | null) => (time === null ? null : isoTime(time))
 const timeOrNull = (text: string | null) => (text === null ? null : Date.parse(text))
+
+/** The largest body of a request, unless the server is set up otherwise. */
+export const defaultMaxBodyBytes = 4_194_304
+
+/** @throws BODY_TOO_LARGE, on both sides, so that a client sends nothing that is refused */
+export function checkBodySize(size: number, maxBytes: number, shown = `${size}`): void {
+  if (size <= maxBytes) return
+  throw new TidingsError('BODY_TOO_LARGE', `the body is ${shown} bytes; at most ${maxBytes}`, {
+    details: { maxBytes },
+    hint: 'Split the batch, or store the large part elsewhere and send a reference to it.',
+  })
+}
+
+/** What a server says of itself. */
+export interface WireServer {
+  readonly supports: readonly Feature[]
+  /** Left out by a server of an older version. */
+  readonly max_body_bytes?: number
+}
 
 /** How many channels of events one stream may bring. */
 export const maxChannels = 100

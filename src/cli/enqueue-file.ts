@@ -1,6 +1,8 @@
 import { createReadStream, type Stats } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import type { Bus } from '../bus.ts'
 import { isTidingsError, TidingsError } from '../errors.ts'
+import { type Limits, sizeWith } from '../limits.ts'
 import type { Queue } from '../queue.ts'
 import type { SendOptions } from '../queue-options.ts'
 import type { Context } from './context.ts'
@@ -8,8 +10,6 @@ import { type BrokenLine, type DataLine, readJsonLines } from './json-lines.ts'
 import { count, printable } from './output.ts'
 import { Progress } from './progress.ts'
 
-const batchMessages = 1_000
-const batchBytes = 8_000_000
 /** Of the lines that are left out, so many are named. */
 const namedLines = 20
 
@@ -23,7 +23,7 @@ export async function enqueueFile(context: Context, queue: string, path: string,
   if (input.size !== null && !skipInvalid)
     for await (const line of readJsonLines(input.open())) if ('broken' in line) throw atLine(line, path, 0)
 
-  const upload = new Upload((await context.connect()).queue(queue), options)
+  const upload = new Upload(await context.connect(), queue, options)
   const progress = new Progress(input.size, !out.json)
   let skipped = 0
   try {
@@ -51,18 +51,25 @@ class Upload {
   duplicates = 0
   readonly #queue: Queue
   readonly #options: SendOptions
+  readonly #limits: Limits
+  /** What each line has beside its data. */
+  readonly #otherBytes: number
   #batch: DataLine[] = []
   #bytes = 0
 
-  constructor(queue: Queue, options: SendOptions) {
-    this.#queue = queue
+  constructor(bus: Bus, queue: string, options: SendOptions) {
+    this.#queue = bus.queue(queue)
     this.#options = options
+    this.#limits = bus.engine.limits
+    this.#otherBytes = sizeWith({ options: JSON.stringify(options) })
   }
 
   async add(line: DataLine): Promise<void> {
+    const bytes = line.bytes + this.#otherBytes
+    const isFull = this.#batch.length >= this.#limits.items || this.#bytes + bytes > this.#limits.bytes
+    if (isFull) await this.flush()
     this.#batch.push(line)
-    this.#bytes += line.bytes
-    if (this.#batch.length >= batchMessages || this.#bytes >= batchBytes) await this.flush()
+    this.#bytes += bytes
   }
 
   async flush(): Promise<void> {

@@ -57,7 +57,7 @@ export class EventHub {
 
   /** @throws UNSUPPORTED */
   check(): void {
-    if (this.#engine.openChannels === undefined)
+    if (!this.#engine.supports.has('events'))
       throw new TidingsError('UNSUPPORTED', `the ${this.#engine.name} engine has no events`)
   }
 

@@ -2,9 +2,9 @@ import type { Clock } from '../clock.ts'
 import type { Engine, Settlement, StoredMessage } from '../engine.ts'
 import { isTidingsError } from '../errors.ts'
 import { expiryError, expiryOf } from '../expiry.ts'
+import { matchesGlob } from '../glob.ts'
 import { deadLetterEnding, deadLetterMeta } from '../lease.ts'
 import type { Logger } from '../queue-access.ts'
-import { fits } from './names.ts'
 import type { ExpiryRule } from './options.ts'
 
 /** In one step. */
@@ -45,7 +45,7 @@ export class Expirer {
     const { engine, expire, logger } = this.#site
     if (expire.length === 0) return
     for (const { queue } of await engine.listQueues()) {
-      const rule = expire.find(({ queues }) => fits(queues, queue))
+      const rule = expire.find(({ queues }) => matchesGlob(queues, queue))
       if (rule === undefined) continue
       try {
         const count = await this.#expire(queue, rule)

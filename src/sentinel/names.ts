@@ -10,18 +10,3 @@ export function checkNamePattern(pattern: string, path: string): void {
     hint: "Write a name, with '*' where any text may stand: 'orders', 'orders_*', '*'.",
   })
 }
-
-/** Whether the name fits the pattern, in which '*' stands for any text. The work grows with the name only. */
-export function fits(pattern: string, name: string): boolean {
-  const [head, ...rest] = pattern.split('*') as [string, ...string[]]
-  const tail = rest.pop()
-  if (tail === undefined) return name === pattern
-  if (!name.startsWith(head) || !name.endsWith(tail)) return false
-  let position = head.length
-  for (const part of rest) {
-    const found = name.indexOf(part, position)
-    if (found < 0) return false
-    position = found + part.length
-  }
-  return position + tail.length <= name.length
-}

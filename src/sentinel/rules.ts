@@ -1,7 +1,7 @@
 import { showDuration } from '../duration.ts'
 import type { QueueStats } from '../engine.ts'
+import { matchesGlob } from '../glob.ts'
 import type { SubscriptionState } from '../topic-store.ts'
-import { fits } from './names.ts'
 import type { ArchiveRule, Limit, Rule } from './options.ts'
 
 /** A queue that is watched. */
@@ -79,7 +79,8 @@ export class Rules {
 
   /** @param isDeadLetterQueue such a queue is watched where a rule names it in full, and else by `maxDead` of its queue */
   limitOf(limit: Limit, queue: string, isDeadLetterQueue: boolean): number | null {
-    const about = ({ queues }: Rule) => queues !== null && (isDeadLetterQueue ? queues === queue : fits(queues, queue))
+    const about = ({ queues }: Rule) =>
+      queues !== null && (isDeadLetterQueue ? queues === queue : matchesGlob(queues, queue))
     return this.#first(limit, about)
   }
 
@@ -88,7 +89,7 @@ export class Rules {
   }
 
   maxLagOf(topic: string): number | null {
-    return this.#first('maxLag', ({ topics }) => topics !== null && fits(topics, topic))
+    return this.#first('maxLag', ({ topics }) => topics !== null && matchesGlob(topics, topic))
   }
 
   #first(limit: Limit, about: (rule: Rule) => boolean): number | null {
@@ -123,5 +124,5 @@ function breach(
 
 /** How long the archive of a queue is kept; null where no rule fits. */
 export function archiveRuleOf(rules: readonly ArchiveRule[], queue: string): ArchiveRule | null {
-  return rules.find(({ queues }) => fits(queues, queue)) ?? null
+  return rules.find(({ queues }) => matchesGlob(queues, queue)) ?? null
 }

@@ -3,7 +3,7 @@ import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import type { Bus } from '../bus.ts'
 import { systemClock } from '../clock.ts'
 import { show, TidingsError } from '../errors.ts'
-import { wireError } from '../wire.ts'
+import { defaultMaxBodyBytes, wireError } from '../wire.ts'
 import { AckBoard } from './ack-board.ts'
 import { discreet } from './discretion.ts'
 import { eventStream } from './event-stream.ts'
@@ -57,14 +57,17 @@ export interface AppHooks {
   readonly maxEventStreams?: number
   /** How large the data of a message may be. Left out: as large as bodies. */
   readonly maxMessageBytes?: number
+  /** How large bodies may be. Left out: the usual. */
+  readonly maxBodyBytes?: number
 }
 
 /** The routes as a Hono app. */
 export function createApp(bus: Bus, routes: readonly Route[], hooks: AppHooks = {}): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
   const seats = new Seats(hooks.maxEventStreams ?? Number.POSITIVE_INFINITY)
-  const maxMessageBytes = hooks.maxMessageBytes ?? Number.POSITIVE_INFINITY
-  const surroundings = { bus, hooks, seats, maxMessageBytes, leases: new LeaseBook(systemClock), acks: new AckBoard() }
+  const { maxMessageBytes = Number.POSITIVE_INFINITY, maxBodyBytes = defaultMaxBodyBytes } = hooks
+  const limits = { maxMessageBytes, maxBodyBytes }
+  const surroundings = { bus, hooks, seats, ...limits, leases: new LeaseBook(systemClock), acks: new AckBoard() }
   for (const middleware of hooks.before ?? []) app.use(middleware)
   for (const route of routes)
     app.on(route.method, toHonoPath(route.path), (context) => answer(context, route, surroundings))
@@ -100,6 +103,7 @@ interface Surroundings {
   readonly acks: AckBoard
   readonly seats: Seats
   readonly maxMessageBytes: number
+  readonly maxBodyBytes: number
   readonly hooks: AppHooks
 }
 

@@ -22,19 +22,3 @@ function parseGlobs(value: unknown, path: string): readonly Glob[] {
       })
   return value
 }
-
-/** Every part between two stars is looked for at its earliest place, which leaves the most to what follows. */
-export function matchesGlob(glob: Glob, name: string): boolean {
-  const parts = glob.split('*')
-  const first = parts[0]!
-  const last = parts.at(-1)!
-  if (parts.length === 1) return name === glob
-  if (!name.startsWith(first) || !name.endsWith(last) || name.length < first.length + last.length) return false
-  let at = first.length
-  for (const part of parts.slice(1, -1)) {
-    const found = name.indexOf(part, at)
-    if (found < 0 || found + part.length > name.length - last.length) return false
-    at = found + part.length
-  }
-  return true
-}

@@ -1,9 +1,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Bus } from '../bus.ts'
-import type { Engine } from '../engine.ts'
 import { isTidingsError } from '../errors.ts'
 import type { SentinelFigures } from '../sentinel/sentinel.ts'
-import { type Operation, observed } from './observed-engine.ts'
+import type { Observer, Operation, Outcome } from '../telemetry.ts'
 import { exposeFigures, type Figures, readFigures } from './queue-figures.ts'
 import type { Access } from './route.ts'
 import { exposeSentinel } from './sentinel-figures.ts'
@@ -34,13 +33,13 @@ export class Metrics {
     const labels = ['messaging_system_name', 'messaging_operation_name', 'messaging_destination_name'] as const
     this.#sent = new Counter({
       name: 'messaging_client_sent_messages_total',
-      help: 'Messages that were stored through this server.',
+      help: 'Messages that were stored by this process.',
       labelNames: labels,
       registers,
     })
     this.#consumed = new Counter({
       name: 'messaging_client_consumed_messages_total',
-      help: 'Messages that were given to readers through this server, once for every time.',
+      help: 'Messages that were given to readers by this process, once for every time.',
       labelNames: labels,
       registers,
     })
@@ -69,22 +68,19 @@ export class Metrics {
     return this.#registry.contentType
   }
 
-  /** The engine, of which everything is counted that passes through it. */
-  observe(engine: Engine): Engine {
-    return observed(engine, (operation) => this.#note(operation))
-  }
+  /** Counts what sends, receives or settles messages. */
+  readonly observer: Observer = (operation) =>
+    operation.type === 'manage' ? undefined : (outcome) => this.#note(operation, outcome)
 
-  #note({ name, type, destination, seconds, sent, consumed, error }: Operation): void {
-    const labels = {
-      messaging_system_name: system,
-      messaging_operation_name: name,
-      messaging_destination_name: error === undefined ? this.#destination(destination) : this.#known(destination),
-    }
-    for (const [queue, count] of sent ?? [])
-      this.#sent.inc({ ...labels, messaging_destination_name: this.#destination(queue) }, count)
-    if (consumed) this.#consumed.inc(labels, consumed)
+  #note({ name, type, destination }: Operation, { durationMs, error, count, stored }: Outcome): void {
+    const labels = { messaging_system_name: system, messaging_operation_name: name }
+    for (const [queue, number] of stored)
+      this.#sent.inc({ ...labels, messaging_destination_name: this.#destination(queue) }, number)
+    const own = error === undefined ? this.#destination(destination ?? '') : this.#known(destination ?? '')
+    const ownLabels = { ...labels, messaging_destination_name: own }
+    if (type === 'receive') this.#consumed.inc(ownLabels, count)
     const errorType = error === undefined ? {} : { error_type: isTidingsError(error) ? error.code : otherDestination }
-    this.#operations.observe({ ...labels, messaging_operation_type: type, ...errorType }, seconds)
+    this.#operations.observe({ ...ownLabels, messaging_operation_type: type, ...errorType }, durationMs / 1000)
   }
 
   #destination(name: string): string {

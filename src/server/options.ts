@@ -1,6 +1,7 @@
 import { show, TidingsError } from '../errors.ts'
 import * as option from '../options.ts'
 import { queueOptions } from '../queue-options.ts'
+import { defaultMaxBodyBytes } from '../wire.ts'
 import { parseToken, type Token, type TokenOptions } from './token.ts'
 
 /** How the server may be reached, and by whom; in the configuration file below `serve`. */
@@ -37,7 +38,11 @@ const reachOptions = {
 
 /** What a request may cost. */
 const limitOptions = {
-  maxBodyBytes: option.integer('The largest body of a request.', { default: 4_194_304, min: 1_024, max: 268_435_456 }),
+  maxBodyBytes: option.integer('The largest body of a request.', {
+    default: defaultMaxBodyBytes,
+    min: 1_024,
+    max: 268_435_456,
+  }),
   maxMessageBytes: {
     ...queueOptions.maxMessageBytes,
     doc: 'The largest data of a message, in bytes of JSON, whatever `maxMessageBytes` of its queue or topic is.',

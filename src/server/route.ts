@@ -74,6 +74,8 @@ export interface Call<
   readonly exact: boolean
   /** How large the data of a message may be. */
   readonly maxMessageBytes: number
+  /** How large a body may be. */
+  readonly maxBodyBytes: number
   /** Aborted when the client has gone, may not go on, or the server stops. */
   readonly signal: AbortSignal
 }

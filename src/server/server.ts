@@ -54,6 +54,7 @@ export class Server extends Service {
   readonly #files: FileWatch
   /** Clients may have no right to do it. */
   readonly #upkeep: Upkeep
+  #endCounting = () => {}
   #listener: Listener | undefined
 
   constructor(bus: Bus, settings: ServerSettings, { logger = silentLogger, sentinel }: ServerCompany) {
@@ -113,7 +114,7 @@ export class Server extends Service {
   #createApp(bus: Bus, sentinel: SentinelWatch | undefined): Hono<AppEnv> {
     const { host, hosts, origins, tlsCert, maxBodyBytes, maxMessageBytes, maxEventStreams } = this.#settings
     const metrics = new Metrics()
-    const counted = bus.through((engine) => metrics.observe(engine))
+    this.#endCounting = bus.telemetry.observe(metrics.observer)
     const stopping = this.#stopping.signal
     const surroundings = { metrics, stopping, sentinel, needsTokens: () => this.needsTokens }
     const log = requestLog(this.#logger, metrics)
@@ -121,7 +122,7 @@ export class Server extends Service {
     // A server that is mounted in another one is called what that is called.
     const hasNames = hosts.length > 0 || isLoopback(host)
     const isOwn = (request: Request) => this.#received.has(request)
-    return createApp(counted, [...allRoutes, ...systemRoutes(bus, surroundings, allRoutes)], {
+    return createApp(bus, [...allRoutes, ...systemRoutes(bus, surroundings, allRoutes)], {
       before: [
         log.middleware,
         securityHeaders(tlsCert !== null),
@@ -135,6 +136,7 @@ export class Server extends Service {
       stopping,
       maxEventStreams,
       maxMessageBytes,
+      maxBodyBytes,
     })
   }
 
@@ -152,6 +154,7 @@ export class Server extends Service {
   /** Takes nothing new, ends what waits and what streams, and finishes the rest. */
   protected async onStop(): Promise<void> {
     this.#stopping.abort()
+    this.#endCounting()
     await Promise.all([this.#listener?.stop(), this.#files.stop(), this.#upkeep.stop()])
   }
 }

@@ -1,10 +1,11 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import { show, TidingsError } from '../errors.ts'
+import { matchesGlob } from '../glob.ts'
 import * as option from '../options.ts'
 import { checkPattern, covers } from '../pattern.ts'
 import { parseIsoTime } from '../queue-options.ts'
-import { type Glob, globsOption, matchesGlob } from './glob.ts'
+import { type Glob, globsOption } from './glob.ts'
 import { type Scope, scopes } from './route.ts'
 import type { Caller } from './tokens.ts'
 

@@ -74,6 +74,7 @@ function forward(engine: Engine, around: Around = (call) => call()): Engine {
   return {
     name: engine.name,
     supports: engine.supports,
+    limits: engine.limits,
     open: () => around(() => engine.open()),
     close: () => around(() => engine.close()),
     createQueue: (queue) => around(() => engine.createQueue(queue)),

@@ -101,6 +101,14 @@ describe('a token from the environment', () => {
   })
 })
 
+it('takes a file that is larger than one request of it may be', async () => {
+  const lines = Array.from({ length: 9 }, (_, n) => JSON.stringify(n + '"'.repeat(500_000)))
+  const file = write('large.jsonl', lines.join('\n'))
+  const env = { TIDINGS_URL: server.url, TIDINGS_TOKEN: good.secret }
+  const { code, stdout, stderr } = await tidings(['enqueue', 'large', '--file', file], { env })
+  expect({ code, stdout, stderr }).toEqual({ code: 0, stdout: 'enqueued 9 messages in large\n', stderr: '' })
+})
+
 describe('a server with a certificate of an authority of its own', () => {
   /** An authority, by the name of its files. */
   async function makeAuthority(name: string): Promise<{ ca: string; issue: typeof issue }> {

@@ -203,8 +203,9 @@ test('a server that is down when listening begins is tried again until it is the
   const errors: unknown[] = []
   let attempts = 0
   const listened: string[] = []
-  const fake: Pick<Engine, 'name' | 'openChannels' | 'close'> = {
+  const fake: Pick<Engine, 'name' | 'supports' | 'openChannels' | 'close'> = {
     name: 'fake',
+    supports: new Set(['events']),
     async openChannels() {
       if (++attempts < 3) throw new TidingsError('CONNECTION_FAILED', 'nobody there')
       return {

@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import { Bus } from '../../src/bus.ts'
 import type { Channels, Engine } from '../../src/engine.ts'
 import { createServer } from '../../src/server/index.ts'
 import { query, until } from '../postgres/support.ts'
@@ -100,10 +101,7 @@ describe('GET /v1/events', () => {
     const { url } = await openDatabase()
     const bus = await open(url)
     const listened: string[] = []
-    const server = createServer(
-      bus.through((engine) => noting(engine, listened)),
-      { port: 0, stopDeadline: 0 },
-    )
+    const server = createServer(new Bus(noting(bus.engine, listened)), { port: 0, stopDeadline: 0 })
     onTestFinished(() => server.stop())
     await server.start()
     const [all, orders] = [await listen(server), await listen(server, '?namespace=orders')]

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { setTimeout as wait } from 'node:timers/promises'
-import { describe, test } from 'vitest'
-import { connect } from '../../src/index.ts'
+import { describe, onTestFinished, test } from 'vitest'
+import { type Bus, connect } from '../../src/index.ts'
+import type { ServerOptions } from '../../src/server/index.ts'
 import { ask, startServer } from './support.ts'
 
 const at = '/v1/queues/orders'
@@ -41,6 +42,50 @@ describe('over HTTP', () => {
     const refused = await call('/messages', { message: 2, max_length: 1 })
     assert.deepEqual([refused.status, refused.body.code], [429, 'QUEUE_FULL'])
     assert.deepEqual(refused.body.details, { queue: 'orders', length: 1, maxLength: 1 })
+  })
+})
+
+describe('what would be more than the server takes at once', () => {
+  const most = { maxBodyBytes: 65_536 }
+  const large = Array.from({ length: 10 }, (_, index) => index + '"'.repeat(12_000))
+
+  async function connectTo(options: ServerOptions): Promise<Bus> {
+    const bus = await connect((await startServer(options)).url)
+    onTestFinished(() => bus.close())
+    return bus
+  }
+
+  test('is sent in parts, if it was not one batch', async () => {
+    const bus = await connectTo(most)
+    const queue = bus.queue<string>('orders')
+    await queue.create()
+    await bus.bind('#', queue)
+    const topic = bus.topic<string>('news')
+    await topic.create()
+    await Promise.all(large.flatMap((one) => [queue.send(one), topic.publish(one), bus.publish('Orders.Paid', one)]))
+    const labels = (found: readonly { readonly data: unknown }[]) => found.map(({ data }) => String(data).slice(0, 1))
+    const digits = [...'0123456789']
+    assert.deepEqual(labels(await queue.peek({ limit: 100 })).sort(), [...digits, ...digits].sort())
+    assert.deepEqual(labels(await topic.read({ limit: 100 })), digits)
+    const reason = 'x'.repeat(20_000)
+    await Promise.all((await queue.read({ limit: 20 })).map((message) => message.deadLetter(reason)))
+    assert.equal((await queue.deadLetters.redrive()).length, 20)
+    await Promise.all((await queue.read({ limit: 20 })).map((message) => message.archive()))
+    assert.equal((await queue.replay()).length, 20)
+  })
+
+  test('is refused before it is sent, if it was', async () => {
+    const queue = (await connectTo(most)).queue<string>('orders')
+    await queue.create()
+    await assert.rejects(queue.sendBatch(large.map((data) => ({ data }))), { code: 'BODY_TOO_LARGE' })
+    assert.deepEqual(await queue.peek(), [])
+  })
+
+  test('is ten sends of half a megabyte', async () => {
+    const queue = (await connectTo({})).queue<string>('orders')
+    const half = Array.from({ length: 10 }, (_, index) => index + 'x'.repeat(500_000))
+    await Promise.all(half.map((one) => queue.send(one)))
+    assert.equal((await queue.stats()).ready, 10)
   })
 })
 

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { connect } from '../../src/index.ts'
 import { Metrics } from '../../src/server/metrics.ts'
-import { type Operation, observed } from '../../src/server/observed-engine.ts'
 import { everybody } from '../../src/server/tokens.ts'
 import { ask, bearer, makeToken, startServer } from './support.ts'
 
@@ -146,26 +145,12 @@ describe('metrics', () => {
   test('keep a bounded number of names', async () => {
     const bus = await connect('memory:')
     const metrics = new Metrics()
-    const counted = bus.through((engine) => metrics.observe(engine))
-    for (let n = 0; n < 1_010; n++) await counted.queue(`q${n}`).send(1)
+    bus.telemetry.observe(metrics.observer)
+    for (let n = 0; n < 1_010; n++) await bus.queue(`q${n}`).send(1)
     const samples = parse(await metrics.scrape(bus, everybody, 0))
     const names = [...samples.keys()].filter((key) => key.startsWith('messaging_client_sent_messages_total'))
     expect(names).toHaveLength(1_001)
     expect(sample(samples, 'messaging_client_sent_messages_total', labelsOf('send', '_OTHER'))).toBe(10)
     await bus.close()
   })
-})
-
-test('an observed engine is the same engine', async () => {
-  const bus = await connect('memory:')
-  const seen: Operation[] = []
-  const engine = observed(bus.engine, (operation) => seen.push(operation))
-  expect(engine.name).toBe(bus.engine.name)
-  expect(engine.supports).toBe(bus.engine.supports)
-  await engine.createQueue('orders')
-  expect(await engine.listQueues()).toHaveLength(1)
-  expect(seen).toEqual([])
-  await expect(engine.pop('missing', 1)).rejects.toMatchObject({ code: 'QUEUE_NOT_FOUND' })
-  expect(seen).toMatchObject([{ name: 'pop', type: 'receive', destination: 'missing' }])
-  await bus.close()
 })

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { FakeClock } from '../../src/fake-clock.ts'
-import { matchesGlob } from '../../src/server/glob.ts'
 import { createServer } from '../../src/server/index.ts'
 import { newToken, parseToken, type TokenOptions } from '../../src/server/token.ts'
 import { Tokens } from '../../src/server/tokens.ts'
@@ -271,20 +270,6 @@ describe('tokens', () => {
     expect(error.code).toBe(code)
     expect(error.message).not.toContain('tdg_')
   })
-
-  test.each<[string, string, boolean]>([
-    ['orders', 'orders', true],
-    ['orders', 'orders2', false],
-    ['orders*', 'orders', true],
-    ['*_dlq', 'orders_dlq', true],
-    ['a*b*c', 'a.b.c', true],
-    ['a*b*c', 'ac', false],
-    ['a*a', 'a', false],
-    ['*', 'anything', true],
-    ['**', '', true],
-    ['a*bc*bc', 'abc', false],
-    [`${'*a'.repeat(50)}b`, 'a'.repeat(100), false],
-  ])('the glob %s for %s', (glob, name, expected) => expect(matchesGlob(glob, name)).toBe(expected))
 })
 
 describe('a token that is not good any more', () => {

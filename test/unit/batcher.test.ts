@@ -30,6 +30,8 @@ class Storage {
   }
 }
 
+const upTo = (items: number, bytes = Number.POSITIVE_INFINITY) => ({ limits: { items, bytes } })
+
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve))
 
 /** Answers until nothing is left. */
@@ -45,7 +47,7 @@ async function answerAll(storage: Storage, promises: Promise<unknown>[]): Promis
 describe('a batcher', () => {
   test('sends what was added in one tick together, and answers each with its own result', async () => {
     const storage = new Storage()
-    const batcher = new Batcher(storage.send, 10)
+    const batcher = new Batcher(storage.send, upTo(10))
     const results = [batcher.add(1), batcher.add(2), batcher.add(3)]
     assert.deepEqual(storage.batches, [], 'nothing goes out before the end of the tick')
     await turn()
@@ -56,7 +58,7 @@ describe('a batcher', () => {
 
   test('also what is added in microtasks of the tick', async () => {
     const storage = new Storage()
-    const batcher = new Batcher(storage.send, 10)
+    const batcher = new Batcher(storage.send, upTo(10))
     void batcher.add(1)
     await Promise.resolve()
     void batcher.add(2)
@@ -66,7 +68,7 @@ describe('a batcher', () => {
 
   test('collects while a batch is under way, so that there is one at a time', async () => {
     const storage = new Storage()
-    const batcher = new Batcher(storage.send, 10)
+    const batcher = new Batcher(storage.send, upTo(10))
     const first = batcher.add(1)
     await turn()
     const rest = [batcher.add(2)]
@@ -84,7 +86,7 @@ describe('a batcher', () => {
 
   test('a failure reaches everybody in the batch and nobody in the next', async () => {
     const storage = new Storage()
-    const batcher = new Batcher(storage.send, 2)
+    const batcher = new Batcher(storage.send, upTo(2))
     const results = Promise.allSettled([1, 2, 3].map((item) => batcher.add(item)))
     await turn()
     storage.fail(new Error('boom'))
@@ -100,15 +102,15 @@ describe('a batcher', () => {
   test('a send that throws is a failure like any other', async () => {
     const batcher = new Batcher<number, number>(() => {
       throw new Error('boom')
-    }, 2)
+    }, upTo(2))
     await assert.rejects(batcher.add(1), /boom/)
     await assert.rejects(batcher.add(1), /boom/)
   })
 
-  test('bounds a batch by weight, though one item may be heavier', async () => {
+  test('bounds a batch by size, though one item may be larger', async () => {
     const storage = new Storage()
-    const batcher = new Batcher(storage.send, 10, (weight) => weight)
-    const results = [5, 5, 1, 9, 50, 1, 1].map((weight) => batcher.add(weight))
+    const batcher = new Batcher(storage.send, upTo(100, 10), (size) => size)
+    const results = [5, 5, 1, 9, 50, 1, 1].map((size) => batcher.add(size))
     await answerAll(storage, results)
     assert.deepEqual(storage.batches, [[5, 5], [1, 9], [50], [1, 1]])
   })
@@ -118,9 +120,9 @@ describe('a batcher', () => {
       maxLength: 40,
     })
     await fc.assert(
-      fc.asyncProperty(steps, fc.integer({ min: 1, max: 12 }), async (script, maxWeight) => {
+      fc.asyncProperty(steps, fc.integer({ min: 1, max: 12 }), async (script, maxBytes) => {
         const storage = new Storage()
-        const batcher = new Batcher(storage.send, maxWeight, (item) => (item % 5) + 1)
+        const batcher = new Batcher(storage.send, upTo(40, maxBytes), (item) => (item % 5) + 1)
         const results: Promise<string>[] = []
         for (const step of script) {
           if (step === 'answer') storage.answer()

@@ -2,7 +2,7 @@ import http from 'node:http'
 import https from 'node:https'
 import { sleep, systemClock } from '../../clock.ts'
 import { isTidingsError, TidingsError } from '../../errors.ts'
-import { exactHeader } from '../../wire.ts'
+import { checkBodySize, defaultMaxBodyBytes, exactHeader } from '../../wire.ts'
 import { cannotConnect, lostAnswer, refused } from './failures.ts'
 import { type HttpTarget, parseTarget } from './target.ts'
 
@@ -30,6 +30,7 @@ export class Client {
   readonly #underWay = new Set<Promise<unknown>>()
   readonly #streams = new Set<http.IncomingMessage>()
   #opened = false
+  #maxBodyBytes = defaultMaxBodyBytes
   #closing: Promise<void> | undefined
 
   /** @throws URL_INVALID, OPTION_CONFLICT */
@@ -51,9 +52,15 @@ export class Client {
     return this.#closing !== undefined
   }
 
+  /** The largest request that the server takes. */
+  get maxBodyBytes(): number {
+    return this.#maxBodyBytes
+  }
+
   /** From now on a server that is away is waited for. */
-  opened(): void {
+  opened(maxBodyBytes = defaultMaxBodyBytes): void {
     this.#opened = true
+    this.#maxBodyBytes = maxBodyBytes
   }
 
   /** Waits for the answers that are still to come, and ends the streams. */
@@ -114,6 +121,7 @@ export class Client {
 
   async #requestPersistently<T>(method: string, path: string, body: unknown, options: RequestOptions): Promise<T> {
     const text = body === undefined ? undefined : JSON.stringify(body)
+    if (text !== undefined) checkBodySize(Buffer.byteLength(text), this.#maxBodyBytes)
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#requestPatiently<T>(method, path, text, options)

@@ -23,6 +23,7 @@ import type {
   Watch,
 } from '../../engine.ts'
 import { isTidingsError } from '../../errors.ts'
+import { type Limits, usualLimits } from '../../limits.ts'
 import type { TopicStore } from '../../topic-store.ts'
 import {
   fromWireBinding,
@@ -38,6 +39,7 @@ import {
   type WireCorrelation,
   type WireMessage,
   type WireQueue,
+  type WireServer,
   type WireSettleResult,
   type WireStats,
 } from '../../wire.ts'
@@ -69,6 +71,11 @@ export class HttpEngine implements Engine {
     return this.#supports
   }
 
+  /** A text may take twice its size in JSON. */
+  get limits(): Limits {
+    return { ...usualLimits, bytes: Math.min(usualLimits.bytes, Math.floor(this.#client.maxBodyBytes / 2) - 1_024) }
+  }
+
   get topics(): TopicStore | undefined {
     return this.#topics
   }
@@ -79,8 +86,8 @@ export class HttpEngine implements Engine {
   }
 
   async open(): Promise<void> {
-    const { supports } = await this.#read<{ supports: Feature[] }>('GET', '/v1')
-    this.#client.opened()
+    const { supports, max_body_bytes } = await this.#read<WireServer>('GET', '/v1')
+    this.#client.opened(max_body_bytes)
     this.#supports = new Set(supports)
     if (this.#supports.has('topics')) this.#topics = new HttpTopics(this.#client)
   }

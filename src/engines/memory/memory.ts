@@ -25,6 +25,7 @@ import type {
   Watch,
 } from '../../engine.ts'
 import { TidingsError } from '../../errors.ts'
+import { usualLimits } from '../../limits.ts'
 import { queueFull } from '../../queue-full.ts'
 import { Bindings } from './bindings.ts'
 import { Correlations } from './correlations.ts'
@@ -50,6 +51,7 @@ import { MemoryTopics } from './topics.ts'
 export class MemoryEngine implements Engine {
   readonly name: string = 'memory'
   readonly supports: ReadonlySet<Feature> = new Set<Feature>(['topics'])
+  readonly limits = usualLimits
   readonly #clock: Clock
   readonly #queues = new Map<string, MemoryQueue>()
   readonly #bindings = new Bindings()

@@ -25,6 +25,7 @@ import type {
   Watch,
 } from '../../engine.ts'
 import { show, TidingsError } from '../../errors.ts'
+import { usualLimits } from '../../limits.ts'
 import { queueFull } from '../../queue-full.ts'
 import { Calls } from './calls.ts'
 import { PostgresChannels } from './channels.ts'
@@ -53,6 +54,7 @@ import { PostgresTopics } from './topics.ts'
 export class PostgresEngine implements Engine {
   readonly name = 'postgres'
   readonly supports: ReadonlySet<Feature> = new Set<Feature>(['transactions', 'durable', 'events', 'topics'])
+  readonly limits = usualLimits
   readonly topics: PostgresTopics
   readonly #driver: Driver
   readonly #calls: Calls

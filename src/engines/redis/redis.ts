@@ -23,6 +23,7 @@ import type {
   Watch,
 } from '../../engine.ts'
 import { isTidingsError } from '../../errors.ts'
+import { usualLimits } from '../../limits.ts'
 import { queueFull } from '../../queue-full.ts'
 import { slowMs } from './calling.ts'
 import { Correlations, type Task, toTasks } from './correlations.ts'
@@ -62,6 +63,7 @@ const slowOnce = { repeatable: false, timeoutMs: slowMs }
 export class RedisEngine implements Engine {
   readonly name = 'redis'
   readonly supports: ReadonlySet<Feature> = new Set<Feature>(['durable', 'topics'])
+  readonly limits = usualLimits
   readonly #driver: Driver
   readonly #registry: Registry
   readonly #routes: Routes

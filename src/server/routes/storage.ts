@@ -26,12 +26,13 @@ export const storageRoutes: readonly Route[] = [
           version: shape.text('Its version.'),
           engine: shape.text('The storage behind it.'),
           supports: shape.several('What it can do over HTTP, of what not every storage can do.', shape.text('')),
+          max_body_bytes: shape.number('The largest body of a request that it takes.'),
         },
       },
     },
-    async handle({ bus: { engine } }) {
+    async handle({ bus: { engine }, maxBodyBytes: max_body_bytes }) {
       const supports = overHttp.filter((feature) => engine.supports.has(feature))
-      return { status: 200, body: { name: 'tidings', version, engine: engine.name, supports } }
+      return { status: 200, body: { name: 'tidings', version, engine: engine.name, supports, max_body_bytes } }
     },
   }),
 
