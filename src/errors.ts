@@ -178,6 +178,7 @@ export function show(value: unknown): string {
 function describe(value: unknown): string {
   if (typeof value === 'function') return 'a function'
   if (typeof value === 'bigint') return `${value}n`
+  if (Object.is(value, -0)) return '-0'
   if (typeof value !== 'object' || value === null) return String(value)
   try {
     if (Array.isArray(value)) return `an array of ${value.length}`

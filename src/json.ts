@@ -1,32 +1,35 @@
 import { randomUUID } from 'node:crypto'
+import { types } from 'node:util'
 import { show, TidingsError } from './errors.ts'
+import { isLargeInteger, JsonParser, mayHoldLargeInteger, shorten, step } from './json-parser.ts'
 
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue }
 export type JsonObject = { readonly [key: string]: JsonValue }
 
 /** Nesting that every engine stores; PostgreSQL's parser and JSON.stringify fail at some tens of thousands. */
-const maxDepth = 100
+export const maxJsonDepth = 100
 /** For what goes beside the data: meta and headers. */
 const maxBytesBeside = 1_048_576
+
+/** What no string begins with by chance or by intent. */
+const mark = `${randomUUID()}:`
+const markedInteger = new RegExp(`"${mark}(-?\\d+)"`, 'g')
 
 /**
  * Writes a value as JSON text that every engine can store and gives back equal.
  *
  * Like JSON.stringify it calls `toJSON` (a Date becomes its ISO text), leaves out `undefined` properties and writes
  * the own enumerable properties of instances. What JSON.stringify would lose or change silently is refused instead:
- * NaN, Infinity, Map, Set, typed arrays, functions, symbols, BigInt, `undefined` in arrays, cycles, NUL characters
- * and lone surrogates.
+ * NaN, Infinity, −0, functions, symbols and properties named by one, `undefined` in arrays, cycles, NUL characters and
+ * lone surrogates; objects that hold something else than properties, of whatever realm: Map, Set, Headers, Blob, typed
+ * arrays, instances that have private fields only. A BigInt is written where it comes back as one.
  * @param field what is written, the start of the path in errors: 'data'
  * @throws BODY_NOT_JSON, BODY_UNSUPPORTED_CHAR, BODY_TOO_DEEP, each with the path of the value; BODY_TOO_LARGE
  */
 export function toJson(value: unknown, field: string, maxBytes = Number.POSITIVE_INFINITY): string {
-  return checkSize(JSON.stringify(check(value, field, startWalk(field, maxBytes))), field, maxBytes)
-}
-
-/** The same for a value from `fromJson`, whose BigInts are written as the integers that they were. */
-export function toJsonExactly(value: unknown, field: string, maxBytes = Number.POSITIVE_INFINITY): string {
-  const walk = { ...startWalk(field, maxBytes), exact: true }
-  return checkSize(JSON.stringify(check(value, field, walk)).replaceAll(markedInteger, '$1'), field, maxBytes)
+  const walk = { ...startWalk(field, maxBytes), takesBigInts: true }
+  const text = JSON.stringify(check(value, field, walk))
+  return checkSize(walk.hasBigInts ? text.replaceAll(markedInteger, '$1') : text, field, maxBytes)
 }
 
 /** JSON text as it is. @throws BODY_TOO_LARGE */
@@ -55,12 +58,12 @@ interface Walk {
   /** What is left by a count that is never too high, so that a value without end is noticed before it is written. */
   leftBytes: number
   readonly ancestors: object[]
-  /** Takes a BigInt for an integer. */
-  readonly exact: boolean
+  readonly takesBigInts: boolean
+  hasBigInts: boolean
 }
 
 function startWalk(field: string, maxBytes: number): Walk {
-  return { field, maxBytes, leftBytes: maxBytes, ancestors: [], exact: false }
+  return { field, maxBytes, leftBytes: maxBytes, ancestors: [], takesBigInts: false, hasBigInts: false }
 }
 
 function spend(walk: Walk, bytes: number): void {
@@ -81,8 +84,6 @@ function notJson(path: string, value: unknown, why = 'cannot be written as JSON'
   })
 }
 
-const refusedTypes = [Map, Set, WeakMap, WeakSet, Promise, RegExp, Error, ArrayBuffer, BigInt, Symbol]
-
 /** Returns the value with every `toJSON` applied; copies only where that changes something. */
 function check(value: unknown, path: string, walk: Walk): unknown {
   switch (typeof value) {
@@ -92,6 +93,7 @@ function check(value: unknown, path: string, walk: Walk): unknown {
       return value
     case 'number':
       spend(walk, 1)
+      if (Object.is(value, -0)) throw notJson(path, value, 'PostgreSQL stores as 0')
       if (!Number.isFinite(value)) throw notJson(path, value)
       return value
     case 'boolean':
@@ -101,9 +103,7 @@ function check(value: unknown, path: string, walk: Walk): unknown {
       spend(walk, 1)
       return value === null ? null : checkObject(value, path, walk)
     case 'bigint':
-      if (!walk.exact) throw notJson(path, value)
-      spend(walk, 1)
-      return mark + value
+      return checkBigInt(value, path, walk)
     default:
       throw notJson(path, value)
   }
@@ -112,9 +112,9 @@ function check(value: unknown, path: string, walk: Walk): unknown {
 function checkObject(value: object, path: string, walk: Walk): unknown {
   const { ancestors } = walk
   if (ancestors.includes(value)) throw notJson(path, value, 'contains itself')
-  if (ancestors.length >= maxDepth)
-    throw new TidingsError('BODY_TOO_DEEP', `${shorten(path)} is nested deeper than ${maxDepth} levels`, {
-      details: { path, maxDepth },
+  if (ancestors.length >= maxJsonDepth)
+    throw new TidingsError('BODY_TOO_DEEP', `${shorten(path)} is nested deeper than ${maxJsonDepth} levels`, {
+      details: { path, maxDepth: maxJsonDepth },
     })
   ancestors.push(value)
   try {
@@ -128,18 +128,53 @@ function checkObject(value: object, path: string, walk: Walk): unknown {
   }
 }
 
+/** Comes back as a BigInt only where a number could not hold it. */
+function checkBigInt(value: bigint, path: string, walk: Walk): string {
+  const token = String(value)
+  spend(walk, token.length)
+  if (!walk.takesBigInts) throw notJson(path, value)
+  if (!isLargeInteger(token)) throw notJson(path, value, 'would come back as a number')
+  walk.hasBigInts = true
+  return mark + token
+}
+
 function checkContents(value: object, path: string, walk: Walk): unknown {
+  if (ArrayBuffer.isView(value)) throw notJson(path, value)
   const { toJSON } = value as { toJSON?: unknown }
   if (typeof toJSON === 'function') {
     const written: unknown = toJSON.call(value, path)
     // An invalid Date writes null.
-    if (value instanceof Date && written === null) throw notJson(path, value, 'is not a valid date')
+    if (types.isDate(value) && written === null) throw notJson(path, value, 'is not a valid date')
     return check(written, path, walk)
   }
-  if (value instanceof String || value instanceof Number || value instanceof Boolean)
-    return check(value.valueOf(), path, walk)
-  if (ArrayBuffer.isView(value) || refusedTypes.some((type) => value instanceof type)) throw notJson(path, value)
+  if (types.isBoxedPrimitive(value) && !types.isBigIntObject(value)) return check(value.valueOf(), path, walk)
+  const lost = whatIsLost(value)
+  if (lost) throw notJson(path, value, lost)
   return Array.isArray(value) ? checkArray(value, path, walk) : checkProperties(value, path, walk)
+}
+
+/** Why an object's own enumerable properties are not what it holds; null if they are. */
+function whatIsLost(value: object): string | null {
+  if (Object.getOwnPropertySymbols(value).some((symbol) => isEnumerable.call(value, symbol)))
+    return 'has properties named by symbols'
+  if (Array.isArray(value)) return Object.keys(value).length > value.length ? 'has properties beside its items' : null
+  if (types.isArgumentsObject(value)) return 'is the arguments of a function'
+  if (isRoot(Object.getPrototypeOf(value))) return null
+  return Object.keys(value).length === 0 || isBuiltIn(value) ? 'holds something else than properties' : null
+}
+
+const isEnumerable = Object.prototype.propertyIsEnumerable
+
+/** The prototype of plain objects, of whatever realm, or none. */
+const isRoot = (prototype: object | null) => prototype === null || Object.getPrototypeOf(prototype) === null
+
+/** Whether a class of the language made it, or one that extends such a class: it has internal slots. */
+function isBuiltIn(value: object): boolean {
+  for (let prototype = Object.getPrototypeOf(value); !isRoot(prototype); prototype = Object.getPrototypeOf(prototype)) {
+    const made: unknown = Object.getOwnPropertyDescriptor(prototype, 'constructor')?.value
+    if (typeof made === 'function' && Function.prototype.toString.call(made).endsWith('{ [native code] }')) return true
+  }
+  return false
 }
 
 function checkArray(value: unknown[], path: string, walk: Walk): unknown[] {
@@ -163,7 +198,7 @@ function checkProperties(value: object, path: string, walk: Walk): unknown {
     const before = properties[key]
     if (before === undefined) continue
     spend(walk, key.length)
-    const after = check(before, isPlainKey(key) ? `${path}.${key}` : `${path}[${show(key)}]`, walk)
+    const after = check(before, path + step(key), walk)
     if (after !== before) {
       copy ??= keys.map((name) => [name, properties[name]])
       copy[index] = [key, after]
@@ -172,9 +207,6 @@ function checkProperties(value: object, path: string, walk: Walk): unknown {
   // fromEntries defines properties, so a key `__proto__` stays plain data.
   return copy ? Object.fromEntries(copy) : value
 }
-
-const isPlainKey = (key: string) => /^[A-Za-z_$][\w$]{0,59}$/.test(key)
-const shorten = (path: string) => (path.length > 60 ? `${path.slice(0, 57)}...` : path)
 
 /** @throws BODY_UNSUPPORTED_CHAR for what not every engine can store */
 export function checkText(text: string, path: string): void {
@@ -189,55 +221,51 @@ export function checkText(text: string, path: string): void {
     })
 }
 
-/**
- * Reads JSON text. An integer that a number cannot hold, which another client may have written, becomes a BigInt
- * instead of being rounded silently.
- */
+/** What PostgreSQL lets other clients store. */
+const stored = { maxDepth: Number.POSITIVE_INFINITY, maxDigits: 131_072, strict: false }
+/** Python reads no longer integer. */
+const maxDigits = 4_300
+
+/** JSON text as it is stored. An integer that a number cannot hold becomes a BigInt instead of being rounded silently. */
 export function fromJson(text: string): unknown {
-  return mayHoldLargeInteger.test(text) ? parseExactly(text) : JSON.parse(text)
+  if (!mayHoldLargeInteger.test(text)) return JSON.parse(text)
+  return new JsonParser(text, 'data', 'data', stored).parse()
 }
 
-/** Sixteen digits in a row; digits in strings are let through to the slow path too, which is harmless. */
-const mayHoldLargeInteger = /\d{16}/
-
-/** What no string begins with by chance or by intent. */
-const mark = `${randomUUID()}:`
-const markedInteger = new RegExp(`"${mark}(-?\\d+)"`, 'g')
-
-function parseExactly(text: string): unknown {
-  return JSON.parse(markLargeIntegers(text), (_key, value: unknown) =>
-    typeof value === 'string' && value.startsWith(mark) ? BigInt(value.slice(mark.length)) : value,
-  )
+/**
+ * Reads JSON that somebody sends. What a reader would not get back as it was written is refused: keys given twice, a
+ * fraction of more digits than a number holds.
+ * @param what the text is: 'the body'
+ * @param root how paths in errors begin
+ * @throws BODY_NOT_JSON, BODY_TOO_DEEP, each with the path
+ */
+export function parseJson(text: string, what: string, root = what, maxDepth = maxJsonDepth): unknown {
+  return new JsonParser(text, what, root, { maxDepth, maxDigits, strict: true }).parse()
 }
 
-/** Turns large integers into marked strings. Steps over strings by hand: a pattern would run out of stack on long ones. */
-function markLargeIntegers(text: string): string {
-  const parts: string[] = []
-  let copied = 0
-  const next = /"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
-  for (let token = next.exec(text); token !== null; token = next.exec(text)) {
-    if (token[0] === '"') next.lastIndex = endOfString(text, token.index)
-    else if (isLargeInteger(token[0])) {
-      parts.push(text.slice(copied, token.index), JSON.stringify(mark + token[0]))
-      copied = next.lastIndex
-    }
+/**
+ * Checks JSON text that is stored as it is, so that no digit is lost.
+ * @throws BODY_NOT_JSON and the like, BODY_TOO_LARGE
+ */
+export function checkJson(text: string, field: string, maxBytes: number): void {
+  checkSize(text, field, maxBytes)
+  const rules = { maxDepth: maxJsonDepth, maxDigits, strict: false }
+  toJson(new JsonParser(text, field, field, rules).parse(), field)
+}
+
+/**
+ * Text that came as bytes, without a byte order mark.
+ * @throws BODY_NOT_JSON
+ */
+export function decodeText(bytes: Uint8Array, field: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    const isUtf16 = (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)
+    throw new TidingsError('BODY_NOT_JSON', `${field} is ${isUtf16 ? 'UTF-16' : 'in another encoding'}, not UTF-8`, {
+      cause,
+      details: { path: field },
+      hint: 'Save or send it as UTF-8.',
+    })
   }
-  return parts.join('') + text.slice(copied)
-}
-
-/** Whether it has other digits than the number that it would be read as. */
-function isLargeInteger(token: string): boolean {
-  if (!/^-?\d{16,}$/.test(token)) return false
-  const [digits = ''] = Number(token).toExponential().split('e')
-  return digits.replace('.', '') !== token.replace(/0+$/, '')
-}
-
-/** The first quote that an even number of backslashes precede. */
-function endOfString(text: string, start: number): number {
-  for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
-    let escapes = end
-    while (text[escapes - 1] === '\\') escapes--
-    if ((end - escapes) % 2 === 0) return end + 1
-  }
-  return text.length
 }

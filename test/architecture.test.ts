@@ -18,6 +18,7 @@ const layers: readonly (readonly [string, ...string[]])[] = [
     'fake-clock',
     'name',
     'json',
+    'json-parser',
     'pattern',
     'glob',
     'service',

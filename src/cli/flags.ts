@@ -1,5 +1,6 @@
 import { type Command, Option as Flag } from 'commander'
 import { TidingsError } from '../errors.ts'
+import { parseJson } from '../json.ts'
 import type { Option, OptionSchema, OptionsInput } from '../options.ts'
 import type { Given } from './command.ts'
 
@@ -25,9 +26,10 @@ export const asJson: Written = {
   placeholder: 'json',
   read(value, flag) {
     try {
-      return JSON.parse(value as string)
+      return parseJson(value as string, flag)
     } catch (cause) {
-      throw new TidingsError('USAGE', `${flag} is not JSON: ${(cause as Error).message}`, {
+      throw new TidingsError('USAGE', (cause as Error).message, {
+        cause,
         hint: `Quote it for the shell: ${flag} '{"key":"value"}'`,
       })
     }

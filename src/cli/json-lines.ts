@@ -1,5 +1,5 @@
 import { isTidingsError, TidingsError } from '../errors.ts'
-import { fromJson, toJson } from '../json.ts'
+import { decodeText, parseJson, toJson } from '../json.ts'
 import { queueOptions } from '../queue-options.ts'
 
 /** One line of a file with the data of a message. */
@@ -27,37 +27,50 @@ export async function* readJsonLines(
   onBytes: (count: number) => void = () => {},
 ): AsyncGenerator<DataLine | BrokenLine> {
   let number = 0
-  let rest: Buffer[] = []
+  let line = new LineBuffer()
   for await (const chunk of input) {
     onBytes(chunk.length)
     let start = 0
     for (let end = chunk.indexOf(newline); end >= 0; end = chunk.indexOf(newline, start)) {
-      yield* parseLine(++number, Buffer.concat([...rest, chunk.subarray(start, end)]))
-      rest = []
+      line.add(chunk.subarray(start, end))
+      yield* parseLine(++number, line)
+      line = new LineBuffer()
       start = end + 1
     }
-    if (start < chunk.length) rest.push(chunk.subarray(start))
+    line.add(chunk.subarray(start))
   }
-  yield* parseLine(number + 1, Buffer.concat(rest))
+  yield* parseLine(number + 1, line)
 }
 
-function* parseLine(number: number, bytes: Buffer): Generator<DataLine | BrokenLine> {
+const maxLineBytes = queueOptions.maxMessageBytes.defaultValue
+
+/** The parts of one line; of one that is too long, only its length. */
+class LineBuffer {
+  length = 0
+  #parts: Buffer[] = []
+
+  add(part: Buffer): void {
+    this.length += part.length
+    if (this.length <= maxLineBytes) this.#parts.push(part)
+    else this.#parts = []
+  }
+
+  /** @throws BODY_TOO_LARGE, BODY_NOT_JSON */
+  text(): string {
+    if (this.length > maxLineBytes)
+      throw new TidingsError('BODY_TOO_LARGE', `it is ${this.length} bytes of JSON; at most ${maxLineBytes}`)
+    return decodeText(Buffer.concat(this.#parts), 'it')
+  }
+}
+
+function* parseLine(number: number, line: LineBuffer): Generator<DataLine | BrokenLine> {
   try {
-    const text = decode(bytes)
+    const text = line.text()
     if (text.trim() === '') return
-    const data = parseData(text, 'it')
-    yield { number, data, bytes: bytes.length }
+    yield { number, data: parseData(text, 'it'), bytes: line.length }
   } catch (error) {
     if (!isTidingsError(error)) throw error
     yield { number, broken: error }
-  }
-}
-
-function decode(bytes: Buffer): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch {
-    throw new TidingsError('BODY_NOT_JSON', 'it is not UTF-8')
   }
 }
 
@@ -66,17 +79,7 @@ function decode(bytes: Buffer): string {
  * @param what 'the data'; for error messages
  */
 export function parseData(text: string, what: string): unknown {
-  const data = parse(text, what)
-  const bytes = Buffer.byteLength(toJson(data, 'data'))
-  const { defaultValue: limit } = queueOptions.maxMessageBytes
-  if (bytes > limit) throw new TidingsError('BODY_TOO_LARGE', `${what} is ${bytes} bytes of JSON; at most ${limit}`)
+  const data = parseJson(text, what, 'data')
+  toJson(data, 'data', queueOptions.maxMessageBytes.defaultValue)
   return data
-}
-
-function parse(text: string, what: string): unknown {
-  try {
-    return fromJson(text)
-  } catch (error) {
-    throw new TidingsError('BODY_NOT_JSON', `${what} is not JSON: ${(error as Error).message}`)
-  }
 }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
-import { TidingsError } from '../errors.ts'
+import { isTidingsError, TidingsError } from '../errors.ts'
+import { decodeText } from '../json.ts'
 import { metaFields } from '../message.ts'
 import { sendOptions } from '../queue-options.ts'
 import type { Given } from './command.ts'
@@ -43,7 +44,7 @@ export function messageOptions(given: Given) {
 
 /** The data of the message: the argument, or standard input for '-' or none. */
 export async function dataFrom(given: string | undefined): Promise<unknown> {
-  return parse(given === undefined || given === '-' ? await readStandardInput() : given)
+  return given === undefined || given === '-' ? parseData(await readStandardInput(), 'the data') : parseArgument(given)
 }
 
 async function readStandardInput(): Promise<string> {
@@ -53,17 +54,18 @@ async function readStandardInput(): Promise<string> {
     })
   const chunks: Buffer[] = []
   for await (const chunk of process.stdin) chunks.push(chunk as Buffer)
-  const text = Buffer.concat(chunks).toString('utf8')
+  const text = decodeText(Buffer.concat(chunks), 'standard input')
   if (text.trim() === '') throw new TidingsError('USAGE', 'standard input is empty')
   return text
 }
 
-function parse(text: string): unknown {
+function parseArgument(text: string): unknown {
   try {
     return parseData(text, 'the data')
   } catch (error) {
-    if (!(error instanceof TidingsError) || !/is not JSON/.test(error.message)) throw error
+    // The position stands where the text is no JSON at all.
+    if (!isTidingsError(error, 'BODY_NOT_JSON') || error.details.position === undefined) throw error
     const hint = `Quote it for the shell: '{"name":"Ada"}'; a text is JSON in double quotes: '"text"'.`
-    throw new TidingsError(error.code, error.message, { hint })
+    throw new TidingsError(error.code, error.message, { details: error.details, hint })
   }
 }

@@ -81,9 +81,13 @@ const ownFolder = fileURLToPath(new URL('.', import.meta.url))
 
 /** The first place in the stack that is neither Node's, nor a package's, nor ours. */
 function placeInStack(stack: string): Place | undefined {
-  const places = stack.matchAll(/(?:^|\(|at (?:async )?)((?:file:\/\/|\/|[A-Za-z]:\\)[^()\n]*?):(\d+)(?::\d+)?\)?$/gm)
-  for (const [, where, line] of places) {
-    const file = where!.startsWith('file:') ? fileURLToPath(where!) : where!
+  // Message and stack are what the module made them; a path is no longer.
+  const lines = stack.split('\n').filter((line) => line.length < 5_000)
+  for (const text of lines) {
+    const [, where, line] =
+      /(?:^|\(|at (?:async )?)((?:file:\/\/|\/|[A-Za-z]:\\)[^()]*?):(\d+)(?::\d+)?\)?$/.exec(text) ?? []
+    if (where === undefined) continue
+    const file = where.startsWith('file:') ? fileURLToPath(where) : where
     if (!file.includes(`${sep}node_modules${sep}`) && !file.startsWith(ownFolder)) return { file, line: Number(line) }
   }
   return undefined

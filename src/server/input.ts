@@ -1,17 +1,22 @@
 import { show, TidingsError } from '../errors.ts'
-import { fromJson } from '../json.ts'
+import { decodeText, maxJsonDepth, parseJson } from '../json.ts'
 import * as option from '../options.ts'
 
 /**
  * Checks what stands in the query of a URL. A name alone means true.
- * @throws TYPE, RANGE and the like, OPTION_UNKNOWN
+ * @throws TYPE, RANGE and the like, OPTION_UNKNOWN; OPTION_CONFLICT for a name given twice
  */
 export function parseQuery<S extends option.OptionSchema>(schema: S, query: URLSearchParams): option.OptionsOutput<S> {
-  const given = [...new Set(query.keys())].map((name) => {
+  const given = new Map<string, unknown>()
+  for (const [name, text] of query) {
     const kind = schema[name]?.kind
-    const texts = query.getAll(name)
-    return [name, kind === 'list' ? texts.flatMap((text) => text.split(',')) : fromText(kind, texts.at(-1)!)] as const
-  })
+    const before = given.get(name)
+    if (before !== undefined && kind !== 'list')
+      throw new TidingsError('OPTION_CONFLICT', `${show(name)} is given twice in the query`, {
+        details: { field: name },
+      })
+    given.set(name, kind === 'list' ? [...((before as string[]) ?? []), ...text.split(',')] : fromText(kind, text))
+  }
   return option.parseOptions(schema, Object.fromEntries(given), 'the query')
 }
 
@@ -25,9 +30,12 @@ function fromText(kind: string | undefined, text: string): unknown {
   return text
 }
 
+/** Data stand a few levels deep in a body. */
+const maxDepth = maxJsonDepth + 10
+
 /**
  * Checks the body of a request. One without text is an empty object.
- * @throws CONTENT_TYPE, BODY_NOT_JSON; TYPE, RANGE and the like, OPTION_UNKNOWN
+ * @throws CONTENT_TYPE; BODY_NOT_JSON, BODY_TOO_DEEP; TYPE, RANGE and the like, OPTION_UNKNOWN
  */
 export function parseBody<S extends option.OptionSchema>(
   schema: S,
@@ -40,19 +48,5 @@ export function parseBody<S extends option.OptionSchema>(
     throw new TidingsError('CONTENT_TYPE', `the body is encoded as ${show(contentEncoding)}`)
   if (!/^application\/(json|[\w.-]+\+json)\s*(;|$)/i.test(contentType ?? ''))
     throw new TidingsError('CONTENT_TYPE', `the body is ${contentType ? show(contentType) : 'of no type'}, not JSON`)
-  return option.parseJsonOptions(schema, readJson(bytes), 'the body')
-}
-
-function readJson(bytes: Uint8Array): unknown {
-  try {
-    return fromJson(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch (cause) {
-    // The stack ran out.
-    if (cause instanceof RangeError) throw new TidingsError('BODY_TOO_DEEP', 'the body is nested too deeply', { cause })
-    const why = cause instanceof SyntaxError ? `: ${cause.message.slice(0, 100)}` : ', it is not UTF-8'
-    throw new TidingsError('BODY_NOT_JSON', `the body is not JSON${why}`, {
-      cause,
-      hint: 'Send a JSON object.',
-    })
-  }
+  return option.parseJsonOptions(schema, parseJson(decodeText(bytes, 'the body'), 'the body', '', maxDepth), 'the body')
 }

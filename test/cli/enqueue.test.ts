@@ -25,6 +25,35 @@ describe('one message', () => {
     expect(await peek('piped')).toMatchObject([{ data: { n: 1 } }, { data: 'text' }])
   })
 
+  it('is kept exactly, or refused by the path of what cannot be', async () => {
+    const large = '{"id":12345678901234567890,"near":9007199254740993}'
+    const kept: [string[], RunSetting][] = [
+      [[large], {}],
+      [[], { input: `\ufeff${large}\r\n` }],
+      [['--file', write('large-integers.jsonl', `\ufeff${large}\r\n`)], {}],
+    ]
+    for (const [args, setting] of kept)
+      expect(await run(['enqueue', 'exact', ...args], setting)).toMatchObject({ code: 0 })
+    const { stdout } = await run(['peek', 'exact', '--json'])
+    expect(stdout.match(/12345678901234567890/g)).toHaveLength(3)
+    expect(stdout.match(/9007199254740993/g)).toHaveLength(3)
+
+    const refused: [string[], string | Buffer | undefined, RegExp][] = [
+      [[], Buffer.from('{"name":"Zo\xeb"}', 'latin1'), /standard input is in another encoding, not UTF-8/],
+      [[], Buffer.from('\ufeff{"n":1}', 'utf16le'), /standard input is UTF-16, not UTF-8/],
+      [['{"price":0.12345678901234567890}'], undefined, /data\.price is 0\.1234.*which a number cannot hold/],
+      [['{"a":1,"a":2}'], undefined, /data\.a is given twice/],
+      [['{"n":-0}'], undefined, /data\.n is -0/],
+      [['{"n":1e400}'], undefined, /data\.n is 1e400/],
+      [['1', '--headers', '{"a":1,"a":2}'], undefined, /--headers\.a is given twice/],
+    ]
+    for (const [args, input, words] of refused) {
+      const { code, stderr } = await run(['enqueue', 'exact', ...args], input === undefined ? {} : { input })
+      expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringMatching(words) })
+    }
+    expect((await peek('exact')).length).toBe(3)
+  })
+
   it('takes everything that the bus should know', async () => {
     const flags =
       '--delay 1h --priority 7 --correlation-id 7 --correlation-queue back --target-id p-1 --message-version 2'

@@ -18,7 +18,7 @@ export interface Ended {
 export interface RunSetting {
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string>>
-  readonly input?: string
+  readonly input?: string | Buffer
 }
 
 const running = new Set<Tidings>()

@@ -40,6 +40,12 @@ describe('a body', () => {
     ['with a NUL character', '{"message":"\\u0000"}', 400, 'BODY_UNSUPPORTED_CHAR'],
     ['with a lone surrogate', '{"message":"\\ud800"}', 400, 'BODY_UNSUPPORTED_CHAR'],
     ['that is nested too deeply', `{"message":${'['.repeat(101)}${']'.repeat(101)}}`, 400, 'BODY_TOO_DEEP'],
+    ['with a field given twice', '{"message":1,"message":2}', 400, 'BODY_NOT_JSON'],
+    ['with a key given twice in the data', '{"message":{"a":1,"a":2}}', 400, 'BODY_NOT_JSON'],
+    ['with a fraction that would be rounded', '{"message":{"price":0.12345678901234567890}}', 400, 'BODY_NOT_JSON'],
+    ['with a number beyond all numbers', '{"message":{"n":1e400}}', 400, 'BODY_NOT_JSON'],
+    ['with −0', '{"message":{"n":-0}}', 400, 'BODY_NOT_JSON'],
+    ['with an integer of 60,002 digits', `{"message":1${'0'.repeat(60_000)}1}`, 400, 'BODY_NOT_JSON'],
     ['that is nested absurdly', `{"message":${'['.repeat(1e6)}${']'.repeat(1e6)}}`, 400, 'BODY_TOO_DEEP'],
     [
       'that is nested absurdly around a large integer',
@@ -60,12 +66,12 @@ describe('a body', () => {
     const server = await startServer()
     const queue = server.bus.queue('orders')
     await queue.create()
-    const text = '{"message":{"__proto__":{"polluted":true},"constructor":1,"a":1,"a":2},"meta":{"__proto__":{"x":1}}}'
+    const text = '{"message":{"__proto__":{"polluted":true},"constructor":1},"meta":{"__proto__":{"x":1}}}'
     expect((await ask(server, 'POST', '/v1/queues/orders/messages', { text })).status).toBe(201)
     const { body } = await ask(server, 'POST', '/v1/queues/orders/read', { body: {} })
     const [{ message, meta }] = body.messages
     expect(Object.getOwnPropertyDescriptor(message, '__proto__')?.value).toEqual({ polluted: true })
-    expect([message.constructor, message.a]).toEqual([1, 2])
+    expect(message.constructor).toBe(1)
     expect(Object.getPrototypeOf(meta)).toBe(Object.prototype)
     expect(({} as { polluted?: boolean }).polluted).toBe(undefined)
   })

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { describe, test } from 'vitest'
 import { type ErrorCode, isTidingsError, type TidingsError } from '../../src/errors.ts'
-import { fromJson, toJson, toJsonValue } from '../../src/json.ts'
+import { checkJson, decodeText, fromJson, parseJson, toJson, toJsonValue } from '../../src/json.ts'
 
 /** Texts that can be stored: everything but NUL and lone surrogates, the names of the language often. */
 const text = fc.oneof(
@@ -24,7 +25,6 @@ const json = fc.letrec<{ value: unknown }>((tie) => ({
 const anything = fc.anything({
   key: text,
   maxDepth: 4,
-  withBigInt: true,
   withBoxedValues: true,
   withDate: true,
   withMap: true,
@@ -177,6 +177,55 @@ describe('what is refused', () => {
     assertRefused(value, code, path, words)
   })
 
+  const other = (code: string) => runInNewContext(code)
+  class Hidden {
+    #cents = 5
+    get cents() {
+      return this.#cents
+    }
+  }
+  class Named extends Map<number, number> {
+    name = 'x'
+  }
+  const form = new FormData()
+  form.set('a', '1')
+  const args = (function (..._: number[]) {
+    // biome-ignore lint/complexity/noArguments: that is the case
+    return arguments
+  })(1, 2)
+  const flattened: [string, unknown, RegExp][] = [
+    ['a Map of another realm', other('new Map([[1, 2]])'), /Map/],
+    ['a Set of another realm', other('new Set([1])'), /Set/],
+    ['a RegExp of another realm', other('/x/g'), /RegExp/],
+    ['an Error of another realm', other('Object.assign(new Error("lost"), { code: 1 })'), /Error/],
+    ['a buffer of another realm', other('new ArrayBuffer(4)'), /ArrayBuffer/],
+    ['bytes of another realm', other('new Uint8Array(3)'), /Uint8Array/],
+    ['an invalid date of another realm', other('new Date(NaN)'), /not a valid date/],
+    ['a promise of another realm', other('Promise.resolve(1)'), /Promise/],
+    ['a Buffer', Buffer.from('abc'), /Buffer/],
+    ['Headers', new Headers({ a: '1' }), /Headers/],
+    ['URLSearchParams', new URLSearchParams('a=1'), /URLSearchParams/],
+    ['FormData', form, /FormData/],
+    ['a Blob', new Blob(['abc']), /Blob/],
+    ['a Request', new Request('http://x.test/'), /Request/],
+    ['a Response', new Response('hi'), /Response/],
+    ['a signal', new AbortController().signal, /AbortSignal/],
+    ['a WeakRef', new WeakRef({}), /WeakRef/],
+    ['an iterator', new Map([[1, 2]]).entries(), /holds something else/],
+    ['a format of Intl', new Intl.NumberFormat('en'), /NumberFormat/],
+    ['private fields', new Hidden(), /Hidden/],
+    ['a Map with fields beside its entries', new Named([[1, 2]]), /Named/],
+    ['a Proxy of a Map', new Proxy(new Map([[1, 2]]), {}), /Map/],
+    ['symbols as keys', { a: 1, [Symbol('b')]: 2 }, /named by symbols/],
+    ['an array with a name in it', Object.assign([1, 2], { total: 3 }), /beside its items/],
+    ['arguments', args, /arguments of a function/],
+    ['−0', -0, /is -0/],
+  ]
+  test.each(flattened)('%s, which JSON.stringify flattens', (_name, value, words) => {
+    assertRefused({ list: [value] }, 'BODY_NOT_JSON', 'data.list[0]', words)
+    assert.equal(refusal(() => toJsonValue({ v: value }, 'meta')).details.path, 'meta.v')
+  })
+
   test('what was thrown is the cause', () => {
     const error = refusal(() => toJson(throwing, 'data'))
     assert.equal((error.cause as Error).message, 'boom')
@@ -295,10 +344,89 @@ describe('large integers', () => {
     assert.deepEqual(fromJson(`[${numbers}]`), numbers.map(Number))
   })
 
+  test('are written again as they were, and no others', () => {
+    fc.assert(
+      fc.property(exact, (value) => {
+        const read = fromJson(write(value))
+        assert.deepEqual(fromJson(toJson(read, 'data')), read)
+      }),
+    )
+    assert.match(refusal(() => toJson({ n: 5n }, 'data')).message, /data\.n is 5n, which would come back as a number/)
+    assert.match(refusal(() => toJsonValue({ n: 2n ** 64n }, 'meta')).message, /meta\.n is/)
+  })
+
   test('beside very long texts', () => {
     const long = 'ab\\"'.repeat(5_000_000)
     const value = fromJson(`{"a":"${long}","b":12345678901234567890}`) as { a: string; b: bigint }
     assert.equal(value.a.length, 15_000_000)
     assert.equal(value.b, 12345678901234567890n)
+  })
+})
+
+describe('what somebody sends', () => {
+  const read = (text: string) => parseJson(text, 'the body', '')
+
+  test('is read as JSON.parse reads it', () => {
+    fc.assert(
+      fc.property(json, fc.constantFrom(undefined, 1, '\t'), (value, indent) => {
+        const text = JSON.stringify(value, null, indent)
+        assert.deepEqual(read(text), JSON.parse(text))
+      }),
+      { numRuns: 1_000 },
+    )
+  })
+
+  test('is refused where JSON.parse refuses it, with a position', () => {
+    const pieces = fc.constantFrom(...'[]{},:"\\ 01e.+-', 'true', 'nul', '"a"', '\n', '\ufeff', '\u0001', '"a":', '1.5')
+    fc.assert(
+      fc.property(fc.array(pieces, { maxLength: 8 }), (list) => {
+        const text = list.join('')
+        let expected: unknown
+        let valid = true
+        try {
+          expected = JSON.parse(text)
+        } catch {
+          valid = false
+        }
+        if (valid && !/"a".*"a"|-0/.test(text)) assert.deepEqual(read(text), expected)
+        if (!valid) assert.match(refusal(() => read(text)).message, /the body is not JSON|position|given twice/)
+      }),
+      { numRuns: 5_000 },
+    )
+  })
+
+  const refused: [string, RegExp, string][] = [
+    ['{"a":{"b":1,"b":2}}', /^a\.b is given twice/, 'a.b'],
+    ['{"list":[1,0.12345678901234567890]}', /^list\[1\] is 0\.1234/, 'list[1]'],
+    ['{"n":1e400}', /^n is 1e400, which a number cannot hold/, 'n'],
+    ['{"n":1e-400}', /^n is 1e-400/, 'n'],
+    [`[1${'0'.repeat(60_000)}1]`, /^\[0\] is an integer of 60002 digits; at most 4300/, '[0]'],
+    ['{"a":"x\\q"}', /^a has a text with .* wrong escape/, 'a'],
+    ['{"a":1', /^the body is not JSON: Unexpected end of JSON input/, 'a'],
+    ['[1,}', /^the body is not JSON: Unexpected "}" at position 3/, '[1]'],
+    ['', /^the body is not JSON: Unexpected end of JSON input/, 'the body'],
+  ]
+  test.each(refused)('%s', (text, words, path) => {
+    const error = refusal(() => read(text))
+    assert.equal(error.code, 'BODY_NOT_JSON')
+    assert.match(error.message, words)
+    assert.equal(error.details.path, path)
+  })
+
+  test('keeps what a double says in other words', () => {
+    assert.deepEqual(read('[1.0, 0.10000000000000001, 1E2, 1.50000000000000000000000, 0e9]'), [1, 0.1, 100, 1.5, 0])
+  })
+
+  test('keeps every digit where it is stored as text', () => {
+    checkJson('{"price":0.12345678901234567890}', 'data', 100)
+    assert.equal(refusal(() => checkJson('[', 'data', 100)).code, 'BODY_NOT_JSON')
+    assert.equal(refusal(() => checkJson('[1]', 'data', 2)).code, 'BODY_TOO_LARGE')
+    assert.equal(refusal(() => checkJson('['.repeat(101), 'data', 1_000)).code, 'BODY_TOO_DEEP')
+  })
+
+  test('is UTF-8, with or without a byte order mark', () => {
+    assert.equal(decodeText(Buffer.from('\ufeff{"n":1}'), 'data'), '{"n":1}')
+    assert.match(refusal(() => decodeText(Buffer.from('Zo\xeb', 'latin1'), 'data')).message, /not UTF-8/)
+    assert.match(refusal(() => decodeText(Buffer.from('\ufeffa', 'utf16le'), 'data')).message, /is UTF-16/)
   })
 })

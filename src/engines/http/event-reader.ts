@@ -13,13 +13,15 @@ const silenceMs = 5_000
 export async function* readEvents(answer: IncomingMessage): AsyncGenerator<ServerEvent, void> {
   const silence = setTimeout(() => answer.destroy(new Error('the server fell silent')), silenceMs)
   answer.setEncoding('utf8')
-  let buffered = ''
+  let parts: string[] = []
   try {
     for await (const chunk of answer) {
       silence.refresh()
-      buffered += chunk as string
-      const blocks = buffered.split('\n\n')
-      buffered = blocks.pop() ?? ''
+      parts.push(chunk as string)
+      // Only where a block may have ended: an event of many megabytes comes in many parts.
+      if (!((parts.at(-2)?.at(-1) ?? '') + chunk).includes('\n\n')) continue
+      const blocks = parts.join('').split('\n\n')
+      parts = [blocks.pop() ?? '']
       for (const block of blocks) {
         const event = parse(block)
         if (event !== null) yield event

@@ -1,7 +1,7 @@
 import { channelOf, channelsOf, checkChannel } from '../../events/channels.ts'
 import { parseEvent, type QueueEvent } from '../../events/event.ts'
 import { selectionOptions } from '../../events/options.ts'
-import { toJsonExactly } from '../../json.ts'
+import { toJson } from '../../json.ts'
 import * as option from '../../options.ts'
 import { maxChannels, toNumericId, wireError } from '../../wire.ts'
 import { hearing } from '../audience.ts'
@@ -164,4 +164,4 @@ function withPayload({ data, meta }: { data: unknown; meta: object }, told: obje
   }
 }
 
-const written = (name: string, fields: object): [string, string] => [name, toJsonExactly(fields, 'event')]
+const written = (name: string, fields: object): [string, string] => [name, toJson(fields, 'event')]
