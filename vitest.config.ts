@@ -1,6 +1,9 @@
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { clearEnvironment } from './test/support/environment.ts'
+
+const packages = fileURLToPath(new URL('packages', import.meta.url))
 
 // Before the processes of the tests are made.
 clearEnvironment()
@@ -28,19 +31,26 @@ const chaos = [
 const unit = [
   'test/*.memory.test.ts',
   'test/testing.test.ts',
-  'test/{config,queue,router,topic,unit,worker}/*.test.ts',
+  'test/{config,router,unit}/*.test.ts',
+  'test/queue/!(replay).test.ts',
+  'test/topic/!(transactions).test.ts',
+  'test/worker/!(processor|transactional).test.ts',
   'test/adapters/recognise.test.ts',
-]
-/** Files among these that use a server all the same. */
-const notUnit = [
-  'test/queue/replay.test.ts',
-  'test/topic/transactions.test.ts',
-  'test/worker/{processor,transactional}.test.ts',
 ]
 
 const broker = { globalSetup: ['test/support/global-setup.ts'] }
 
 export default defineConfig({
+  // The packages are tested as their sources are; what runs in processes of its own is compiled before.
+  resolve: {
+    alias: [
+      { find: /^tidings\/testing$/, replacement: `${packages}/tidings/src/testing.ts` },
+      { find: /^tidings\/internal\/(.+)$/, replacement: `${packages}/tidings/src/$1.ts` },
+      { find: /^tidings-(\w+)\/internal\/(.+)$/, replacement: `${packages}/$1/src/$2.ts` },
+      { find: /^tidings-(\w+)$/, replacement: `${packages}/$1/src/index.ts` },
+      { find: /^tidings$/, replacement: `${packages}/tidings/src/index.ts` },
+    ],
+  },
   test: {
     pool: 'forks',
     maxWorkers: 2,
@@ -52,7 +62,7 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'unit', include: unit, exclude: [...notUnit, ...chaos], provide: { broker: '' } },
+        test: { name: 'unit', include: unit, exclude: chaos, provide: { broker: '' } },
       },
       { extends: true, test: { name: 'servers', include: [all], exclude: [...unit, ...chaos], ...broker } },
       { extends: true, test: { name: 'chaos', include: chaos, ...broker } },

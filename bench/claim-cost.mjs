@@ -3,7 +3,7 @@
 // the queue's own table, and while an old snapshot keeps every dead row; beside it PGMQ's way: ORDER BY msg_id from the
 // start, index on vt.
 import pg from 'pg'
-import { PostgresEngine } from '../dist/engines/postgres/postgres.js'
+import { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 
 const loopMs = 6_000
 const readers = 4

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 const count = Number(process.argv[2] ?? 10_000)
 const rounds = 30
 
-const cli = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+const cli = fileURLToPath(new URL('../packages/cli/dist/main.js', import.meta.url))
 const args = ['serve', '--url', 'memory:', '--port', '0', '--max-connections', String(count + 100), '--json']
 const server = spawn(process.execPath, [cli, ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
 const [line] = await once(server.stdout, 'data')

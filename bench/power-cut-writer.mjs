@@ -1,6 +1,6 @@
 // One process of power-cut.mjs: sends, some at a time and not as fast as it can, and remembers what was acknowledged.
 import { once } from 'node:events'
-import { connect } from '../dist/index.js'
+import { connect } from 'tidings'
 
 const inFlight = 4
 const pauseMs = 5

@@ -12,7 +12,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { connect } from '../dist/index.js'
+import { connect } from 'tidings'
 import { repairAof, startRedis } from './redis-server.mjs'
 
 const { values } = parseArgs({

@@ -1,7 +1,7 @@
 // npm run bench -- [--engine postgres] [--fsync always] [--url …] [--rounds 5] [--only send,process] [--json]
 // Without a URL: a server of its own. --engine is postgres, redis, valkey or memory; --fsync is appendfsync of a Redis.
 import { parseArgs } from 'node:util'
-import { connect } from '../dist/index.js'
+import { connect } from 'tidings'
 import { measure, printTable } from './measure.mjs'
 import { queueWork } from './queue-work.mjs'
 import { storages } from './storages.mjs'

@@ -1,6 +1,6 @@
 // Topics: publishing, following, and publishing while somebody else keeps a transaction open.
 import pg from 'pg'
-import { PostgresEngine } from '../dist/engines/postgres/postgres.js'
+import { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { throughput } from './measure.mjs'
 
 const data = { name: 'Ada Lovelace', email: 'ada@example.org', department: 'Engineering', starts: '2026-12-01' }

@@ -13,7 +13,7 @@ import { connect } from 'tidings'
 // In the PostgreSQL of DATABASE_URL; without it in the one that comes with the package, in a temporary directory.
 const directory = join(tmpdir(), `tidings-outbox-${process.pid}`)
 function local(command) {
-  const main = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+  const main = fileURLToPath(new URL('../packages/cli/dist/main.js', import.meta.url))
   return JSON.parse(execFileSync(process.execPath, [main, 'local', command, '--dir', directory, '--json']))
 }
 

@@ -1,7 +1,7 @@
 // A server and two of its clients, which may do different things: node examples/over-http.mjs
 import { createHash, randomBytes } from 'node:crypto'
 import { connect, isTidingsError } from 'tidings'
-import { createServer } from 'tidings/server'
+import { createServer } from 'tidings-server'
 
 // On the machine that reaches the storage. The command line does the same: tidings token create, tidings serve.
 const storage = await connect('memory:')

@@ -1,11 +1,11 @@
-// Writes the .sql files below src/engines/postgres/sql into sql.gen.ts and events.gen.ts, and the .lua files of
-// src/engines/redis/lua into lua.gen.ts, so that the package needs no file access at run time and bundlers take it along.
+// Writes the .sql files below packages/tidings/src/engines/postgres/sql into sql.gen.ts and events.gen.ts, and the .lua files of
+// packages/tidings/src/engines/redis/lua into lua.gen.ts, so that the package needs no file access at run time and bundlers take it along.
 // With --check it only tells whether these files are up to date.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const engines = fileURLToPath(new URL('../src/engines/', import.meta.url))
+const engines = fileURLToPath(new URL('../packages/tidings/src/engines/', import.meta.url))
 const root = join(engines, 'postgres')
 const lua = join(engines, 'redis', 'lua')
 const folder = (name) =>
@@ -72,7 +72,7 @@ for (const [name, text] of Object.entries(generated)) {
   const target = join(engines, name)
   if (!process.argv.includes('--check')) writeFileSync(target, text)
   else if (readFileSync(target, 'utf8') !== text) {
-    console.error(`src/engines/${name} is out of date: run \`npm run build\` and commit it.`)
+    console.error(`packages/tidings/src/engines/${name} is out of date: run \`npm run build\` and commit it.`)
     process.exitCode = 1
   }
 }

@@ -2,28 +2,34 @@
 // With --check it only tells whether the files are up to date. Run `npm run build` before.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { program } from '../dist/cli/program.js'
-import { sections } from '../dist/config/settings.js'
-import { connectOptions } from '../dist/connect.js'
-import { listOptions, redriveOptions } from '../dist/dead-letters.js'
-import { errorTable } from '../dist/errors.js'
-import { eventsMigrationOptions } from '../dist/events/migration.js'
-import { eventsOptions } from '../dist/events/options.js'
-import { releaseOptions } from '../dist/message.js'
-import * as queue from '../dist/queue-options.js'
-import { replayOptions } from '../dist/replay.js'
-import { routesOptions } from '../dist/router/routes.js'
-import { versionsOptions } from '../dist/router/versions.js'
-import { archiveFields, expiryFields, ruleFields, sentinelOptions, webhookFields } from '../dist/sentinel/options.js'
-import { serverOptions } from '../dist/server/options.js'
-import { allRoutes } from '../dist/server/routes/all.js'
-import { tokenOptions } from '../dist/server/token.js'
-import { subscribeOptions, topicConsumeOptions } from '../dist/subscription/options.js'
-import * as topic from '../dist/topic-options.js'
-import { traceOptions } from '../dist/trace.js'
-import { exponentialOptions, linearOptions } from '../dist/worker/backoff.js'
-import { batchWorkOptions, consumeOptions, stopOptions, workOptions } from '../dist/worker/options.js'
-import { retryOptions } from '../dist/worker/outcome.js'
+import { listOptions, redriveOptions } from 'tidings/internal/bus/dead-letters'
+import { replayOptions } from 'tidings/internal/bus/replay'
+import { traceOptions } from 'tidings/internal/bus/trace'
+import { connectOptions } from 'tidings/internal/connect'
+import { errorTable } from 'tidings/internal/core/errors'
+import { eventsMigrationOptions } from 'tidings/internal/events/migration'
+import { eventsOptions } from 'tidings/internal/events/options'
+import { releaseOptions } from 'tidings/internal/messages/message'
+import * as queue from 'tidings/internal/messages/options'
+import { routesOptions } from 'tidings/internal/router/routes'
+import { versionsOptions } from 'tidings/internal/router/versions'
+import {
+  archiveFields,
+  expiryFields,
+  ruleFields,
+  sentinelOptions,
+  webhookFields,
+} from 'tidings/internal/sentinel/options'
+import { subscribeOptions, topicConsumeOptions } from 'tidings/internal/subscription/options'
+import * as topic from 'tidings/internal/topics/options'
+import { exponentialOptions, linearOptions } from 'tidings/internal/worker/backoff'
+import { batchWorkOptions, consumeOptions, stopOptions, workOptions } from 'tidings/internal/worker/options'
+import { retryOptions } from 'tidings/internal/worker/outcome'
+import { sections } from 'tidings-cli/internal/config/settings'
+import { program } from 'tidings-cli/internal/program'
+import { serverOptions } from 'tidings-server/internal/app/options'
+import { tokenOptions } from 'tidings-server/internal/auth/token'
+import { allRoutes } from 'tidings-server/internal/routes/all'
 
 const head = '<!-- Made by scripts/make-reference.mjs from the code; do not edit. -->\n'
 
@@ -119,7 +125,7 @@ const calls = [
   ['eventsMigration(options?)', eventsMigrationOptions],
   ['routes(table, options?)', routesOptions],
   ['versions(options)', versionsOptions],
-  ['createServer(bus, options?)', serverOptions, 'From `tidings/server`.'],
+  ['createServer(bus, options?)', serverOptions, 'From `tidings-server`.'],
   ['createServer(bus, { tokens: [token] })', tokenOptions],
 ]
 

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { describe, test } from 'vitest'
 import {
   conformanceCases,
   durableMemoryHarness,
@@ -8,7 +7,8 @@ import {
   memoryHarness,
   runCase,
   skipReason,
-} from '../src/testkit/index.ts'
+} from 'tidings-testkit'
+import { describe, test } from 'vitest'
 
 /** Names of the cases of its group that an engine fails. */
 async function failures({ group, harness }: FaultyEngine): Promise<string[]> {

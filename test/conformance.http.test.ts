@@ -1,8 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import { HttpEngine } from 'tidings/internal/engines/http/http'
+import type { Feature } from 'tidings/internal/port/engine'
+import { defineConformance, type Harness } from 'tidings-testkit'
 import { afterAll, beforeAll, describe, test } from 'vitest'
-import type { Feature } from '../src/engine.ts'
-import { HttpEngine } from '../src/engines/http/http.ts'
-import { defineConformance, type Harness } from '../src/testkit/index.ts'
 import { startHttpServer, type TestHttpServer } from './support/http-server.ts'
 import { sharedServer } from './support/shared-servers.ts'
 

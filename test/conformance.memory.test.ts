@@ -1,5 +1,5 @@
+import { defineConformance, durableMemoryHarness, memoryHarness } from 'tidings-testkit'
 import { describe, test } from 'vitest'
-import { defineConformance, durableMemoryHarness, memoryHarness } from '../src/testkit/index.ts'
 
 const skip = (name: string, reason: string) => test.skip(`${name} (${reason})`, () => {})
 

@@ -1,8 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import pg from 'pg'
+import { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
+import { defineConformance, type Harness } from 'tidings-testkit'
 import { describe, test } from 'vitest'
-import { PostgresEngine } from '../src/engines/postgres/postgres.ts'
-import { defineConformance, type Harness } from '../src/testkit/index.ts'
 import type { SharedServer } from './support/broker.ts'
 import { sharedServer } from './support/shared-servers.ts'
 

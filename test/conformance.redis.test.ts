@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { Redis } from 'ioredis'
+import type { RedisSource } from 'tidings/internal/engines/redis/driver'
+import { RedisEngine } from 'tidings/internal/engines/redis/redis'
+import { defineConformance, type Harness } from 'tidings-testkit'
 import { beforeAll, describe, expect, test } from 'vitest'
-import type { RedisSource } from '../src/engines/redis/driver.ts'
-import { RedisEngine } from '../src/engines/redis/redis.ts'
-import { defineConformance, type Harness } from '../src/testkit/index.ts'
 import { askRedis } from './support/redis.ts'
 import { sharedServer } from './support/shared-servers.ts'
 

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import pg from 'pg'
+import { connect } from 'tidings'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { connect } from '../src/index.ts'
 import { sharedServer } from './support/shared-servers.ts'
 
 const examples = fileURLToPath(new URL('../examples/', import.meta.url))

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import pg from 'pg'
+import { type Bus, connect, isTidingsError } from 'tidings'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Bus, connect, isTidingsError } from '../src/index.ts'
 import { sharedServer } from './support/shared-servers.ts'
 
 const server = await sharedServer('postgres18')

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
+import { sleep } from 'tidings/internal/core/clock'
+import { FakeClock } from 'tidings/testing'
 import { describe, test } from 'vitest'
-import { sleep } from '../src/clock.ts'
-import { FakeClock } from '../src/testing.ts'
 
 describe('FakeClock', () => {
   test('moves only when told to', async () => {

@@ -1,5 +1,5 @@
+import { connect, type TraceEvent, type TraceOptions } from 'tidings'
 import { describe, expect, test } from 'vitest'
-import { connect, type TraceEvent, type TraceOptions } from '../src/index.ts'
 import { refusal, scene } from './queue/support.ts'
 import { sharedServer } from './support/shared-servers.ts'
 

@@ -27,7 +27,7 @@ const shownDirectory = 'examples/demo/.tidings'
 
 /** The command line of Tidings; it also tells where the local PostgreSQL listens. */
 function tidings(...args) {
-  const main = path('../../dist/cli/main.js')
+  const main = path('../../packages/cli/dist/main.js')
   return JSON.parse(execFileSync(process.execPath, [main, ...args, '--json'], { encoding: 'utf8' }))
 }
 

@@ -4,8 +4,8 @@ import createKnex from 'knex'
 import { CamelCasePlugin, CompiledQuery, Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import postgres from 'postgres'
+import type { AnyTransaction } from 'tidings/internal/adapters/recognise'
 import { DataSource } from 'typeorm'
-import type { AnyTransaction } from '../../src/adapters/recognise.ts'
 import { openPrisma } from './prisma-client.ts'
 
 /** One way by which an application has its transactions. */

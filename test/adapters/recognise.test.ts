@@ -1,6 +1,6 @@
+import { toKnex } from 'tidings/internal/adapters/knex'
+import { parseTransaction } from 'tidings/internal/adapters/recognise'
 import { describe, expect, test } from 'vitest'
-import { toKnex } from '../../src/adapters/knex.ts'
-import { parseTransaction } from '../../src/adapters/recognise.ts'
 
 describe('the tx option', () => {
   test.each([null, 1, 'tx', true, {}, [], () => {}, { query: 'SELECT 1' }, Promise.resolve()])(

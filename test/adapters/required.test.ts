@@ -1,6 +1,6 @@
+import { Bus } from 'tidings/internal/bus/bus'
+import { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { Bus } from '../../src/bus.ts'
-import { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
 import { newName, query } from '../postgres/support.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { libraries, type Opened } from './libraries.ts'

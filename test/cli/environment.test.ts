@@ -1,6 +1,6 @@
 import { userInfo } from 'node:os'
+import { redact, targetOf } from 'tidings-cli/internal/environment'
 import { describe, expect, it } from 'vitest'
-import { redact, targetOf } from '../../src/cli/environment.ts'
 import { tidings, write } from './support.ts'
 
 const local = { url: 'local:.tidings', source: 'the default' }

@@ -5,8 +5,8 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { connect } from 'tidings'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { connect } from '../../src/index.ts'
 import { makeToken } from '../server/support.ts'
 import { startHttpServer, type TestHttpServer } from '../support/http-server.ts'
 import { folder, type RunSetting, tidings, write } from './support.ts'
@@ -150,7 +150,7 @@ describe('a server with a certificate of an authority of its own', () => {
   })
 
   it('is trusted by connect(), which is woken over a stream of its own', async () => {
-    const index = fileURLToPath(new URL('../../dist/index.js', import.meta.url))
+    const index = fileURLToPath(new URL('../../packages/tidings/dist/index.js', import.meta.url))
     const script = `
       const { connect } = await import(${JSON.stringify(index)})
       const bus = await connect(${JSON.stringify(secure.url)})

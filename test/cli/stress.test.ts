@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { readHistories } from 'tidings-testkit/internal/stress/history'
 import { describe, expect, it } from 'vitest'
-import { readHistories } from '../../src/stress/history.ts'
 import { storages } from '../support/storages.ts'
 import { folder, ownDatabase, tidings } from './support.ts'
 

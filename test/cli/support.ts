@@ -7,7 +7,7 @@ import pg from 'pg'
 import { afterAll } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
 
-const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const main = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.meta.url))
 
 export interface Ended {
   readonly code: number | null

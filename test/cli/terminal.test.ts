@@ -4,7 +4,7 @@ import { stripVTControlCharacters } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { folder, ownDatabase, tidings, write } from './support.ts'
 
-const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const main = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.meta.url))
 
 let env: Record<string, string>
 beforeAll(async () => {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
+import { exponential } from 'tidings/internal/worker/backoff'
+import { checkConfig } from 'tidings-cli/internal/config/check'
+import { sections } from 'tidings-cli/internal/config/settings'
+import { configTemplate } from 'tidings-cli/internal/config/template'
 import { describe, expect, test } from 'vitest'
-import { checkConfig } from '../../src/config/check.ts'
-import { sections } from '../../src/config/settings.ts'
-import { configTemplate } from '../../src/config/template.ts'
-import { exponential } from '../../src/worker/backoff.ts'
 
 const problemsOf = (config: unknown) => checkConfig(config).problems.map(({ code, message }) => `${code} ${message}`)
 

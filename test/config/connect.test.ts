@@ -1,5 +1,5 @@
+import { connect } from 'tidings'
 import { expect, test } from 'vitest'
-import { connect } from '../../src/index.ts'
 
 test('options of queues hold wherever a queue is asked for, and give way to what is said there', async () => {
   await using bus = await connect('memory:', { queues: { small: { maxMessageBytes: 5, deadLetter: 'letters' } } })

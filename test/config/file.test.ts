@@ -1,9 +1,9 @@
 import { chmodSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { findConfigFile } from 'tidings-cli/internal/config/file'
+import { loadConfig, readConfig } from 'tidings-cli/internal/config/load'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
-import { findConfigFile } from '../../src/config/file.ts'
-import { loadConfig, readConfig } from '../../src/config/load.ts'
 
 const root = realpathSync(mkdtempSync(join(tmpdir(), 'tidings-config-')))
 afterAll(() => rmSync(root, { recursive: true, force: true }))

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import pg from 'pg'
+import { channelOf, checkNamespace, checkPrefix } from 'tidings/internal/events/channels'
+import { defaultQueuePattern, namespaceOf, namespaceSql, parseQueuePattern } from 'tidings/internal/events/namespace'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { channelOf, checkNamespace, checkPrefix } from '../../src/events/channels.ts'
-import { defaultQueuePattern, namespaceOf, namespaceSql, parseQueuePattern } from '../../src/events/namespace.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 
 const byDefault = parseQueuePattern(defaultQueuePattern, 'pattern')

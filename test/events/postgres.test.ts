@@ -1,5 +1,5 @@
+import { eventsMigration } from 'tidings/internal/engines/postgres/events-migration'
 import { describe, expect, test } from 'vitest'
-import { eventsMigration } from '../../src/engines/postgres/events-migration.ts'
 import { newName, query, until } from '../postgres/support.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { databases, exactly, record } from './support.ts'

@@ -1,8 +1,8 @@
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type pg from 'pg'
+import { ensureLocal, localStatus, stopLocal } from 'tidings-local/internal/local'
 import { expect, test } from 'vitest'
-import { ensureLocal, localStatus, stopLocal } from '../../src/local/local.ts'
 import {
   connectTo,
   ensure,

@@ -4,12 +4,12 @@ import { chmodSync, cpSync, readdirSync, readFileSync, statSync, writeFileSync }
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
+import { openingFailed, startFailed } from 'tidings-local/internal/failures'
+import { boundLog } from 'tidings-local/internal/log-file'
+import { findPackage, makeUsable } from 'tidings-local/internal/postgres/binaries'
+import { enter } from 'tidings-local/internal/process-lock'
+import { isStill } from 'tidings-local/internal/processes'
 import { expect, test } from 'vitest'
-import { openingFailed, startFailed } from '../../src/local/failures.ts'
-import { boundLog } from '../../src/local/log-file.ts'
-import { findPackage, makeUsable } from '../../src/local/postgres/binaries.ts'
-import { isStill } from '../../src/local/processes.ts'
-import { enter } from '../../src/local/turnstile.ts'
 import { isRoot, ordinaryUser, temporaryDirectory } from './support.ts'
 
 test.each([
@@ -114,7 +114,7 @@ test('a turnstile lets in one of many processes, though each of them dies inside
 
 /** A program that enters a turnstile and then goes on; it may use `enter` and `leave`. */
 function enterIn(directory: string, program: string): string {
-  const module = new URL('../../dist/local/turnstile.js', import.meta.url)
+  const module = new URL('../../packages/local/dist/process-lock.js', import.meta.url)
   return `(async () => {
     const { enter } = await import('${module}')
     let leave = await enter('${directory}')

@@ -1,8 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ensureLocal, localStatus, stopLocal } from 'tidings-local/internal/local'
 import { expect, test } from 'vitest'
-import { ensureLocal, localStatus, stopLocal } from '../../src/local/local.ts'
 import {
   bystander,
   connected,

@@ -3,16 +3,16 @@ import { once } from 'node:events'
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Redis } from 'ioredis'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { connect } from '../../src/connect.ts'
+import { connect } from 'tidings/internal/connect'
 import {
   type EnsureLocalOptions,
   ensureLocalRedis,
   type LocalRedis,
   localStatus,
   stopLocal,
-} from '../../src/local/local.ts'
-import { PrivateRedis } from '../../src/local/redis/private.ts'
+} from 'tidings-local/internal/local'
+import { PrivateRedis } from 'tidings-local/internal/redis/private'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import {
   bystander,
   connected,
@@ -317,7 +317,7 @@ test('a private one is in memory, and ends with its process, however that ends',
   await server.release()
   expect(existsSync(dirname(path))).toBe(false)
 
-  const module = new URL('../../dist/local/redis/private.js', import.meta.url)
+  const module = new URL('../../packages/local/dist/redis/private.js', import.meta.url)
   for (const ending of ['process.kill(process.pid, "SIGKILL")', '']) {
     const program = `
       const { PrivateRedis } = await import('${module}')
@@ -361,7 +361,7 @@ test('a bus on a directory starts its server again, and shares it with other pro
   await queue.send({ name: 'Ada' })
   await stopLocal(place)
   await queue.send({ name: 'Grace' })
-  const module = new URL('../../dist/index.js', import.meta.url)
+  const module = new URL('../../packages/tidings/dist/index.js', import.meta.url)
   const names = await inAnotherProcess<string[]>(`
     const { connect } = await import('${module}')
     const bus = await connect('redis+local:${place}')

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { localStatus, stopLocal } from 'tidings-local/internal/local'
 import { expect, test } from 'vitest'
-import { localStatus, stopLocal } from '../../src/local/local.ts'
 import { ensure, newPlace, processesOf, until } from './support.ts'
 
 test('status in every state; stop twice', async () => {

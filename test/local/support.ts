@@ -5,16 +5,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { afterEach } from 'vitest'
 import {
   type EnsureLocalOptions,
   ensureLocal,
   type LocalPostgres,
   localStatus,
   stopLocal,
-} from '../../src/local/local.ts'
-import { findPlace } from '../../src/local/place.ts'
-import { poll } from '../../src/local/processes.ts'
+} from 'tidings-local/internal/local'
+import { findPlace } from 'tidings-local/internal/paths'
+import { poll } from 'tidings-local/internal/processes'
+import { afterEach } from 'vitest'
 import { type RedisProgram, redisProgram } from '../support/redis.ts'
 
 export const isRoot = process.getuid?.() === 0
@@ -69,7 +69,7 @@ export async function inAnotherProcess<T>(
   program: string,
   options: { uid?: number; gid?: number; env?: NodeJS.ProcessEnv; cwd?: string } = {},
 ): Promise<T> {
-  const compiled = new URL('../../dist/local/local.js', import.meta.url)
+  const compiled = new URL('../../packages/local/dist/local.js', import.meta.url)
   const source = `const local = await import('${compiled}'); console.log(JSON.stringify(await (async () => { ${program} })()))`
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', source], options)
   return JSON.parse(stdout) as T

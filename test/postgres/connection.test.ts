@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
+import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { claimAll, message, newName, openEngine, query, until } from './support.ts'

@@ -1,7 +1,7 @@
 import pg from 'pg'
+import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
+import type { Settlement, StoredMessage } from 'tidings/internal/port/engine'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import type { Settlement, StoredMessage } from '../../src/engine.ts'
-import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { claimAll, message, newDatabase, newName, openEngine, query, until } from './support.ts'
 

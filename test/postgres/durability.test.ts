@@ -1,6 +1,6 @@
 import pg from 'pg'
+import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { message, newDatabase, newName, openEngine } from './support.ts'

@@ -1,5 +1,5 @@
+import { Bus } from 'tidings/internal/bus/bus'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Bus } from '../../src/bus.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { newDatabase, newName, openEngine, query } from './support.ts'
 

@@ -1,5 +1,5 @@
+import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { claimAll, claimWhenDue, message, newDatabase, newName, openEngine, query } from './support.ts'
 

@@ -1,6 +1,6 @@
 import pg from 'pg'
-import type { StoredMessage } from '../../src/engine.ts'
-import { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
+import { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
+import type { StoredMessage } from 'tidings/internal/port/engine'
 import { newName } from '../support/engine.ts'
 
 export { claimAll, message, newName } from '../support/engine.ts'

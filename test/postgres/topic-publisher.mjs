@@ -1,6 +1,6 @@
 // A process that appends numbered messages to a topic, in batches, and prints the last number of each that was
 // acknowledged. Arguments: URL, topic, name of the publisher, how many messages (0: until it is killed), how many at once.
-import { PostgresEngine } from '../../dist/engines/postgres/postgres.js'
+import { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 
 const [url, topic, name, total, size] = process.argv.slice(2)
 const engine = new PostgresEngine({ url })

@@ -1,4 +1,4 @@
-import type { PostgresEngine } from '../../src/engines/postgres/postgres.ts'
+import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { message, newName } from './support.ts'
 
 export const labelled = (label: string, fields = {}) => message({ data: JSON.stringify(label), ...fields })

@@ -1,5 +1,5 @@
+import type { Transaction } from 'tidings/internal/port/engine'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { Transaction } from '../../src/engine.ts'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { newDatabase, newName, openEngine, query, until } from './support.ts'

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
+import type { Bus } from 'tidings/internal/bus/bus'
+import type { Queue } from 'tidings/internal/bus/queue'
+import { type ErrorCode, TidingsError } from 'tidings/internal/core/errors'
+import type { Message } from 'tidings/internal/messages/message'
 import { describe, test } from 'vitest'
-import type { Bus } from '../../src/bus.ts'
-import { type ErrorCode, TidingsError } from '../../src/errors.ts'
-import type { Message } from '../../src/message.ts'
-import type { Queue } from '../../src/queue.ts'
 import { refusal, scene, stored } from './support.ts'
 
 /** What a bad call is made on: a queue with a ready message and one in hand. */

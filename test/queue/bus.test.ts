@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
+import { Bus } from 'tidings/internal/bus/bus'
+import { connect } from 'tidings/internal/connect'
+import { TidingsError } from 'tidings/internal/core/errors'
+import { FakeClock, memoryBus } from 'tidings/testing'
 import { describe, test } from 'vitest'
-import { Bus } from '../../src/bus.ts'
-import { connect } from '../../src/connect.ts'
-import { TidingsError } from '../../src/errors.ts'
-import { FakeClock, memoryBus } from '../../src/testing.ts'
 import { refusal, scene, settle } from './support.ts'
 
 describe('a bus', () => {

@@ -1,5 +1,5 @@
+import { connect } from 'tidings'
 import { describe, expect, test } from 'vitest'
-import { connect } from '../../src/index.ts'
 
 const meta = { correlationId: 'c-1', correlationQueue: 'told' }
 
@@ -76,9 +76,9 @@ describe('tracking', () => {
   })
 
   test('completed correlations are forgotten after 30 days', async () => {
-    const { FakeClock } = await import('../../src/testing.ts')
-    const { MemoryEngine } = await import('../../src/engines/memory/memory.ts')
-    const { Bus } = await import('../../src/bus.ts')
+    const { FakeClock } = await import('tidings/testing')
+    const { MemoryEngine } = await import('tidings/internal/engines/memory/memory')
+    const { Bus } = await import('tidings/internal/bus/bus')
     const clock = new FakeClock()
     await using bus = new Bus(new MemoryEngine({ clock }), { clock })
     await bus.queue('old').send(1, { meta, track: true })

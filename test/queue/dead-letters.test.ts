@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
+import type { Queue } from 'tidings/internal/bus/queue'
 import { describe, test } from 'vitest'
-import type { Queue } from '../../src/queue.ts'
 import { datas, refusal, scene } from './support.ts'
 
 /** Sends messages and dead-letters them. @returns their ids in the dead-letter queue */

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import type { QueueOptions, StoredCopy } from 'tidings'
+import { Bus } from 'tidings/internal/bus/bus'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { Bus } from '../../src/bus.ts'
-import type { QueueOptions, StoredCopy } from '../../src/index.ts'
 import { Lines, runUntil } from '../worker/support.ts'
 import { datas, refusal, type Scene, scene, settle } from './support.ts'
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
+import type { Queue } from 'tidings/internal/bus/queue'
+import { TidingsError } from 'tidings/internal/core/errors'
+import type { Message } from 'tidings/internal/messages/message'
 import { describe, test } from 'vitest'
-import { TidingsError } from '../../src/errors.ts'
-import type { Message } from '../../src/message.ts'
-import type { Queue } from '../../src/queue.ts'
 import { refusal, type Scene, scene } from './support.ts'
 
 type Verb = 'delete' | 'archive' | 'release' | 'deadLetter' | 'extend'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
+import { isTidingsError, type SendResult } from 'tidings'
+import { Bus } from 'tidings/internal/bus/bus'
 import { describe, test } from 'vitest'
-import { Bus } from '../../src/bus.ts'
-import { isTidingsError, type SendResult } from '../../src/index.ts'
 import { datas, refusal, scene, settle } from './support.ts'
 
 /** 'stored', or the code of the refusal. */

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import type { Queue } from 'tidings/internal/bus/queue'
+import { isTidingsError } from 'tidings/internal/core/errors'
+import type { Message } from 'tidings/internal/messages/message'
 import { describe, test } from 'vitest'
-import { isTidingsError } from '../../src/errors.ts'
-import type { Message } from '../../src/message.ts'
-import type { Queue } from '../../src/queue.ts'
 import { type Scene, scene } from './support.ts'
 
 /** Steps that anybody may take, in any order. `pick` chooses among what is there. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
+import type { Bus } from 'tidings/internal/bus/bus'
 import { describe, test } from 'vitest'
-import type { Bus } from '../../src/bus.ts'
 import { datas, refusal, scene, stored } from './support.ts'
 
 async function bound(bus: Bus, bindings: Readonly<Record<string, readonly string[]>>): Promise<void> {

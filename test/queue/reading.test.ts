@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
+import { Message, StoredCopy } from 'tidings/internal/messages/message'
 import { describe, test } from 'vitest'
-import { Message, StoredCopy } from '../../src/message.ts'
 import { datas, refusal, scene, settle, stored } from './support.ts'
 
 async function filled(...data: unknown[]) {

@@ -1,5 +1,5 @@
+import { connect, type Queue, type ReplayOptions, type StoredCopy } from 'tidings'
 import { describe, expect, test } from 'vitest'
-import { connect, type Queue, type ReplayOptions, type StoredCopy } from '../../src/index.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { datas, refusal, scene, stored } from './support.ts'
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
+import type { Queue } from 'tidings/internal/bus/queue'
+import type { JsonValue } from 'tidings/internal/core/json'
+import type { StandardSchemaV1 } from 'tidings/internal/core/schema'
+import type { Message, MessageMeta, StoredCopy } from 'tidings/internal/messages/message'
 import { describe, expectTypeOf, test } from 'vitest'
 import { z } from 'zod'
-import type { JsonValue } from '../../src/json.ts'
-import type { Message, MessageMeta, StoredCopy } from '../../src/message.ts'
-import type { Queue } from '../../src/queue.ts'
-import type { StandardSchemaV1 } from '../../src/schema.ts'
 import { datas, refusal, scene } from './support.ts'
 
 const hire = z.object({ name: z.string(), age: z.number().int().default(18) })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
+import { type ErrorCode, TidingsError } from 'tidings/internal/core/errors'
+import type { NewMessage } from 'tidings/internal/port/engine'
 import { describe, test } from 'vitest'
-import type { NewMessage } from '../../src/engine.ts'
-import { type ErrorCode, TidingsError } from '../../src/errors.ts'
 import { datas, refusal, scene, settle } from './support.ts'
 
 const messagesOf = (args: unknown[] | undefined) => (args?.[1] ?? []) as readonly NewMessage[]

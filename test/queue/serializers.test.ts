@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { decode, encode } from '@msgpack/msgpack'
 import fc from 'fast-check'
+import { bytes, type Serializer } from 'tidings'
 import { describe, test } from 'vitest'
 import { z } from 'zod'
-import { bytes, type Serializer } from '../../src/index.ts'
 import { refusal, scene } from './support.ts'
 
 interface Reading {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { Bus } from '../../src/bus.ts'
-import type { Engine, StoredMessage } from '../../src/engine.ts'
-import { MemoryEngine } from '../../src/engines/memory/memory.ts'
-import { type ErrorCode, isTidingsError, type TidingsError } from '../../src/errors.ts'
-import { FakeClock } from '../../src/testing.ts'
+import { Bus } from 'tidings/internal/bus/bus'
+import { type ErrorCode, isTidingsError, type TidingsError } from 'tidings/internal/core/errors'
+import { MemoryEngine } from 'tidings/internal/engines/memory/memory'
+import type { Engine, StoredMessage } from 'tidings/internal/port/engine'
+import { FakeClock } from 'tidings/testing'
 
 type Member = { [K in keyof Engine]: Engine[K] extends (...args: never[]) => unknown ? K : never }[keyof Engine]
 

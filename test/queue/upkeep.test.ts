@@ -1,7 +1,7 @@
+import { Bus } from 'tidings/internal/bus/bus'
+import { FakeClock } from 'tidings/internal/core/fake-clock'
+import { MemoryEngine } from 'tidings/internal/engines/memory/memory'
 import { expect, test } from 'vitest'
-import { Bus } from '../../src/bus.ts'
-import { MemoryEngine } from '../../src/engines/memory/memory.ts'
-import { FakeClock } from '../../src/fake-clock.ts'
 
 class CountingEngine extends MemoryEngine {
   maintained = 0

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
+import type { RedisEngine } from 'tidings/internal/engines/redis/redis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { RedisEngine } from '../../src/engines/redis/redis.ts'
 import { askRedis, startRedis, type TestRedis } from '../support/redis.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import {

@@ -1,5 +1,5 @@
 // A process that begins something, to be killed before it is done. Arguments: URL, what, then its arguments.
-import { RedisEngine } from '../../dist/engines/redis/redis.js'
+import { RedisEngine } from 'tidings/internal/engines/redis/redis'
 
 const [url, what, ...args] = process.argv.slice(2)
 const engine = new RedisEngine(url)

@@ -1,5 +1,5 @@
+import { flawless, flawsOf, type Product } from 'tidings/internal/engines/redis/flaws'
 import { describe, expect, test } from 'vitest'
-import { flawless, flawsOf, type Product } from '../../src/engines/redis/flaws.ts'
 
 const pattern = 'CVE-2024-31228'
 const scripts = ['CVE-2025-46817', 'CVE-2025-46818', 'CVE-2025-49844']

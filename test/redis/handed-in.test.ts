@@ -1,7 +1,7 @@
 import { lookup } from 'node:dns'
 import { Cluster, type ClusterOptions, Redis, type RedisOptions } from 'ioredis'
+import { type Bus, type ConnectOptions, connect } from 'tidings'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { type Bus, type ConnectOptions, connect } from '../../src/index.ts'
 import { askRedis } from '../support/redis.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { killConnections, newName, portOf } from './support.ts'

@@ -1,6 +1,6 @@
 // A process that sends, claims and settles until the server is gone, and says before and after each step which. Arguments:
 // URL, a name of its own, queue, where some messages are moved to.
-import { RedisEngine } from '../../dist/engines/redis/redis.js'
+import { RedisEngine } from 'tidings/internal/engines/redis/redis'
 
 const [url, name, queue, other] = process.argv.slice(2)
 const engine = new RedisEngine(url)

@@ -1,5 +1,5 @@
+import type { RedisEngine } from 'tidings/internal/engines/redis/redis'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import type { RedisEngine } from '../../src/engines/redis/redis.ts'
 import { startRedis, type TestRedis } from '../support/redis.ts'
 import { type LossyProxy, startProxy } from './proxy.ts'
 import { claimAll, message, newName, openEngine, peekAll } from './support.ts'

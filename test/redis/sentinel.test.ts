@@ -1,6 +1,6 @@
 import { Redis, type RedisOptions } from 'ioredis'
+import { connect, isTidingsError } from 'tidings'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
-import { connect, isTidingsError } from '../../src/index.ts'
 import { freePort } from '../support/directories.ts'
 import { askRedis } from '../support/redis.ts'
 import { startSentinel, type TestSentinel } from '../support/sentinel.ts'

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { RedisEngine } from '../../src/engines/redis/redis.ts'
-import { slotOf } from '../../src/engines/redis/slots.ts'
+import { RedisEngine } from 'tidings/internal/engines/redis/redis'
+import { slotOf } from 'tidings/internal/engines/redis/slots'
 import { askRedis } from '../support/redis.ts'
 
 export { claimAll, message, newName, peekAll } from '../support/engine.ts'

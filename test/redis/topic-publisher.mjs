@@ -1,6 +1,6 @@
 // A process that publishes numbered messages, in batches. Arguments: URL, topic, name of the publisher, how many
 // messages, how many at once.
-import { connect } from '../../dist/index.js'
+import { connect } from 'tidings'
 
 const [url, topic, name, total, size] = process.argv.slice(2)
 const bus = await connect(url)

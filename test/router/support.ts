@@ -1,8 +1,8 @@
-import type { StoredMessage } from '../../src/engine.ts'
-import type { MessageLease } from '../../src/lease.ts'
-import { Message, type MessageMeta, toWireMeta } from '../../src/message.ts'
-import type { Logger } from '../../src/queue-access.ts'
-import type { Handler, HandlerContext } from '../../src/worker/handler.ts'
+import type { Logger } from 'tidings/internal/core/logger'
+import type { MessageLease } from 'tidings/internal/messages/lease'
+import { Message, type MessageMeta, toWireMeta } from 'tidings/internal/messages/message'
+import type { StoredMessage } from 'tidings/internal/port/engine'
+import type { Handler, HandlerContext } from 'tidings/internal/worker/handler'
 
 const stored: StoredMessage = {
   id: '1',

@@ -1,7 +1,7 @@
+import { type Message, versions } from 'tidings'
+import { memoryBus } from 'tidings/testing'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { type Message, versions } from '../../src/index.ts'
-import { memoryBus } from '../../src/testing.ts'
 import { refusal } from '../queue/support.ts'
 
 interface V1 {

@@ -1,5 +1,5 @@
+import { checkUrlAllowed, guardedLookup, isPublic } from 'tidings/internal/sentinel/addresses'
 import { describe, expect, test } from 'vitest'
-import { checkUrlAllowed, guardedLookup, isPublic } from '../../src/sentinel/addresses.ts'
 import { refusal } from '../queue/support.ts'
 
 describe('an address is public', () => {

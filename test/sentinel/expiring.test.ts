@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
+import type { SentinelOptions } from 'tidings/internal/sentinel/options'
 import { describe, test } from 'vitest'
-import type { SentinelOptions } from '../../src/sentinel/options.ts'
 import { datas } from '../queue/support.ts'
 import { runUntil, settleDown } from '../worker/support.ts'
 import { scene } from './support.ts'

@@ -1,5 +1,5 @@
+import { checkNamePattern } from 'tidings/internal/sentinel/names'
 import { expect, test } from 'vitest'
-import { checkNamePattern } from '../../src/sentinel/names.ts'
 import { refusal } from '../queue/support.ts'
 
 test.each(['', 'Orders', 'a b', 'orders#', 'a?'])('%s is no pattern', async (pattern) => {

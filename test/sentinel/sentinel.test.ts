@@ -1,8 +1,8 @@
+import { Bus } from 'tidings/internal/bus/bus'
+import type { Alert } from 'tidings/internal/sentinel/alerts'
+import type { SentinelOptions } from 'tidings/internal/sentinel/options'
+import type { Sentinel } from 'tidings/internal/sentinel/sentinel'
 import { describe, expect, test } from 'vitest'
-import { Bus } from '../../src/bus.ts'
-import type { Alert } from '../../src/sentinel/alerts.ts'
-import type { SentinelOptions } from '../../src/sentinel/options.ts'
-import type { Sentinel } from '../../src/sentinel/sentinel.ts'
 import { refusal } from '../queue/support.ts'
 import { alertsIn, listeningLogger, scene } from './support.ts'
 

@@ -1,7 +1,7 @@
-import { Bus } from '../../src/bus.ts'
-import { MemoryEngine } from '../../src/engines/memory/memory.ts'
-import { FakeClock } from '../../src/fake-clock.ts'
-import type { Logger } from '../../src/queue-access.ts'
+import { Bus } from 'tidings/internal/bus/bus'
+import { FakeClock } from 'tidings/internal/core/fake-clock'
+import type { Logger } from 'tidings/internal/core/logger'
+import { MemoryEngine } from 'tidings/internal/engines/memory/memory'
 
 export interface Said {
   readonly level: keyof Logger

@@ -1,5 +1,5 @@
+import { errorTable } from 'tidings/internal/core/errors'
 import { describe, expect, test } from 'vitest'
-import { errorTable } from '../../src/errors.ts'
 import { ask, head, RawClient, startServer } from './support.ts'
 
 const bodyHeaders = ['Content-Type: application/json']

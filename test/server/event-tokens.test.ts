@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { createServer } from 'tidings-server'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { createServer } from '../../src/server/index.ts'
 import { exactly, record } from '../events/support.ts'
 import { query, until } from '../postgres/support.ts'
 import { removeDirectory, serverDirectory } from '../support/directories.ts'

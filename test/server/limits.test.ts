@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { setTimeout as wait } from 'node:timers/promises'
+import { type Bus, connect } from 'tidings'
+import type { ServerOptions } from 'tidings-server'
 import { describe, onTestFinished, test } from 'vitest'
-import { type Bus, connect } from '../../src/index.ts'
-import type { ServerOptions } from '../../src/server/index.ts'
 import { ask, startServer } from './support.ts'
 
 const at = '/v1/queues/orders'

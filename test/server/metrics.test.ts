@@ -1,7 +1,7 @@
+import { connect } from 'tidings'
+import { everybody } from 'tidings-server/internal/auth/caller'
+import { Metrics } from 'tidings-server/internal/metrics/metrics'
 import { describe, expect, test } from 'vitest'
-import { connect } from '../../src/index.ts'
-import { Metrics } from '../../src/server/metrics.ts'
-import { everybody } from '../../src/server/tokens.ts'
 import { ask, bearer, makeToken, startServer } from './support.ts'
 
 type Samples = ReadonlyMap<string, number>

@@ -1,7 +1,7 @@
 import { Hono } from 'hono'
+import { connect } from 'tidings'
+import { createServer, type ServerOptions } from 'tidings-server'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { connect } from '../../src/index.ts'
-import { createServer, type ServerOptions } from '../../src/server/index.ts'
 import { bearer, makeToken } from './support.ts'
 
 async function mount(options: ServerOptions = {}) {

@@ -1,9 +1,9 @@
+import { connect } from 'tidings'
+import type { JsonSchema } from 'tidings/internal/core/options'
+import { createServer } from 'tidings-server'
+import type { OpenApi, Operation } from 'tidings-server/internal/http/openapi'
+import { allRoutes } from 'tidings-server/internal/routes/all'
 import { afterAll, describe, expect, test } from 'vitest'
-import { connect } from '../../src/index.ts'
-import type { JsonSchema } from '../../src/options.ts'
-import { createServer } from '../../src/server/index.ts'
-import type { OpenApi, Operation } from '../../src/server/openapi.ts'
-import { allRoutes } from '../../src/server/routes/all.ts'
 import { misfits, resolve, sampleOf } from './json-schema.ts'
 import { startServer } from './support.ts'
 
@@ -244,7 +244,7 @@ describe('the page for people', () => {
   })
 
   test('escapes what it shows', async () => {
-    const { docsPage } = await import('../../src/server/docs-page.ts')
+    const { docsPage } = await import('tidings-server/internal/http/docs-page')
     const bad = '<img src=x onerror=alert(1)>"\'&'
     const [path, methods] = Object.entries(document.paths)[0]!
     const operation = { ...Object.values(methods)[0]!, summary: bad, description: bad, tags: [bad] }

@@ -1,9 +1,9 @@
 import { connect as connectSocket, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
+import { type Bus, connect } from 'tidings'
+import { createServer, type Server, type ServerOptions } from 'tidings-server'
+import { newToken, type TokenOptions } from 'tidings-server/internal/auth/token'
 import { onTestFinished } from 'vitest'
-import { type Bus, connect } from '../../src/index.ts'
-import { createServer, type Server, type ServerOptions } from '../../src/server/index.ts'
-import { newToken, type TokenOptions } from '../../src/server/token.ts'
 
 /** A server of a test's own in this process, on a port of its own; it ends with the test. */
 export async function startServer(options: ServerOptions = {}, url = 'memory:'): Promise<Server & { bus: Bus }> {

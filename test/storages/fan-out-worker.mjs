@@ -1,5 +1,5 @@
 // A process with workers on four queues: handles trees of tasks until it is killed. Arguments: URL, then the queues.
-import { connect, deadLetter, isTidingsError } from '../../dist/index.js'
+import { connect, deadLetter, isTidingsError } from 'tidings'
 
 const [url, ...queues] = process.argv.slice(2)
 const bus = await connect(url)

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
+import { isTidingsError } from 'tidings'
 import { describe, expect, test } from 'vitest'
-import { isTidingsError } from '../../src/index.ts'
 import { newName } from '../support/engine.ts'
 import { openBus, storages } from '../support/storages.ts'
 

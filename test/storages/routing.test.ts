@@ -1,7 +1,7 @@
+import type { Bus } from 'tidings/internal/bus/bus'
+import { isTidingsError } from 'tidings/internal/core/errors'
+import { poll } from 'tidings-local/internal/processes'
 import { test } from 'vitest'
-import type { Bus } from '../../src/bus.ts'
-import { isTidingsError } from '../../src/errors.ts'
-import { poll } from '../../src/local/processes.ts'
 import { message, newName, peekAll } from '../support/engine.ts'
 import { openBus, ownServer, type Storage, storages } from '../support/storages.ts'
 

@@ -1,6 +1,6 @@
 // A process with a subscriber, which prints what happens, one JSON document a line. Arguments: URL, topic, subscription,
 // options as JSON. The data 'hang' and 'kill' mean what they say.
-import { connect } from '../../dist/index.js'
+import { connect } from 'tidings'
 
 const [url, topic, subscription, options = '{}'] = process.argv.slice(2)
 const bus = await connect(url)

@@ -1,7 +1,7 @@
 // A process with a worker, which prints what its handler does, one JSON document a line. Arguments: URL, queue, lease.
 // Messages tell it how long to take, or that it shall hang; every seventh fails at the first attempt.
 import { setTimeout as delay } from 'node:timers/promises'
-import { connect } from '../../dist/index.js'
+import { connect } from 'tidings'
 
 const [url, queue, lease] = process.argv.slice(2)
 const bus = await connect(url)

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
+import { check } from 'tidings-testkit/internal/stress/checker/check'
+import type { ViolationKind } from 'tidings-testkit/internal/stress/checker/violation'
+import type { FinalQueue, FinalState } from 'tidings-testkit/internal/stress/final-state'
+import type { Entry, Fact } from 'tidings-testkit/internal/stress/history'
+import type { Plan } from 'tidings-testkit/internal/stress/plan'
 import { describe, test } from 'vitest'
-import { check } from '../../src/stress/checker/check.ts'
-import type { ViolationKind } from '../../src/stress/checker/violation.ts'
-import type { FinalQueue, FinalState } from '../../src/stress/final-state.ts'
-import type { Entry, Fact } from '../../src/stress/history.ts'
-import type { Plan } from '../../src/stress/plan.ts'
 
 const plan: Plan = {
   seed: 1,

@@ -3,8 +3,8 @@ import { chmod, mkdtemp, readdir, readlink, realpath, rm } from 'node:fs/promise
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { stopServer } from '../../src/local/postgres/cluster.ts'
-import { commandLine, signal } from '../../src/local/processes.ts'
+import { stopServer } from 'tidings-local/internal/postgres/cluster'
+import { commandLine, signal } from 'tidings-local/internal/processes'
 
 /** A new directory for a server, by whose name later runs see that this one has ended. All users may come in. */
 export async function serverDirectory(label: string): Promise<string> {

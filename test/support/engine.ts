@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { Engine, NewMessage, StoredMessage } from '../../src/engine.ts'
+import type { Engine, NewMessage, StoredMessage } from 'tidings/internal/port/engine'
 
 export const newName = (start: string) => `${start}_${randomBytes(4).toString('hex')}`
 

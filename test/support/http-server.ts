@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
-const program = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const program = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.meta.url))
 
 /** A `tidings serve` in a process of its own. */
 export interface TestHttpServer {

@@ -1,4 +1,4 @@
-import { poll } from '../../src/local/processes.ts'
+import { poll } from 'tidings-local/internal/processes'
 import { freePort } from './directories.ts'
 import { askRedis, startRedis, type TestRedis } from './redis.ts'
 

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import { poll } from '../../src/local/processes.ts'
+import { poll } from 'tidings-local/internal/processes'
 import { unpackDebian } from './debian.ts'
 import { atExit, freePort, removeDirectory, serverDirectory } from './directories.ts'
 

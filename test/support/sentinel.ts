@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { poll } from '../../src/local/processes.ts'
+import { poll } from 'tidings-local/internal/processes'
 import { atExit, freePort, removeDirectory, serverDirectory } from './directories.ts'
 import { askRedis, redisProgram, startRedis, type TestRedis } from './redis.ts'
 

@@ -1,5 +1,5 @@
+import { type Bus, connect } from 'tidings'
 import { onTestFinished } from 'vitest'
-import { type Bus, connect } from '../../src/index.ts'
 import { freePort } from './directories.ts'
 import { startHttpServer } from './http-server.ts'
 import { startPostgres } from './postgres.ts'

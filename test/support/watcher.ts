@@ -1,4 +1,4 @@
-import type { WorkerEvent } from '../../src/worker/worker.ts'
+import type { WorkerEvent } from 'tidings/internal/worker/worker'
 
 /** Everything that a worker or a subscriber told, and promises for what it will tell. */
 export class Watcher<E extends { readonly type: string } = WorkerEvent> {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
+import type { Bus } from 'tidings/internal/bus/bus'
+import type { Topic } from 'tidings/internal/bus/topic'
+import type { ErrorCode } from 'tidings/internal/core/errors'
 import { describe, test } from 'vitest'
-import type { Bus } from '../../src/bus.ts'
-import type { ErrorCode } from '../../src/errors.ts'
-import type { Topic } from '../../src/topic.ts'
 import { refusal } from '../queue/support.ts'
 import { scene } from './support.ts'
 

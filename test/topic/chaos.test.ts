@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
+import { Bus } from 'tidings/internal/bus/bus'
+import { sleep } from 'tidings/internal/core/clock'
+import type { SubscriptionEvent } from 'tidings/internal/subscription/events'
+import type { Subscriber } from 'tidings/internal/subscription/subscriber'
+import type { ReceivedMessage } from 'tidings/internal/topics/message'
+import { FakeClock } from 'tidings/testing'
 import { describe, test } from 'vitest'
-import { Bus } from '../../src/bus.ts'
-import { sleep } from '../../src/clock.ts'
-import type { SubscriptionEvent } from '../../src/subscription/events.ts'
-import type { Subscriber } from '../../src/subscription/subscriber.ts'
-import { FakeClock } from '../../src/testing.ts'
-import type { ReceivedMessage } from '../../src/topic-message.ts'
 import { lostConnection, runUntil, Server } from '../worker/support.ts'
 
 /** Numbers that look random and are the same in every run. */

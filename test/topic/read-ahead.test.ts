@@ -1,6 +1,6 @@
 import fc from 'fast-check'
+import { ReadAhead } from 'tidings/internal/subscription/read-ahead'
 import { describe, expect, test } from 'vitest'
-import { ReadAhead } from '../../src/subscription/read-ahead.ts'
 
 const ofSizes = (sizes: readonly number[]) => sizes.map((length) => ({ data: { length } as string }))
 const megabyte = 1024 * 1024

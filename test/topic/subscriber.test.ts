@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
+import { sleep } from 'tidings/internal/core/clock'
+import { TidingsError } from 'tidings/internal/core/errors'
+import type { StandardSchemaV1 } from 'tidings/internal/core/schema'
+import { deadLetter, retry, snooze } from 'tidings/internal/worker/outcome'
 import { describe, test } from 'vitest'
-import { sleep } from '../../src/clock.ts'
-import { TidingsError } from '../../src/errors.ts'
-import type { StandardSchemaV1 } from '../../src/schema.ts'
-import { deadLetter, retry, snooze } from '../../src/worker/outcome.ts'
 import { lostConnection, runUntil, Signal, settleDown } from '../worker/support.ts'
 import { otherBus, publishMany, scene } from './support.ts'
 

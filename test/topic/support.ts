@@ -1,8 +1,8 @@
-import { Bus } from '../../src/bus.ts'
-import { MemoryEngine } from '../../src/engines/memory/memory.ts'
-import type { SubscriptionEvent } from '../../src/subscription/events.ts'
-import { FakeClock } from '../../src/testing.ts'
-import type { Topic } from '../../src/topic.ts'
+import { Bus } from 'tidings/internal/bus/bus'
+import type { Topic } from 'tidings/internal/bus/topic'
+import { MemoryEngine } from 'tidings/internal/engines/memory/memory'
+import type { SubscriptionEvent } from 'tidings/internal/subscription/events'
+import { FakeClock } from 'tidings/testing'
 import { Watcher as AnyWatcher } from '../support/watcher.ts'
 import { Lines, Server } from '../worker/support.ts'
 

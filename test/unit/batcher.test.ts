@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { Batcher } from 'tidings/internal/core/batcher'
 import { describe, test } from 'vitest'
-import { Batcher } from '../../src/batcher.ts'
 
 /** A storage that answers when it is told to. */
 class Storage {

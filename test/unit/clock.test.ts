@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
+import { sleep, systemClock } from 'tidings/internal/core/clock'
+import { FakeClock } from 'tidings/internal/core/fake-clock'
 import { afterEach, beforeEach, describe, test, vi } from 'vitest'
-import { sleep, systemClock } from '../../src/clock.ts'
-import { FakeClock } from '../../src/fake-clock.ts'
 
 describe('the system clock', () => {
   beforeEach(() => void vi.useFakeTimers())

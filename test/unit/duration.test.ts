@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { type Duration, showDuration, toMilliseconds } from 'tidings/internal/core/duration'
+import { isTidingsError } from 'tidings/internal/core/errors'
 import { describe, expectTypeOf, test } from 'vitest'
-import { type Duration, showDuration, toMilliseconds } from '../../src/duration.ts'
-import { isTidingsError } from '../../src/errors.ts'
 
 const units = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { type ErrorCode, errorTable, isTidingsError, nearest, show, TidingsError } from 'tidings/internal/core/errors'
 import { describe, expectTypeOf, test } from 'vitest'
-import { type ErrorCode, errorTable, isTidingsError, nearest, show, TidingsError } from '../../src/errors.ts'
 
 describe('the table of errors', () => {
   test.each(Object.entries(errorTable))('%s has a hint, a status and an exit code that fit together', (code, row) => {

@@ -1,5 +1,5 @@
+import { matchesGlob } from 'tidings/internal/core/glob'
 import { expect, test } from 'vitest'
-import { matchesGlob } from '../../src/glob.ts'
 
 test.each<[string, string, boolean]>([
   ['orders', 'orders', true],

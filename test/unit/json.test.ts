@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
+import { type ErrorCode, isTidingsError, type TidingsError } from 'tidings/internal/core/errors'
+import { checkJson, decodeText, fromJson, parseJson, toJson, toJsonValue } from 'tidings/internal/core/json'
 import { describe, test } from 'vitest'
-import { type ErrorCode, isTidingsError, type TidingsError } from '../../src/errors.ts'
-import { checkJson, decodeText, fromJson, parseJson, toJson, toJsonValue } from '../../src/json.ts'
 
 /** Texts that can be stored: everything but NUL and lone surrogates, the names of the language often. */
 const text = fc.oneof(

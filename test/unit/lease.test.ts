@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
+import { type ErrorCode, isTidingsError, TidingsError } from 'tidings/internal/core/errors'
+import { FakeClock } from 'tidings/internal/core/fake-clock'
+import { type LeaseCalls, MessageLease } from 'tidings/internal/messages/lease'
+import type { Settlement, SettleResult, StoredMessage } from 'tidings/internal/port/engine'
 import { describe, test } from 'vitest'
-import type { Settlement, SettleResult, StoredMessage } from '../../src/engine.ts'
-import { type ErrorCode, isTidingsError, TidingsError } from '../../src/errors.ts'
-import { FakeClock } from '../../src/fake-clock.ts'
-import { type LeaseCalls, MessageLease } from '../../src/lease.ts'
 
 const message: StoredMessage = {
   id: '7',

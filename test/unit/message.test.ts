@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { type ErrorCode, isTidingsError } from 'tidings/internal/core/errors'
+import type { JsonValue } from 'tidings/internal/core/json'
+import { describeError, errorMeta } from 'tidings/internal/core/message-error'
+import { fromWireMeta, type MessageMeta, metaFields, toWireMeta } from 'tidings/internal/messages/message'
 import { describe, expectTypeOf, test } from 'vitest'
-import { type ErrorCode, isTidingsError } from '../../src/errors.ts'
-import type { JsonValue } from '../../src/json.ts'
-import { fromWireMeta, type MessageMeta, metaFields, toWireMeta } from '../../src/message.ts'
-import { describeError, errorMeta } from '../../src/message-error.ts'
 
 describe('meta', () => {
   const names: [keyof MessageMeta & string, string][] = [

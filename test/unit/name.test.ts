@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { isTidingsError } from 'tidings/internal/core/errors'
+import { checkQueueName, defaultDeadLetterQueue, maxQueueNameBytes } from 'tidings/internal/core/names'
 import { describe, test } from 'vitest'
-import { isTidingsError } from '../../src/errors.ts'
-import { checkQueueName, defaultDeadLetterQueue, maxQueueNameBytes } from '../../src/name.ts'
 
 describe('names of queues', () => {
   test.each([

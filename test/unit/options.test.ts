@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { describe, expectTypeOf, test } from 'vitest'
-import { connectOptions } from '../../src/connect.ts'
-import { listOptions, redriveOptions } from '../../src/dead-letters.ts'
-import { type ErrorCode, isTidingsError } from '../../src/errors.ts'
-import { releaseOptions } from '../../src/message.ts'
-import * as option from '../../src/options.ts'
+import { listOptions, redriveOptions } from 'tidings/internal/bus/dead-letters'
+import { connectOptions } from 'tidings/internal/connect'
+import { type ErrorCode, isTidingsError } from 'tidings/internal/core/errors'
+import * as option from 'tidings/internal/core/options'
+import { releaseOptions } from 'tidings/internal/messages/message'
 import {
   peekOptions,
   popOptions,
@@ -13,8 +12,9 @@ import {
   readByIdOptions,
   readOptions,
   sendOptionsWithTx,
-} from '../../src/queue-options.ts'
-import { batchWorkOptions, consumeOptions, stopOptions, workOptions } from '../../src/worker/options.ts'
+} from 'tidings/internal/messages/options'
+import { batchWorkOptions, consumeOptions, stopOptions, workOptions } from 'tidings/internal/worker/options'
+import { describe, expectTypeOf, test } from 'vitest'
 
 const schema = {
   lease: option.duration('How long.', { default: 30_000, min: 100, max: 60_000, rangeCode: 'LEASE_RANGE' }),

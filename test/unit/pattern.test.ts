@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { isTidingsError } from 'tidings/internal/core/errors'
+import { checkPattern, checkRoutingKey, covers, matches } from 'tidings/internal/core/pattern'
 import { describe, test } from 'vitest'
-import { isTidingsError } from '../../src/errors.ts'
-import { checkPattern, checkRoutingKey, covers, matches } from '../../src/pattern.ts'
 import { keys, naiveMatches, patterns } from './pattern-support.ts'
 
 /** The code and position of the refusal, or 'fine'. */

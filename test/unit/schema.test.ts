@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
+import { isTidingsError } from 'tidings/internal/core/errors'
+import { parseSchema, type StandardSchemaV1, validate } from 'tidings/internal/core/schema'
 import { describe, test } from 'vitest'
 import { z } from 'zod'
-import { isTidingsError } from '../../src/errors.ts'
-import { parseSchema, type StandardSchemaV1, validate } from '../../src/schema.ts'
 
 const custom = (outcome: () => unknown): StandardSchemaV1 =>
   ({ '~standard': { version: 1, vendor: 'test', validate: outcome } }) as unknown as StandardSchemaV1

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
+import { Seen } from 'tidings/internal/subscription/seen'
 import { test } from 'vitest'
-import { Seen } from '../../src/subscription/seen.ts'
 
 /** Which of the offsets were there before. */
 const before = (seen: Seen, ...offsets: number[]) => offsets.filter((offset) => seen.add(offset))

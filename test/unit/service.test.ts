@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
+import { Service } from 'tidings/internal/core/service'
 import { describe, test } from 'vitest'
-import { Service } from '../../src/service.ts'
 
 /** Notes what it is asked for; starting and stopping last until the test says so. */
 class Example extends Service {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
+import { connect } from 'tidings'
+import { Bus } from 'tidings/internal/bus/bus'
+import { MemoryEngine } from 'tidings/internal/engines/memory/memory'
+import type { Operation, Outcome } from 'tidings/internal/port/telemetry'
 import { onTestFinished, test } from 'vitest'
-import { Bus } from '../../src/bus.ts'
-import { MemoryEngine } from '../../src/engines/memory/memory.ts'
-import { connect } from '../../src/index.ts'
-import type { Operation, Outcome } from '../../src/telemetry.ts'
 
 async function observed() {
   const bus = await connect('memory:')

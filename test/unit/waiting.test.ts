@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
+import { FakeClock } from 'tidings/internal/core/fake-clock'
+import { type Attempt, Lookout } from 'tidings/internal/messages/wait'
+import type { Engine } from 'tidings/internal/port/engine'
 import { describe, test } from 'vitest'
-import type { Engine } from '../../src/engine.ts'
-import { FakeClock } from '../../src/fake-clock.ts'
-import { type Attempt, Lookout } from '../../src/waiting.ts'
 
 /** Something to wait for, and an engine that only watches. */
 class Scene {

@@ -1,5 +1,5 @@
+import { exponential, fixed, linear } from 'tidings/internal/worker/backoff'
 import { describe, expect, test } from 'vitest'
-import { exponential, fixed, linear } from '../../src/worker/backoff.ts'
 
 const delays = (curve: (attempt: number, error: unknown) => number, attempts: number[]) =>
   attempts.map((attempt) => curve(attempt, null))

@@ -1,8 +1,8 @@
+import type { Message } from 'tidings/internal/messages/message'
+import { deadLetter, retry, snooze } from 'tidings/internal/worker/outcome'
+import type { BatchContext } from 'tidings/internal/worker/worker'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import type { Message } from '../../src/message.ts'
-import { deadLetter, retry, snooze } from '../../src/worker/outcome.ts'
-import type { BatchContext } from '../../src/worker/worker.ts'
 import { datas, runUntil, Signal, scene, settleDown } from './support.ts'
 
 const numbers = (count: number) => Array.from({ length: count }, (_, data) => ({ data }))

@@ -1,9 +1,9 @@
+import { Bus } from 'tidings/internal/bus/bus'
+import type { Message } from 'tidings/internal/messages/message'
+import { retry, snooze } from 'tidings/internal/worker/outcome'
+import type { HandlerContext, Worker, WorkerEvent, WorkOptions } from 'tidings/internal/worker/worker'
+import { FakeClock } from 'tidings/testing'
 import { describe, expect, test } from 'vitest'
-import { Bus } from '../../src/bus.ts'
-import type { Message } from '../../src/message.ts'
-import { FakeClock } from '../../src/testing.ts'
-import { retry, snooze } from '../../src/worker/outcome.ts'
-import type { HandlerContext, Worker, WorkerEvent, WorkOptions } from '../../src/worker/worker.ts'
 import { lostConnection, Server, settleDown } from './support.ts'
 
 /** Numbers that look random and are the same in every run. */

@@ -1,6 +1,6 @@
+import { Bus } from 'tidings/internal/bus/bus'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { Bus } from '../../src/bus.ts'
 import { lostConnection, runUntil, scene, settleDown } from './support.ts'
 
 describe('consume', () => {

@@ -1,7 +1,7 @@
+import type { Message } from 'tidings/internal/messages/message'
+import { exponential, fixed, linear } from 'tidings/internal/worker/backoff'
+import type { HandlerContext, WorkOptions } from 'tidings/internal/worker/worker'
 import { describe, expect, test } from 'vitest'
-import type { Message } from '../../src/message.ts'
-import { exponential, fixed, linear } from '../../src/worker/backoff.ts'
-import type { HandlerContext, WorkOptions } from '../../src/worker/worker.ts'
 import { datas, runUntil, scene, settleDown } from './support.ts'
 
 /** Fails as often as `failures` says, and notes when it was called. */

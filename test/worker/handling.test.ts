@@ -1,9 +1,9 @@
+import type { StandardSchemaV1 } from 'tidings/internal/core/schema'
+import type { Message } from 'tidings/internal/messages/message'
+import { archive, deadLetter, done, Outcome, retry, snooze } from 'tidings/internal/worker/outcome'
+import type { HandlerContext } from 'tidings/internal/worker/worker'
 import { describe, expect, test, vi } from 'vitest'
 import { z } from 'zod'
-import type { Message } from '../../src/message.ts'
-import type { StandardSchemaV1 } from '../../src/schema.ts'
-import { archive, deadLetter, done, Outcome, retry, snooze } from '../../src/worker/outcome.ts'
-import type { HandlerContext } from '../../src/worker/worker.ts'
 import { datas, runUntil, scene, settleDown } from './support.ts'
 
 describe('handling', () => {
@@ -105,7 +105,7 @@ describe('handling', () => {
 
   test('outcomes of another copy of the package count', async () => {
     vi.resetModules()
-    const other = await import('../../src/worker/outcome.ts')
+    const other = await import('tidings/internal/worker/outcome')
     expect(other.Outcome).not.toBe(Outcome)
     const { bus, watcher, observe } = scene()
     const queue = bus.queue<number>('copies')

@@ -1,7 +1,7 @@
+import { Bus } from 'tidings/internal/bus/bus'
+import type { Message } from 'tidings/internal/messages/message'
+import type { HandlerContext } from 'tidings/internal/worker/worker'
 import { describe, expect, test } from 'vitest'
-import { Bus } from '../../src/bus.ts'
-import type { Message } from '../../src/message.ts'
-import type { HandlerContext } from '../../src/worker/worker.ts'
 import { lostConnection, runUntil, Signal, scene, settleDown } from './support.ts'
 
 /** A handler that waits for a signal of the test, and one for having been called. */

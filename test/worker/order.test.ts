@@ -1,8 +1,8 @@
+import { TidingsError } from 'tidings/internal/core/errors'
+import type { Message } from 'tidings/internal/messages/message'
+import { retry, snooze } from 'tidings/internal/worker/outcome'
+import type { HandlerContext } from 'tidings/internal/worker/worker'
 import { describe, expect, test } from 'vitest'
-import { TidingsError } from '../../src/errors.ts'
-import type { Message } from '../../src/message.ts'
-import { retry, snooze } from '../../src/worker/outcome.ts'
-import type { HandlerContext } from '../../src/worker/worker.ts'
 import { lostConnection, runUntil, Signal, scene, settleDown } from './support.ts'
 
 const numbers = (count: number) => Array.from({ length: count }, (_, data) => ({ data }))

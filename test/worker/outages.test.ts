@@ -1,5 +1,5 @@
+import { TidingsError } from 'tidings/internal/core/errors'
 import { describe, expect, test } from 'vitest'
-import { TidingsError } from '../../src/errors.ts'
 import { lostConnection, runUntil, scene, settleDown } from './support.ts'
 
 describe('outages', () => {

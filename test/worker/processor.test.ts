@@ -1,14 +1,15 @@
 // The nineteen behaviours of a queue processor, each on every engine, in real time: what order and concurrency
 // promise, what a crash of the handler does to its message and to the others, and how the backoffs behave.
+
+import { Bus } from 'tidings/internal/bus/bus'
+import type { Queue } from 'tidings/internal/bus/queue'
+import { connect } from 'tidings/internal/connect'
+import { MemoryEngine } from 'tidings/internal/engines/memory/memory'
+import type { Message } from 'tidings/internal/messages/message'
+import type { Engine } from 'tidings/internal/port/engine'
+import { routes } from 'tidings/internal/router/routes'
+import type { BatchHandler, BatchWorkOptions, Handler, Worker, WorkOptions } from 'tidings/internal/worker/worker'
 import { describe, expect, test } from 'vitest'
-import { Bus } from '../../src/bus.ts'
-import { connect } from '../../src/connect.ts'
-import type { Engine } from '../../src/engine.ts'
-import { MemoryEngine } from '../../src/engines/memory/memory.ts'
-import type { Message } from '../../src/message.ts'
-import type { Queue } from '../../src/queue.ts'
-import { routes } from '../../src/router/routes.ts'
-import type { BatchHandler, BatchWorkOptions, Handler, Worker, WorkOptions } from '../../src/worker/worker.ts'
 import { newName } from '../support/engine.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { storages } from '../support/storages.ts'

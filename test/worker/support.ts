@@ -1,9 +1,9 @@
-import { Bus } from '../../src/bus.ts'
-import type { Engine } from '../../src/engine.ts'
-import { MemoryEngine } from '../../src/engines/memory/memory.ts'
-import { TidingsError } from '../../src/errors.ts'
-import type { Logger } from '../../src/queue-access.ts'
-import { FakeClock } from '../../src/testing.ts'
+import { Bus } from 'tidings/internal/bus/bus'
+import { TidingsError } from 'tidings/internal/core/errors'
+import type { Logger } from 'tidings/internal/core/logger'
+import { MemoryEngine } from 'tidings/internal/engines/memory/memory'
+import type { Engine } from 'tidings/internal/port/engine'
+import { FakeClock } from 'tidings/testing'
 import { Watcher } from '../support/watcher.ts'
 
 export { Watcher }

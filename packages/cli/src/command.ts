@@ -1,0 +1,56 @@
+import { Argument, Command } from 'commander'
+import { checkQueueName, checkTopicName } from 'tidings/internal/core/names'
+
+/** What the user gave by flags, under the names of the flags in camelCase. Three of them every command has. */
+export type Given = Readonly<Record<string, unknown>> & {
+  readonly url?: string
+  readonly config?: string
+  readonly json?: boolean
+}
+
+export function command(name: string, summary: string, ...examples: [string, ...string[]]): Command {
+  return group(name, summary).addHelpText('after', exampleText(examples))
+}
+
+/** A command that only has others below it. */
+export function group(name: string, summary: string): Command {
+  return new Command(name)
+    .description(summary)
+    .helpOption('-h, --help', 'Shows this.')
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({ outputError() {} })
+}
+
+export function exampleText(examples: readonly string[]): string {
+  const lines = examples.map((line) => `  $ ${line}`)
+  return `\n${lines.length > 1 ? 'Examples' : 'Example'}:\n${lines.join('\n')}`
+}
+
+/** Adds the flags that all have to a command and those below it, after their own. */
+export function addGlobalFlags(command: Command): Command {
+  command
+    .option('--url <url>', 'Where the messages are: postgres://…, redis://…, https://… (See `tidings --help`.)')
+    .option('--config <file>', 'The configuration file. (default: tidings.config.* in the working directory)')
+    .option('--json', 'Prints JSON, for programs.')
+  for (const below of command.commands) addGlobalFlags(below)
+  return command
+}
+
+/** The argument that names a queue, checked before anything is connected to. */
+export function queueArgument(): Argument {
+  return new Argument('<queue>', 'name of the queue').argParser((name) => checkQueueName(name))
+}
+
+/** The argument that names a topic, checked likewise. */
+export function topicArgument(): Argument {
+  return new Argument('<topic>', 'name of the topic').argParser((name) => checkTopicName(name))
+}
+
+/** An argument that names any number of queues. */
+export function queuesArgument(doc: string): Argument {
+  return new Argument('[queues...]', doc).argParser((name, before: string[] | undefined) => [
+    ...(before ?? []),
+    checkQueueName(name),
+  ])
+}

@@ -1,0 +1,62 @@
+import type { QueueEvent } from 'tidings/internal/events/event'
+import { selectionOptions } from 'tidings/internal/events/options'
+import { command } from '../command.ts'
+import { withContext } from '../context.ts'
+import { Flags } from '../flags.ts'
+import { count, dim, inOneLine, printable, red, toText, whenOutputCloses } from '../output.ts'
+
+const flags = new Flags(selectionOptions)
+
+export const events = () =>
+  flags
+    .addTo(
+      command(
+        'events',
+        'Shows what queues announce, as it happens, until Ctrl-C. (First apply what `generate-migration` writes.)',
+        'tidings events',
+        'tidings events --namespace orders --json',
+      ),
+    )
+    .action(
+      withContext(async ({ given, out, connect, config }) => {
+        const { events: { channelPrefix: prefix } = {} } = (await config()).config
+        const options = { prefix, ...flags.read(given) }
+        const bus = await connect()
+        const events = bus.events({
+          ...options,
+          onParseError: (error, { channel }) =>
+            out.note(`${red('unreadable:')} ${printable(`${channel}: ${error.message}`)}`),
+          onConnectionError: (error) => out.note(`${red('interrupted:')} ${printable((error as Error).message)}`),
+        })
+        const stop = () => void events.stop()
+        process.on('SIGINT', stop)
+        process.on('SIGTERM', stop)
+        whenOutputCloses(stop)
+        await events.start()
+        const { channels, installed } = events.stats()
+        if (installed === false)
+          out.note('nothing here announces messages yet: apply what `tidings generate-migration` writes')
+        out.note(`listening to ${channels.join(', ')}`)
+        for await (const event of events) out.line(out.json ? toText(event) : describe(event))
+        const { received, dropped } = events.stats()
+        out.note(`${count(received, 'event')}${dropped > 0 ? `, ${dropped} dropped` : ''}`)
+      }),
+    )
+
+function describe(event: QueueEvent): string {
+  const at = event.type === 'queue_created' ? event.createdAt : event.readyAt
+  return printable(`${dim(at.toISOString())}  ${event.type.padEnd(20)}  ${event.queue}  ${whatOf(event)}`.trimEnd())
+}
+
+function whatOf(event: QueueEvent): string {
+  switch (event.type) {
+    case 'queue_created':
+      return ''
+    case 'message_ready':
+      return `message ${event.id}`
+    case 'message_with_payload':
+      return `message ${event.id}: ${inOneLine(toText(event.data))}`
+    case 'batch_ready':
+      return `${count(event.count, 'message')}${event.ids === null ? '' : `: ${inOneLine(event.ids.join(', '))}`}`
+  }
+}

@@ -1,0 +1,85 @@
+import type { Queue } from 'tidings/internal/bus/queue'
+import { command, group, queueArgument } from '../command.ts'
+import { confirm, declined, yesFlag } from '../confirm.ts'
+import { withContext } from '../context.ts'
+import { figuresOf, figuresTable } from '../figures.ts'
+import { count, table } from '../output.ts'
+
+export const queue = () =>
+  group('queue', 'Creates, lists, empties and removes queues.')
+    .addCommand(create())
+    .addCommand(list())
+    .addCommand(status())
+    .addCommand(purge())
+    .addCommand(drop())
+
+const create = () =>
+  command('create', 'Creates a queue if it is missing.', 'tidings queue create hires')
+    .addArgument(queueArgument())
+    .action(
+      withContext(async (context, name) => {
+        const bus = await context.connect()
+        const created = await bus.queue(name!).create()
+        context.out.result({ queue: name, created }, () =>
+          created ? `created queue ${name}` : `queue ${name} was there already`,
+        )
+      }),
+    )
+
+const list = () =>
+  command('list', 'Lists all queues.', 'tidings queue list').action(
+    withContext(async (context) => {
+      const bus = await context.connect()
+      const queues = (await bus.queues()).map((one) => ({ ...one, createdAt: new Date(one.createdAt).toISOString() }))
+      context.out.result(queues, () => (queues.length > 0 ? table(queues, columns) : 'no queues yet'))
+    }),
+  )
+
+const columns = [
+  ['QUEUE', (row: { queue: string }) => row.queue],
+  ['CREATED', (row: { createdAt: string }) => row.createdAt],
+] as const
+
+const status = () =>
+  command('status', 'Shows the figures of one queue.', 'tidings queue status hires')
+    .addArgument(queueArgument())
+    .action(
+      withContext(async (context, name) => {
+        const [figures] = await figuresOf(await context.connect(), [name!])
+        context.out.result(figures, () => figuresTable([figures!]))
+      }),
+    )
+
+const purge = () =>
+  command('purge', 'Removes all messages that are not archived, those in hand too.', 'tidings queue purge hires --yes')
+    .addArgument(queueArgument())
+    .option(...yesFlag)
+    .action(
+      withContext(async ({ given, out, connect }, name) => {
+        const queue = (await connect()).queue(name!)
+        const question = `Remove ${count((await figures(queue)).waiting, 'message')} of queue ${name}?`
+        if (!(await confirm(given, question))) return declined(out)
+        const purged = await queue.purge()
+        out.result({ queue: name, purged }, () => `removed ${count(purged, 'message')} of queue ${name}`)
+      }),
+    )
+
+const drop = () =>
+  command('drop', 'Removes a queue, its messages and its archive.', 'tidings queue drop hires --yes')
+    .addArgument(queueArgument())
+    .option(...yesFlag)
+    .action(
+      withContext(async ({ given, out, connect }, name) => {
+        const queue = (await connect()).queue(name!)
+        const { waiting, archived } = await figures(queue)
+        const question = `Remove queue ${name} with ${count(waiting, 'message')} and ${count(archived, 'archived one')}?`
+        if (!(await confirm(given, question))) return declined(out)
+        const dropped = await queue.drop()
+        out.result({ queue: name, dropped }, () => `removed queue ${name}`)
+      }),
+    )
+
+async function figures(queue: Queue): Promise<{ waiting: number; archived: number }> {
+  const { ready, delayed, leased, archived } = await queue.stats()
+  return { waiting: ready + delayed + leased, archived }
+}

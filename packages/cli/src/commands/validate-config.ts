@@ -1,0 +1,115 @@
+import { showDuration } from 'tidings/internal/core/duration'
+import { show, TidingsError } from 'tidings/internal/core/errors'
+import type { Option } from 'tidings/internal/core/options'
+import { command } from '../command.ts'
+import { type CheckedConfig, readConfig } from '../config/load.ts'
+import { type Section, sections } from '../config/settings.ts'
+import { type Context, urlOf, withContext } from '../context.ts'
+import { redact, targetOf } from '../environment.ts'
+import { bold, dim, printable, red } from '../output.ts'
+
+export const validateConfig = () =>
+  command(
+    'validate-config',
+    'Shows the settings that are in effect, or everything that is wrong with them; exits with 1 then.',
+    'tidings validate-config',
+    'tidings validate-config deploy/tidings.config.toml --json',
+  )
+    .argument('[file]', 'the configuration file; without it the one of the working directory')
+    .action(
+      withContext(async (context, argument) => {
+        const { given } = context
+        if (argument !== undefined && given.config !== undefined)
+          throw new TidingsError('OPTION_CONFLICT', 'a file and --config are both given')
+        const checked = await readConfig(argument ?? given.config)
+        if (checked.file === null)
+          throw new TidingsError('USAGE', 'there is no configuration file in the working directory', {
+            hint: '`tidings init` writes one.',
+          })
+        return checked.problems.length > 0 ? tellProblems(context, checked) : tellSettings(context, checked)
+      }),
+    )
+
+function tellProblems({ out }: Context, { file, problems }: CheckedConfig): void {
+  process.exitCode = 1
+  const rows = problems.map((problem) => {
+    const { code, message, hint } = problem.toJSON()
+    return { path: (problem.details.field as string | undefined) ?? null, code, message, hint }
+  })
+  out.result({ file, valid: false, problems: rows }, () =>
+    [
+      `${file} has ${problems.length === 1 ? 'an error' : `${problems.length} errors`}`,
+      ...rows.flatMap(({ message, hint }) => [
+        `  ${red('✗')} ${printable(message)}`,
+        ...(hint ? [dim(`      ${hint}`)] : []),
+      ]),
+    ].join('\n'),
+  )
+}
+
+interface Setting {
+  readonly path: string
+  /** As JSON has it. */
+  readonly value: unknown
+  readonly text: string
+  /** Where it comes from. */
+  readonly source: string
+}
+
+function tellSettings({ given, out }: Context, checked: CheckedConfig): void {
+  const file = checked.file as string
+  const { url, source } = targetOf(given.url, process.env, urlOf(checked))
+  const where = { path: 'url', value: redact(url), text: redact(url), source }
+  const settings = [where, ...settingsOf(checked).filter(({ path }) => path !== 'url')]
+  const width = Math.max(...settings.map(({ path }) => path.length))
+  out.result({ file, valid: true, settings: settings.map(({ text: _, ...setting }) => setting) }, () =>
+    [
+      bold(`${file} is valid`),
+      ...settings.map((one) => {
+        const text = `${one.path.padEnd(width)}  ${printable(one.text)}`
+        return one.source === file ? text : `${text}  ${dim(`(${one.source})`)}`
+      }),
+    ].join('\n'),
+  )
+}
+
+function settingsOf({ file, config }: CheckedConfig): Setting[] {
+  const queues = Object.entries(config.queues ?? {})
+  return sections.flatMap((section) => {
+    switch (section.path) {
+      case '':
+        return withDefaults(section, '', config, file)
+      case 'process':
+      case 'events':
+      case 'sentinel':
+      case 'serve':
+        return withDefaults(section, `${section.path}.`, config[section.path] ?? {}, file)
+      default:
+        // What is not said of a queue is said elsewhere.
+        return queues.flatMap(([name, own]) =>
+          withDefaults(section, `queues.${name}.`, own, file).filter(({ source }) => source === file),
+        )
+    }
+  })
+}
+
+function withDefaults({ schema }: Section, prefix: string, given: object, file: string | null): Setting[] {
+  const values = given as Readonly<Record<string, unknown>>
+  return Object.entries(schema).map(([name, option]) => {
+    const path = `${prefix}${name}`
+    if (values[name] === undefined)
+      return { path, value: defaultForPrograms(option), text: option.defaultText, source: 'default' }
+    return { path, value: forPrograms(values[name]), text: forPeople(option, values[name], path), source: file ?? '' }
+  })
+}
+
+function forPeople(option: Option<unknown, unknown>, value: unknown, path: string): string {
+  if (option.kind === 'duration') return showDuration(option.parse(value, path) as number)
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : show(value)
+}
+
+const defaultForPrograms = ({ defaultValue, defaultText }: Option<unknown, unknown>) =>
+  typeof defaultValue === 'function' ? defaultText : forPrograms(defaultValue)
+
+const forPrograms = (value: unknown) =>
+  typeof value === 'function' || (typeof value === 'object' && value !== null) ? show(value) : value

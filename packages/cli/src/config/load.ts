@@ -1,0 +1,67 @@
+import { dirname, resolve } from 'node:path'
+import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
+import { showPath } from '../handlers/files.ts'
+import { checkConfig } from './check.ts'
+import { findConfigFile, readConfigFile } from './file.ts'
+import type { Config } from './settings.ts'
+
+/** A configuration file that was read and checked. */
+export interface CheckedConfig {
+  /** For people; null if there is no file. */
+  readonly file: string | null
+  /** What is valid of it, with paths that lead from anywhere. */
+  readonly config: Config
+  readonly problems: readonly TidingsError[]
+}
+
+/**
+ * @param given the path after `--config`; without it the file of the working directory, if there is one
+ * @throws USAGE if there is no such file, CONFIG_INVALID if there are several
+ */
+export async function readConfig(given: string | undefined): Promise<CheckedConfig> {
+  const path = given === undefined ? findConfigFile(process.cwd()) : resolve(given)
+  if (path === null) return { file: null, config: {}, problems: [] }
+  const file = showPath(path)
+  try {
+    const { config, problems } = checkConfig(await readConfigFile(path))
+    return { file, config: seenFrom(dirname(path), config), problems }
+  } catch (error) {
+    if (!isTidingsError(error, 'CONFIG_INVALID')) throw error
+    return { file, config: {}, problems: [error] }
+  }
+}
+
+/** @throws USAGE and CONFIG_INVALID, with everything that is wrong */
+export async function loadConfig(given: string | undefined): Promise<CheckedConfig> {
+  const checked = await readConfig(given)
+  const { file, problems } = checked
+  if (problems.length === 0) return checked
+  const lines = problems.map(({ message }) => (message.startsWith(`${file}:`) ? message : `${file}: ${message}`))
+  throw new TidingsError('CONFIG_INVALID', lines.join('\n'), {
+    details: { file, problems: problems.map((problem) => problem.toJSON()) },
+    hint: problems.length === 1 ? problems[0]!.hint : '`tidings validate-config` says more.',
+  })
+}
+
+/** Paths in a file are seen from its folder, wherever the command runs. */
+function seenFrom(folder: string, config: Config): Config {
+  const { url, handlers, sentinel, serve } = config
+  const secretFile = sentinel?.webhook?.secretFile
+  const directory = url === undefined ? undefined : /^local:(.+)$/i.exec(url)?.[1]
+  return {
+    ...config,
+    ...(directory === undefined ? {} : { url: `local:${resolve(folder, directory)}` }),
+    ...(handlers === undefined ? {} : { handlers: resolve(folder, handlers) }),
+    ...(sentinel?.webhook === undefined || secretFile === undefined
+      ? {}
+      : { sentinel: { ...sentinel, webhook: { ...sentinel.webhook, secretFile: resolve(folder, secretFile) } } }),
+    ...(serve === undefined
+      ? {}
+      : { serve: { ...serve, ...pathsFrom(folder, serve, ['tokenFile', 'tlsCert', 'tlsKey']) } }),
+  }
+}
+
+function pathsFrom<K extends string>(folder: string, settings: { readonly [N in K]?: string | undefined }, names: K[]) {
+  const given = names.flatMap((name) => (settings[name] === undefined ? [] : [[name, resolve(folder, settings[name])]]))
+  return Object.fromEntries(given) as { [N in K]?: string }
+}

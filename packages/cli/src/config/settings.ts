@@ -1,0 +1,132 @@
+import * as option from 'tidings/internal/core/options'
+import { checkUrl } from 'tidings/internal/core/url'
+import { eventsMigrationOptions } from 'tidings/internal/events/migration'
+import { type QueueOptions, queueOptions } from 'tidings/internal/messages/options'
+import { sentinelOptions } from 'tidings/internal/sentinel/options'
+import { stopOptions, type WorkOptions, workOptions } from 'tidings/internal/worker/options'
+import { serverOptions } from 'tidings-server/internal/app/options'
+
+/** What belongs to code or to a single run. */
+const { observe: _observe, maxMessages: _maxMessages, ...fileable } = workOptions
+
+/** `tidings process` keeps what was handled, unless it is told otherwise. */
+const onSuccess: typeof workOptions.onSuccess = {
+  ...workOptions.onSuccess,
+  defaultValue: 'archive',
+  defaultText: 'archive',
+}
+
+const workerSettings = { ...fileable, onSuccess } as const
+
+export const generalSettings = {
+  url: option.text('Where the messages are. --url and the environment go before it.', {
+    default: null,
+    check: (url, path) => void checkUrl(url, path),
+  }),
+  handlers: option.text('The folder with the handler modules, seen from this file.', { default: 'handlers' }),
+} as const
+
+export const processSettings = { ...workerSettings, stopDeadline: stopOptions.deadline } as const
+
+/** Those of the queue itself take effect in every command, those of its worker in `tidings process`. */
+export const queueSettings = { ...queueOptions, ...workerSettings } as const
+
+/** `generate-migration` puts them into its SQL; `events` listens by the prefix. */
+export const eventSettings = eventsMigrationOptions
+
+/** What `tidings sentinel` watches and does. */
+export const sentinelSettings = sentinelOptions
+
+/** For `tidings serve`. */
+export const serveSettings = serverOptions
+
+/** What a configuration file may say; for `tidings.config.js` and `.mjs`, and for editors. */
+export interface Config extends option.OptionsInput<typeof generalSettings> {
+  readonly process?: option.OptionsInput<typeof processSettings>
+  readonly queues?: Readonly<Record<string, option.OptionsInput<typeof queueSettings>>>
+  readonly events?: option.OptionsInput<typeof eventSettings>
+  readonly sentinel?: option.OptionsInput<typeof sentinelSettings>
+  readonly serve?: option.OptionsInput<typeof serveSettings>
+}
+
+/** One group of settings, for everything that goes through all of them. */
+export interface Section {
+  /** 'process'; empty for what stands at the top. NAME stands for the name of a queue. */
+  readonly path: string
+  readonly doc: string
+  readonly schema: option.OptionSchema
+  /** How a value may look that the default does not show, as JavaScript; null: no short example is possible. */
+  readonly examples: Readonly<Record<string, string | null>>
+}
+
+const backoff = "'5s'"
+
+export const sections: readonly Section[] = [
+  {
+    path: '',
+    doc: 'General.',
+    schema: generalSettings,
+    examples: { url: "'postgres://user@host/database'" },
+  },
+  {
+    path: 'process',
+    doc: 'Workers of `tidings process`. Options that a handler module exports go before these, flags before both.',
+    schema: processSettings,
+    examples: { backoff },
+  },
+  {
+    path: 'queues.NAME',
+    doc: 'One queue: its own options, for all commands, and those of its worker, which go before `process` and before what its handler module exports.',
+    schema: queueSettings,
+    examples: {
+      backoff,
+      deadLetter: "'failed_orders'",
+      schema: null,
+      serializer: null,
+      maxLength: '100_000',
+      ttl: "'1d'",
+    },
+  },
+  {
+    path: 'events',
+    doc: 'What queues announce: for `tidings generate-migration`, and the prefix for `tidings events`, too.',
+    schema: eventSettings,
+    examples: { channelPrefix: "'shop'" },
+  },
+  {
+    path: 'serve',
+    doc: 'The HTTP server of `tidings serve`.',
+    schema: serveSettings,
+    examples: {
+      tokens: null,
+      tokenFile: "'tokens'",
+      tlsCert: "'cert.pem'",
+      tlsKey: "'key.pem'",
+      hosts: "['queues.example.org']",
+      origins: "['https://example.org']",
+    },
+  },
+  {
+    path: 'sentinel',
+    doc: 'What `tidings sentinel` watches: alerts, archives that are pruned, and expired messages that are ended. Rules and the webhook are described in the reference of `bus.sentinel`.',
+    schema: sentinelSettings,
+    examples: {
+      rules: "[{ queues: '*', maxOldestReady: '10m', maxDead: 0 }, { topics: '*', maxLag: 10_000 }]",
+      archives: "[{ queues: '*', keepFor: '30d' }]",
+      expire: "[{ queues: '*', expired: 'drop' }]",
+      webhook: "{ url: 'https://host/path', secretFile: 'webhook-secret' }",
+    },
+  },
+]
+
+const isOf = (schema: object) => (name: string) => Object.hasOwn(schema, name)
+
+function pick(settings: object, wanted: (name: string) => boolean): object {
+  return Object.fromEntries(Object.entries(settings).filter(([name, value]) => value !== undefined && wanted(name)))
+}
+
+/** The part that concerns the queue. */
+export const queuePart = (settings: object): QueueOptions => pick(settings, isOf(queueOptions))
+
+/** The part that concerns a worker. */
+export const workerPart = (settings: object): WorkOptions => pick(settings, isOf(workOptions))

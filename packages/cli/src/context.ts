@@ -1,0 +1,67 @@
+import type { Command } from 'commander'
+import type { Bus } from 'tidings/internal/bus/bus'
+import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
+import type { Logger } from 'tidings/internal/core/logger'
+import type { Given } from './command.ts'
+import { type CheckedConfig, loadConfig } from './config/load.ts'
+import type { Config } from './config/settings.ts'
+import { loadEnvironment, type Target, targetOf, tokenOf } from './environment.ts'
+import { Output } from './output.ts'
+
+/** What every command works with. */
+export interface Context {
+  readonly given: Given
+  readonly out: Output
+  /** Opens the bus, which is closed when the command is done. Comes after all that can be checked without it. */
+  connect(logger?: Logger): Promise<Bus>
+  /** Where the bus is, and who said so. */
+  target(): Promise<Target>
+  /** What the configuration file says. Commands that do not ask for it work beside a broken one. */
+  config(): Promise<CheckedConfig>
+}
+
+/** Makes the action of a command. */
+export function withContext(run: (context: Context, ...args: string[]) => Promise<void>) {
+  return async (...received: unknown[]): Promise<void> => {
+    const command = received.at(-1) as Command
+    const given: Given = command.optsWithGlobals()
+    loadEnvironment()
+    let loaded: Promise<CheckedConfig> | undefined
+    const config = () => (loaded ??= loadConfig(given.config))
+    const target = async () => targetOf(given.url, process.env, urlOf(await config()))
+    let bus: Bus | undefined
+    const connect = async (logger?: Logger) => {
+      bus = await open(await target(), (await config()).config, logger)
+      return bus
+    }
+    try {
+      const context = { given, out: new Output(given.json ?? false), connect, target, config }
+      await run(context, ...(command.processedArgs as string[]))
+    } finally {
+      await bus?.close()
+    }
+  }
+}
+
+export function urlOf({ file, config: { url } }: CheckedConfig): Target | undefined {
+  return url === undefined || file === null ? undefined : { url, source: file }
+}
+
+async function open(target: Target, { queues = {} }: Config, logger: Logger | undefined): Promise<Bus> {
+  const { url, source } = target
+  const token = tokenOf(target, process.env)
+  const [{ connect }, { queuePart }] = await Promise.all([
+    import('tidings/internal/connect'),
+    import('./config/settings.ts'),
+  ])
+  const options = Object.entries(queues).map(([name, settings]) => [name, queuePart(settings)])
+  try {
+    return await connect(url, { queues: Object.fromEntries(options), logger, token })
+  } catch (error) {
+    if (!isTidingsError(error) || source === '--url') throw error
+    const { code, message, cause, details } = error
+    // Where a wrong URL comes from is half of its remedy.
+    if (code !== 'CONNECTION_FAILED' && code !== 'URL_INVALID') throw error
+    throw new TidingsError(code, message, { cause, details, hint: `${error.hint} (The URL comes from ${source}.)` })
+  }
+}

@@ -1,0 +1,47 @@
+import type { Bus } from 'tidings/internal/bus/bus'
+import { isTidingsError } from 'tidings/internal/core/errors'
+import type { QueueStats } from 'tidings/internal/port/engine'
+import { roughly, table } from './output.ts'
+
+/** The figures of a queue, with those of its dead letters. */
+export interface Figures extends QueueStats {
+  readonly deadLetters: number
+}
+
+/** @param names empty: all queues */
+export async function figuresOf(bus: Bus, names: readonly string[]): Promise<Figures[]> {
+  const stats = names.length > 0 ? await Promise.all(names.map((name) => bus.queue(name).stats())) : await bus.stats()
+  const known = new Map(stats.map((one) => [one.queue, one]))
+  return Promise.all(stats.map(async (one) => ({ ...one, deadLetters: await deadLettersOf(bus, one.queue, known) })))
+}
+
+async function deadLettersOf(bus: Bus, queue: string, known: ReadonlyMap<string, QueueStats>): Promise<number> {
+  const { deadLetterQueue } = bus.queue(queue)
+  if (deadLetterQueue === null) return 0
+  const stats = known.get(deadLetterQueue) ?? (await statsIfThere(bus, deadLetterQueue))
+  return stats ? stats.ready + stats.delayed + stats.leased : 0
+}
+
+/** A dead-letter queue is made with the first message that goes there. */
+async function statsIfThere(bus: Bus, queue: string): Promise<QueueStats | undefined> {
+  try {
+    return await bus.queue(queue).stats()
+  } catch (error) {
+    if (isTidingsError(error, 'QUEUE_NOT_FOUND')) return undefined
+    throw error
+  }
+}
+
+export function figuresTable(figures: readonly Figures[]): string {
+  if (figures.length === 0) return 'no queues yet'
+  return table(figures, [
+    ['QUEUE', (row) => row.queue],
+    ['READY', (row) => row.ready],
+    ['DELAYED', (row) => row.delayed],
+    ['LEASED', (row) => row.leased],
+    ['ARCHIVED', (row) => row.archived],
+    ['DEAD LETTERS', (row) => row.deadLetters],
+    ['SENT', (row) => row.totalSent],
+    ['OLDEST READY', (row) => (row.oldestReadyMs === null ? null : roughly(row.oldestReadyMs))],
+  ])
+}

@@ -1,0 +1,127 @@
+import type { Dirent, Stats } from 'node:fs'
+import { readdir, realpath, stat } from 'node:fs/promises'
+import { join, relative, sep } from 'node:path'
+import { nearest, show, TidingsError } from 'tidings/internal/core/errors'
+import { checkQueueName } from 'tidings/internal/core/names'
+
+/** A module that is to be loaded, checked as far as that goes without running it. */
+export interface ModuleFile {
+  /** For people: relative to the working directory where it is below. */
+  readonly shown: string
+  /** Without symbolic links. What was checked is what is loaded. */
+  readonly realPath: string
+}
+
+export interface HandlerFile extends ModuleFile {
+  readonly queue: string
+}
+
+/** What is wrong with one module. */
+export interface Problem {
+  readonly file: string
+  readonly line?: number
+  readonly reason: string
+}
+
+const handlerName = /^(.+)\.(?:ts|mts|js|mjs)$/
+const notHandlers = /^\.|\.d\.m?ts$|\.(?:test|spec)\.m?[tj]s$/
+
+/**
+ * The handler modules in a folder, not those in folders below it. Other files, hidden files, declarations and tests
+ * are left alone.
+ * @param queues only their modules; null for all
+ * @throws HANDLERS_INVALID if the folder itself cannot be used, or has none for one of `queues`
+ */
+export async function findHandlerFiles(
+  folder: string,
+  queues: ReadonlySet<string> | null,
+): Promise<{ files: HandlerFile[]; problems: Problem[] }> {
+  const { root, entries } = await openFolder(folder)
+  const groups = groupByQueue(entries)
+  for (const queue of queues ?? []) if (!groups.has(queue)) throw noModule(queue, folder, groups.keys())
+  const files: HandlerFile[] = []
+  const problems: Problem[] = []
+  for (const [queue, names] of groups) {
+    if (queues && !queues.has(queue)) continue
+    const shown = showPath(join(folder, names[0]!))
+    const reason = names.length > 1 ? `the queue has more than one module: ${names.join(', ')}` : whyNotAQueue(queue)
+    const checked = reason ?? (await checkFile(join(folder, names[0]!), root))
+    if (typeof checked === 'string') problems.push({ file: shown, reason: checked })
+    else files.push({ queue, shown, realPath: checked.realPath })
+  }
+  return { files, problems }
+}
+
+async function openFolder(folder: string): Promise<{ root: string; entries: Dirent[] }> {
+  const shown = showPath(folder)
+  const unusable = (why: string, hint?: string, cause?: unknown) =>
+    new TidingsError('HANDLERS_INVALID', `the handlers folder '${shown}' ${why}`, { hint, cause })
+  try {
+    const info = await stat(folder)
+    if (!info.isDirectory()) throw unusable('is a file', 'Name the folder that the handler modules are in.')
+    if (isWorldWritable(info))
+      throw unusable('can be changed by everybody on this machine', `Take that right away: chmod o-w ${shown}`)
+    return { root: await realpath(folder), entries: await readdir(folder, { withFileTypes: true }) }
+  } catch (error) {
+    switch ((error as NodeJS.ErrnoException).code) {
+      case 'ENOENT':
+      case 'ENOTDIR':
+        throw unusable('does not exist', `Create it, with one module a queue that exports handle(message, context).`)
+      case 'EACCES':
+      case 'EPERM':
+        throw unusable('cannot be read', `Grant this user the right to read it.`, error)
+      default:
+        throw error
+    }
+  }
+}
+
+function groupByQueue(entries: readonly Dirent[]): Map<string, string[]> {
+  const groups = new Map<string, string[]>()
+  for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+    const queue = handlerName.exec(entry.name)?.[1]
+    if (queue === undefined || notHandlers.test(entry.name) || entry.isDirectory()) continue
+    groups.set(queue, [...(groups.get(queue) ?? []), entry.name])
+  }
+  return groups
+}
+
+function noModule(queue: string, folder: string, others: Iterable<string>): TidingsError {
+  const meant = nearest(queue, others)
+  return new TidingsError('HANDLERS_INVALID', `no handler for queue ${show(queue)} in '${showPath(folder)}'`, {
+    hint: meant ? `Did you mean '${meant}'?` : `Create ${showPath(join(folder, `${queue}.ts`))}.`,
+  })
+}
+
+function whyNotAQueue(name: string): string | undefined {
+  try {
+    checkQueueName(name)
+    return undefined
+  } catch (error) {
+    return (error as TidingsError).message
+  }
+}
+
+/** @returns the reason why it cannot be used, as text */
+async function checkFile(path: string, root: string): Promise<string | { realPath: string }> {
+  try {
+    const realPath = await realpath(path)
+    if (!realPath.startsWith(root + sep)) return `it is a link to '${realPath}', outside of the folder`
+    const info = await stat(realPath)
+    if (!info.isFile()) return 'it is not a regular file'
+    if (isWorldWritable(info)) return 'it can be changed by everybody on this machine (chmod o-w)'
+    return { realPath }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    return code === 'ENOENT' ? 'it is a link to nothing' : message
+  }
+}
+
+/** Windows has no such bits; what stat says there means nothing. */
+export const isWorldWritable = (info: Stats) => process.platform !== 'win32' && (info.mode & 0o002) !== 0
+
+/** Relative to the working directory where that is shorter to read. */
+export function showPath(path: string): string {
+  const fromHere = relative(process.cwd(), path)
+  return fromHere === '' ? '.' : fromHere.startsWith('..') ? path : fromHere
+}

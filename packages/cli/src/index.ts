@@ -1,0 +1,2 @@
+/** The door of the package: the type of `tidings.config.js`. */
+export type { Config } from './config/settings.ts'

@@ -1,0 +1,32 @@
+import type { Logger } from 'tidings/internal/core/logger'
+import { type Output, printable } from './output.ts'
+
+/** What services have to say, on standard output: a line for people, or with `--json` a JSON object by pino. */
+export async function logger(out: Output): Promise<Logger> {
+  return out.json ? forPrograms(out) : forPeople(out)
+}
+
+async function forPrograms(out: Output): Promise<Logger> {
+  // Other commands do not pay for it.
+  const { pino } = await import('pino')
+  const made: Logger = pino(
+    {
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (level) => ({ level }) },
+      errorKey: 'error',
+      serializers: { error: pino.stdSerializers.err },
+    },
+    { write: (line) => out.line(line.trimEnd()) },
+  )
+  return made
+}
+
+function forPeople(out: Output): Logger {
+  const say = (details: object, message: string) => {
+    const { error } = details as { error?: unknown }
+    const why = error instanceof Error ? ` (${error.message})` : ''
+    out.line(`${new Date().toISOString()}  ${printable((message + why).replace(/\s+/g, ' '))}`)
+  }
+  return { debug: () => {}, info: say, warn: say, error: say }
+}

@@ -1,0 +1,71 @@
+import type { Command } from 'commander'
+import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
+import { decodeText } from 'tidings/internal/core/json'
+import { metaFields } from 'tidings/internal/messages/message'
+import { sendOptions } from 'tidings/internal/messages/options'
+import type { Given } from './command.ts'
+import { asJson, asText, Flags, toKebabCase } from './flags.ts'
+import { parseData } from './json-lines.ts'
+
+/** What `enqueue` and `publish` share: the flags of a message, and where its data come from. */
+const flags = new Flags(sendOptions, {
+  at: asText('time', { doc: 'Becomes ready at this time, in ISO 8601.' }),
+  headers: asJson,
+})
+
+const metaDocs = {
+  correlationId: 'The event that this message is one of the consequences of.',
+  correlationQueue: 'The queue that wants to know when all consequences are done.',
+  targetId: 'The object that is acted on.',
+  version: "The version of the message's format.",
+  sourceSystem: 'The system that the message comes from.',
+  actionType: 'add, update, remove, lock or another verb.',
+  businessReason: 'Why it happens.',
+  associatedPeriod: 'The period that it belongs to.',
+  eventKey: 'The key of the event.',
+} as const satisfies Record<(typeof metaFields)[number], string>
+
+/** `--version` is the program's own. */
+const metaFlag = (field: string) => (field === 'version' ? 'messageVersion' : field)
+
+export function addMessageFlags(command: Command): Command {
+  flags.addTo(command)
+  for (const field of metaFields) command.option(`--${toKebabCase(metaFlag(field))} <text>`, `meta: ${metaDocs[field]}`)
+  return command
+}
+
+export function messageOptions(given: Given) {
+  const meta = metaFields.flatMap((field) => {
+    const value = given[metaFlag(field)]
+    return value === undefined ? [] : [[field, value]]
+  })
+  return { ...flags.read(given), meta: Object.fromEntries(meta) }
+}
+
+/** The data of the message: the argument, or standard input for '-' or none. */
+export async function dataFrom(given: string | undefined): Promise<unknown> {
+  return given === undefined || given === '-' ? parseData(await readStandardInput(), 'the data') : parseArgument(given)
+}
+
+async function readStandardInput(): Promise<string> {
+  if (process.stdin.isTTY)
+    throw new TidingsError('USAGE', 'there is no data to send', {
+      hint: 'Give it as an argument, pipe it in, or name a file with --file.',
+    })
+  const chunks: Buffer[] = []
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer)
+  const text = decodeText(Buffer.concat(chunks), 'standard input')
+  if (text.trim() === '') throw new TidingsError('USAGE', 'standard input is empty')
+  return text
+}
+
+function parseArgument(text: string): unknown {
+  try {
+    return parseData(text, 'the data')
+  } catch (error) {
+    // The position stands where the text is no JSON at all.
+    if (!isTidingsError(error, 'BODY_NOT_JSON') || error.details.position === undefined) throw error
+    const hint = `Quote it for the shell: '{"name":"Ada"}'; a text is JSON in double quotes: '"text"'.`
+    throw new TidingsError(error.code, error.message, { details: error.details, hint })
+  }
+}

@@ -1,0 +1,13 @@
+/** The door of the package: what `connect` of tidings and the command line use. */
+export {
+  defaultDirectory,
+  type EnsureLocalOptions,
+  ensureLocal,
+  ensureLocalRedis,
+  type LocalPostgres,
+  type LocalRedis,
+  type LocalStatus,
+  localStatus,
+  stopLocal,
+} from './local.ts'
+export { PrivateRedis } from './redis/private.ts'

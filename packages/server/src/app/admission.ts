@@ -1,0 +1,34 @@
+import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
+import { type Caller, everybody } from '../auth/caller.ts'
+import type { Tokens } from '../auth/tokens.ts'
+import type { AppHooks } from './app.ts'
+import type { AppContext } from './context.ts'
+
+/** Lets in whom the tokens let in. What a token may not see is answered as if it were not there. */
+export function admission(tokens: Tokens): NonNullable<AppHooks['admit']> {
+  return (context, { scope, isPublic }, { queue, topic }) => {
+    if (isPublic) return everybody
+    const caller = identify(tokens, context)
+    if (scope !== null && !caller.has(scope))
+      throw new TidingsError('FORBIDDEN', `the token '${caller.name}' lacks the scope '${scope}'`, {
+        details: { scope },
+      })
+    if (queue !== undefined && !caller.sees(queue))
+      throw new TidingsError('QUEUE_NOT_FOUND', `queue '${queue}' does not exist`, { details: { queue } })
+    if (topic !== undefined && !caller.sees(topic))
+      throw new TidingsError('TOPIC_NOT_FOUND', `topic '${topic}' does not exist`, { details: { topic } })
+    return caller
+  }
+}
+
+function identify(tokens: Tokens, context: AppContext): Caller {
+  try {
+    const caller = tokens.callerOf(context.req.raw)
+    context.set('caller', caller.name)
+    return caller
+  } catch (error) {
+    if (isTidingsError(error, 'UNAUTHORIZED')) context.header('WWW-Authenticate', 'Bearer realm="tidings"')
+    if (isTidingsError(error, 'RATE_LIMITED')) context.header('Retry-After', String(error.details.retryAfterS))
+    throw error
+  }
+}

@@ -1,0 +1,173 @@
+import { Hono, type MiddlewareHandler } from 'hono'
+import type { Bus } from 'tidings/internal/bus/bus'
+import { systemClock } from 'tidings/internal/core/clock'
+import { show, TidingsError } from 'tidings/internal/core/errors'
+import { defaultMaxBodyBytes, wireError } from 'tidings/internal/protocol/messages'
+import { everything } from '../auth/caller.ts'
+import { AckBoard } from '../http/ack-board.ts'
+import { discreet } from '../http/error-redaction.ts'
+import { parseBody, parseQuery } from '../http/input.ts'
+import { LeaseBook } from '../http/lease-book.ts'
+import {
+  type Access,
+  type Call,
+  type EventSink,
+  parametersOf,
+  pathParameters,
+  type Reply,
+  type Route,
+} from '../http/route.ts'
+import { Seats } from '../http/stream-limit.ts'
+import { eventStream } from '../streams/event-stream.ts'
+import { Presence } from './client-connection.ts'
+import type { AppContext, AppEnv } from './context.ts'
+
+/** What the server puts around the routes. */
+export interface AppHooks {
+  /** Comes before everything, in this order. What it throws is answered like an error of a route. */
+  readonly before?: readonly MiddlewareHandler<AppEnv>[]
+  /**
+   * Says what the caller may do, before anything of the request is read or checked. Names are those in the path,
+   * unchecked.
+   * @throws to refuse
+   */
+  readonly admit?: (
+    context: AppContext,
+    route: Route,
+    names: { readonly queue?: string; readonly topic?: string },
+  ) => Access | Promise<Access>
+  /** Reads the body. @throws if it is too large */
+  readonly readBody?: (context: AppContext) => Promise<Uint8Array>
+  /** Told of errors that are not about the input. */
+  readonly failed?: (error: unknown, context: AppContext) => void
+  /** Aborted when the server stops: ends what waits and what streams. */
+  readonly stopping?: AbortSignal
+  /** Left out: no limit. */
+  readonly maxEventStreams?: number
+  /** How large the data of a message may be. Left out: as large as bodies. */
+  readonly maxMessageBytes?: number
+  /** How large bodies may be. Left out: the usual. */
+  readonly maxBodyBytes?: number
+}
+
+/** The routes as a Hono app. */
+export function createApp(bus: Bus, routes: readonly Route[], hooks: AppHooks = {}): Hono<AppEnv> {
+  const app = new Hono<AppEnv>()
+  const seats = new Seats(hooks.maxEventStreams ?? Number.POSITIVE_INFINITY)
+  const { maxMessageBytes = Number.POSITIVE_INFINITY, maxBodyBytes = defaultMaxBodyBytes } = hooks
+  const limits = { maxMessageBytes, maxBodyBytes }
+  const surroundings = { bus, hooks, seats, ...limits, leases: new LeaseBook(systemClock), acks: new AckBoard() }
+  for (const middleware of hooks.before ?? []) app.use(middleware)
+  for (const route of routes)
+    app.on(route.method, toHonoPath(route.path), (context) => answer(context, route, surroundings))
+  for (const [path, methods] of methodsByPath(routes))
+    app.all(path, (context) => {
+      context.header('Allow', methods.join(', '))
+      throw new TidingsError('METHOD_NOT_ALLOWED', `${context.req.method} is not for ${show(context.req.path)}`, {
+        details: { allowed: methods },
+      })
+    })
+  app.notFound((context) => {
+    const error = new TidingsError('ROUTE_NOT_FOUND', `there is no ${show(context.req.path)}`)
+    return context.json(wireError(error), 404)
+  })
+  app.onError((error, context) => refuse(error, context, hooks))
+  return app
+}
+
+const toHonoPath = (path: string) => path.replaceAll(/\{(\w+)\}/g, ':$1')
+
+function methodsByPath(routes: readonly Route[]): Map<string, string[]> {
+  const methods = new Map<string, string[]>()
+  for (const { method, path } of routes) {
+    const known = methods.get(toHonoPath(path)) ?? []
+    methods.set(toHonoPath(path), [...known, ...(method === 'GET' ? ['GET', 'HEAD'] : [method])])
+  }
+  return methods
+}
+
+interface Surroundings {
+  readonly bus: Bus
+  readonly leases: LeaseBook
+  readonly acks: AckBoard
+  readonly seats: Seats
+  readonly maxMessageBytes: number
+  readonly maxBodyBytes: number
+  readonly hooks: AppHooks
+}
+
+async function answer(context: AppContext, route: Route, { hooks, ...rest }: Surroundings): Promise<Response> {
+  context.set('route', route)
+  const raw = context.req.param() as Record<string, string>
+  const access = (await hooks.admit?.(context, route, raw)) ?? everything
+  const params = Object.fromEntries(
+    parametersOf(route.path).map((name) => [name, pathParameters[name].parse(raw[name], name)]),
+  )
+  const query = parseQuery(route.query, new URL(context.req.url).searchParams)
+  const body = route.body === null ? {} : await readBody(context, route.body, hooks)
+  const presence = new Presence(context, access, hooks.stopping)
+  const exact = context.req.header('Tidings-Data') === 'text'
+  const call = { ...rest, access, params, query, body, exact, signal: presence.signal } as Call
+  try {
+    const reply = await route.handle(call)
+    await checkStillGood(route, reply, presence)
+    return respond(context, reply, presence, hooks)
+  } catch (error) {
+    presence.end()
+    throw error
+  }
+}
+
+async function readBody(context: AppContext, schema: NonNullable<Route['body']>, hooks: AppHooks) {
+  const bytes = await (hooks.readBody?.(context) ?? context.req.bytes())
+  return parseBody(schema, bytes, {
+    contentType: context.req.header('Content-Type'),
+    contentEncoding: context.req.header('Content-Encoding'),
+  })
+}
+
+/** Whoever may not go on gets nothing that he waited for; what was done is told all the same. */
+async function checkStillGood({ method }: Route, reply: Reply, { refusal }: Presence): Promise<void> {
+  if (refusal === null || 'run' in reply) return
+  const undelivered = 'undelivered' in reply ? reply.undelivered : undefined
+  if (method !== 'GET' && undelivered === undefined) return
+  // Its leases run out in any case.
+  await undelivered?.().catch(() => {})
+  throw refusal
+}
+
+function respond(context: AppContext, reply: Reply, presence: Presence, hooks: AppHooks): Response {
+  if ('run' in reply) {
+    const asEvent = (error: unknown) => wireError(told(error, context, hooks))
+    // Nobody takes it.
+    if (context.req.method === 'HEAD') presence.leave()
+    const run = async (events: EventSink) => {
+      await reply.run(events).finally(presence.end)
+      if (presence.refusal !== null) throw presence.refusal
+    }
+    const body = eventStream(run, asEvent, presence)
+    return context.body(body, 200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
+  }
+  if ('text' in reply) {
+    presence.end()
+    return context.body(reply.text, reply.status as 200, { ...reply.headers, 'Content-Type': reply.type })
+  }
+  if (reply.undelivered) presence.onLoss(reply.undelivered)
+  else presence.end()
+  const { status, body } = reply as { status: 200; body?: unknown }
+  if (body === undefined) return context.body(null, status)
+  const text = typeof body === 'string' ? body : JSON.stringify(body)
+  return context.body(text, status, { 'Content-Type': 'application/json' })
+}
+
+function refuse(error: unknown, context: AppContext, hooks: AppHooks): Response {
+  const known = told(error, context, hooks)
+  return context.json(wireError(known), known.httpStatus as 500)
+}
+
+/** What the client is told of an error; the log has what is kept back. */
+function told(error: unknown, context: AppContext, hooks: AppHooks): TidingsError {
+  const known = discreet(error)
+  if (known !== error || known.httpStatus >= 500) hooks.failed?.(error, context)
+  return known
+}

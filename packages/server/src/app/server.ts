@@ -1,0 +1,161 @@
+import { setMaxListeners } from 'node:events'
+import type { HttpBindings } from '@hono/node-server'
+import type { Hono } from 'hono'
+import type { Bus } from 'tidings/internal/bus/bus'
+import { systemClock } from 'tidings/internal/core/clock'
+import { isTidingsError } from 'tidings/internal/core/errors'
+import { type Logger, silentLogger } from 'tidings/internal/core/logger'
+import * as option from 'tidings/internal/core/options'
+import { Service } from 'tidings/internal/core/service'
+import { Upkeep } from 'tidings/internal/sentinel/upkeep'
+import { FileWatch } from '../auth/file-watch.ts'
+import type { Token } from '../auth/token.ts'
+import { readTokenFile } from '../auth/token-file.ts'
+import { Tokens } from '../auth/tokens.ts'
+import { Metrics } from '../metrics/metrics.ts'
+import { allRoutes } from '../routes/all.ts'
+import { type SentinelWatch, systemRoutes } from '../routes/system.ts'
+import { admission } from './admission.ts'
+import { createApp } from './app.ts'
+import { bodyReader } from './body.ts'
+import type { AppEnv } from './context.ts'
+import { checkHost, checkOrigin, checkUrl, securityHeaders } from './guards.ts'
+import { Listener } from './listener.ts'
+import { checkReach, isLoopback, type ServerOptions, type ServerSettings, serverOptions } from './options.ts'
+import { requestLog } from './request-log.ts'
+
+/**
+ * Serves the queues and topics of a bus over HTTP. It listens once it was started; `fetch` answers requests without
+ * that, for applications that have a server of their own: `app.mount('/queues', server.fetch)` in Hono.
+ * @param bus stays the application's, who closes it after the server
+ * @throws CONFIG_INVALID for tokens that are none; `start` for TLS files that are none, and for an address beyond this
+ *   machine without tokens and TLS
+ */
+export function createServer(bus: Bus, options?: ServerOptions & ServerCompany): Server {
+  const { logger, sentinel, ...own } = options ?? {}
+  return new Server(bus, option.parseOptions(serverOptions, own, 'createServer'), { logger, sentinel })
+}
+
+/** What of the application a server works with. */
+export interface ServerCompany {
+  readonly logger?: Logger | undefined
+  /** One of `bus.sentinel`, whose figures `/metrics` shows. */
+  readonly sentinel?: SentinelWatch | undefined
+}
+
+/** Starts and stops by the contract of all services: `await using` stops it. */
+export class Server extends Service {
+  readonly #settings: ServerSettings
+  readonly #logger: Logger
+  readonly #tokens: Tokens
+  readonly #stopping = new AbortController()
+  /** What came in by its own listener. */
+  readonly #received = new WeakSet<Request>()
+  readonly #app: Hono<AppEnv>
+  readonly #files: FileWatch
+  /** Clients may have no right to do it. */
+  readonly #upkeep: Upkeep
+  #endCounting = () => {}
+  #listener: Listener | undefined
+
+  constructor(bus: Bus, settings: ServerSettings, { logger = silentLogger, sentinel }: ServerCompany) {
+    super()
+    this.#settings = settings
+    this.#logger = logger
+    // One listens for every request that waits.
+    setMaxListeners(0, this.#stopping.signal)
+    const areNeeded = settings.tokenFile !== null || settings.tokens.length > 0
+    this.#tokens = new Tokens(this.#readTokens(), areNeeded)
+    this.#app = this.#createApp(bus, sentinel)
+    this.#upkeep = new Upkeep({ engine: bus.engine, clock: systemClock, logger })
+    const { tokenFile, tlsCert, tlsKey } = settings
+    const files = [tokenFile, tlsCert, tlsKey].filter((file) => file !== null)
+    this.#files = new FileWatch(files, () => this.reload())
+  }
+
+  /** Answers a request, as Bun, Deno, Next and Hono want it. */
+  readonly fetch = (request: Request, bindings?: HttpBindings): Response | Promise<Response> =>
+    this.#app.fetch(request, bindings ?? ({} as HttpBindings))
+
+  /** Where it listens: 'http://127.0.0.1:8080'. Empty before it was started. */
+  get url(): string {
+    return this.#listener?.address ?? ''
+  }
+
+  /** Whether requests need a token. */
+  get needsTokens(): boolean {
+    return this.#tokens.areNeeded
+  }
+
+  /** Reads the tokens and the certificate again. What is wrong with them is logged, and the old ones stay. */
+  reload(): void {
+    this.#attempt('tokens', () => {
+      const tokens = this.#readTokens()
+      checkReach(this.#settings, tokens.length > 0)
+      this.#tokens.replace(tokens)
+    })
+    this.#attempt('certificate', () => this.#listener?.reloadCertificate())
+  }
+
+  #attempt(what: string, load: () => void): void {
+    try {
+      load()
+      this.#logger.info({}, `read the ${what} again`)
+    } catch (error) {
+      const { message } = error as Error
+      this.#logger.error({ code: isTidingsError(error) ? error.code : null }, `the old ${what} stay: ${message}`)
+    }
+  }
+
+  #readTokens(): Token[] {
+    const { tokens, tokenFile } = this.#settings
+    return [...tokens, ...(tokenFile === null ? [] : readTokenFile(tokenFile))]
+  }
+
+  #createApp(bus: Bus, sentinel: SentinelWatch | undefined): Hono<AppEnv> {
+    const { host, hosts, origins, tlsCert, maxBodyBytes, maxMessageBytes, maxEventStreams } = this.#settings
+    const metrics = new Metrics()
+    this.#endCounting = bus.telemetry.observe(metrics.observer)
+    const stopping = this.#stopping.signal
+    const surroundings = { metrics, stopping, sentinel, needsTokens: () => this.needsTokens }
+    const log = requestLog(this.#logger, metrics)
+    const known = new Set([...hosts, host.toLowerCase(), 'localhost', '127.0.0.1', '[::1]'])
+    // A server that is mounted in another one is called what that is called.
+    const hasNames = hosts.length > 0 || isLoopback(host)
+    const isOwn = (request: Request) => this.#received.has(request)
+    return createApp(bus, [...allRoutes, ...systemRoutes(bus, surroundings, allRoutes)], {
+      before: [
+        log.middleware,
+        securityHeaders(tlsCert !== null),
+        checkUrl,
+        ...(hasNames ? [checkHost(known, isOwn)] : []),
+        checkOrigin(new Set(origins)),
+      ],
+      admit: admission(this.#tokens),
+      readBody: bodyReader(maxBodyBytes),
+      failed: log.failed,
+      stopping,
+      maxEventStreams,
+      maxMessageBytes,
+      maxBodyBytes,
+    })
+  }
+
+  /** @throws LISTEN_FAILED */
+  protected async onStart(): Promise<void> {
+    checkReach(this.#settings, this.#tokens.size > 0)
+    this.#listener = new Listener(this.#settings, (request, bindings) => {
+      this.#received.add(request)
+      return this.fetch(request, bindings)
+    })
+    await this.#listener.start()
+    await Promise.all([this.#files.start(), this.#upkeep.start()])
+  }
+
+  /** Takes nothing new, ends what waits and what streams, and finishes the rest. */
+  protected async onStop(): Promise<void> {
+    this.#stopping.abort()
+    this.#endCounting()
+    await Promise.all([this.#listener?.stop(), this.#files.stop(), this.#upkeep.stop()])
+  }
+}

@@ -1,0 +1,25 @@
+import type { Route } from '../http/route.ts'
+import { deadLetterRoutes } from './dead-letters.ts'
+import { eventRoutes } from './events.ts'
+import { queueRoutes } from './queues.ts'
+import { readingRoutes } from './reading.ts'
+import { routingRoutes } from './routing.ts'
+import { sendingRoutes } from './sending.ts'
+import { settlingRoutes } from './settling.ts'
+import { storageRoutes } from './storage.ts'
+import { subscriptionRoutes } from './subscriptions.ts'
+import { topicRoutes } from './topics.ts'
+
+/** Every route that speaks of queues and topics. */
+export const allRoutes: readonly Route[] = [
+  ...queueRoutes,
+  ...sendingRoutes,
+  ...readingRoutes,
+  ...settlingRoutes,
+  ...routingRoutes,
+  ...deadLetterRoutes,
+  ...topicRoutes,
+  ...subscriptionRoutes,
+  ...eventRoutes,
+  ...storageRoutes,
+]

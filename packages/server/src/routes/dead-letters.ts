@@ -1,0 +1,69 @@
+import * as option from 'tidings/internal/core/options'
+import { messageText } from 'tidings/internal/protocol/messages'
+import { idsOption, messageList, shape } from '../http/fields.ts'
+import { type Route, route } from '../http/route.ts'
+import { delayMs } from './entry.ts'
+
+const tag = 'Dead letters'
+
+const limit = option.integer('The largest number of messages.', {
+  default: 100,
+  min: 1,
+  max: 100_000,
+  rangeCode: 'LIMIT_RANGE',
+})
+const ids = idsOption('Only these messages, by their ids in the dead-letter queue.')
+
+export const deadLetterRoutes: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/v1/queues/{queue}/dead-letters',
+    tag,
+    summary: 'Messages of a queue that failed too often',
+    description: 'In its dead-letter queue; `meta` tells of the failure. Changes nothing.',
+    scope: 'read',
+    query: { limit, ids },
+    answers: { 200: { description: 'Oldest first.', fields: messageList } },
+    async handle({ bus, params, query: { limit, ids }, exact }) {
+      const letters = await bus.queue(params.queue).deadLetters.stored({ limit, ...(ids === null ? {} : { ids }) })
+      return { status: 200, body: `{"messages":[${letters.map((one) => messageText(one, exact)).join()}]}` }
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/v1/queues/{queue}/dead-letters/redrive',
+    tag,
+    summary: 'Sends dead letters again',
+    description: 'Each is moved back in one step, and its attempts start anew.',
+    scope: 'admin',
+    body: {
+      limit: { ...limit, defaultValue: 100_000, defaultText: '100000' },
+      ids,
+      dry_run: option.boolean('Answers what would be sent again and changes nothing.', { default: false }),
+      delay_ms: delayMs,
+    },
+    answers: {
+      200: {
+        description: 'What was sent again.',
+        fields: {
+          redriven: shape.several(
+            '',
+            option.object('', {
+              dead_letter_id: shape.text('The id in the dead-letter queue.'),
+              id: shape.nullable(shape.text('The new id in the queue; null in a dry run.')),
+            }),
+          ),
+        },
+      },
+    },
+    async handle({ bus, params, body: { limit, ids, dry_run: dryRun, delay_ms: delay } }) {
+      const asked = { limit, dryRun, delay, ...(ids === null ? {} : { ids }) }
+      const redriven = await bus.queue(params.queue).deadLetters.redrive(asked)
+      return {
+        status: 200,
+        body: { redriven: redriven.map(({ deadLetterId, id }) => ({ dead_letter_id: deadLetterId, id })) },
+      }
+    },
+  }),
+]

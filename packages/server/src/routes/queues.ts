@@ -1,0 +1,201 @@
+import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
+import * as option from 'tidings/internal/core/options'
+import type { QueueInfo, QueueStats } from 'tidings/internal/port/engine'
+import { toWireQueue, toWireStats } from 'tidings/internal/protocol/messages'
+import { shape } from '../http/fields.ts'
+import { type Call, type Route, route } from '../http/route.ts'
+import { watching } from '../streams/watching.ts'
+
+const tag = 'Queues'
+
+const queueFields = {
+  queue_name: shape.text('The name of the queue.'),
+  is_partitioned: shape.flag('Always false.'),
+  is_unlogged: shape.flag('Always false: what is acknowledged is kept.'),
+  created_at: shape.time('When it was created.'),
+} as const
+
+const statsFields = {
+  queue_name: shape.text('The name of the queue.'),
+  queue_length: shape.number('Messages that are not archived.'),
+  queue_visible_length: shape.number('The same as `ready`.'),
+  newest_msg_age_sec: shape.nullable(shape.number('Age of the newest message, in seconds.')),
+  oldest_msg_age_sec: shape.nullable(shape.number('Age of the oldest message, in seconds.')),
+  total_messages: shape.number('Messages ever sent to the queue.'),
+  scrape_time: shape.time('When this was looked up.'),
+  ready: shape.number('Messages whose time has come.'),
+  delayed: shape.number('Messages that wait for their time.'),
+  leased: shape.number('Messages in the hands of a reader.'),
+  archived: shape.number("Archived messages; exact up to 100,000, then the storage's estimate."),
+  oldest_ready_ms: shape.nullable(shape.number('For how long the oldest message has been ready.')),
+  newest_ms: shape.nullable(shape.number('Age of the newest message.')),
+  oldest_ms: shape.nullable(shape.number('Age of the oldest message.')),
+  created_at: shape.time('When the queue was created.'),
+} as const
+
+/** The queues that the caller may see. */
+async function visibleQueues({ bus, access }: Call<string>): Promise<QueueInfo[]> {
+  const queues = await bus.queues()
+  return queues.filter(({ queue }) => access.allows('read', queue))
+}
+
+async function statsOf(call: Call<string>, queue: string): Promise<QueueStats | null> {
+  try {
+    return await call.bus.engine.stats(queue)
+  } catch (error) {
+    // Dropped meanwhile.
+    if (isTidingsError(error, 'QUEUE_NOT_FOUND')) return null
+    throw error
+  }
+}
+
+export const queueRoutes: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/v1/queues',
+    tag,
+    summary: 'Lists the queues',
+    scope: 'read',
+    answers: {
+      200: { description: 'By name.', fields: { queues: shape.several('', option.object('', queueFields)) } },
+    },
+    async handle(call) {
+      return { status: 200, body: { queues: (await visibleQueues(call)).map(toWireQueue) } }
+    },
+  }),
+
+  route({
+    method: 'PUT',
+    path: '/v1/queues/{queue}',
+    tag,
+    summary: 'Creates a queue',
+    description: 'One that is there stays as it is.',
+    scope: 'admin',
+    query: {
+      unlogged: option.boolean('Must be false: every queue is durable where its storage is.', { default: false }),
+    },
+    answers: {
+      201: {
+        description: 'It is there now.',
+        fields: { ...queueNameAnd('unlogged', 'Always false.'), created: shape.flag('Whether it was created now.') },
+      },
+    },
+    async handle({ bus, params, query }) {
+      if (query.unlogged)
+        throw new TidingsError('UNSUPPORTED', 'unlogged is true; a crash would lose what such a queue acknowledged', {
+          hint: 'Leave it out.',
+        })
+      const created = await bus.engine.createQueue(params.queue)
+      return { status: 201, body: { queue_name: params.queue, unlogged: false, created } }
+    },
+  }),
+
+  route({
+    method: 'DELETE',
+    path: '/v1/queues/{queue}',
+    tag,
+    summary: 'Removes a queue with its messages and its archive',
+    scope: 'admin',
+    answers: { 204: { description: 'It is gone.' }, 404: { description: 'There was none.' } },
+    async handle({ bus, params: { queue } }) {
+      if (await bus.engine.dropQueue(queue)) return { status: 204 }
+      throw new TidingsError('QUEUE_NOT_FOUND', `queue '${queue}' does not exist`, { details: { queue } })
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/v1/queues/{queue}/purge',
+    tag,
+    summary: 'Removes all messages that are not archived',
+    description: 'Messages in the hands of readers too.',
+    scope: 'admin',
+    answers: { 200: { description: 'Done.', fields: { purged: shape.number('How many were removed.') } } },
+    async handle({ bus, params }) {
+      return { status: 200, body: { purged: await bus.engine.purgeQueue(params.queue) } }
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/v1/queues/{queue}/prune',
+    tag,
+    summary: 'Removes archived messages for good',
+    description: 'Those first that were archived first. Each of the two reasons is enough.',
+    scope: 'admin',
+    body: {
+      archived_for_ms: option.integer('Those that were archived longer ago than this.', {
+        default: null,
+        min: 0,
+        max: Number.MAX_SAFE_INTEGER,
+      }),
+      keep: option.integer('Those beyond this number.', { default: null, min: 0, max: Number.MAX_SAFE_INTEGER }),
+      limit: option.integer('At most so many in one call.', { default: 1_000, min: 1, max: 100_000 }),
+    },
+    answers: { 200: { description: 'Done.', fields: { pruned: shape.number('How many were removed.') } } },
+    async handle({ bus, params, body: { archived_for_ms: archivedForMs, keep, limit } }) {
+      const pruned = await bus.engine.prune(params.queue, { archivedForMs, keep, limit })
+      return { status: 200, body: { pruned } }
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/metrics',
+    tag,
+    summary: 'The figures of all queues',
+    scope: 'read',
+    answers: {
+      200: { description: 'By name.', fields: { queues: shape.several('', option.object('', statsFields)) } },
+    },
+    async handle(call) {
+      const all = await Promise.all((await visibleQueues(call)).map(({ queue }) => statsOf(call, queue)))
+      const queues = all.filter((one) => one !== null).map((one) => toWireStats(one, Date.now()))
+      return { status: 200, body: { queues } }
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/queues/{queue}/metrics',
+    tag,
+    summary: 'The figures of a queue',
+    scope: 'read',
+    answers: { 200: { description: 'As of now.', fields: statsFields } },
+    async handle({ bus, params }) {
+      return { status: 200, body: toWireStats(await bus.engine.stats(params.queue), Date.now()) }
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/queues/{queue}/watch',
+    tag,
+    summary: 'Tells when there may be something to read',
+    description: 'It may tell too often, and after a failure it may miss something: look now and then.',
+    scope: 'receive',
+    answers: {
+      200: {
+        description: 'Server-sent events.',
+        events: {
+          watching: { description: 'The watch is in force; what was committed before is for the caller to look for.' },
+          wake: {
+            description: 'There may be something to read.',
+            fields: { due_ms: shape.number('Above 0 where a message was stored that is ready only after that time.') },
+          },
+        },
+      },
+    },
+    async handle({ bus, params, signal }) {
+      return watching(
+        signal,
+        (wake) => bus.engine.watch(params.queue, wake),
+        (due_ms) => ({ due_ms }),
+      )
+    },
+  }),
+]
+
+function queueNameAnd(name: string, doc: string) {
+  return { queue_name: shape.text('The name of the queue.'), [name]: shape.flag(doc) }
+}

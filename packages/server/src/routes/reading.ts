@@ -1,0 +1,303 @@
+import type { Bus } from 'tidings/internal/bus/bus'
+import { systemClock } from 'tidings/internal/core/clock'
+import { TidingsError } from 'tidings/internal/core/errors'
+import * as option from 'tidings/internal/core/options'
+import { anything, parseWhere, scan, type Wanted } from 'tidings/internal/messages/filter'
+import { checkMessageId } from 'tidings/internal/messages/options'
+import { claimUnexpired, popUnexpired } from 'tidings/internal/messages/unexpired'
+import { Lookout } from 'tidings/internal/messages/wait'
+import type { Claim, ClaimRequest, Engine, Lease, StoredMessage } from 'tidings/internal/port/engine'
+import { messageText } from 'tidings/internal/protocol/messages'
+import { idsOption, messageFields, messageList, shape } from '../http/fields.ts'
+import { moreField, readPages } from '../http/pages.ts'
+import { type Call, type Reply, type Route, route } from '../http/route.ts'
+import { giveBack } from '../streams/giving-back.ts'
+import { Prefetch } from '../streams/prefetch.ts'
+import { anyObject } from './entry.ts'
+
+const tag = 'Reading'
+/** How often a waiting read looks even if nothing woke it. */
+const pollMs = 2_000
+const maxWaitMs = 120_000
+const maxLeaseMs = 43_200_000
+
+const qty = option.integer('The largest number of messages.', {
+  default: 1,
+  min: 1,
+  max: 10_000,
+  rangeCode: 'LIMIT_RANGE',
+})
+const vt = option.integer('For how many seconds the messages stay hidden from other readers.', {
+  default: null,
+  defaultText: '30',
+  min: 0,
+  max: maxLeaseMs / 1_000,
+  rangeCode: 'LEASE_RANGE',
+})
+export const leaseMs = option.integer('The same in milliseconds.', {
+  default: null,
+  min: 1,
+  max: maxLeaseMs,
+  rangeCode: 'LEASE_RANGE',
+})
+const conditional = option.value<object, Wanted>('Only messages whose data has all that this object has.', {
+  default: anything,
+  defaultText: 'any',
+  typeText: 'object',
+  jsonSchema: { type: 'object' },
+  parse: (value, path) => {
+    const data = anyObject('').parse(value, path) ?? {}
+    return Object.keys(data).length === 0 ? anything : parseWhere({ data }, path)
+  },
+})
+
+const readAnswer = {
+  description: 'Messages under a lease, by priority, then oldest first; none where none came in time.',
+  fields: {
+    ...messageList,
+    next_due_ms: shape.nullable(
+      shape.number('In how many milliseconds the next message becomes due, as far as is known.'),
+    ),
+  },
+} as const
+
+export const readingRoutes: readonly Route[] = [
+  route({
+    method: 'POST',
+    path: '/v1/queues/{queue}/read',
+    tag,
+    summary: 'Takes messages out of sight for the length of a lease',
+    description:
+      'Settle each with its receipt. A client that goes away before it has the answer gives the messages back, and the read does not count.',
+    scope: 'receive',
+    body: {
+      qty,
+      vt,
+      lease_ms: leaseMs,
+      wait_ms: option.integer('Waits this long for the first message.', { default: 0, min: 0, max: maxWaitMs }),
+      ids: idsOption('Only these messages, if they are ready.'),
+      conditional,
+    },
+    answers: { 200: readAnswer },
+    handle: (call) => read(call, { ...call.body, waitMs: call.body.wait_ms, pollMs }),
+  }),
+
+  route({
+    method: 'POST',
+    path: '/v1/queues/{queue}/read-poll',
+    tag,
+    summary: 'The same, waiting for the first message',
+    description: 'As clients of PGMQ ask for it; `read` with `wait_ms` waits without polling.',
+    scope: 'receive',
+    body: {
+      qty,
+      vt,
+      max_poll_seconds: option.integer('Waits this long.', { default: 5, min: 0, max: maxWaitMs / 1_000 }),
+      poll_interval_ms: option.integer('Looks this often for messages that nothing announced.', {
+        default: 100,
+        min: 10,
+        max: maxWaitMs,
+      }),
+      conditional,
+    },
+    answers: { 200: readAnswer },
+    handle: ({ body, ...call }) =>
+      read(call, {
+        ...body,
+        lease_ms: null,
+        ids: null,
+        waitMs: body.max_poll_seconds * 1_000,
+        pollMs: body.poll_interval_ms,
+      }),
+  }),
+
+  route({
+    method: 'POST',
+    path: '/v1/queues/{queue}/pop',
+    tag,
+    summary: 'Takes messages for good',
+    description: 'What is lost on the way to the client is lost: `read` and settle what must not be.',
+    scope: 'receive',
+    body: { qty },
+    answers: { 200: { description: 'Messages that are gone from the queue.', fields: messageList } },
+    async handle({ bus, params, body, exact }) {
+      const popped = exact
+        ? await bus.engine.pop(params.queue, body.qty)
+        : await popUnexpired(bus.queue(params.queue).access(), body.qty)
+      return { status: 200, body: messagesText(popped, exact) }
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/v1/queues/{queue}/peek',
+    tag,
+    summary: 'Looks at messages without changing anything',
+    scope: 'read',
+    body: {
+      place: option.choice(
+        'Only messages in this state; archived ones are shown only when asked for.',
+        ['ready', 'delayed', 'leased', 'archived'],
+        { default: null, defaultText: 'all but archived' },
+      ),
+      limit: option.integer('The largest number of messages.', {
+        default: 10,
+        min: 1,
+        max: 100_000,
+        rangeCode: 'LIMIT_RANGE',
+      }),
+      after: option.text('Only messages after this id.', { default: null, check: checkMessageId }),
+      ids: idsOption('Only these messages.'),
+      meta: option.value<object, Readonly<Record<string, string>> | null>(
+        'Only messages whose meta has these texts in these fields, by the names of the wire.',
+        { default: null, defaultText: 'any', typeText: 'object', jsonSchema: { type: 'object' }, parse: parseTexts },
+      ),
+    },
+    answers: { 200: { description: 'By id. Receipts are null.', fields: { ...messageList, ...moreField } } },
+    async handle({ bus, params, body: { place, limit, after, ids, meta }, exact }) {
+      const request = { place, ids, ...(meta === null ? {} : { meta }) }
+      const { messages, more } = await readPages<StoredMessage>(limit, (count, last) =>
+        bus.engine.peek(params.queue, { ...request, limit: count, afterId: last?.id ?? after }),
+      )
+      return { status: 200, body: messagesText(messages, exact, { more }) }
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/queues/{queue}/stream',
+    tag,
+    summary: 'Messages as they become ready, each under a lease',
+    description:
+      'Settle each with its receipt, through this server. What is not settled when the stream ends is given back, and its read does not count.',
+    scope: 'receive',
+    query: {
+      prefetch: option.integer('How many messages may be unsettled at once.', { default: 10, min: 1, max: 1_000 }),
+      lease_ms: { ...leaseMs, doc: 'How long a message stays hidden from other readers.', defaultText: '30000' },
+    },
+    answers: {
+      200: {
+        description: 'Server-sent events.',
+        events: { message: { description: 'A message under a lease.', fields: messageFields } },
+      },
+    },
+    async handle({ bus, params: { queue }, query, leases, exact, signal }) {
+      // Says so now if it does not exist.
+      await bus.engine.stats(queue)
+      return {
+        async run(events) {
+          const lease = query.lease_ms ?? 30_000
+          const prefetch = new Prefetch(queue, query.prefetch, leases, systemClock)
+          const lookout = new Lookout({ engine: bus.engine, clock: systemClock, queue, pollMs })
+          try {
+            for (;;) {
+              await prefetch.waitForRoom(signal)
+              const messages = await lookout.wait({ waitMs: Number.POSITIVE_INFINITY, signal }, async () => {
+                if (signal.aborted) return nothing
+                const limit = prefetch.room
+                const claim = await claimBy(bus, queue, exact)({ limit, leaseMs: lease, ids: null })
+                return { ...asAttempt(claim), full: claim.messages.length === limit }
+              })
+              if (messages === null) return
+              prefetch.add(messages, lease)
+              leases.given(queue, messages, lease)
+              for (const message of messages) await events.send('message', messageText(message, exact))
+            }
+          } finally {
+            lookout.close()
+            await prefetch.close(bus.engine, queue, leases)
+          }
+        },
+      }
+    },
+  }),
+]
+
+const nothing = { found: null, full: false, nextDueMs: null } as const
+
+const asAttempt = ({ messages, nextDueMs }: Claim) => ({
+  found: messages.length > 0 ? messages : null,
+  full: false,
+  nextDueMs,
+})
+
+interface Reading {
+  readonly qty: number
+  readonly vt: number | null
+  readonly lease_ms: number | null
+  readonly ids: readonly string[] | null
+  readonly conditional: Wanted
+  readonly waitMs: number
+  readonly pollMs: number
+}
+
+type ReadCall = Pick<Call<'{queue}'>, 'bus' | 'params' | 'leases' | 'exact' | 'signal'>
+
+async function read({ bus, params: { queue }, leases, exact, signal }: ReadCall, asked: Reading): Promise<Reply> {
+  const { engine } = bus
+  const claiming = claimBy(bus, queue, exact)
+  const lease = leaseOf(asked)
+  const lookout = new Lookout({ engine, clock: systemClock, queue, pollMs: asked.pollMs })
+  let nextDueMs: number | null = null
+  try {
+    const found = await lookout.wait({ waitMs: asked.waitMs, signal }, async () => {
+      if (signal.aborted) return nothing
+      const claim = await claimFitting(engine, claiming, queue, asked, lease)
+      nextDueMs = claim.nextDueMs
+      return asAttempt(claim)
+    })
+    const messages = found ?? []
+    leases.given(queue, messages, lease)
+    const body = messagesText(messages, exact, { next_due_ms: nextDueMs })
+    return { status: 200, body, undelivered: () => giveBack(engine, queue, leasesOf(messages), leases) }
+  } finally {
+    lookout.close()
+  }
+}
+
+function leaseOf({ vt, lease_ms }: Reading): number {
+  if (vt !== null && lease_ms !== null) throw new TidingsError('OPTION_CONFLICT', "'vt' and 'lease_ms' are both given")
+  return lease_ms ?? Math.max(1, (vt ?? 30) * 1_000)
+}
+
+type Claiming = (request: ClaimRequest) => Promise<Claim>
+
+/** Clients of our own judge by themselves what has expired, as their queue says; for others the server's queue does. */
+const claimBy = (bus: Bus, queue: string, exact: boolean): Claiming =>
+  exact
+    ? (request) => bus.engine.claim(queue, request)
+    : (request) => claimUnexpired(bus.queue(queue).access(), request)
+
+async function claimFitting(
+  engine: Engine,
+  claiming: Claiming,
+  queue: string,
+  asked: Reading,
+  lease: number,
+): Promise<Claim> {
+  const { qty: limit, conditional, ids } = asked
+  if (conditional === anything) return claiming({ limit, leaseMs: lease, ids })
+  const messages: StoredMessage[] = []
+  for await (const page of scan(engine, queue, 'ready', conditional)) {
+    const wanted = page.map(({ id }) => id).filter((id) => ids?.includes(id) ?? true)
+    const request = { limit: limit - messages.length, leaseMs: lease, ids: wanted }
+    if (wanted.length > 0) messages.push(...(await claiming(request)).messages)
+    if (messages.length === limit) break
+  }
+  return { messages, nextDueMs: null }
+}
+
+const leasesOf = (messages: readonly StoredMessage[]): Lease[] =>
+  messages.map(({ id, receipt }) => ({ id, receipt: receipt ?? '' }))
+
+function messagesText(messages: readonly StoredMessage[], exact: boolean, beside: object = {}): string {
+  const rest = JSON.stringify(beside).slice(1)
+  return `{"messages":[${messages.map((one) => messageText(one, exact)).join()}]${rest === '}' ? rest : `,${rest}`}`
+}
+
+function parseTexts(value: unknown, path: string): Readonly<Record<string, string>> {
+  const fields = anyObject('').parse(value, path) ?? {}
+  for (const [name, one] of Object.entries(fields))
+    if (typeof one !== 'string') throw option.typeError(`${path}.${name}`, one, 'a string')
+  return fields as Readonly<Record<string, string>>
+}

@@ -1,0 +1,315 @@
+import { systemClock } from 'tidings/internal/core/clock'
+import { TidingsError } from 'tidings/internal/core/errors'
+import * as option from 'tidings/internal/core/options'
+import { checkKey, parseIsoTime } from 'tidings/internal/messages/options'
+import { Lookout } from 'tidings/internal/messages/wait'
+import type { Position, TopicMessage } from 'tidings/internal/port/topic-store'
+import { toWireHold, toWireSubscription } from 'tidings/internal/protocol/topics'
+import { topicsOf } from 'tidings/internal/topics/missing-topic'
+import { shape } from '../http/fields.ts'
+import { readPages } from '../http/pages.ts'
+import { type Call, type Route, route } from '../http/route.ts'
+import { streamSubscription } from '../streams/subscription-stream.ts'
+import { topicLimit, topicMessageFields, topicMessageList, topicMessagesText } from './topics.ts'
+
+const tag = 'Subscriptions'
+/** How often a waiting fetch looks even if nothing woke it. */
+const pollMs = 2_000
+
+const subscriptionFields = {
+  subscription: shape.text('Its name.'),
+  cursor: shape.number('Read up to and including this offset.'),
+  lag: shape.number('Messages after the cursor that are there.'),
+  missed: shape.number('Messages after the cursor that retention removed before they were read.'),
+  created_at: shape.time('When it was created.'),
+  moved_at: shape.nullable(shape.time('When the cursor was last moved.')),
+  consumer: shape.nullable(shape.text('Who holds it now.')),
+} as const
+
+const offset = (doc: string) => option.integer(doc, { default: null, min: 0, max: Number.MAX_SAFE_INTEGER })
+const receipt = option.text('Of the hold.', { default: null })
+const leaseMs = option.integer('For how long it is held from now.', {
+  default: null,
+  min: 1,
+  max: 43_200_000,
+  rangeCode: 'LEASE_RANGE',
+})
+const position = option.value<unknown, Position | null>(
+  'A place between two messages: an end, before a message, before a time, or so many messages before the cursor.',
+  {
+    default: null,
+    defaultText: 'none',
+    typeText: "'earliest', 'latest', {offset}, {time} or {back}",
+    jsonSchema: {
+      oneOf: [
+        { enum: ['earliest', 'latest'] },
+        oneMember('offset', { type: 'integer', minimum: 0 }),
+        oneMember('time', { type: 'string', format: 'date-time' }),
+        oneMember('back', { type: 'integer', minimum: 0 }),
+      ],
+    },
+    parse: parsePosition,
+  },
+)
+const seekAnswer = {
+  200: { description: 'Done.', fields: { moved: shape.number('How many subscriptions were moved.') } },
+}
+
+export const subscriptionRoutes: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/v1/topics/{topic}/subscriptions',
+    tag,
+    summary: 'The subscriptions of a topic',
+    scope: 'read',
+    answers: {
+      200: {
+        description: 'By name.',
+        fields: { subscriptions: shape.several('', option.object('', subscriptionFields)) },
+      },
+    },
+    async handle({ bus, params }) {
+      const states = await topicsOf(bus.engine).subscriptions(params.topic, null)
+      return { status: 200, body: { subscriptions: states.map(toWireSubscription) } }
+    },
+  }),
+
+  route({
+    method: 'PUT',
+    path: '/v1/topics/{topic}/subscriptions/{subscription}',
+    tag,
+    summary: 'Creates a subscription',
+    description: 'One that is there stays where it is.',
+    scope: 'receive',
+    body: { from: { ...position, doc: 'Where it begins, if it is created now; not `back`.', defaultText: 'latest' } },
+    answers: {
+      201: { description: 'It is there now.', fields: { created: shape.flag('Whether it was created now.') } },
+    },
+    async handle({ bus, params: { topic, subscription }, body }) {
+      const from = body.from ?? 'latest'
+      if (typeof from === 'object' && 'back' in from)
+        throw option.typeError('from', from, "'earliest', 'latest', {offset} or {time}")
+      return { status: 201, body: { created: await topicsOf(bus.engine).subscribe(topic, subscription, from) } }
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/topics/{topic}/subscriptions/{subscription}',
+    tag,
+    summary: 'A subscription',
+    scope: 'read',
+    answers: { 200: { description: 'As it is now.', fields: subscriptionFields } },
+    async handle(call) {
+      return { status: 200, body: toWireSubscription(await stateOf(call)) }
+    },
+  }),
+
+  route({
+    method: 'DELETE',
+    path: '/v1/topics/{topic}/subscriptions/{subscription}',
+    tag,
+    summary: 'Removes a subscription',
+    scope: 'receive',
+    answers: { 204: { description: 'It is gone.' }, 404: { description: 'There was none.' } },
+    async handle({ bus, params: { topic, subscription } }) {
+      if (await topicsOf(bus.engine).unsubscribe(topic, subscription)) return { status: 204 }
+      throw subscriptionNotFound(topic, subscription)
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/topics/{topic}/subscriptions/{subscription}/messages',
+    tag,
+    summary: 'The next messages of a subscription',
+    description: 'They stay the next ones until they are acknowledged.',
+    scope: 'receive',
+    query: {
+      limit: topicLimit,
+      wait_ms: option.integer('Waits this long for the first message.', { default: 0, min: 0, max: 120_000 }),
+    },
+    answers: {
+      200: {
+        description: 'Ascending; none where none came in time.',
+        fields: topicMessageList,
+      },
+    },
+    async handle(call) {
+      const { bus, params, query, exact, signal } = call
+      const store = topicsOf(bus.engine)
+      const watch = (topic: string, wake: (dueMs: number) => void) => store.watchTopic(topic, () => wake(0))
+      const lookout = new Lookout({ engine: { watch }, clock: systemClock, queue: params.topic, pollMs })
+      try {
+        const found = await lookout.wait({ waitMs: query.wait_ms, signal }, async () => {
+          const { cursor } = await stateOf(call)
+          const pages = await readPages<TopicMessage>(query.limit, (count, last) =>
+            store.read(params.topic, last?.offset ?? cursor, count),
+          )
+          return { found: pages.messages.length > 0 ? pages : null, full: false, nextDueMs: null }
+        })
+        return { status: 200, body: topicMessagesText(found ?? { messages: [], more: false }, exact) }
+      } finally {
+        lookout.close()
+      }
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/v1/topics/{topic}/subscriptions/{subscription}/ack',
+    tag,
+    summary: 'Moves the cursor forward',
+    description: 'Never back, and never past the end of the topic.',
+    scope: 'receive',
+    body: {
+      offset: option.required(offset('Read up to and including this offset.')),
+      receipt: { ...receipt, doc: 'Of the hold; left out: whoever holds it.' },
+    },
+    answers: {
+      200: { description: 'Done, or not.', fields: { acked: shape.flag('False if the receipt was stale.') } },
+    },
+    async handle({ bus, params: { topic, subscription }, body, acks }) {
+      const acked = await topicsOf(bus.engine).ack(topic, subscription, body.offset, body.receipt)
+      if (acked) acks.acked(topic, subscription, body.offset)
+      return { status: 200, body: { acked } }
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/v1/topics/{topic}/subscriptions/{subscription}/seek',
+    tag,
+    summary: 'Moves a subscription',
+    description: 'Forward or back; whoever holds it loses it.',
+    scope: 'receive',
+    body: { position: option.required(position) },
+    answers: seekAnswer,
+    async handle({ bus, params: { topic, subscription }, body }) {
+      return { status: 200, body: { moved: await topicsOf(bus.engine).seek(topic, subscription, body.position) } }
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/v1/topics/{topic}/seek',
+    tag,
+    summary: 'Moves all subscriptions of a topic',
+    scope: 'admin',
+    body: { position: option.required(position) },
+    answers: seekAnswer,
+    async handle({ bus, params: { topic }, body }) {
+      return { status: 200, body: { moved: await topicsOf(bus.engine).seek(topic, null, body.position) } }
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/v1/topics/{topic}/subscriptions/{subscription}/hold',
+    tag,
+    summary: 'Makes a consumer the one active consumer of a subscription',
+    description: 'For the length of the lease. It goes on with it by asking again.',
+    scope: 'receive',
+    body: {
+      consumer: option.required(
+        option.text('Names one consumer among all, for ever.', {
+          default: null,
+          check: (one, path) => checkKey(one, path),
+        }),
+      ),
+      lease_ms: option.required(leaseMs),
+    },
+    answers: {
+      200: {
+        description: 'Whether it has it.',
+        fields: {
+          held: shape.flag('True: the subscription is the consumer’s.'),
+          receipt: shape.optional(shape.text('If it is: proves it.')),
+          cursor: shape.optional(shape.number('If it is: read up to and including this offset.')),
+          vanished: shape.optional(
+            shape.number('If it is: how many holders in a row went away without leaving at the next message.'),
+          ),
+          retry_ms: shape.optional(shape.number("If it is not: it is somebody else's for at most so long.")),
+        },
+      },
+    },
+    async handle({ bus, params: { topic, subscription }, body }) {
+      const hold = await topicsOf(bus.engine).hold(topic, subscription, body.consumer, body.lease_ms)
+      return { status: 200, body: toWireHold(hold) }
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/v1/topics/{topic}/subscriptions/{subscription}/leave',
+    tag,
+    summary: 'Ends a hold',
+    scope: 'receive',
+    body: { receipt: option.required(receipt) },
+    answers: { 200: { description: 'Done, or not.', fields: { left: shape.flag('False if the receipt was stale.') } } },
+    async handle({ bus, params: { topic, subscription }, body }) {
+      return { status: 200, body: { left: await topicsOf(bus.engine).leave(topic, subscription, body.receipt) } }
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/topics/{topic}/subscriptions/{subscription}/stream',
+    tag,
+    summary: 'The messages of a subscription, as they come',
+    description:
+      'The stream holds the subscription, or waits until it can. Acknowledge what you have handled, with the receipt of the newest `holding`; after a `holding` the messages go on from its cursor.',
+    scope: 'receive',
+    query: {
+      prefetch: option.integer('How many messages may be unacknowledged at once.', { default: 10, min: 1, max: 1_000 }),
+      lease_ms: { ...leaseMs, doc: 'How long it stays held when this server dies.', defaultText: '30000' },
+    },
+    answers: {
+      200: {
+        description: 'Server-sent events.',
+        events: {
+          holding: {
+            description: 'The subscription is held from here on: at first, and when it was moved or lost in between.',
+            fields: {
+              receipt: shape.text('For acknowledging.'),
+              cursor: shape.number('Read up to and including this offset.'),
+            },
+          },
+          message: { description: 'The next message.', fields: topicMessageFields },
+        },
+      },
+    },
+    async handle(call) {
+      // Says so now if it does not exist.
+      await stateOf(call)
+      const { bus, params, query, acks, exact, signal } = call
+      const settings = { ...params, prefetch: query.prefetch, leaseMs: query.lease_ms ?? 30_000, exact, signal }
+      return { run: (events) => streamSubscription(topicsOf(bus.engine), settings, acks, events) }
+    },
+  }),
+]
+
+async function stateOf({ bus, params }: Pick<Call<'{topic}{subscription}'>, 'bus' | 'params'>) {
+  const [state] = await topicsOf(bus.engine).subscriptions(params.topic, params.subscription)
+  if (state === undefined) throw subscriptionNotFound(params.topic, params.subscription)
+  return state
+}
+
+const subscriptionNotFound = (topic: string, subscription: string) =>
+  new TidingsError('SUBSCRIPTION_NOT_FOUND', `subscription '${subscription}' of topic '${topic}' does not exist`, {
+    details: { topic, subscription },
+  })
+
+function oneMember(name: string, schema: option.JsonSchema): option.JsonSchema {
+  return { type: 'object', properties: { [name]: schema }, required: [name], additionalProperties: false }
+}
+
+function parsePosition(value: unknown, path: string): Position {
+  if (value === 'earliest' || value === 'latest') return value
+  const [[name, at] = [], ...others] = typeof value === 'object' && value !== null ? Object.entries(value) : []
+  if (others.length === 0 && (name === 'offset' || name === 'back') && Number.isSafeInteger(at) && at >= 0)
+    return name === 'offset' ? { offset: at } : { back: at }
+  const time = others.length === 0 && name === 'time' && typeof at === 'string' ? parseIsoTime(at) : Number.NaN
+  if (Number.isFinite(time)) return { time }
+  throw option.typeError(path, value, "'earliest', 'latest', {offset}, {time} or {back}")
+}

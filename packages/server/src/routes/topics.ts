@@ -1,0 +1,288 @@
+import { TidingsError } from 'tidings/internal/core/errors'
+import * as option from 'tidings/internal/core/options'
+import type { TopicMessage } from 'tidings/internal/port/topic-store'
+import { fromWireSettings, topicMessageText, toWireTopic } from 'tidings/internal/protocol/topics'
+import { topicsOf } from 'tidings/internal/topics/missing-topic'
+import { descriptionOption } from 'tidings/internal/topics/options'
+import { checkBinding } from '../auth/keys.ts'
+import { dataFields, shape } from '../http/fields.ts'
+import { moreField, type Pages, readPages } from '../http/pages.ts'
+import { type Access, type Route, route } from '../http/route.ts'
+import { watching } from '../streams/watching.ts'
+import { entryFields, toNewMessage } from './entry.ts'
+import { entriesOption } from './sending.ts'
+
+const tag = 'Topics'
+
+const retentionFields = {
+  max_age_ms: option.integer('Messages that are older.', { default: null, min: 1, max: Number.MAX_SAFE_INTEGER }),
+  max_bytes: option.integer('As many as lie above this size.', { default: null, min: 1, max: Number.MAX_SAFE_INTEGER }),
+  when_read: option.boolean('What every subscription has read.', { default: false }),
+} as const
+const retention = option.object('What upkeep removes, oldest first, if any of these asks for it.', retentionFields)
+
+const topicFields = {
+  topic: shape.text('The name of the topic.'),
+  description: shape.text('For people.'),
+  retention: option.object(retention.doc, {
+    ...retentionFields,
+    max_age_ms: shape.nullable(retentionFields.max_age_ms),
+    max_bytes: shape.nullable(retentionFields.max_bytes),
+  }),
+  created_at: shape.time('When it was created.'),
+  first_offset: shape.number('The oldest message that is still there; one above `last_offset` if there is none.'),
+  last_offset: shape.number('The newest message, be it still there or not; 0 if there never was one.'),
+  bytes: shape.number('The size of what is there, as the storage counts it.'),
+  subscriptions: shape.number('How many there are.'),
+  patterns: shape.several('Patterns whose messages the topic takes.', shape.text('')),
+  queues: shape.several('Queues that get what the topic takes.', shape.text('')),
+} as const
+
+export const topicMessageFields = {
+  offset: shape.number('The place of the message in the topic.'),
+  published_at: shape.time('When the topic took it.'),
+  ...dataFields,
+  meta: shape.anyMembers('What the bus knows about it.'),
+  headers: shape.anyMembers("The application's own headers."),
+} as const
+
+const appended = {
+  offset: shape.number('Its offset, or that of the first if this is a duplicate.'),
+  duplicate: shape.flag('Whether it was stored before, and not now.'),
+} as const
+
+const afterOption = option.integer('Only messages after this offset.', {
+  default: 0,
+  min: 0,
+  max: Number.MAX_SAFE_INTEGER,
+})
+export const topicMessageList = {
+  messages: shape.several('The messages.', option.object('', topicMessageFields)),
+  ...moreField,
+} as const
+export const topicMessagesText = ({ messages, more }: Pages<TopicMessage>, exact: boolean) =>
+  `{"messages":[${messages.map((one) => topicMessageText(one, exact)).join()}],"more":${more}}`
+
+export const topicLimit = option.integer('The largest number of messages.', {
+  default: 10,
+  min: 1,
+  max: 100_000,
+  rangeCode: 'LIMIT_RANGE',
+})
+
+/** What a topic makes nothing of. */
+export const ofQueues =
+  'In a topic a message is there at once, in the order of offsets: `delay_ms`, `not_before`, `ttl_ms`, `priority`, `ordering_key`, `unique_target`, `bare` and `tracked` count for its copies in queues only.'
+
+export const topicRoutes: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/v1/topics',
+    tag,
+    summary: 'Lists the topics',
+    scope: 'read',
+    answers: {
+      200: { description: 'By name.', fields: { topics: shape.several('', option.object('', topicFields)) } },
+    },
+    async handle({ bus, access }) {
+      const topics = await topicsOf(bus.engine).listTopics(null)
+      return {
+        status: 200,
+        body: { topics: topics.filter((one) => access.allows('read', one.topic)).map(toWireTopic) },
+      }
+    },
+  }),
+
+  route({
+    method: 'PUT',
+    path: '/v1/topics/{topic}',
+    tag,
+    summary: 'Creates a topic',
+    description: 'Settings that are given replace those of a topic that is there; the retention as a whole.',
+    scope: 'admin',
+    body: { description: descriptionOption, retention },
+    answers: {
+      201: {
+        description: 'It is there now.',
+        fields: { topic: shape.text('Its name.'), created: shape.flag('Whether it was created now.') },
+      },
+    },
+    async handle({ bus, params: { topic }, body }) {
+      const created = await topicsOf(bus.engine).createTopic(topic, fromWireSettings(body))
+      return { status: 201, body: { topic, created } }
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/topics/{topic}',
+    tag,
+    summary: 'A topic',
+    scope: 'read',
+    answers: { 200: { description: 'As it is now.', fields: topicFields } },
+    async handle({ bus, params: { topic } }) {
+      const [info] = await topicsOf(bus.engine).listTopics(topic)
+      if (info === undefined) throw topicNotFound(topic)
+      return { status: 200, body: toWireTopic(info) }
+    },
+  }),
+
+  route({
+    method: 'DELETE',
+    path: '/v1/topics/{topic}',
+    tag,
+    summary: 'Removes a topic with its messages and subscriptions',
+    scope: 'admin',
+    answers: { 204: { description: 'It is gone.' }, 404: { description: 'There was none.' } },
+    async handle({ bus, params: { topic } }) {
+      if (await topicsOf(bus.engine).dropTopic(topic)) return { status: 204 }
+      throw topicNotFound(topic)
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/topics/{topic}/messages',
+    tag,
+    summary: 'Messages by offset',
+    description: 'Changes nothing: whoever reads remembers by himself how far he is, or uses a subscription.',
+    scope: 'receive',
+    query: { after: afterOption, limit: topicLimit },
+    answers: {
+      200: {
+        description: 'Ascending.',
+        fields: topicMessageList,
+      },
+    },
+    async handle({ bus, params: { topic }, query, exact }) {
+      const store = topicsOf(bus.engine)
+      const pages = await readPages<TopicMessage>(query.limit, (count, last) =>
+        store.read(topic, last?.offset ?? query.after, count),
+      )
+      return { status: 200, body: topicMessagesText(pages, exact) }
+    },
+  }),
+
+  route({
+    method: 'POST',
+    path: '/v1/topics/{topic}/messages',
+    tag,
+    summary: 'Publishes messages to a topic',
+    description: `One, or several as \`entries\`: all or none, in their order. ${ofQueues}`,
+    scope: 'send',
+    body: { ...entryFields, entries: entriesOption },
+    answers: {
+      201: {
+        description: 'They are stored for good.',
+        fields: {
+          offset: shape.optional(appended.offset),
+          duplicate: shape.optional(appended.duplicate),
+          results: shape.optional(shape.several('For `entries`: the same of each.', option.object('', appended))),
+        },
+      },
+    },
+    async handle({ bus, params: { topic }, body: { entries, ...entry }, access, exact, maxMessageBytes }) {
+      if (entries !== null && (entry.message !== undefined || entry.data !== null))
+        throw new TidingsError('OPTION_CONFLICT', "'entries' is given beside a message of the body itself")
+      const messages = (entries ?? [entry]).map((one, index) =>
+        toNewMessage(one, {
+          access,
+          queue: null,
+          routingKey: null,
+          exact,
+          maxMessageBytes,
+          path: entries === null ? '' : `entries[${index}]`,
+        }),
+      )
+      const results = await topicsOf(bus.engine).append(topic, messages, null)
+      return { status: 201, body: entries === null ? results[0] : { results } }
+    },
+  }),
+
+  route({
+    method: 'PUT',
+    path: '/v1/topics/{topic}/patterns/{pattern}',
+    tag,
+    summary: 'Lets a topic take what is published under matching keys',
+    scope: 'admin',
+    answers: { 201: { description: 'It does.', fields: { linked: shape.flag('Whether it was linked now.') } } },
+    async handle({ bus, params: { topic, pattern }, access }) {
+      checkBinding(access, pattern)
+      return { status: 201, body: { linked: await topicsOf(bus.engine).link(topic, { pattern }) } }
+    },
+  }),
+
+  route({
+    method: 'DELETE',
+    path: '/v1/topics/{topic}/patterns/{pattern}',
+    tag,
+    summary: 'Takes such a rule away',
+    scope: 'admin',
+    answers: { 200: { description: 'It is gone.', fields: { unlinked: shape.flag('False if there was none.') } } },
+    async handle({ bus, params: { topic, pattern } }) {
+      return { status: 200, body: { unlinked: await topicsOf(bus.engine).unlink(topic, { pattern }) } }
+    },
+  }),
+
+  route({
+    method: 'PUT',
+    path: '/v1/topics/{topic}/queues/{queue}',
+    tag,
+    summary: 'Lets a queue get what a topic takes',
+    description: 'From then on, as messages of that queue.',
+    scope: 'admin',
+    answers: { 201: { description: 'It does.', fields: { linked: shape.flag('Whether it was linked now.') } } },
+    async handle({ bus, params: { topic, queue }, access }) {
+      checkQueue(access, queue)
+      return { status: 201, body: { linked: await topicsOf(bus.engine).link(topic, { queue }) } }
+    },
+  }),
+
+  route({
+    method: 'DELETE',
+    path: '/v1/topics/{topic}/queues/{queue}',
+    tag,
+    summary: 'Takes such a link away',
+    scope: 'admin',
+    answers: { 200: { description: 'It is gone.', fields: { unlinked: shape.flag('False if there was none.') } } },
+    async handle({ bus, params: { topic, queue }, access }) {
+      checkQueue(access, queue)
+      return { status: 200, body: { unlinked: await topicsOf(bus.engine).unlink(topic, { queue }) } }
+    },
+  }),
+
+  route({
+    method: 'GET',
+    path: '/v1/topics/{topic}/watch',
+    tag,
+    summary: 'Tells when there may be something new in a topic',
+    description: 'Messages, a subscription that was moved, or one that was left. It may tell too often.',
+    scope: 'receive',
+    answers: {
+      200: {
+        description: 'Server-sent events.',
+        events: {
+          watching: { description: 'The watch is in force; what was committed before is for the caller to look for.' },
+          wake: { description: 'There may be something new.' },
+        },
+      },
+    },
+    async handle({ bus, params: { topic }, signal }) {
+      const store = topicsOf(bus.engine)
+      return watching(
+        signal,
+        (wake) => store.watchTopic(topic, () => wake(0)),
+        () => ({}),
+      )
+    },
+  }),
+]
+
+const topicNotFound = (topic: string) =>
+  new TidingsError('TOPIC_NOT_FOUND', `topic '${topic}' does not exist`, { details: { topic } })
+
+/** What is not allowed is as if it were missing. */
+function checkQueue(access: Access, queue: string): void {
+  if (access.allows('admin', queue)) return
+  throw new TidingsError('QUEUE_NOT_FOUND', `queue '${queue}' does not exist`, { details: { queue } })
+}

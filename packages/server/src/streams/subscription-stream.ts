@@ -1,0 +1,121 @@
+import { randomUUID } from 'node:crypto'
+import { sleep, systemClock } from 'tidings/internal/core/clock'
+import type { TopicStore } from 'tidings/internal/port/topic-store'
+import { topicMessageText } from 'tidings/internal/protocol/topics'
+import type { AckBoard } from '../http/ack-board.ts'
+import type { EventSink } from '../http/route.ts'
+
+export interface StreamSettings {
+  readonly topic: string
+  readonly subscription: string
+  /** How many messages may be unacknowledged at once. */
+  readonly prefetch: number
+  readonly leaseMs: number
+  readonly exact: boolean
+  readonly signal: AbortSignal
+}
+
+/** How often it looks even if nothing woke it. */
+const pollMs = 2_000
+
+/** Sends the messages of a subscription that it holds, until the signal is aborted; then it leaves the subscription. */
+export async function streamSubscription(
+  store: TopicStore,
+  settings: StreamSettings,
+  acks: AckBoard,
+  events: EventSink,
+): Promise<void> {
+  const stream = new SubscriptionStream(store, settings, events)
+  const watch = await store.watchTopic(settings.topic, () => stream.wake())
+  const unfollow = acks.follow(settings.topic, settings.subscription, (offset) => stream.acked(offset))
+  settings.signal.addEventListener('abort', stream.wake, { once: true })
+  try {
+    while (!settings.signal.aborted) await stream.step()
+  } finally {
+    settings.signal.removeEventListener('abort', stream.wake)
+    watch.close()
+    unfollow()
+    await stream.leave()
+  }
+}
+
+class SubscriptionStream {
+  readonly #store: TopicStore
+  readonly #settings: StreamSettings
+  readonly #events: EventSink
+  readonly #consumer = randomUUID()
+  #receipt: string | null = null
+  /** Sent up to here. */
+  #sent = 0
+  /** Offsets of messages that were sent and not acknowledged. */
+  #unacked: number[] = []
+  #bell = new AbortController()
+
+  constructor(store: TopicStore, settings: StreamSettings, events: EventSink) {
+    this.#store = store
+    this.#settings = settings
+    this.#events = events
+  }
+
+  readonly wake = (): void => this.#bell.abort()
+
+  acked(offset: number): void {
+    this.#note(offset)
+    this.wake()
+  }
+
+  /** Makes sure of the hold, sends what there is room for, and rests if there is nothing to do. */
+  async step(): Promise<void> {
+    this.#bell = new AbortController()
+    const retryMs = await this.#hold()
+    if (retryMs !== null) return this.#rest(Math.min(retryMs, pollMs))
+    if (!(await this.#sendSome())) await this.#rest(Math.min(pollMs, this.#settings.leaseMs / 3))
+  }
+
+  async leave(): Promise<void> {
+    const { topic, subscription } = this.#settings
+    // It runs out in any case.
+    if (this.#receipt !== null) await this.#store.leave(topic, subscription, this.#receipt).catch(() => {})
+  }
+
+  /** @returns null if the subscription is held, else when to try again */
+  async #hold(): Promise<number | null> {
+    const { topic, subscription, leaseMs } = this.#settings
+    const hold = await this.#store.hold(topic, subscription, this.#consumer, leaseMs)
+    if (!hold.held) {
+      this.#receipt = null
+      return hold.retryMs
+    }
+    if (hold.receipt === this.#receipt) this.#note(hold.cursor)
+    else {
+      this.#receipt = hold.receipt
+      this.#sent = hold.cursor
+      this.#unacked = []
+      await this.#events.send('holding', { receipt: hold.receipt, cursor: hold.cursor })
+    }
+    return null
+  }
+
+  /** @returns whether there may be more */
+  async #sendSome(): Promise<boolean> {
+    const { topic, prefetch, exact } = this.#settings
+    const room = prefetch - this.#unacked.length
+    if (room <= 0) return false
+    const messages = await this.#store.read(topic, this.#sent, room)
+    for (const message of messages) {
+      this.#sent = message.offset
+      this.#unacked.push(message.offset)
+      await this.#events.send('message', topicMessageText(message, exact))
+    }
+    return messages.length > 0
+  }
+
+  #note(cursor: number): void {
+    this.#unacked = this.#unacked.filter((offset) => offset > cursor)
+  }
+
+  #rest(milliseconds: number): Promise<void> {
+    if (this.#settings.signal.aborted) return Promise.resolve()
+    return sleep(systemClock, milliseconds, this.#bell.signal)
+  }
+}

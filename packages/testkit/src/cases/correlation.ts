@@ -1,0 +1,451 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import type { Ending, NewMessage, TaskCounts } from 'tidings/internal/port/engine'
+import { group } from '../group.ts'
+import {
+  archive,
+  assertAtLeast,
+  assertRejects,
+  idsOf,
+  long,
+  move,
+  newMessage,
+  only,
+  release,
+  remove,
+  type Scene,
+  settlement,
+  short,
+  waits,
+} from '../scene.ts'
+
+const deadLetter = { meta: { dead_lettered_at: '2026-01-01T00:00:00.000Z', error_message: 'boom' } }
+const redriven = { meta: { dead_lettered_at: null, error_message: null } }
+
+const none = { pending: 0, running: 0, done: 0, dead: 0, cancelled: 0 }
+const counts = (queue: string, some: Partial<TaskCounts>): TaskCounts => ({ queue, ...none, ...some })
+
+/** A correlation of the case's own, with a completion queue that does not exist. */
+class Tasks {
+  readonly id = `case-${randomBytes(6).toString('hex')}`
+  readonly scene: Scene
+  readonly completionQueue: string
+
+  constructor(scene: Scene) {
+    this.scene = scene
+    this.completionQueue = scene.newName()
+  }
+
+  task(message: Partial<NewMessage> = {}): Partial<NewMessage> {
+    return { ...message, tracked: { correlationId: this.id, completionQueue: this.completionQueue } }
+  }
+
+  send(count = 1, queue = this.scene.queue): Promise<string[]> {
+    return this.scene.sendTo(queue, ...Array.from({ length: count }, () => this.task()))
+  }
+
+  async state() {
+    const state = await this.scene.engine.correlation(this.id)
+    assert(state !== null, 'the correlation is known')
+    return state
+  }
+
+  /** What is known of the queue of the case. */
+  async here(): Promise<TaskCounts> {
+    const found = (await this.state()).queues.filter(({ queue }) => queue === this.scene.queue)
+    return only(found)
+  }
+
+  async isHere(some: Partial<TaskCounts>, what: string): Promise<void> {
+    assert.deepEqual(await this.here(), counts(this.scene.queue, some), what)
+  }
+
+  async told() {
+    const there = (await this.scene.engine.listQueues()).some(({ queue }) => queue === this.completionQueue)
+    return there ? this.scene.peek({}, this.completionQueue) : []
+  }
+
+  async isNotTold(what: string): Promise<void> {
+    assert.equal((await this.told()).length, 0, what)
+    assert.equal((await this.state()).completedAt, null, what)
+  }
+
+  async isTold(expected: { done?: number; dead?: number; cancelled?: number }): Promise<void> {
+    const { data, meta, headers } = only(await this.told())
+    const { startedAt, endedAt, ...rest } = JSON.parse(data)
+    assert.deepEqual(rest, { correlationId: this.id, done: 0, dead: 0, cancelled: 0, ...expected })
+    assert.deepEqual(meta, { queue_name: this.completionQueue, correlation_id: this.id })
+    assert.deepEqual(headers, {})
+    const state = await this.state()
+    for (const [text, time] of [
+      [startedAt, state.startedAt],
+      [endedAt, state.completedAt],
+    ] as const) {
+      assert.match(text, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
+      // Moments of one transaction, but not the same.
+      assert(Math.abs(Date.parse(text) - (time ?? 0)) < long / 10, `${text} and ${time}`)
+    }
+  }
+
+  /** Claims what is there and ends it. */
+  async endAll(ending: Ending = remove, queue = this.scene.queue): Promise<void> {
+    const leased = await this.scene.claimSoon({}, queue)
+    const settlements = leased.map((message) => settlement(message, ending))
+    for (const { settled } of await this.scene.engine.settle(queue, settlements)) assert.equal(settled, true)
+  }
+}
+
+const tracking = group('correlation', {
+  'tasks are counted by queue and by where they are': async (scene) => {
+    const tasks = new Tasks(scene)
+    const other = await scene.newQueue()
+    await tasks.send(6)
+    await tasks.send(1, other)
+    await scene.send({})
+    const [deleted, archived, dead, , back] = await scene.claim({ limit: 5 })
+    assert(deleted && archived && dead && back)
+    await scene.settle(deleted, remove)
+    await scene.settle(archived, archive())
+    await scene.settle(dead, move(scene.newName(), deadLetter))
+    await scene.settle(back, release({ delayMs: long }))
+    const { queues, startedAt, completedAt } = await tasks.state()
+    const here = counts(scene.queue, { pending: 2, running: 1, done: 2, dead: 1 })
+    const there = counts(other, { pending: 1 })
+    assert.deepEqual(queues, scene.queue < other ? [here, there] : [there, here])
+    // A storage may note a task a moment before it stores the message.
+    assert(Math.abs(startedAt - deleted.sentAt) < long / 10, 'startedAt is the time of sending')
+    assert.equal(completedAt, null)
+  },
+
+  'nothing is known of a correlation without tasks': async (scene) => {
+    const tasks = new Tasks(scene)
+    await scene.send({ meta: { correlation_id: tasks.id } })
+    assert.equal(await scene.engine.correlation(tasks.id), null)
+  },
+
+  'a task looks like any other message': async (scene) => {
+    const tasks = new Tasks(scene)
+    const fields = { meta: { m: 1 }, headers: { h: 1 } }
+    await scene.send(tasks.task(fields), tasks.task({ ...fields, bare: true }))
+    for (const { meta, headers } of await scene.peek()) assert.deepEqual({ meta, headers }, fields)
+    const archived = await scene.claimOne({ limit: 1 })
+    assert.deepEqual(archived.headers, { h: 1 })
+    await scene.settle(archived, archive())
+    assert.deepEqual(only(await scene.peek({ place: 'archived' })).headers, { h: 1 })
+    assert.deepEqual(only(await scene.pop()).headers, { h: 1 })
+  },
+
+  'one message tells of the end of the last task': async (scene) => {
+    const tasks = new Tasks(scene)
+    const other = await scene.newQueue()
+    await tasks.send(2)
+    await tasks.send(1, other)
+    await tasks.endAll()
+    await tasks.isNotTold('a task in another queue is left')
+    await tasks.endAll(archive(), other)
+    await tasks.isTold({ done: 3 })
+  },
+
+  'tasks of one batch end together': async (scene) => {
+    const tasks = new Tasks(scene)
+    const others = new Tasks(scene)
+    await scene.send(tasks.task(), others.task(), tasks.task(), others.task(), {})
+    await tasks.endAll()
+    await tasks.isTold({ done: 2 })
+    await others.isTold({ done: 2 })
+  },
+
+  'the message of a completion arrives in a queue that is there, too, and wakes': async (scene) => {
+    const tasks = new Tasks(scene)
+    await scene.engine.createQueue(tasks.completionQueue)
+    const wakes = await scene.watch(tasks.completionQueue)
+    wakes.clear()
+    await tasks.send()
+    await tasks.endAll()
+    await wakes.next(async () => (await tasks.told()).length === 1)
+    await tasks.isTold({ done: 1 })
+  },
+
+  'without a completion queue the end is only noted': async (scene) => {
+    const tasks = new Tasks(scene)
+    const tracked = { correlationId: tasks.id, completionQueue: null }
+    await scene.send({ tracked }, { tracked })
+    await tasks.endAll()
+    const { completedAt, startedAt } = await tasks.state()
+    assertAtLeast(completedAt, startedAt, 'completedAt')
+  },
+
+  'the first completion queue that is named is told': async (scene) => {
+    const tasks = new Tasks(scene)
+    const late = { correlationId: tasks.id, completionQueue: scene.newName() }
+    await scene.send({ tracked: { ...late, completionQueue: null } }, tasks.task(), { tracked: late })
+    await tasks.endAll()
+    await tasks.isTold({ done: 3 })
+    assert(!(await scene.engine.listQueues()).some(({ queue }) => queue === late.completionQueue))
+  },
+
+  'what a task sends before it ends has to end as well': async (scene) => {
+    const tasks = new Tasks(scene)
+    const other = await scene.newQueue()
+    await tasks.send()
+    for (let depth = 0; depth < 3; depth++) {
+      const queue = depth % 2 === 0 ? scene.queue : other
+      const parent = await scene.claimOne({ limit: 1 }, queue)
+      await tasks.send(1, depth % 2 === 0 ? other : scene.queue)
+      await scene.delete(parent, queue)
+      await tasks.isNotTold(`at depth ${depth}`)
+    }
+    await tasks.endAll(remove, other)
+    await tasks.isTold({ done: 4 })
+  },
+
+  'a task that is read again counts once, and a stale receipt ends nothing': async (scene) => {
+    const tasks = new Tasks(scene)
+    const stale = await scene.leaseRunOut(tasks.task())
+    await tasks.isHere({ pending: 1 }, 'its lease has run out')
+    const again = await scene.claimOne()
+    assert.equal(await scene.delete(stale), false)
+    await tasks.isHere({ running: 1 }, 'it is read again')
+    await tasks.isNotTold('with a stale receipt')
+    await scene.settle(again, release())
+    await tasks.isHere({ pending: 1 }, 'it was given back')
+    await tasks.endAll()
+    await tasks.isTold({ done: 1 })
+  },
+
+  'what waits for its time is pending': async (scene) => {
+    const tasks = new Tasks(scene)
+    await scene.send(...waits.map((delayMs) => tasks.task({ delayMs })), tasks.task({ delayMs: short }))
+    await tasks.isHere({ pending: 3 }, 'sent')
+    await scene.passTime(short)
+    await scene.settle(await scene.claimOne(), release({ delayMs: long }))
+    await tasks.isHere({ pending: 3 }, 'given back')
+  },
+
+  'a dead letter ends its task, in a queue or in the archive': async (scene) => {
+    const tasks = new Tasks(scene)
+    const dlq = scene.newName()
+    await tasks.send(3)
+    const [moved, archived, elsewhere] = await scene.claim()
+    assert(moved && archived && elsewhere)
+    await scene.settle(moved, move(dlq, deadLetter))
+    await scene.settle(archived, archive(deadLetter.meta))
+    await tasks.isNotTold('one is left')
+    await scene.settle(elsewhere, move(dlq, deadLetter))
+    await tasks.isHere({ dead: 3 }, 'they count where they died')
+    await tasks.isTold({ dead: 3 })
+    await tasks.endAll(remove, dlq)
+    await tasks.isHere({ dead: 3 }, 'they stay dead when they are removed')
+  },
+
+  'a bare dead letter ends its task': async (scene) => {
+    const tasks = new Tasks(scene)
+    await scene.send(tasks.task({ bare: true }), tasks.task({ bare: true }))
+    await tasks.endAll(move(scene.newName(), deadLetter))
+    await tasks.isTold({ dead: 2 })
+  },
+
+  'a message that moves on takes its task along': async (scene) => {
+    const tasks = new Tasks(scene)
+    const other = await scene.newQueue()
+    await tasks.send()
+    await tasks.endAll(move(other))
+    assert.deepEqual((await tasks.state()).queues, [counts(other, { pending: 1 })])
+    await scene.claim({}, other)
+    assert.deepEqual((await tasks.state()).queues, [counts(other, { running: 1 })])
+    await tasks.isNotTold('it was moved')
+  },
+
+  'a dead letter that is moved back is to be done again': async (scene) => {
+    const tasks = new Tasks(scene)
+    const dlq = scene.newName()
+    await tasks.send(2)
+    await scene.settle(await scene.claimOne({ limit: 1 }), move(dlq, deadLetter))
+    await tasks.endAll(move(scene.queue, redriven), dlq)
+    await tasks.isHere({ pending: 2 }, 'moved back')
+    await tasks.endAll()
+    await tasks.isTold({ done: 2 })
+  },
+
+  'an end is told once, whatever comes later': async (scene) => {
+    const tasks = new Tasks(scene)
+    const dlq = scene.newName()
+    await tasks.send()
+    await tasks.endAll(move(dlq, deadLetter))
+    const { completedAt } = await tasks.state()
+    await tasks.endAll(move(scene.queue, redriven), dlq)
+    await tasks.send()
+    await tasks.isHere({ pending: 2 }, 'begun again')
+    await tasks.endAll()
+    await tasks.isHere({ done: 2 }, 'ended again')
+    await tasks.isTold({ dead: 1 })
+    assert.equal((await tasks.state()).completedAt, completedAt)
+  },
+
+  'what is popped is done': async (scene) => {
+    const tasks = new Tasks(scene)
+    await tasks.send(2)
+    await scene.pop(1)
+    await tasks.isHere({ pending: 1, done: 1 }, 'popped one')
+    await scene.pop(1)
+    await tasks.isTold({ done: 2 })
+  },
+
+  'what is cancelled is over': async (scene) => {
+    const tasks = new Tasks(scene)
+    const ids = await scene.send(tasks.task(), ...waits.map((delayMs) => tasks.task({ delayMs })))
+    await scene.engine.cancel(scene.queue, ids.slice(0, 2))
+    await tasks.isHere({ pending: 1, cancelled: 2 }, 'cancelled two')
+    await scene.engine.cancel(scene.queue, ids)
+    await tasks.isTold({ cancelled: 3 })
+  },
+
+  'what is purged is cancelled': async (scene) => {
+    const tasks = new Tasks(scene)
+    await tasks.send(3)
+    await scene.claimOne({ limit: 1 })
+    await scene.delete(await scene.claimOne({ limit: 1 }))
+    await scene.send(tasks.task({ delayMs: 100 * long }))
+    await scene.engine.purgeQueue(scene.queue)
+    await tasks.isTold({ done: 1, cancelled: 3 })
+  },
+
+  'what is dropped with its queue is cancelled, and a new queue starts anew': async (scene) => {
+    const tasks = new Tasks(scene)
+    const others = new Tasks(scene)
+    await tasks.send(2)
+    await scene.engine.dropQueue(scene.queue)
+    await tasks.isTold({ cancelled: 2 })
+    await scene.engine.createQueue(scene.queue)
+    await others.send(1)
+    await scene.delete(await scene.claimOne())
+    await others.isTold({ done: 1 })
+    await tasks.isHere({ cancelled: 2 }, 'the old ones')
+  },
+
+  'a duplicate is no task': async (scene) => {
+    const tasks = new Tasks(scene)
+    const message = newMessage(tasks.task({ dedup: { id: 'd', windowMs: long } }))
+    await scene.engine.send(scene.queue, [message, message], null)
+    await tasks.isHere({ pending: 1 }, 'sent twice')
+  },
+
+  'every copy of a published message is a task': async (scene) => {
+    const tasks = new Tasks(scene)
+    const other = await scene.newQueue()
+    for (const queue of [scene.queue, other]) await scene.engine.bind(`${tasks.id}.#`, queue)
+    await scene.engine.publish([{ ...newMessage(tasks.task()), routingKey: tasks.id }], null)
+    assert.equal((await tasks.state()).queues.length, 2)
+    await tasks.endAll()
+    await tasks.isNotTold('a copy is left')
+    await tasks.endAll(remove, other)
+    await tasks.isTold({ done: 2 })
+  },
+
+  'of many that end the last tasks at the same time one tells': async (scene) => {
+    const tasks = new Tasks(scene)
+    for (let round = 0; round < 5; round++) {
+      const again = new Tasks(scene)
+      await again.send(8)
+      const leased = await scene.claim()
+      await Promise.all(leased.map((message) => scene.delete(message)))
+      await again.isTold({ done: 8 })
+    }
+    assert.equal(await scene.engine.correlation(tasks.id), null)
+  },
+
+  'upkeep leaves tasks alone': async (scene) => {
+    const tasks = new Tasks(scene)
+    await scene.send(tasks.task({ delayMs: 100 * long }), tasks.task(), tasks.task(), tasks.task())
+    const [archived, , back] = await scene.claim()
+    assert(archived && back)
+    await scene.settle(archived, archive())
+    await scene.settle(back, release({ delayMs: long }))
+    await scene.engine.maintain()
+    await tasks.isHere({ pending: 2, running: 1, done: 1 }, 'after upkeep')
+    assert.equal(idsOf(await tasks.told()).length, 0)
+  },
+})
+
+const reason = new Error('rolled back on purpose')
+
+const inTransactions = group(
+  'correlation',
+  {
+    'a task counts when its transaction commits': async (scene) => {
+      const tasks = new Tasks(scene)
+      await scene.transaction(async (transaction) => {
+        await scene.engine.send(scene.queue, [newMessage(tasks.task())], transaction)
+        assert.equal(await scene.engine.correlation(tasks.id), null)
+      })
+      await tasks.isHere({ pending: 1 }, 'committed')
+    },
+
+    'what is sent and settled in one transaction does not end in between': async (scene) => {
+      const tasks = new Tasks(scene)
+      await tasks.send()
+      const parent = await scene.claimOne()
+      await scene.transaction(async (transaction) => {
+        await scene.settle(parent, remove, scene.queue, transaction)
+        await scene.engine.send(scene.queue, [newMessage(tasks.task())], transaction)
+      })
+      await tasks.isNotTold('the child is left')
+      await tasks.endAll()
+      await tasks.isTold({ done: 2 })
+    },
+
+    'a rollback leaves a task as it was': async (scene) => {
+      const tasks = new Tasks(scene)
+      await tasks.send()
+      const leased = await scene.claimOne()
+      const outcome = scene.transaction(async (transaction) => {
+        await scene.settle(leased, remove, scene.queue, transaction)
+        throw reason
+      })
+      await assert.rejects(outcome, reason)
+      await tasks.isHere({ running: 1 }, 'rolled back')
+      await scene.delete(leased)
+      await tasks.isTold({ done: 1 })
+    },
+
+    'open transactions hold up neither senders nor others that end tasks': async (scene) => {
+      const tasks = new Tasks(scene)
+      await tasks.send(2)
+      const [held, free] = await scene.claim()
+      assert(held && free)
+      await scene.transaction(async (transaction) => {
+        await scene.settle(held, remove, scene.queue, transaction)
+        await scene.engine.send(scene.queue, [newMessage(tasks.task())], transaction)
+        await tasks.send()
+        await scene.delete(free)
+        await scene.pop()
+        await tasks.isNotTold('one is open')
+      })
+      await tasks.endAll()
+      await tasks.isTold({ done: 4 })
+    },
+
+    'the last tasks of two transactions that are open at the same time end once': async (scene) => {
+      const tasks = new Tasks(scene)
+      await tasks.send(2)
+      const [one, two] = await scene.claim()
+      assert(one && two)
+      await scene.transaction(async (outer) => {
+        await scene.settle(one, remove, scene.queue, outer)
+        await scene.transaction(async (inner) => void (await scene.settle(two, remove, scene.queue, inner)))
+        await tasks.isNotTold('one is open')
+      })
+      await tasks.isTold({ done: 2 })
+    },
+
+    'a missing queue stays missing for a task, too': async (scene) => {
+      const tasks = new Tasks(scene)
+      const send = scene.engine.send(scene.newName(), [newMessage(tasks.task())], null)
+      await assertRejects(send, 'QUEUE_NOT_FOUND', 'send')
+      assert.equal(await scene.engine.correlation(tasks.id), null)
+    },
+  },
+  { needs: ['transactions'] },
+)
+
+export const correlation = [...tracking, ...inTransactions]

@@ -1,0 +1,124 @@
+import { TidingsError } from 'tidings/internal/core/errors'
+import { FakeClock } from 'tidings/internal/core/fake-clock'
+import { MemoryEngine } from 'tidings/internal/engines/memory/memory'
+import type { Engine, Feature } from 'tidings/internal/port/engine'
+import type { TopicStore } from 'tidings/internal/port/topic-store'
+import type { Harness } from './harness.ts'
+import { topicsOf } from './scene.ts'
+
+/** Members that take the place of an engine's own; those of its topics likewise. */
+export type Plant = (engine: Engine, clock: FakeClock) => Members
+type Members = Partial<Omit<Engine, 'topics'>> & { readonly topics?: Partial<TopicStore> }
+
+const nothing: Plant = () => ({})
+
+/** The suite on the memory engine, with a clock that is moved by hand. */
+export function memoryHarness(plant: Plant = nothing): Harness {
+  const clock = new FakeClock()
+  return {
+    name: 'the memory engine',
+    supports: ['topics'],
+    async createEngine() {
+      const engine = new MemoryEngine({ clock })
+      await engine.open()
+      return replaced(forward(engine), plant(engine, clock))
+    },
+    passTime: (_engine, milliseconds) => clock.advance(milliseconds),
+  }
+}
+
+/**
+ * The same with engines that are connections to one memory engine, which outlives them. It stands for a server, to
+ * try the cases about durability on.
+ */
+export function durableMemoryHarness(plant: Plant = nothing): Harness {
+  const clock = new FakeClock()
+  const server = new MemoryEngine({ clock })
+  const connect = async () => {
+    const connection = connectTo(server)
+    return replaced(connection, plant(connection, clock))
+  }
+  return {
+    name: 'connections to a memory engine',
+    supports: ['durable', 'topics'],
+    createEngine: connect,
+    secondEngine: connect,
+    passTime: (_engine, milliseconds) => clock.advance(milliseconds),
+  }
+}
+
+function replaced(engine: Engine, members: Members): Engine {
+  return { ...engine, ...members, topics: { ...topicsOf(engine), ...members.topics } }
+}
+
+function connectTo(server: Engine): Engine {
+  let closed = false
+  const whileOpen: Around = (call) =>
+    closed ? Promise.reject(new TidingsError('CLOSED', 'the connection is closed')) : call()
+  return {
+    ...forward(server, whileOpen),
+    supports: new Set<Feature>(['durable', 'topics']),
+    // As a server with a disk would.
+    send: (queue, messages, transaction, { maxLength } = {}) =>
+      whileOpen(() => server.send(queue, messages, transaction, { maxLength })),
+    close: async () => {
+      closed = true
+    },
+  }
+}
+
+type Around = <T>(call: () => Promise<T>) => Promise<T>
+
+/** An engine that passes every call on, as an object of its own whose members can be replaced. */
+function forward(engine: Engine, around: Around = (call) => call()): Engine {
+  return {
+    name: engine.name,
+    supports: engine.supports,
+    limits: engine.limits,
+    open: () => around(() => engine.open()),
+    close: () => around(() => engine.close()),
+    createQueue: (queue) => around(() => engine.createQueue(queue)),
+    dropQueue: (queue) => around(() => engine.dropQueue(queue)),
+    listQueues: () => around(() => engine.listQueues()),
+    purgeQueue: (queue) => around(() => engine.purgeQueue(queue)),
+    stats: (queue) => around(() => engine.stats(queue)),
+    prune: (queue, request) => around(() => engine.prune(queue, request)),
+    send: (queue, messages, transaction, terms) => around(() => engine.send(queue, messages, transaction, terms)),
+    bind: (pattern, queue) => around(() => engine.bind(pattern, queue)),
+    unbind: (pattern, queue) => around(() => engine.unbind(pattern, queue)),
+    bindings: (queue) => around(() => engine.bindings(queue)),
+    publish: (messages, transaction) => around(() => engine.publish(messages, transaction)),
+    claim: (queue, request) => around(() => engine.claim(queue, request)),
+    pop: (queue, limit) => around(() => engine.pop(queue, limit)),
+    peek: (queue, request) => around(() => engine.peek(queue, request)),
+    settle: (queue, settlements, transaction) => around(() => engine.settle(queue, settlements, transaction)),
+    extend: (queue, leases, leaseMs) => around(() => engine.extend(queue, leases, leaseMs)),
+    cancel: (queue, ids) => around(() => engine.cancel(queue, ids)),
+    correlation: (id) => around(() => engine.correlation(id)),
+    watch: (queue, wake) => around(() => engine.watch(queue, wake)),
+    transaction: (work) => around(() => engine.transaction(work)),
+    maintain: () => around(() => engine.maintain()),
+    diagnose: () => around(() => engine.diagnose()),
+    topics: forwardTopics(topicsOf(engine), around),
+  }
+}
+
+function forwardTopics(store: TopicStore, around: Around): TopicStore {
+  return {
+    createTopic: (topic, settings) => around(() => store.createTopic(topic, settings)),
+    dropTopic: (topic) => around(() => store.dropTopic(topic)),
+    listTopics: (topic) => around(() => store.listTopics(topic)),
+    link: (topic, link) => around(() => store.link(topic, link)),
+    unlink: (topic, link) => around(() => store.unlink(topic, link)),
+    append: (topic, messages, transaction) => around(() => store.append(topic, messages, transaction)),
+    read: (topic, after, limit) => around(() => store.read(topic, after, limit)),
+    subscribe: (topic, subscription, from) => around(() => store.subscribe(topic, subscription, from)),
+    unsubscribe: (topic, subscription) => around(() => store.unsubscribe(topic, subscription)),
+    subscriptions: (topic, subscription) => around(() => store.subscriptions(topic, subscription)),
+    hold: (topic, subscription, consumer, leaseMs) => around(() => store.hold(topic, subscription, consumer, leaseMs)),
+    leave: (topic, subscription, receipt) => around(() => store.leave(topic, subscription, receipt)),
+    ack: (topic, subscription, offset, receipt) => around(() => store.ack(topic, subscription, offset, receipt)),
+    seek: (topic, subscription, position) => around(() => store.seek(topic, subscription, position)),
+    watchTopic: (topic, wake) => around(() => store.watchTopic(topic, wake)),
+  }
+}

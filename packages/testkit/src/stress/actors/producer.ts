@@ -1,0 +1,106 @@
+import { setTimeout as wait } from 'node:timers/promises'
+import { isTidingsError } from 'tidings/internal/core/errors'
+import { describeError } from 'tidings/internal/core/message-error'
+import type { StressData } from '../final-state.ts'
+import { monotonicMs, type PlaceName } from '../history.ts'
+import type { QueuePlan, TopicPlan } from '../plan.ts'
+import type { Actor, Scene } from './actor.ts'
+
+/** How many things a producer does at a time. */
+const lanes = 4
+/** Keys of one lane; few enough that messages of one key meet. */
+const keys = 5
+const maxBatch = 10
+const dedup = { dedupWindow: '1h' } as const
+
+/** Sends to queues, publishes to topics and under routing keys, until it is stopped. What failed is sent again. */
+export const producer: Actor = async (scene) => {
+  await Promise.all(Array.from({ length: lanes }, (_, index) => lane(scene, `${scene.name}.${index + 1}`)))
+}
+
+/** Sends one thing after the other; what the lane has sent is in the order in which it did. */
+async function lane(scene: Scene, name: string): Promise<void> {
+  const { plan, random, stop } = scene
+  const deeds = [...plan.queues.map(sendTo), ...plan.topics.map(publishTo), publishRouted]
+  const pauseMs = (1_000 * lanes) / plan.rate
+  let count = 0
+  let next = monotonicMs()
+  while (!stop.aborted) {
+    const size = random.chance(0.3) ? 1 + random.below(maxBatch) : 1
+    const uids = Array.from({ length: size }, () => `${name}/${++count}`)
+    await random.pick(deeds)(scene, name, uids)
+    // Answers that take long are made up for, but not without end.
+    next = Math.max(next + random.about(pauseMs) * size, monotonicMs() - 1_000)
+    await wait(Math.max(0, next - monotonicMs()), undefined, { signal: stop }).catch(() => {})
+  }
+}
+
+type Deed = (scene: Scene, lane: string, uids: readonly string[]) => Promise<void>
+
+const sendTo =
+  ({ name, keyed }: QueuePlan): Deed =>
+  async (scene, lane, uids) => {
+    const key = keyed ? `${lane}/${scene.random.below(keys)}` : null
+    const entries = uids.map((uid) => ({
+      data: { uid },
+      dedupId: uid,
+      ...dedup,
+      ...(key === null ? {} : { orderingKey: key }),
+    }))
+    const queue = scene.bus.queue<StressData>(name)
+    await untilStored(scene, { lane, places: [{ queue: name }], uids, key }, async () => {
+      const results = await queue.sendBatch(entries)
+      for (const [index, { id }] of results.entries()) tellSent(scene, uids[index]!, { queue: name }, id)
+    })
+  }
+
+const publishTo =
+  ({ name }: TopicPlan): Deed =>
+  async (scene, lane, uids) => {
+    const entries = uids.map((uid) => ({ data: { uid }, dedupId: uid, ...dedup }))
+    await untilStored(scene, { lane, places: [{ topic: name }], uids, key: null }, async () => {
+      const results = await scene.bus.topic(name).publishBatch(entries)
+      for (const [index, { offset }] of results.entries())
+        tellSent(scene, uids[index]!, { topic: name }, String(offset))
+    })
+  }
+
+const publishRouted: Deed = async (scene, lane, uids) => {
+  const { routingKey, queues, topics } = scene.plan.route
+  const places = [...queues.map((queue) => ({ queue })), ...topics.map((topic) => ({ topic }))]
+  const entries = uids.map((uid) => ({ data: { uid }, dedupId: uid, ...dedup }))
+  await untilStored(scene, { lane, places, uids, key: null }, async () => {
+    const results = await scene.bus.publishBatch(routingKey, entries)
+    for (const [index, copies] of results.entries())
+      for (const copy of copies) {
+        const isInQueue = 'queue' in copy
+        const place = isInQueue ? { queue: copy.queue } : { topic: copy.topic }
+        tellSent(scene, uids[index]!, place, isInQueue ? copy.id : String(copy.offset))
+      }
+  })
+}
+
+interface Sending {
+  readonly lane: string
+  readonly places: readonly PlaceName[]
+  readonly uids: readonly string[]
+  readonly key: string | null
+}
+
+/** With their dedup ids, storing them again is safe. So what has no answer is tried until it has one. */
+async function untilStored({ history }: Scene, sending: Sending, store: () => Promise<void>): Promise<void> {
+  history.tell({ event: 'sending', ...sending })
+  for (;;) {
+    try {
+      return await store()
+    } catch (error) {
+      const code = isTidingsError(error) ? error.code : 'unknown'
+      history.tell({ event: 'trouble', doing: 'sending', code, message: describeError(error).message })
+      if (!isTidingsError(error) || !error.retryable) throw error
+      await wait(200)
+    }
+  }
+}
+
+const tellSent = ({ history }: Scene, uid: string, place: PlaceName, at: string) =>
+  history.tell({ event: 'sent', uid, place, at })

@@ -1,0 +1,44 @@
+import { connect } from 'tidings/internal/connect'
+import { describeError } from 'tidings/internal/core/message-error'
+import type { Actor, Role } from './actors/actor.ts'
+import { producer } from './actors/producer.ts'
+import { subscriber } from './actors/subscriber.ts'
+import { worker } from './actors/worker.ts'
+import { HistoryFile } from './history.ts'
+import type { Plan } from './plan.ts'
+import { Random, shareOf } from './random.ts'
+
+/** What the process that starts this one sends it first; 'stop' follows, some time. The URL may have a password. */
+export interface Orders {
+  readonly role: Role
+  readonly name: string
+  readonly url: string
+  readonly plan: Plan
+  readonly history: string
+}
+
+const actors: Readonly<Record<Role, Actor>> = { producer, worker, subscriber }
+
+async function act({ role, name, url, plan, history: path }: Orders, stop: AbortSignal): Promise<void> {
+  const history = new HistoryFile(path, name)
+  try {
+    await using bus = await connect(url)
+    const random = new Random(plan.seed + Math.floor(shareOf(name) * 1_000_000))
+    await actors[role]({ bus, plan, history, random, name, stop })
+  } catch (error) {
+    history.tell({ event: 'trouble', doing: `being a ${role}`, code: 'ended', message: describeError(error).message })
+    process.exitCode = 1
+  } finally {
+    history.close()
+  }
+}
+
+/** The process of one actor. It ends with the process that started it. */
+const stopping = new AbortController()
+process.once('disconnect', () => stopping.abort())
+process.once('message', (orders: Orders) => {
+  process.on('message', () => stopping.abort())
+  void act(orders, stopping.signal).finally(() => {
+    if (process.connected) process.disconnect()
+  })
+})

@@ -1,0 +1,302 @@
+import { type Clock, systemClock } from '../core/clock.ts'
+import { isTidingsError, TidingsError } from '../core/errors.ts'
+import { type Logger, silentLogger } from '../core/logger.ts'
+import { defaultDeadLetterQueue } from '../core/names.ts'
+import type { StandardSchemaV1 } from '../core/schema.ts'
+import type { Serializer } from '../core/serializer.ts'
+import { Events } from '../events/events.ts'
+import { EventHub } from '../events/hub.ts'
+import type { EventsOptions } from '../events/options.ts'
+import { QueueCalls } from '../messages/calls.ts'
+import type { PublishBatchOptions, PublishOptions, QueueOptions, SendEntry } from '../messages/options.ts'
+import type { Binding, Engine, Finding, PublishedCopy, QueueInfo, QueueStats } from '../port/engine.ts'
+import { Telemetry } from '../port/telemetry.ts'
+import type { TopicInfo } from '../port/topic-store.ts'
+import type { SentinelOptions } from '../sentinel/options.ts'
+import { Sentinel } from '../sentinel/sentinel.ts'
+import { Upkeep } from '../sentinel/upkeep.ts'
+import type { Running } from '../subscription/access.ts'
+import { TopicCalls } from '../topics/calls.ts'
+import { topicsOf } from '../topics/missing-topic.ts'
+import type { TopicOptions } from '../topics/options.ts'
+import { type Correlation, correlation } from './correlation.ts'
+import { type BoundPlace, Publisher, type QueueOrName } from './publisher.ts'
+import { Queue, type QueueSurroundings } from './queue.ts'
+import { Topic, type TopicSurroundings } from './topic.ts'
+import { type TraceEvent, type TraceOptions, trace } from './trace.ts'
+
+type InputOf<O> = O extends { schema: infer S extends StandardSchemaV1 } ? StandardSchemaV1.InferInput<S> : unknown
+type OutputOf<O> = O extends { schema: infer S extends StandardSchemaV1 } ? StandardSchemaV1.InferOutput<S> : unknown
+
+/** One connection of the application to its storage: gives out queues, and stops what was started when it is closed. */
+export class Bus implements AsyncDisposable {
+  /** Tells of every call that this bus makes of its storage. */
+  readonly telemetry = new Telemetry()
+  readonly #engine: Engine
+  readonly #surroundings: QueueSurroundings & TopicSurroundings
+  readonly #publisher: Publisher
+  readonly #calls = new Map<string, QueueCalls>()
+  readonly #topicCalls = new Map<string, TopicCalls>()
+  /** Workers, and consumers of topics. */
+  readonly #workers = new Set<Running>()
+  readonly #eventHub: EventHub
+  readonly #sentinels = new Set<Sentinel>()
+  /** Runs while there are workers. */
+  #upkeep: Upkeep | undefined
+  /** Where the application said that a queue's dead letters go; null: nowhere. */
+  readonly #deadLetters = new Map<string, string | null>()
+  readonly #queueOptions: ReadonlyMap<string, QueueOptions>
+  #closing: Promise<void> | undefined
+
+  /** @param engine opened already; `connect` does that */
+  constructor(
+    engine: Engine,
+    options: { clock?: Clock; logger?: Logger; queues?: ReadonlyMap<string, QueueOptions> } = {},
+  ) {
+    this.#engine = this.telemetry.instrument(engine)
+    this.#queueOptions = options.queues ?? new Map()
+    for (const [name, { deadLetter }] of this.#queueOptions)
+      if (deadLetter !== undefined) this.#deadLetters.set(name, deadLetter || null)
+    this.#surroundings = {
+      engine: this.#engine,
+      clock: options.clock ?? systemClock,
+      logger: options.logger ?? silentLogger,
+      callsOf: (queue) => this.#callsOf(queue),
+      topicCallsOf: (store, topic) => {
+        if (!this.#topicCalls.has(topic)) this.#topicCalls.set(topic, new TopicCalls(this.#engine, store, topic))
+        return this.#topicCalls.get(topic)!
+      },
+      adopt: (worker) => this.#adopt(worker),
+    }
+    this.#eventHub = new EventHub(this.#surroundings)
+    this.#publisher = new Publisher(this.#engine, this.#surroundings.clock)
+  }
+
+  /** The storage behind it all. */
+  get engine(): Engine {
+    return this.#engine
+  }
+
+  /** The one connection of its events, for what passes them on. */
+  get eventHub(): EventHub {
+    return this.#eventHub
+  }
+
+  /** A queue by its name. Touches the storage only when it is used. */
+  queue<const O extends QueueOptions & { schema: StandardSchemaV1 }>(
+    name: string,
+    options: O,
+  ): Queue<InputOf<O>, OutputOf<O>>
+  queue<T>(name: string, options: QueueOptions & { serializer: Serializer<T> }): Queue<T>
+  queue<T = unknown>(name: string, options?: QueueOptions): Queue<T>
+  queue(name: string, given?: QueueOptions): Queue {
+    const options = withDefaults(given, this.#queueOptions.get(name))
+    const queue = new Queue(name, options, this.#surroundings)
+    this.#checkDeadLetters(queue)
+    if (options?.deadLetter !== undefined) this.#deadLetters.set(name, queue.deadLetterQueue)
+    return queue
+  }
+
+  /** All queues of the storage, by name. */
+  queues(): Promise<QueueInfo[]> {
+    return this.#engine.listQueues()
+  }
+
+  /** The figures of all queues, by name. */
+  async stats(): Promise<QueueStats[]> {
+    const queues = await this.#engine.listQueues()
+    const stats = await Promise.all(queues.map(({ queue }) => this.#statsOf(queue)))
+    return stats.filter((one) => one !== null)
+  }
+
+  /** @returns null for a queue that was dropped meanwhile */
+  async #statsOf(queue: string): Promise<QueueStats | null> {
+    try {
+      return await this.#engine.stats(queue)
+    } catch (error) {
+      if (isTidingsError(error, 'QUEUE_NOT_FOUND')) return null
+      throw error
+    }
+  }
+
+  /** A topic by its name. Touches the storage only when it is used. @throws UNSUPPORTED where there are none */
+  topic<const O extends TopicOptions & { schema: StandardSchemaV1 }>(
+    name: string,
+    options: O,
+  ): Topic<InputOf<O>, OutputOf<O>>
+  topic<T>(name: string, options: TopicOptions & { serializer: Serializer<T> }): Topic<T>
+  topic<T = unknown>(name: string, options?: TopicOptions): Topic<T>
+  topic(name: string, options?: TopicOptions): Topic {
+    return new Topic(name, options, this.#surroundings)
+  }
+
+  /** All topics of the storage, by name. @throws UNSUPPORTED */
+  async topics(): Promise<TopicInfo[]> {
+    return topicsOf(this.#engine).listTopics(null)
+  }
+
+  /**
+   * From now on, what is published under a routing key that matches the pattern goes into the queue, or into the topic.
+   * Segments are separated by dots; '*' stands for exactly one of them, '#' for any number, none included.
+   * @param place a queue, its name, or a topic
+   * @returns true if it was bound now, false if it was already
+   * @throws PATTERN_INVALID with the position, QUEUE_NOT_FOUND, TOPIC_NOT_FOUND
+   */
+  bind(pattern: string, place: BoundPlace): Promise<boolean> {
+    return this.#publisher.bind(pattern, place)
+  }
+
+  /** @returns false if it was not bound */
+  unbind(pattern: string, place: BoundPlace): Promise<boolean> {
+    return this.#publisher.unbind(pattern, place)
+  }
+
+  /** What is bound to one queue, or to any, by queue and pattern. `topic.info()` has the patterns of a topic. */
+  bindings(queue?: QueueOrName): Promise<Binding[]> {
+    return this.#publisher.bindings(queue)
+  }
+
+  /**
+   * Stores a copy of the message in every queue and topic that is bound to a matching pattern: in all of them or in
+   * none.
+   * @returns the copies, by queue, then by topic; none where nothing matches. A duplicate has the id of the first message
+   *   there.
+   * @throws KEY_INVALID with the position; NO_ROUTE where nothing matches, with `mandatory`; as Queue.send for the rest
+   */
+  publish(routingKey: string, data: unknown, options?: PublishOptions): Promise<PublishedCopy[]> {
+    return this.#publisher.publish(routingKey, data, options)
+  }
+
+  /**
+   * Publishes up to 10,000 messages under one routing key, in their order: all copies of all of them, or none.
+   * @returns for each message its copies
+   */
+  publishBatch(
+    routingKey: string,
+    entries: readonly SendEntry<unknown>[],
+    options?: PublishBatchOptions,
+  ): Promise<PublishedCopy[][]> {
+    return this.#publisher.publishBatch(routingKey, entries, options)
+  }
+
+  /**
+   * What happened to a target (`meta.targetId`) in all queues, archives and dead-letter queues, in the order of time.
+   * Deleted messages leave nothing to tell of.
+   */
+  trace(targetId: string, options?: TraceOptions): Promise<TraceEvent[]> {
+    return trace(this.#engine, targetId, options)
+  }
+
+  /**
+   * What the queues tell of themselves, once the SQL of `tidings generate-migration` was applied. Nothing is connected
+   * before it is read: by `for await` or `listen(handler)`. All share one connection.
+   * @throws UNSUPPORTED
+   */
+  events(options?: EventsOptions): Events {
+    this.#eventHub.check()
+    return new Events(options, this.#eventHub, this.#surroundings)
+  }
+
+  /**
+   * How far the tasks of a correlation are: messages that were sent with `meta.correlationId` and `track: true`.
+   * @returns null if there are none; completed correlations are forgotten after 30 days
+   */
+  correlation(id: string): Promise<Correlation | null> {
+    return correlation(this.#engine, id)
+  }
+
+  /**
+   * Watches queues and subscriptions by rules, reports what is beyond its limits to the log and to a webhook, and prunes
+   * archives; nothing happens before `start()`. Of all sentinels on a storage one is active at a time.
+   * @throws UNSUPPORTED for rules about topics where there are none; TYPE, RANGE, URL_NOT_ALLOWED and the like
+   */
+  sentinel(options?: SentinelOptions): Sentinel {
+    const { engine, clock, logger } = this.#surroundings
+    const deadLetterQueueOf = (queue: string) => this.#deadLettersOf(queue)
+    const adopt = (sentinel: Sentinel) => {
+      this.#checkOpen()
+      this.#sentinels.add(sentinel)
+    }
+    return new Sentinel(options, { engine, clock, logger, deadLetterQueueOf, adopt })
+  }
+
+  /** Looks for what could hurt: versions, permissions, durability, surroundings. */
+  diagnose(): Promise<Finding[]> {
+    return this.#engine.diagnose()
+  }
+
+  /** Stops all workers gracefully, and all events, then gives the connections back. Safe to call twice. */
+  close(): Promise<void> {
+    this.#closing ??= this.#closeOnce()
+    return this.#closing
+  }
+
+  async #closeOnce(): Promise<void> {
+    try {
+      await Promise.all([this.#eventHub.close(), ...[...this.#workers, ...this.#sentinels].map((one) => one.stop())])
+      await this.#upkeep?.stop()
+    } finally {
+      await this.#engine.close()
+    }
+  }
+
+  #callsOf(queue: string): QueueCalls {
+    let calls = this.#calls.get(queue)
+    if (!calls) {
+      calls = new QueueCalls(this.#engine, this.#surroundings.clock, queue)
+      this.#calls.set(queue, calls)
+    }
+    return calls
+  }
+
+  #adopt(worker: Running): void {
+    this.#checkOpen()
+    this.#workers.add(worker)
+    if (!this.#upkeep) {
+      this.#upkeep = new Upkeep(this.#surroundings)
+      void this.#upkeep.start()
+    }
+    void worker.finished.then(() => this.#dismiss(worker))
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined)
+      throw new TidingsError('CLOSED', 'the bus is closed, so nothing can be started on it')
+  }
+
+  #dismiss(worker: Running): void {
+    this.#workers.delete(worker)
+    if (this.#workers.size > 0) return
+    void this.#upkeep?.stop()
+    this.#upkeep = undefined
+  }
+
+  /** What failed too often must come to rest somewhere. @throws DEAD_LETTER_INVALID */
+  #checkDeadLetters(queue: Queue): void {
+    const path = [queue.name]
+    let next = queue.deadLetterQueue
+    while (next !== null) {
+      const isCircle = path.includes(next)
+      path.push(next)
+      if (isCircle)
+        throw new TidingsError('DEAD_LETTER_INVALID', `the dead-letter queues form a circle: ${path.join(' → ')}`, {
+          details: { field: 'deadLetter', path },
+        })
+      next = this.#deadLettersOf(next)
+    }
+  }
+
+  #deadLettersOf(queue: string): string | null {
+    return this.#deadLetters.has(queue) ? (this.#deadLetters.get(queue) ?? null) : defaultDeadLetterQueue(queue)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+/** An option that is `undefined` counts as left out. What is no object is left for the check of options to refuse. */
+function withDefaults(given: QueueOptions | undefined, defaults: QueueOptions | undefined): QueueOptions | undefined {
+  if (defaults === undefined || (given !== undefined && (typeof given !== 'object' || given === null))) return given
+  return { ...defaults, ...Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => value !== undefined)) }
+}

@@ -1,0 +1,171 @@
+import { isTidingsError, TidingsError } from '../core/errors.ts'
+import { fromJson } from '../core/json.ts'
+import * as option from '../core/options.ts'
+import { StoredCopy } from '../messages/message.ts'
+import { checkMessageId } from '../messages/options.ts'
+import type { Engine, StoredMessage } from '../port/engine.ts'
+
+const pageSize = 500
+const redriveLeaseMs = 30_000
+
+const limit = option.integer('The largest number of messages.', {
+  default: 100,
+  min: 1,
+  max: 1_000_000,
+  rangeCode: 'LIMIT_RANGE',
+})
+
+const ids = option.value<readonly string[], readonly string[] | null>(
+  'Only these messages, by their ids in the dead-letter queue.',
+  {
+    default: null,
+    defaultText: 'all',
+    typeText: 'array of ids',
+    parse: parseIds,
+  },
+)
+
+export const listOptions = { limit, ids } as const
+export const redriveOptions = {
+  limit: { ...limit, defaultValue: 1_000_000, defaultText: 'all' },
+  ids,
+  dryRun: option.boolean('Returns what would be sent again and changes nothing.', { default: false }),
+  delay: option.duration('The messages become ready after this time.', {
+    default: 0,
+    min: 0,
+    max: 315_360_000_000,
+    rangeCode: 'DELAY_RANGE',
+  }),
+} as const
+
+/** What redriving takes away again: the traces of the failure, and the end of a time to live. */
+export const clearedMeta = {
+  ttl_ms: null,
+  error_message: null,
+  stack_trace: null,
+  origin_queue: null,
+  origin_id: null,
+  attempts: null,
+  dead_lettered_at: null,
+}
+
+export interface Redriven {
+  /** The id in the dead-letter queue. */
+  readonly deadLetterId: string
+  /** The new id in the queue; null in a dry run. */
+  readonly id: string | null
+}
+
+/** The dead letters of one queue: those in its dead-letter queue that came from it. */
+export class DeadLetters {
+  /** The dead-letter queue; null where the queue has none and keeps them in its archive. */
+  readonly queue: string | null
+  readonly #origin: string
+  readonly #engine: Engine
+
+  constructor(origin: string, queue: string | null, engine: Engine) {
+    this.#origin = origin
+    this.queue = queue
+    this.#engine = engine
+  }
+
+  /** Oldest first; changes nothing. */
+  async list(options?: option.OptionsInput<typeof listOptions>): Promise<StoredCopy<unknown>[]> {
+    const found = await this.stored(options)
+    return found.map((stored) => new StoredCopy(this.#target(), stored, fromJson(stored.data)))
+  }
+
+  /** The same as they are stored. */
+  async stored(options?: option.OptionsInput<typeof listOptions>): Promise<StoredMessage[]> {
+    const { limit, ids } = option.parseOptions(listOptions, options, 'deadLetters.list')
+    return this.#find(this.#target(), limit, ids)
+  }
+
+  /**
+   * Sends dead letters again: each is moved back in one step, and its attempts start anew. One that somebody has in
+   * hand, or that waits behind another of its ordering key which stays, is left out.
+   * @throws QUEUE_NOT_FOUND if the queue they came from is gone
+   */
+  async redrive(options?: option.OptionsInput<typeof redriveOptions>): Promise<Redriven[]> {
+    const { limit, ids, dryRun, delay } = option.parseOptions(redriveOptions, options, 'deadLetters.redrive')
+    const target = this.#target()
+    // Says so if the queue is gone, before anything is moved.
+    await this.#engine.stats(this.#origin)
+    const found = await this.#find(target, limit, ids)
+    if (dryRun) return found.map(({ id }) => ({ deadLetterId: id, id: null }))
+    const redriven: Redriven[] = []
+    for (let start = 0; start < found.length; start += pageSize)
+      redriven.push(...(await this.#move(target, found.slice(start, start + pageSize), delay)))
+    return redriven
+  }
+
+  /** A claim gives one message of an ordering key at a time, so it takes as many rounds as the longest line has. */
+  async #move(target: string, page: readonly StoredMessage[], delayMs: number): Promise<Redriven[]> {
+    const moved: Redriven[] = []
+    const left = new Set(page.map(({ id }) => id))
+    while (left.size > 0) {
+      const { messages } = await this.#engine.claim(target, {
+        limit: left.size,
+        leaseMs: redriveLeaseMs,
+        ids: [...left],
+      })
+      if (messages.length === 0) break
+      for (const { id } of messages) left.delete(id)
+      moved.push(...(await this.#moveLeased(target, messages, delayMs)))
+    }
+    return moved
+  }
+
+  async #moveLeased(target: string, messages: readonly StoredMessage[], delayMs: number): Promise<Redriven[]> {
+    const results = await this.#engine.settle(
+      target,
+      messages.map(({ id, receipt }) => ({
+        kind: 'move',
+        id,
+        receipt: receipt ?? '',
+        to: this.#origin,
+        delayMs,
+        meta: clearedMeta,
+      })),
+    )
+    return messages.flatMap(({ id }, index) => {
+      const newId = results[index]?.newId ?? null
+      return newId === null ? [] : [{ deadLetterId: id, id: newId }]
+    })
+  }
+
+  async #find(target: string, limit: number, ids: readonly string[] | null): Promise<StoredMessage[]> {
+    const found: StoredMessage[] = []
+    let afterId: string | null = null
+    while (found.length < limit) {
+      const page = await this.#peek(target, afterId, ids)
+      found.push(...page.filter(({ meta }) => meta.origin_queue === this.#origin))
+      afterId = page.at(-1)?.id ?? null
+      if (page.length < pageSize) break
+    }
+    return found.slice(0, limit)
+  }
+
+  /** A dead-letter queue that does not exist yet is an empty one. */
+  async #peek(target: string, afterId: string | null, ids: readonly string[] | null): Promise<StoredMessage[]> {
+    try {
+      return await this.#engine.peek(target, { place: 'ready', limit: pageSize, afterId, ids })
+    } catch (error) {
+      if (isTidingsError(error, 'QUEUE_NOT_FOUND')) return []
+      throw error
+    }
+  }
+
+  #target(): string {
+    if (this.queue !== null) return this.queue
+    throw new TidingsError('DEAD_LETTER_INVALID', `queue '${this.#origin}' has no dead-letter queue`, {
+      hint: "What failed too often is in its archive: peek({ place: 'archived' }).",
+    })
+  }
+}
+
+function parseIds(value: unknown, path: string): readonly string[] {
+  if (!Array.isArray(value) || value.length === 0) throw option.typeError(path, value, 'an array of one id or more')
+  for (const [index, id] of value.entries()) checkMessageId(id, `${path}[${index}]`)
+  return value
+}

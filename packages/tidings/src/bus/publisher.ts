@@ -1,0 +1,130 @@
+import { Batcher } from '../core/batcher.ts'
+import type { Clock } from '../core/clock.ts'
+import { show, TidingsError } from '../core/errors.ts'
+import { checkQueueName } from '../core/names.ts'
+import * as option from '../core/options.ts'
+import { checkPattern, checkRoutingKey } from '../core/pattern.ts'
+import { withNearestName } from '../messages/missing-queue.ts'
+import {
+  type PublishBatchOptions,
+  type PublishOptions,
+  publishBatchOptions,
+  publishOptions,
+  queueOptions,
+  type SendEntry,
+} from '../messages/options.ts'
+import { checkTransactions, type Outgoing, prepare, prepareBatch } from '../messages/prepare.ts'
+import type { Binding, Engine, NewMessage, PublishedCopy, RoutedMessage, Transaction } from '../port/engine.ts'
+import { sizeOf } from '../port/limits.ts'
+import type { TopicStore } from '../port/topic-store.ts'
+import { topicsOf, withNearestTopic } from '../topics/missing-topic.ts'
+
+/** A queue, or its name. */
+export type QueueOrName = string | { readonly name: string }
+
+/** What a pattern can be bound to: a queue, its name, or a topic. */
+export type BoundPlace = QueueOrName | TopicRef
+
+interface TopicRef {
+  readonly name: string
+  readonly kind: 'topic'
+}
+
+/** The bus's side of routing: bindings, and publishing to all queues that a routing key leads to. */
+export class Publisher {
+  readonly #engine: Engine
+  readonly #clock: Clock
+  readonly #publishes: Batcher<RoutedMessage, PublishedCopy[]>
+
+  constructor(engine: Engine, clock: Clock) {
+    this.#engine = engine
+    this.#clock = clock
+    this.#publishes = new Batcher((messages: RoutedMessage[]) => engine.publish(messages, null), engine, sizeOf)
+  }
+
+  async bind(pattern: string, place: BoundPlace): Promise<boolean> {
+    if (isTopic(place))
+      return this.#topicCall(place, (store) => store.link(place.name, { pattern: checkPattern(pattern) }))
+    return this.#engineCall(place, (name) => this.#engine.bind(checkPattern(pattern), name))
+  }
+
+  async unbind(pattern: string, place: BoundPlace): Promise<boolean> {
+    if (isTopic(place))
+      return this.#topicCall(place, (store) => store.unlink(place.name, { pattern: checkPattern(pattern) }))
+    return this.#engineCall(place, (name) => this.#engine.unbind(checkPattern(pattern), name))
+  }
+
+  async bindings(queue?: QueueOrName): Promise<Binding[]> {
+    if (queue === undefined) return this.#engine.bindings(null)
+    return this.#engineCall(queue, (name) => this.#engine.bindings(name))
+  }
+
+  async publish(routingKey: string, data: unknown, options?: PublishOptions): Promise<PublishedCopy[]> {
+    const routed = routedBy(checkRoutingKey(routingKey))
+    const { tx, mandatory, ...parsed } = option.parseOptions(publishOptions, options, 'publish')
+    // Awaiting only what is asynchronous keeps messages of one tick in their order.
+    const prepared = prepare(data, parsed, this.#outgoing(routingKey))
+    const message = prepared instanceof Promise ? await prepared : prepared
+    const copies = tx
+      ? (await this.#publishWithin(tx, [routed(message)]))[0]!
+      : await this.#publishes.add(routed(message))
+    if (mandatory && copies.length === 0) throw noRoute(routingKey)
+    return copies
+  }
+
+  async publishBatch(
+    routingKey: string,
+    entries: readonly SendEntry<unknown>[],
+    options?: PublishBatchOptions,
+  ): Promise<PublishedCopy[][]> {
+    const routed = routedBy(checkRoutingKey(routingKey))
+    const { tx, mandatory } = option.parseOptions(publishBatchOptions, options, 'publishBatch')
+    const messages = (await prepareBatch(entries, 'publishBatch', this.#outgoing(routingKey))).map(routed)
+    const results = tx ? await this.#publishWithin(tx, messages) : await this.#engine.publish(messages, null)
+    // All have one routing key: what one of them does not reach, none does.
+    if (mandatory && results[0]?.length === 0) throw noRoute(routingKey)
+    return results
+  }
+
+  async #publishWithin(tx: Transaction, messages: RoutedMessage[]): Promise<PublishedCopy[][]> {
+    checkTransactions(this.#engine)
+    return this.#engine.publish(messages, tx)
+  }
+
+  /** Schemas belong to queues: whoever reads a copy applies that of its queue. */
+  #outgoing(routingKey: string): Outgoing {
+    return {
+      queue: null,
+      destination: 'all queues',
+      routingKey,
+      schema: null,
+      serializer: null,
+      maxMessageBytes: queueOptions.maxMessageBytes.defaultValue,
+      bare: false,
+      ttlMs: null,
+      now: () => this.#clock.now(),
+    }
+  }
+
+  async #topicCall<T>({ name }: TopicRef, call: (store: TopicStore) => Promise<T>): Promise<T> {
+    const store = topicsOf(this.#engine)
+    return withNearestTopic(store, { topic: name }, async () => call(store))
+  }
+
+  #engineCall<T>(queue: QueueOrName, call: (name: string) => Promise<T>): Promise<T> {
+    const name = checkQueueName(typeof queue === 'string' ? queue : queue?.name)
+    return withNearestName(this.#engine, name, async () => call(name))
+  }
+}
+
+const isTopic = (place: BoundPlace): place is TopicRef => (place as Partial<TopicRef> | null)?.kind === 'topic'
+
+const routedBy =
+  (routingKey: string) =>
+  (message: NewMessage): RoutedMessage => ({ ...message, routingKey })
+
+function noRoute(routingKey: string): TidingsError {
+  return new TidingsError('NO_ROUTE', `no queue or topic is bound to a pattern that matches ${show(routingKey)}`, {
+    details: { routingKey },
+  })
+}

@@ -1,0 +1,393 @@
+import type { Clock } from '../core/clock.ts'
+import { isTidingsError, show, TidingsError } from '../core/errors.ts'
+import { fromJson } from '../core/json.ts'
+import type { Logger } from '../core/logger.ts'
+import { checkQueueName, defaultDeadLetterQueue } from '../core/names.ts'
+import * as option from '../core/options.ts'
+import { validate } from '../core/schema.ts'
+import { unpack } from '../core/serializer.ts'
+import type { QueueAccess } from '../messages/access.ts'
+import type { QueueCalls } from '../messages/calls.ts'
+import { type Decoded, decodeAll, unlessLost } from '../messages/decode.ts'
+import { scan, type Wanted } from '../messages/filter.ts'
+import { Message, StoredCopy } from '../messages/message.ts'
+import { withNearestName } from '../messages/missing-queue.ts'
+import {
+  checkMessageId,
+  type PeekOptions,
+  type PopOptions,
+  peekOptions,
+  popOptions,
+  type QueueOptions,
+  queueOptions,
+  type ReadOptions,
+  readByIdOptions,
+  readOptions,
+  type SendEntry,
+  type SendOptions,
+  sendOptionsWithTx,
+  txOption,
+} from '../messages/options.ts'
+import { checkTransactions, duplicateError, type Outgoing, prepare, prepareBatch } from '../messages/prepare.ts'
+import { popUnexpired } from '../messages/unexpired.ts'
+import { Lookout } from '../messages/wait.ts'
+import type {
+  Engine,
+  NewMessage,
+  Place,
+  QueueStats,
+  SendResult,
+  SendTerms,
+  StoredMessage,
+  Transaction,
+} from '../port/engine.ts'
+import { type ConsumeOptions, Consumer } from '../worker/consumer.ts'
+import { type BatchHandler, type BatchWorkOptions, type Handler, Worker, type WorkOptions } from '../worker/worker.ts'
+import { DeadLetters } from './dead-letters.ts'
+import { Replay, type Replayed, type ReplayOptions } from './replay.ts'
+
+/** How often a blocking read looks even if nothing woke it. */
+const readPollMs = 2_000
+/** For the schema of a queue that is popped from. */
+const popLeaseMs = 30_000
+
+/** What a queue gets from its bus. */
+export interface QueueSurroundings {
+  readonly engine: Engine
+  readonly clock: Clock
+  readonly logger: Logger
+  /** The calls of a queue, which all its users in this process share, so that they travel in batches. */
+  callsOf(queue: string): QueueCalls
+  /** Tells the bus of a worker, so that closing the bus stops it. */
+  adopt(worker: Worker): void
+}
+
+/**
+ * A named list of messages. Many readers compete; each message is handled by one of them.
+ * `In` is the type of the data to send, `Out` that of the data read; they differ where the schema transforms.
+ */
+export class Queue<In = unknown, Out = In> {
+  readonly name: string
+  readonly #options: option.OptionsOutput<typeof queueOptions>
+  readonly #surroundings: QueueSurroundings
+  readonly #engine: Engine
+  readonly #calls: QueueCalls
+  readonly #terms: SendTerms
+
+  constructor(name: string, options: QueueOptions | undefined, surroundings: QueueSurroundings) {
+    this.name = checkQueueName(name)
+    this.#options = option.parseOptions(queueOptions, options, 'queue')
+    if (this.#options.deadLetter === name)
+      throw new TidingsError('DEAD_LETTER_INVALID', `deadLetter is ${show(name)}, the queue itself`, {
+        details: { field: 'deadLetter' },
+      })
+    this.#surroundings = surroundings
+    this.#engine = surroundings.engine
+    this.#calls = surroundings.callsOf(name)
+    const { maxLength, durability } = this.#options
+    this.#terms = { maxLength: maxLength ?? undefined, durability: durability === 'fsync' ? durability : undefined }
+  }
+
+  /** Where messages of this queue go that failed too often; null: into the archive. */
+  get deadLetterQueue(): string | null {
+    const { deadLetter } = this.#options
+    return deadLetter === null ? defaultDeadLetterQueue(this.name) : deadLetter || null
+  }
+
+  /** Creates the queue. @returns true if it was created now, false if it was there */
+  create(): Promise<boolean> {
+    return this.#calls.create()
+  }
+
+  /** Removes the queue, its messages and its archive. @returns false if there was none */
+  drop(): Promise<boolean> {
+    return this.#calls.drop()
+  }
+
+  /** Removes all messages that are not archived, those in hand included. @returns how many */
+  purge(): Promise<number> {
+    return this.#existing(() => this.#engine.purgeQueue(this.name))
+  }
+
+  stats(): Promise<QueueStats> {
+    return this.#existing(() => this.#engine.stats(this.name))
+  }
+
+  /**
+   * Stores one message. Messages sent in the same tick travel together.
+   * @returns its id, once it is stored for good
+   * @throws DUPLICATE with the id of the first message in `details.firstId`; QUEUE_FULL with `maxLength`; BODY_NOT_JSON
+   *   and other errors of the input, before anything is stored; OUTCOME_UNKNOWN if the connection broke before the answer came
+   */
+  async send(data: In, options?: SendOptions): Promise<string> {
+    const { tx, ...parsed } = option.parseOptions(sendOptionsWithTx, options, 'send')
+    this.#checkTransaction(tx)
+    // Awaiting only what is asynchronous keeps sends of one tick in their order.
+    const prepared = prepare(data, parsed, this.#outgoing())
+    const message = prepared instanceof Promise ? await prepared : prepared
+    const result = tx
+      ? (await this.#storeWithin(tx, [message]))[0]!
+      : await this.#creating(() => this.#calls.send(message, this.#terms))
+    if (result.duplicate) throw duplicateError(this.name, message, result.id)
+    return result.id
+  }
+
+  /**
+   * Stores up to 10,000 messages in one step, all or none, in their order. Duplicates are left out and marked in the
+   * result with the id of the first. Does not wait for single sends of the same tick.
+   */
+  async sendBatch(
+    entries: readonly SendEntry<In>[],
+    options?: option.OptionsInput<typeof txOption>,
+  ): Promise<SendResult[]> {
+    const { tx } = option.parseOptions(txOption, options, 'sendBatch')
+    this.#checkTransaction(tx)
+    const messages = await prepareBatch(entries, 'sendBatch', this.#outgoing())
+    return tx ? this.#storeWithin(tx, messages) : this.#creating(() => this.#store(messages, null))
+  }
+
+  /**
+   * Takes messages out of sight for the length of the lease. What has expired, or has data that the schema refuses, is
+   * dead-lettered instead of being returned (or dropped, if it has expired and `expired` says so).
+   */
+  async read(options?: ReadOptions): Promise<Message<Out>[]> {
+    const { limit, lease, wait, signal } = option.parseOptions(readOptions, options, 'read')
+    return this.#waitFor(wait, signal, async () => {
+      const { decoded, nextDueMs } = await this.#claim(limit, lease)
+      return { found: decoded.map((one) => this.#toMessage(one)), nextDueMs }
+    })
+  }
+
+  /** Goes on while all that it gets is sorted out: behind that there may be messages to return. */
+  async #claim(limit: number, leaseMs: number): Promise<{ decoded: Decoded<Out>[]; nextDueMs: number | null }> {
+    for (;;) {
+      const { messages, nextDueMs } = await this.#engine.claim(this.name, { limit, leaseMs, ids: null })
+      const decoded = await decodeAll(this.access(), messages)
+      if (decoded.length > 0 || messages.length === 0) return { decoded, nextDueMs }
+    }
+  }
+
+  /** Takes one message by its id, if it is ready. @returns null if it is not there or not ready */
+  async readById(id: string, options?: option.OptionsInput<typeof readByIdOptions>): Promise<Message<Out> | null> {
+    checkMessageId(id, 'id')
+    const { lease } = option.parseOptions(readByIdOptions, options, 'readById')
+    const request = { limit: 1, leaseMs: lease, ids: [id] }
+    const { messages } = await this.#existing(() => this.#engine.claim(this.name, request))
+    const [decoded] = await decodeAll(this.access(), messages)
+    return decoded ? this.#toMessage(decoded) : null
+  }
+
+  /**
+   * Takes messages for good: if handling one fails, it is lost. What has expired, and data that the schema refuses, is
+   * treated as by `read`. Where the queue has neither a schema nor a `ttl`, what turns out to have expired has been
+   * removed by then, and is sent to the dead-letter queue in a second step.
+   */
+  async pop(options?: PopOptions): Promise<StoredCopy<Out>[]> {
+    const { limit, wait, signal } = option.parseOptions(popOptions, options, 'pop')
+    return this.#waitFor(wait, signal, async () => {
+      if (wait > 0 || this.#judgesUnderLease) return this.#claimAndDelete(limit)
+      const popped = await popUnexpired(this.access(), limit)
+      const found = popped.map((stored) => new StoredCopy(this.name, stored, fromJson(stored.data) as Out))
+      return { found, nextDueMs: null }
+    })
+  }
+
+  /** What is refused can be moved then, and nothing is lost meanwhile. Into the archive it can be moved only so. */
+  get #judgesUnderLease(): boolean {
+    const { schema, serializer, ttl, expired } = this.#options
+    const expires = expired === 'deadLetter' && (ttl !== null || this.deadLetterQueue === null)
+    return schema !== null || serializer !== null || expires
+  }
+
+  /** A claim also tells whoever waits when the next message is due. */
+  async #claimAndDelete(limit: number): Promise<{ found: StoredCopy<Out>[]; nextDueMs: number | null }> {
+    const { decoded, nextDueMs } = await this.#claim(limit, popLeaseMs)
+    const found = await Promise.all(
+      decoded.map(async ({ stored, data, lease }) =>
+        (await unlessLost(lease.settle({ kind: 'delete' }))) ? new StoredCopy(this.name, stored, data) : null,
+      ),
+    )
+    return { found: found.filter((copy) => copy !== null), nextDueMs }
+  }
+
+  /** Looks at messages without changing anything, by id. The data is as stored, not checked against the schema. */
+  async peek(options?: PeekOptions): Promise<StoredCopy<unknown>[]> {
+    const { limit, place, after, meta } = option.parseOptions(peekOptions, options, 'peek')
+    if (meta !== null) return this.#existing(() => this.#look(place, meta, after, limit))
+    const stored = await this.#existing(() => this.#engine.peek(this.name, { limit, place, afterId: after, ids: null }))
+    return stored.map((message) => new StoredCopy(this.name, message, fromJson(message.data)))
+  }
+
+  async #look(
+    place: Place | null,
+    wanted: Wanted,
+    after: string | null,
+    limit: number,
+  ): Promise<StoredCopy<unknown>[]> {
+    const found: StoredCopy<unknown>[] = []
+    for await (const page of scan(this.#engine, this.name, place, wanted, after)) {
+      found.push(...page)
+      if (found.length >= limit) break
+    }
+    return found.slice(0, limit)
+  }
+
+  /**
+   * Sends archived messages again, oldest first: copies with new ids, which keep data, headers, meta, priority and
+   * ordering key. The archive stays as it is.
+   *
+   * A message is replayed into a queue once within `dedupWindow`, whichever call does it: what was sent already is
+   * marked as a duplicate, so a replay that broke off can simply be repeated. `again: true` sends regardless.
+   * @throws QUEUE_NOT_FOUND; TYPE and the like
+   */
+  async replay(options?: ReplayOptions): Promise<Replayed[]> {
+    const replay = new Replay(this.#engine, this.name, options)
+    const ids = await this.#existing(() => replay.find())
+    if (replay.dryRun) return ids.map((archivedId) => ({ archivedId, id: null, duplicate: false }))
+    const { create, envelope } = this.#options
+    return replay.send(ids, { create, bare: envelope === 'none', terms: { durability: this.#terms.durability } })
+  }
+
+  /** Removes a message that nobody has in hand. @returns false if it is not there or leased */
+  async cancel(id: string): Promise<boolean> {
+    checkMessageId(id, 'id')
+    const [removed] = await this.#existing(() => this.#engine.cancel(this.name, [id]))
+    return removed === true
+  }
+
+  /** Starts a worker that calls the handler for every message, many at a time. */
+  work(handler: Handler<Out>, options?: WorkOptions): Worker {
+    return this.#startWorker(Worker.forEach(this.access(), handler, options))
+  }
+
+  /** Starts a worker that calls the handler with up to `batchSize` messages at once. */
+  workBatch(handler: BatchHandler<Out>, options?: BatchWorkOptions): Worker {
+    return this.#startWorker(Worker.forBatches(this.access(), handler, options))
+  }
+
+  /**
+   * Messages one after the other, for `for await`. A message that the loop body did not settle is deleted when the
+   * loop asks for the next one, and released when the loop ends by break or by an error.
+   */
+  consume(options?: ConsumeOptions): AsyncIterableIterator<Message<Out>> {
+    return new Consumer(this.access(), options)
+  }
+
+  /** What failed too often: look at it, send it again. */
+  get deadLetters(): DeadLetters {
+    return new DeadLetters(this.name, this.deadLetterQueue, this.#engine)
+  }
+
+  #startWorker(worker: Worker): Worker {
+    this.#surroundings.adopt(worker)
+    // A failed start shows in the worker's own state and log; the caller has no promise to look at.
+    worker.start().catch(() => {})
+    return worker
+  }
+
+  /** What readers that work past the queue have to know of it: workers, servers. */
+  access(): QueueAccess<Out> {
+    const { engine, clock, logger } = this.#surroundings
+    return {
+      name: this.name,
+      engine,
+      clock,
+      logger,
+      deadLetterQueue: this.deadLetterQueue,
+      expired: this.#options.expired,
+      leaseCalls: this.#calls,
+      ensure: async () => {
+        // Not remembered: a worker asks at its start, and when the queue has gone.
+        if (this.#options.create) await this.#calls.create()
+      },
+      decode: (stored) => this.#decode(stored),
+    }
+  }
+
+  /** What holds for all messages that this queue is sent. */
+  #outgoing(): Outgoing {
+    const { schema, serializer, maxMessageBytes, envelope, ttl } = this.#options
+    return {
+      queue: this.name,
+      destination: `queue '${this.name}'`,
+      routingKey: null,
+      schema,
+      serializer,
+      maxMessageBytes,
+      bare: envelope === 'none',
+      ttlMs: ttl,
+      now: () => this.#surroundings.clock.now(),
+    }
+  }
+
+  /** Creates the queue and tries again where it is missing and may be created. */
+  async #creating<T>(store: () => Promise<T>): Promise<T> {
+    try {
+      return await store()
+    } catch (error) {
+      if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
+      if (!this.#options.create) return this.#existing(() => Promise.reject(error))
+      await this.#calls.createMissing()
+      return store()
+    }
+  }
+
+  #checkTransaction(tx: Transaction | null): void {
+    if (tx === null && this.#options.requireTransaction)
+      throw new TidingsError('TRANSACTION_REQUIRED', `queue '${this.name}' takes messages only within a transaction`, {
+        details: { queue: this.name },
+      })
+  }
+
+  /** A failed statement would spoil the application's transaction, so the queue is made sure of before. */
+  async #storeWithin(tx: Transaction, messages: NewMessage[]): Promise<SendResult[]> {
+    checkTransactions(this.#engine)
+    if (this.#options.create) await this.#calls.ensure()
+    try {
+      return await this.#existing(() => this.#store(messages, tx))
+    } catch (error) {
+      // It was dropped by somebody else; the next transaction finds it again.
+      if (isTidingsError(error, 'QUEUE_NOT_FOUND')) this.#calls.forget()
+      throw error
+    }
+  }
+
+  #store(messages: NewMessage[], tx: Transaction | null): Promise<SendResult[]> {
+    return this.#engine.send(this.name, messages, tx, this.#terms)
+  }
+
+  #decode(stored: StoredMessage): Out | Promise<Out> {
+    const { schema, serializer } = this.#options
+    const what = `data of message ${stored.id} in queue '${this.name}'`
+    const data = unpack(stored, serializer, what)
+    return (schema ? validate(schema, data, what) : data) as Out | Promise<Out>
+  }
+
+  #toMessage({ stored, data, lease }: Decoded<Out>): Message<Out> {
+    return new Message(this.name, stored, data, lease)
+  }
+
+  #waitFor<T>(
+    waitMs: number,
+    signal: AbortSignal | null,
+    attempt: () => Promise<{ found: T[]; nextDueMs: number | null }>,
+  ): Promise<T[]> {
+    const { engine, clock } = this.#surroundings
+    const lookout = new Lookout({ engine, clock, queue: this.name, pollMs: readPollMs })
+    return this.#existing(async () => {
+      try {
+        const found = await lookout.wait({ waitMs, ...(signal ? { signal } : {}) }, async () => {
+          const look = await attempt()
+          return { ...look, found: look.found.length > 0 ? look.found : null, full: false }
+        })
+        return found ?? []
+      } finally {
+        lookout.close()
+      }
+    })
+  }
+
+  #existing<T>(call: () => Promise<T>): Promise<T> {
+    return withNearestName(this.#engine, this.name, call)
+  }
+}

@@ -1,0 +1,246 @@
+import http from 'node:http'
+import https from 'node:https'
+import { sleep, systemClock } from '../../core/clock.ts'
+import { isTidingsError, TidingsError } from '../../core/errors.ts'
+import { checkBodySize, defaultMaxBodyBytes, exactHeader } from '../../protocol/messages.ts'
+import { cannotConnect, lostAnswer, refused } from './failures.ts'
+import { type HttpTarget, parseTarget } from './target.ts'
+
+export interface RequestOptions {
+  /** Whether repeating the request after a lost connection does no harm. */
+  readonly repeatable: boolean
+  /** Gives up on an answer that does not come for so long, in milliseconds. */
+  readonly timeoutMs?: number
+}
+
+const maxConnections = 32
+/** A server that cannot be reached is reported within 5 s. */
+const connectTimeoutMs = 4_000
+/** After a first success, how long a call waits for the server to come back before it fails. */
+const reconnectMs = 5_000
+const longestRequestMs = 60_000
+
+/** Requests to one server, over connections that are kept. */
+export class Client {
+  readonly #base: URL
+  readonly #token: string | null
+  readonly #tls: https.RequestOptions
+  readonly #library: typeof http | typeof https
+  readonly #agent: http.Agent
+  readonly #underWay = new Set<Promise<unknown>>()
+  readonly #streams = new Set<http.IncomingMessage>()
+  #opened = false
+  #maxBodyBytes = defaultMaxBodyBytes
+  #closing: Promise<void> | undefined
+
+  /** @throws URL_INVALID, OPTION_CONFLICT */
+  constructor(target: HttpTarget) {
+    this.#base = parseTarget(target)
+    this.#token = target.token
+    const { ca, ...tls } = target.tls ?? {}
+    this.#tls = { ...tls, ...(ca ? { ca: [...ca] } : {}) }
+    this.#library = this.#base.protocol === 'https:' ? https : http
+    this.#agent = new this.#library.Agent({ keepAlive: true, maxSockets: maxConnections })
+  }
+
+  /** 'host:port', for messages. */
+  get where(): string {
+    return this.#base.host
+  }
+
+  get isClosed(): boolean {
+    return this.#closing !== undefined
+  }
+
+  /** The largest request that the server takes. */
+  get maxBodyBytes(): number {
+    return this.#maxBodyBytes
+  }
+
+  /** From now on a server that is away is waited for. */
+  opened(maxBodyBytes = defaultMaxBodyBytes): void {
+    this.#opened = true
+    this.#maxBodyBytes = maxBodyBytes
+  }
+
+  /** Waits for the answers that are still to come, and ends the streams. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    for (const stream of this.#streams) stream.destroy()
+    await Promise.allSettled(this.#underWay)
+    this.#agent.destroy()
+  }
+
+  /** @returns the body of the answer; undefined if it has none */
+  request<T>(method: string, path: string, body: unknown, options: RequestOptions): Promise<T> {
+    return this.#whileOpen(() => this.#requestPersistently<T>(method, path, body, options))
+  }
+
+  /**
+   * An answer that goes on for as long as somebody listens. It has a connection of its own, and is the caller's to
+   * destroy.
+   */
+  stream(path: string, signal: AbortSignal): Promise<http.IncomingMessage> {
+    return this.#whileOpen(async () => {
+      const ended = new AbortController()
+      const end = () => ended.abort()
+      signal.addEventListener('abort', end, { once: true })
+      const timer = setTimeout(end, longestRequestMs)
+      const answer = await this.#send('GET', path, undefined, {
+        lostAs: 'CONNECTION_LOST',
+        signal: ended.signal,
+        agent: false,
+      }).finally(() => clearTimeout(timer))
+      this.#streams.add(answer)
+      answer.once('close', () => {
+        signal.removeEventListener('abort', end)
+        this.#streams.delete(answer)
+      })
+      // One that breaks before it is read would end the process.
+      answer.on('error', () => {})
+      if (this.isClosed || signal.aborted) answer.destroy()
+      if (answer.statusCode === 200) return answer
+      throw refused(answer.statusCode ?? 0, await readJson(answer), this.where, 'CONNECTION_LOST')
+    })
+  }
+
+  async #whileOpen<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#closing !== undefined) throw new TidingsError('CLOSED', 'the connection was closed')
+    const running = call()
+    this.#underWay.add(running)
+    try {
+      return await running
+    } finally {
+      this.#underWay.delete(running)
+    }
+  }
+
+  async #requestPersistently<T>(method: string, path: string, body: unknown, options: RequestOptions): Promise<T> {
+    const text = body === undefined ? undefined : JSON.stringify(body)
+    if (text !== undefined) checkBodySize(Buffer.byteLength(text), this.#maxBodyBytes)
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#requestPatiently<T>(method, path, text, options)
+      } catch (error) {
+        if (!options.repeatable || !isTidingsError(error, 'CONNECTION_LOST')) throw error
+        if (attempt === 3 || this.#closing !== undefined) throw error
+      }
+    }
+  }
+
+  /** Waits for a server that is just starting again. Nothing was sent yet, so nothing can be done twice. */
+  async #requestPatiently<T>(
+    method: string,
+    path: string,
+    text: string | undefined,
+    options: RequestOptions,
+  ): Promise<T> {
+    const giveUpAt = Date.now() + (this.#opened ? reconnectMs : 0)
+    for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 500)) {
+      try {
+        return await this.#requestOnce<T>(method, path, text, options)
+      } catch (error) {
+        if (!isTidingsError(error, 'CONNECTION_FAILED') || error.details.comesBack !== true) throw error
+        if (Date.now() + pauseMs > giveUpAt || this.#closing !== undefined) throw error
+      }
+      await sleep(systemClock, pauseMs)
+    }
+  }
+
+  async #requestOnce<T>(
+    method: string,
+    path: string,
+    text: string | undefined,
+    { repeatable, timeoutMs = longestRequestMs }: RequestOptions,
+  ): Promise<T> {
+    const lostAs = repeatable ? 'CONNECTION_LOST' : 'OUTCOME_UNKNOWN'
+    const overdue = new AbortController()
+    const timer = setTimeout(() => overdue.abort(), timeoutMs)
+    try {
+      const answer = await this.#send(method, path, text, { lostAs, signal: overdue.signal, agent: this.#agent })
+      const body = await readJson(answer).catch((error: unknown) => {
+        throw lostAnswer(error, this.where, lostAs)
+      })
+      const status = answer.statusCode ?? 0
+      // A body that is no JSON was written by somebody else.
+      if (status >= 300 || body === unreadable) throw refused(status, body, this.where, lostAs)
+      return body as T
+    } catch (error) {
+      if (!overdue.signal.aborted) throw error
+      throw lostAnswer(new Error(`no answer within ${timeoutMs} ms`), this.where, lostAs)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** @returns the answer once its head is there */
+  #send(
+    method: string,
+    path: string,
+    text: string | undefined,
+    options: { lostAs: 'CONNECTION_LOST' | 'OUTCOME_UNKNOWN'; signal: AbortSignal; agent: http.Agent | false },
+  ): Promise<http.IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      let connected = false
+      const request = this.#library.request(
+        {
+          ...this.#tls,
+          // An IPv6 address stands in brackets in a URL only.
+          host: this.#base.hostname.replace(/^\[|\]$/g, ''),
+          port: this.#base.port,
+          path: this.#base.pathname.replace(/\/$/, '') + path,
+          method,
+          agent: options.agent,
+          signal: options.signal,
+          headers: this.#headersOf(text),
+        },
+        resolve,
+      )
+      let patience: NodeJS.Timeout | undefined
+      request.on('socket', (socket) => {
+        connected = !socket.connecting
+        if (connected) return
+        patience = setTimeout(() => request.destroy(new Error('no connection in time')), connectTimeoutMs)
+        socket.once(this.#library === https ? 'secureConnect' : 'connect', () => {
+          connected = true
+          clearTimeout(patience)
+        })
+      })
+      request.on('error', (error) => {
+        clearTimeout(patience)
+        reject(connected ? lostAnswer(error, this.where, options.lostAs) : cannotConnect(error, this.where))
+      })
+      request.end(text)
+    })
+  }
+
+  #headersOf(text: string | undefined): http.OutgoingHttpHeaders {
+    return {
+      accept: 'application/json',
+      [exactHeader.name]: exactHeader.value,
+      ...(this.#token === null ? {} : { authorization: `Bearer ${this.#token}` }),
+      ...(text === undefined
+        ? {}
+        : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) }),
+    }
+  }
+}
+
+/** In place of a body that is no JSON. */
+const unreadable = Symbol('unreadable')
+
+/** Rejects if the connection breaks before the end. */
+async function readJson(answer: http.IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = []
+  for await (const chunk of answer) chunks.push(chunk as Buffer)
+  if (chunks.length === 0) return undefined
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString())
+  } catch {
+    return unreadable
+  }
+}

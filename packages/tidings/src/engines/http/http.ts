@@ -1,0 +1,252 @@
+import { isTidingsError } from '../../core/errors.ts'
+import type {
+  Binding,
+  Claim,
+  ClaimRequest,
+  CorrelationState,
+  Engine,
+  Feature,
+  Finding,
+  Lease,
+  NewMessage,
+  PeekRequest,
+  PruneRequest,
+  PublishedCopy,
+  QueueInfo,
+  QueueStats,
+  RoutedMessage,
+  SendResult,
+  SendTerms,
+  Settlement,
+  SettleResult,
+  StoredMessage,
+  Transaction,
+  Watch,
+} from '../../port/engine.ts'
+import { type Limits, usualLimits } from '../../port/limits.ts'
+import type { TopicStore } from '../../port/topic-store.ts'
+import {
+  fromWireBinding,
+  fromWireCorrelation,
+  fromWireMessage,
+  fromWireQueue,
+  fromWireSettleResult,
+  fromWireStats,
+  toWireEntry,
+  toWireSettlement,
+  type WireBinding,
+  type WireCopy,
+  type WireCorrelation,
+  type WireMessage,
+  type WireQueue,
+  type WireServer,
+  type WireSettleResult,
+  type WireStats,
+} from '../../protocol/messages.ts'
+import { HttpChannels } from './channels.ts'
+import { Client } from './client.ts'
+import { refuseTransaction, unsupported } from './failures.ts'
+import { readAll, type WirePage } from './pages.ts'
+import type { HttpTarget } from './target.ts'
+import { HttpTopics } from './topics.ts'
+import { Watcher } from './watcher.ts'
+
+/** A worker's requests are small; one that hangs for this long is on a dead connection. */
+const promptMs = 10_000
+
+/** Queues and topics of another Tidings, which `tidings serve` offers over HTTP. */
+export class HttpEngine implements Engine {
+  readonly name = 'http'
+  readonly #client: Client
+  #supports: ReadonlySet<Feature> = new Set()
+  #topics: TopicStore | undefined
+
+  /** @throws URL_INVALID, OPTION_CONFLICT */
+  constructor(target: HttpTarget) {
+    this.#client = new Client(target)
+  }
+
+  /** What the server said when it was asked. */
+  get supports(): ReadonlySet<Feature> {
+    return this.#supports
+  }
+
+  /** A text may take twice its size in JSON. */
+  get limits(): Limits {
+    return { ...usualLimits, bytes: Math.min(usualLimits.bytes, Math.floor(this.#client.maxBodyBytes / 2) - 1_024) }
+  }
+
+  get topics(): TopicStore | undefined {
+    return this.#topics
+  }
+
+  get openChannels(): Engine['openChannels'] {
+    if (!this.#supports.has('events')) return undefined
+    return async (listener) => new HttpChannels(this.#client, listener)
+  }
+
+  async open(): Promise<void> {
+    const { supports, max_body_bytes } = await this.#read<WireServer>('GET', '/v1')
+    this.#client.opened(max_body_bytes)
+    this.#supports = new Set(supports)
+    if (this.#supports.has('topics')) this.#topics = new HttpTopics(this.#client)
+  }
+
+  close(): Promise<void> {
+    return this.#client.close()
+  }
+
+  async createQueue(queue: string): Promise<boolean> {
+    return (await this.#read<{ created: boolean }>('PUT', of(queue))).created
+  }
+
+  async dropQueue(queue: string): Promise<boolean> {
+    try {
+      await this.#read('DELETE', of(queue))
+      return true
+    } catch (error) {
+      if (isTidingsError(error, 'QUEUE_NOT_FOUND')) return false
+      throw error
+    }
+  }
+
+  async listQueues(): Promise<QueueInfo[]> {
+    return (await this.#read<{ queues: WireQueue[] }>('GET', '/v1/queues')).queues.map(fromWireQueue)
+  }
+
+  async purgeQueue(queue: string): Promise<number> {
+    return (await this.#write<{ purged: number }>('POST', `${of(queue)}/purge`, {})).purged
+  }
+
+  async stats(queue: string): Promise<QueueStats> {
+    return fromWireStats(await this.#read<WireStats>('GET', `${of(queue)}/metrics`))
+  }
+
+  async prune(queue: string, { archivedForMs, keep, limit }: PruneRequest): Promise<number> {
+    const body = { archived_for_ms: archivedForMs, keep, limit }
+    return (await this.#write<{ pruned: number }>('POST', `${of(queue)}/prune`, body)).pruned
+  }
+
+  async send(
+    queue: string,
+    messages: readonly NewMessage[],
+    transaction: Transaction | null,
+    terms?: SendTerms,
+  ): Promise<SendResult[]> {
+    refuseTransaction(transaction)
+    if (messages.length === 0) return []
+    const body = { entries: messages.map(toWireEntry), max_length: terms?.maxLength, durability: terms?.durability }
+    return (await this.#write<{ results: SendResult[] }>('POST', `${of(queue)}/messages/batch`, body)).results
+  }
+
+  async bind(pattern: string, queue: string): Promise<boolean> {
+    return (await this.#read<{ bound: boolean }>('PUT', bindingOf(queue, pattern))).bound
+  }
+
+  async unbind(pattern: string, queue: string): Promise<boolean> {
+    return (await this.#read<{ unbound: boolean }>('DELETE', bindingOf(queue, pattern))).unbound
+  }
+
+  async bindings(queue: string | null): Promise<Binding[]> {
+    const path = queue === null ? '/v1/bindings' : `${of(queue)}/bindings`
+    return (await this.#read<{ bindings: WireBinding[] }>('GET', path)).bindings.map(fromWireBinding)
+  }
+
+  async publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<PublishedCopy[][]> {
+    refuseTransaction(transaction)
+    if (messages.length === 0) return []
+    const entries = messages.map((one) => ({ routing_key: one.routingKey, ...toWireEntry(one) }))
+    return (await this.#write<{ results: WireCopy[][] }>('POST', '/v1/publish', { entries })).results
+  }
+
+  async claim(queue: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
+    if (ids?.length === 0) return { messages: [], nextDueMs: null }
+    const body = { qty: limit, lease_ms: leaseMs, ids }
+    const answer = await this.#prompt<{ messages: WireMessage[]; next_due_ms: number | null }>(
+      `${of(queue)}/read`,
+      body,
+    )
+    return { messages: answer.messages.map(fromWireMessage), nextDueMs: answer.next_due_ms }
+  }
+
+  async pop(queue: string, limit: number): Promise<StoredMessage[]> {
+    const answer = await this.#write<{ messages: WireMessage[] }>('POST', `${of(queue)}/pop`, { qty: limit })
+    return answer.messages.map(fromWireMessage)
+  }
+
+  async peek(queue: string, { place, limit, afterId, ids, meta }: PeekRequest): Promise<StoredMessage[]> {
+    if (ids?.length === 0) return []
+    return readAll(limit, async (count, last) => {
+      const body = { place, limit: count, after: last?.id ?? afterId, ids, meta }
+      const { messages, more } = await this.#read<WirePage<WireMessage>>('POST', `${of(queue)}/peek`, body)
+      return { messages: messages.map(fromWireMessage), more }
+    })
+  }
+
+  async settle(queue: string, settlements: readonly Settlement[], transaction?: Transaction): Promise<SettleResult[]> {
+    refuseTransaction(transaction ?? null)
+    if (settlements.length === 0) return []
+    const body = { settlements: settlements.map(toWireSettlement) }
+    const answer = await this.#write<{ results: WireSettleResult[] }>('POST', `${of(queue)}/settle`, body)
+    return answer.results.map(fromWireSettleResult)
+  }
+
+  async extend(queue: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]> {
+    if (leases.length === 0) return []
+    const body = { leases: leases.map(({ id, receipt }) => ({ id, receipt })), lease_ms: leaseMs }
+    return (await this.#prompt<{ receipts: (string | null)[] }>(`${of(queue)}/extend`, body)).receipts
+  }
+
+  async cancel(queue: string, ids: readonly string[]): Promise<boolean[]> {
+    if (ids.length === 0) return []
+    return (await this.#write<{ cancelled: boolean[] }>('POST', `${of(queue)}/cancel`, { ids })).cancelled
+  }
+
+  async correlation(id: string): Promise<CorrelationState | null> {
+    try {
+      return fromWireCorrelation(await this.#read<WireCorrelation>('GET', `/v1/correlations/${encodeURIComponent(id)}`))
+    } catch (error) {
+      if (isTidingsError(error, 'CORRELATION_NOT_FOUND')) return null
+      throw error
+    }
+  }
+
+  transaction(): Promise<never> {
+    return Promise.reject(unsupported())
+  }
+
+  watch(queue: string, wake: (dueMs: number) => void): Promise<Watch> {
+    return Watcher.open(this.#client, `${of(queue)}/watch`, wake)
+  }
+
+  async maintain(): Promise<void> {
+    try {
+      await this.#read('POST', '/v1/maintain', {})
+    } catch (error) {
+      // The server does it too, for those who may not ask for it.
+      if (!isTidingsError(error, 'FORBIDDEN')) throw error
+    }
+  }
+
+  async diagnose(): Promise<Finding[]> {
+    return (await this.#read<{ findings: Finding[] }>('GET', '/v1/doctor')).findings
+  }
+
+  /** For what may be done twice without harm. */
+  #read<T>(method: string, path: string, body?: object): Promise<T> {
+    return this.#client.request(method, path, body, { repeatable: true })
+  }
+
+  /** The same where an answer is expected soon. A claim whose answer got lost is given back by the server. */
+  #prompt<T>(path: string, body: object): Promise<T> {
+    return this.#client.request('POST', path, body, { repeatable: true, timeoutMs: promptMs })
+  }
+
+  /** For what must not be done twice: if the answer is lost, the outcome is unknown. */
+  #write<T>(method: string, path: string, body: object): Promise<T> {
+    return this.#client.request(method, path, body, { repeatable: false })
+  }
+}
+
+const of = (queue: string) => `/v1/queues/${encodeURIComponent(queue)}`
+const bindingOf = (queue: string, pattern: string) => `${of(queue)}/bindings/${encodeURIComponent(pattern)}`

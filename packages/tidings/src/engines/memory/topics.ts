@@ -1,0 +1,168 @@
+import { TidingsError } from '../../core/errors.ts'
+import type { NewMessage, SendResult, TopicCopy, Transaction, Watch } from '../../port/engine.ts'
+import type {
+  AppendResult,
+  Hold,
+  Position,
+  SubscriptionState,
+  TopicInfo,
+  TopicLink,
+  TopicMessage,
+  TopicSettings,
+  TopicStore,
+} from '../../port/topic-store.ts'
+import { matchesAny } from './bindings.ts'
+import { MemoryTopic } from './topic.ts'
+
+/** What topics need of the engine that they belong to. */
+export interface Surroundings {
+  now(): number
+  newReceipt(): string
+  /** Throws CLOSED. */
+  checkOpen(): void
+  /** Throws UNSUPPORTED if there is one. */
+  refuse(transaction: Transaction | null): void
+  /** Throws QUEUE_NOT_FOUND. */
+  checkQueue(queue: string): void
+  /** Stores a copy in a queue that is there. */
+  copyInto(queue: string, message: NewMessage): SendResult
+}
+
+/** The topics of a memory engine. */
+export class MemoryTopics implements TopicStore {
+  readonly #topics = new Map<string, MemoryTopic>()
+  readonly #engine: Surroundings
+
+  constructor(engine: Surroundings) {
+    this.#engine = engine
+  }
+
+  async createTopic(name: string, settings: TopicSettings): Promise<boolean> {
+    this.#engine.checkOpen()
+    const there = this.#topics.get(name)
+    const topic = there ?? new MemoryTopic(name, this.#engine.now(), this.#engine.newReceipt)
+    topic.description = settings.description ?? topic.description
+    topic.retention = settings.retention ?? topic.retention
+    this.#topics.set(name, topic)
+    return there === undefined
+  }
+
+  async dropTopic(name: string): Promise<boolean> {
+    this.#engine.checkOpen()
+    return this.#topics.delete(name)
+  }
+
+  async listTopics(name: string | null): Promise<TopicInfo[]> {
+    this.#engine.checkOpen()
+    return (name === null ? this.#names() : [name]).map((one) => this.#find(one).info())
+  }
+
+  async link(name: string, link: TopicLink): Promise<boolean> {
+    const rules = this.#rulesLike(name, link)
+    if (rules.names.has(rules.name)) return false
+    rules.names.add(rules.name)
+    return true
+  }
+
+  async unlink(name: string, link: TopicLink): Promise<boolean> {
+    const rules = this.#rulesLike(name, link)
+    return rules.names.delete(rules.name)
+  }
+
+  #rulesLike(topic: string, link: TopicLink): { names: Set<string>; name: string } {
+    const { patterns, queues } = this.#find(topic)
+    if ('pattern' in link) return { names: patterns, name: link.pattern }
+    this.#engine.checkQueue(link.queue)
+    return { names: queues, name: link.queue }
+  }
+
+  async append(
+    name: string,
+    messages: readonly NewMessage[],
+    transaction: Transaction | null,
+  ): Promise<AppendResult[]> {
+    const topic = this.#find(name)
+    this.#engine.refuse(transaction)
+    return messages.map((message) => {
+      const result = topic.take(message, this.#engine.now())
+      if (!result.duplicate) for (const queue of topic.queues) this.#engine.copyInto(queue, message)
+      return result
+    })
+  }
+
+  /** Puts a message into the topics that are linked to its routing key. @returns also the queues to which it goes on */
+  route(routingKey: string, message: NewMessage): { copies: TopicCopy[]; queues: string[] } {
+    const linked = this.#names()
+      .map((name) => this.#find(name))
+      .filter(({ patterns }) => matchesAny(patterns, routingKey))
+    const taken = linked.map((topic) => ({ topic, result: topic.take(message, this.#engine.now()) }))
+    return {
+      copies: taken.map(({ topic, result }) => ({ topic: topic.name, ...result })),
+      queues: taken.flatMap(({ topic, result }) => (result.duplicate ? [] : [...topic.queues])),
+    }
+  }
+
+  async read(name: string, after: number, limit: number): Promise<TopicMessage[]> {
+    return this.#find(name).read(after, limit)
+  }
+
+  async subscribe(name: string, subscription: string, from: Position): Promise<boolean> {
+    return this.#find(name).subscribe(subscription, from, this.#engine.now())
+  }
+
+  async unsubscribe(name: string, subscription: string): Promise<boolean> {
+    return this.#find(name).subscriptions.delete(subscription)
+  }
+
+  async subscriptions(name: string, subscription: string | null): Promise<SubscriptionState[]> {
+    const topic = this.#find(name)
+    const names = subscription === null ? [...topic.subscriptions.keys()].sort() : [subscription]
+    return names.map((one) => topic.stateOf(one, this.#engine.now()))
+  }
+
+  async hold(name: string, subscription: string, consumer: string, leaseMs: number): Promise<Hold> {
+    return this.#find(name).hold(subscription, consumer, leaseMs, this.#engine.now())
+  }
+
+  async leave(name: string, subscription: string, receipt: string): Promise<boolean> {
+    return this.#find(name).leave(subscription, receipt)
+  }
+
+  async ack(name: string, subscription: string, offset: number, receipt: string | null): Promise<boolean> {
+    return this.#find(name).ack(subscription, offset, receipt, this.#engine.now())
+  }
+
+  async seek(name: string, subscription: string | null, position: Position): Promise<number> {
+    return this.#find(name).seek(subscription, position, this.#engine.now())
+  }
+
+  async watchTopic(name: string, wake: () => void): Promise<Watch> {
+    return this.#find(name).watchers.add(wake)
+  }
+
+  /** A queue was dropped, and with it what leads there. */
+  forgetQueue(queue: string): void {
+    for (const { queues } of this.#topics.values()) queues.delete(queue)
+  }
+
+  maintain(now: number): void {
+    for (const topic of this.#topics.values()) topic.trim(now)
+  }
+
+  close(): void {
+    for (const { watchers } of this.#topics.values()) watchers.clear()
+    this.#topics.clear()
+  }
+
+  #names(): string[] {
+    return [...this.#topics.keys()].sort()
+  }
+
+  #find(name: string): MemoryTopic {
+    this.#engine.checkOpen()
+    const topic = this.#topics.get(name)
+    if (topic === undefined)
+      throw new TidingsError('TOPIC_NOT_FOUND', `topic '${name}' does not exist`, { details: { topic: name } })
+    return topic
+  }
+}

@@ -1,0 +1,74 @@
+import { isTidingsError } from '../../core/errors.ts'
+import type { NewMessage, Transaction } from '../../port/engine.ts'
+import type { Driver, Row } from './driver.ts'
+import { statements } from './sql.gen.ts'
+
+/** A worker's statements are small; one that hangs for this long is on a dead connection. */
+const promptMs = 5_000
+
+/** How the engine sends its statements. */
+export class Calls {
+  readonly #driver: Driver
+
+  constructor(driver: Driver) {
+    this.#driver = driver
+  }
+
+  /** For what may be done twice without harm. */
+  read(text: string, values: readonly unknown[]): Promise<Row[]> {
+    return this.#driver.query(text, values, { repeatable: true })
+  }
+
+  /** The same where an answer is expected soon. A claim that got lost just runs out. */
+  prompt(text: string, values: readonly unknown[]): Promise<Row[]> {
+    return this.#driver.query(text, values, { repeatable: true, timeoutMs: promptMs })
+  }
+
+  /** For what must not be done twice: if the answer is lost, the outcome is unknown. */
+  write(text: string, values: readonly unknown[]): Promise<Row[]> {
+    return this.#driver.query(text, values, { repeatable: false })
+  }
+
+  /** The same within a transaction, if there is one. */
+  writeWithin(transaction: Transaction | null, text: string, values: readonly unknown[]): Promise<readonly Row[]> {
+    return transaction ? this.#driver.queryWithin(transaction, text, values) : this.write(text, values)
+  }
+
+  /**
+   * Prepares a queue for ordering keys and priorities. On a connection of its own: building an index inside the
+   * application's transaction would lock the table.
+   */
+  async enableSorting(queue: string, messages: readonly NewMessage[]): Promise<void> {
+    const keys = messages.some((message) => message.orderingKey !== null)
+    const priorities = messages.some((message) => message.priority !== 0)
+    await this.read(statements.enable, [queue, keys, priorities])
+  }
+
+  /**
+   * Repeats a statement until all queues are prepared that it finds. Rows with `at` 0 name those that are not, and that
+   * nothing was stored.
+   * @param store takes the queues that are prepared, as JSON
+   */
+  async whereEnabled(
+    messages: readonly NewMessage[],
+    store: (enabled: string) => Promise<readonly Row[]>,
+  ): Promise<readonly Row[]> {
+    const enabled: string[] = []
+    // Every round but the last one finds a queue that was not enabled before.
+    for (;;) {
+      const rows = await store(JSON.stringify(enabled))
+      const missing = rows.filter((row) => row.at === 0).map((row) => row.queue as string)
+      if (missing.length === 0) return rows
+      for (const queue of missing) await this.#enableIfThere(queue, messages)
+      enabled.push(...missing)
+    }
+  }
+
+  async #enableIfThere(queue: string, messages: readonly NewMessage[]): Promise<void> {
+    try {
+      await this.enableSorting(queue, messages)
+    } catch (error) {
+      if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
+    }
+  }
+}

@@ -1,0 +1,139 @@
+import type { Finding } from '../../port/engine.ts'
+import type { Driver, Row } from './driver.ts'
+import { isDirect } from './pooler.ts'
+import { statements } from './sql.gen.ts'
+
+const oldestVersion = 130_000
+/** Vacuum is behind when dead rows are many, and more than the living. */
+const manyDeadRows = 10_000
+
+/** Looks for what could hurt: versions, durability, permissions, poolers, what holds vacuum back, dead rows. */
+export async function diagnose(driver: Driver): Promise<Finding[]> {
+  const run = (text: string) => driver.query(text, [], { repeatable: true })
+  const [server] = (await run(statements.diagnoseServer)) as [Row]
+  return [
+    checkVersion(server),
+    ...checkDurability(server),
+    checkPermissions(server),
+    checkConnections(server),
+    await checkPooler(driver),
+    ...checkHorizon(await run(statements.diagnoseHorizon)),
+    ...checkTables(await run(statements.diagnoseTables)),
+  ]
+}
+
+const ok = (check: string, message: string): Finding => ({ level: 'ok', check, message, remedy: '' })
+const warning = (check: string, message: string, remedy: string): Finding => ({
+  level: 'warning',
+  check,
+  message,
+  remedy,
+})
+const problem = (check: string, message: string, remedy: string): Finding => ({
+  level: 'problem',
+  check,
+  message,
+  remedy,
+})
+
+function checkVersion(server: Row): Finding {
+  const extension = server.pgmq_extension ? `, extension pgmq ${String(server.pgmq_extension)}` : ''
+  const what = `PostgreSQL ${String(server.version)}, schema version ${String(server.schema_version)}${extension}`
+  return Number(server.version_number) >= oldestVersion
+    ? ok('version', what)
+    : problem('version', what, 'Upgrade to PostgreSQL 13 or newer.')
+}
+
+function checkDurability(server: Row): Finding[] {
+  const settings = `fsync=${server.fsync}, synchronous_commit=${server.synchronous_commit}, full_page_writes=${server.full_page_writes}`
+  const findings: Finding[] = []
+  if (server.fsync !== 'on' || server.full_page_writes !== 'on')
+    findings.push(
+      problem('durability', `${settings}: a power cut can destroy the database`, 'Turn fsync and full_page_writes on.'),
+    )
+  if (server.synchronous_commit === 'off')
+    findings.push(
+      warning(
+        'durability',
+        `${settings}: a crash of the server can lose sends of the last moments that were acknowledged`,
+        'Set synchronous_commit to on, for the database or the role.',
+      ),
+    )
+  return findings.length > 0 ? findings : [ok('durability', settings)]
+}
+
+function checkPermissions(server: Row): Finding {
+  return server.may_create
+    ? ok('permissions', 'this role may create queues')
+    : warning(
+        'permissions',
+        'this role may not create queues',
+        'GRANT CREATE ON SCHEMA pgmq to it, or create queues as another role.',
+      )
+}
+
+function checkConnections(server: Row): Finding {
+  const what = `${server.connections} of ${server.max_connections} connections are in use`
+  return Number(server.connections) < Number(server.max_connections) * 0.9
+    ? ok('connections', what)
+    : warning('connections', what, 'Raise max_connections, or put a pooler in front.')
+}
+
+async function checkPooler(driver: Driver): Promise<Finding> {
+  const client = await driver.connectAlone()
+  try {
+    return (await isDirect(client))
+      ? ok('wake-up', 'connected to the server itself: new messages are announced')
+      : warning(
+          'wake-up',
+          'connected through a pooler: new messages are found by polling twice a second',
+          'For less delay, give workers a connection to the server itself.',
+        )
+  } finally {
+    await client.end()
+  }
+}
+
+function checkHorizon(rows: readonly Row[]): Finding[] {
+  if (rows.length === 0) return [ok('vacuum', 'nothing holds vacuum back')]
+  return rows.map(({ what, since_ms }) => {
+    const since = since_ms === null ? '' : ` for ${Math.round(Number(since_ms) / 60_000)} min`
+    return warning(
+      'vacuum',
+      `${String(what)} keeps dead rows from being removed${since}`,
+      'End the transaction or drop the slot. Claims keep their speed meanwhile; tables grow.',
+    )
+  })
+}
+
+function checkTables(rows: readonly Row[]): Finding[] {
+  const findings = rows.flatMap((row) => {
+    const { live, dead, bytes, usable, ours } = row
+    const table = String(row.relation)
+    const found: Finding[] = []
+    if (!usable)
+      found.push(
+        problem('permissions', `this role may not use ${table}`, `GRANT SELECT, INSERT, UPDATE, DELETE on it.`),
+      )
+    if (Number(dead) > manyDeadRows && Number(dead) > Number(live))
+      found.push(
+        warning(
+          'bloat',
+          `${table} has ${Number(dead)} dead rows beside ${Number(live)} (${Math.round(Number(bytes) / 1e6)} MB)`,
+          `Run VACUUM ${table}; if that does not help, see what holds vacuum back.`,
+        ),
+      )
+    if (!ours)
+      found.push(
+        warning(
+          'layout',
+          `${table} was created by another client of PGMQ: it has an index on vt, and claims cost more`,
+          `When it is empty, drop it and let Tidings create it.`,
+        ),
+      )
+    return found
+  })
+  return findings.length > 0
+    ? findings
+    : [ok('tables', `${rows.filter((row) => row.of_queue).length} queues, none with too many dead rows`)]
+}

@@ -1,0 +1,31 @@
+import * as option from '../../core/options.ts'
+import { type EventsMigrationOptions, eventsMigrationOptions } from '../../events/migration.ts'
+import { namespaceSql, parseQueuePattern } from '../../events/namespace.ts'
+import { down, up } from './events.gen.ts'
+
+/** The SQL that lets queues announce their messages, and the SQL that takes it away again. */
+export function eventsMigration(options?: EventsMigrationOptions): { up: string; down: string } {
+  const settings = option.parseOptions(eventsMigrationOptions, options, 'the events migration')
+  const { queuePattern, channelPrefix, maxPayloadSize } = settings
+  const prefix = channelPrefix === null ? '' : `${channelPrefix}.`
+  const head = `-- Queues announce their messages by notifications (tidings events). Made by \`tidings generate-migration\`.
+-- Apply it in one transaction, by a role that owns the tables of the queues. It needs schema pgmq only.
+
+CREATE SCHEMA tidings_events;
+GRANT USAGE ON SCHEMA tidings_events TO PUBLIC;
+
+-- Of ${queuePattern}
+CREATE FUNCTION tidings_events.namespace_of(queue text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT ${namespaceSql(parseQueuePattern(queuePattern, 'queuePattern'))}
+$$;
+
+CREATE FUNCTION tidings_events.channel_prefix() RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT '${prefix}' $$;
+
+-- Bytes of an event at most.
+CREATE FUNCTION tidings_events.max_bytes() RETURNS integer
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT ${maxPayloadSize} $$;
+`
+  return { up: `${head}\n${up}`, down }
+}

@@ -1,0 +1,224 @@
+import type { JsonObject, JsonValue } from '../../core/json.ts'
+import type {
+  CorrelationState,
+  NewMessage,
+  PublishedCopy,
+  RoutedMessage,
+  Settlement,
+  StoredMessage,
+} from '../../port/engine.ts'
+import type { SubscriptionState, TopicInfo, TopicMessage } from '../../port/topic-store.ts'
+import type { Row } from './driver.ts'
+
+/** Headers that carry what PGMQ's tables have no column for. The first is PGMQ's own. */
+const header = {
+  orderingKey: 'x-pgmq-group',
+  priority: 'x-tidings-priority',
+  firstRead: 'x-tidings-first-read',
+  meta: 'x-tidings-meta',
+  tracked: 'x-tidings-tracked',
+} as const
+
+/** A batch for tidings.send. `data` is JSON text already and goes in as it is. */
+export function toBatch(messages: readonly NewMessage[]): string {
+  return `[${messages.map((message) => `{${toParts(message).join(',')}}`).join(',')}]`
+}
+
+/** A batch for tidings.publish. */
+export function toRoutedBatch(messages: readonly RoutedMessage[]): string {
+  const toEntry = (message: RoutedMessage) =>
+    `{${[`"r":${JSON.stringify(message.routingKey)}`, ...toParts(message)].join(',')}}`
+  return `[${messages.map(toEntry).join(',')}]`
+}
+
+function toParts(message: NewMessage): string[] {
+  const meta = JSON.stringify(message.meta)
+  const body = message.bare ? message.data : `{"data":${message.data},"meta":${meta}}`
+  const parts = [`"m":${body}`]
+  const headers = toHeaders(message)
+  if (headers) parts.push(`"h":${JSON.stringify(headers)}`)
+  if (message.notBefore !== null) parts.push(`"t":${Math.round(message.notBefore)}`)
+  else parts.push(`"d":${message.delayMs}`)
+  if (message.dedup) parts.push(`"k":${JSON.stringify(message.dedup.id)},"w":${message.dedup.windowMs}`)
+  if (message.uniqueTarget !== null) parts.push(`"u":${JSON.stringify(message.uniqueTarget)}`)
+  if (message.tracked)
+    parts.push(
+      `"c":${JSON.stringify(message.tracked.correlationId)},"q":${JSON.stringify(message.tracked.completionQueue)}`,
+    )
+  return parts
+}
+
+/** Rows of tidings.publish, which are ordered by queue, then by topic, and then by message. */
+export function toPublishedCopies(rows: readonly Row[], messages: number): PublishedCopy[][] {
+  const copies: PublishedCopy[][] = Array.from({ length: messages }, () => [])
+  for (const { at, queue, topic, id, offset, ...row } of rows) {
+    const duplicate = row.duplicate === true
+    copies[(at as number) - 1]?.push(
+      queue === null
+        ? { topic: topic as string, offset: offset as number | null, duplicate }
+        : { queue: queue as string, id: id as string, duplicate },
+    )
+  }
+  return copies
+}
+
+function toHeaders(message: NewMessage): JsonObject | null {
+  const own: Record<string, JsonValue> = {}
+  if (message.orderingKey !== null) own[header.orderingKey] = message.orderingKey
+  if (message.priority !== 0) own[header.priority] = message.priority
+  if (message.bare) own[header.meta] = message.meta
+  if (message.tracked) own[header.tracked] = message.tracked.correlationId
+  const headers = { ...message.headers, ...own }
+  return Object.keys(headers).length > 0 ? headers : null
+}
+
+/** Whether a message needs nothing but a row in the queue's table. */
+export function isPlain(message: NewMessage): boolean {
+  return (
+    message.delayMs === 0 &&
+    message.notBefore === null &&
+    message.dedup === null &&
+    message.uniqueTarget === null &&
+    message.tracked === undefined &&
+    !isSorted(message)
+  )
+}
+
+/** Whether the order of reading is not simply that of sending. */
+export function isSorted(message: NewMessage): boolean {
+  return message.orderingKey !== null || message.priority !== 0
+}
+
+/** A row of tidings.message. */
+export function toStoredMessage(row: Row, leased: boolean): StoredMessage {
+  const { key, priority, firstRead, headers } = fromHeaders(row.headers)
+  const readCount = row.read_ct as number
+  const lastReadAt = row.last_read_at as number | null
+  return {
+    id: row.id as string,
+    data: row.data as string,
+    meta: parse(row.meta),
+    headers,
+    priority: typeof priority === 'number' ? priority : 0,
+    orderingKey: typeof key === 'string' ? key : null,
+    sentAt: row.sent_at as number,
+    visibleAt: row.visible_at as number,
+    readCount,
+    firstReadAt: typeof firstRead === 'number' ? firstRead : readCount > 0 ? lastReadAt : null,
+    lastReadAt,
+    archivedAt: row.archived_at as number | null,
+    receipt: leased ? `${readCount}.${row.vt_us as string}` : null,
+  }
+}
+
+/** What the headers carry, and those that users know. */
+function fromHeaders(text: unknown) {
+  const {
+    [header.orderingKey]: key,
+    [header.priority]: priority,
+    [header.firstRead]: firstRead,
+    [header.meta]: _bareMeta,
+    [header.tracked]: _tracked,
+    ...headers
+  } = parse(text)
+  return { key, priority, firstRead, headers }
+}
+
+function parse(text: unknown): Record<string, JsonValue> {
+  const value: unknown = typeof text === 'string' ? JSON.parse(text) : null
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Record<string, JsonValue>)
+    : {}
+}
+
+/** Rows of tidings.correlation_state. */
+export function toCorrelationState(rows: readonly Row[]): CorrelationState | null {
+  if (rows.length === 0) return null
+  return {
+    startedAt: rows[0]?.started_at as number,
+    completedAt: rows[0]?.completed_at as number | null,
+    queues: rows.map((row) => ({
+      queue: row.queue as string,
+      pending: row.pending as number,
+      running: row.running as number,
+      done: row.done as number,
+      dead: row.dead as number,
+      cancelled: row.cancelled as number,
+    })),
+  }
+}
+
+/** A row of tidings.read_topic. */
+export function toTopicMessage(row: Row): TopicMessage {
+  return {
+    offset: row.offset as number,
+    data: row.data as string,
+    meta: parse(row.meta),
+    headers: fromHeaders(row.headers).headers,
+    publishedAt: row.published_at as number,
+  }
+}
+
+/** A row of tidings.topics. */
+export function toTopicInfo(row: Row): TopicInfo {
+  return {
+    topic: row.topic as string,
+    description: row.description as string,
+    retention: {
+      maxAgeMs: row.max_age_ms as number | null,
+      maxBytes: row.max_bytes as number | null,
+      whenRead: row.when_read as boolean,
+    },
+    createdAt: row.created_at as number,
+    firstOffset: row.first_offset as number,
+    lastOffset: row.last_offset as number,
+    bytes: row.bytes as number,
+    subscriptions: row.subscriptions as number,
+    patterns: JSON.parse(row.patterns as string) as string[],
+    queues: JSON.parse(row.queues as string) as string[],
+  }
+}
+
+/** A row of tidings.subscriptions. */
+export function toSubscriptionState(row: Row): SubscriptionState {
+  return {
+    subscription: row.subscription as string,
+    cursor: row.cursor as number,
+    lag: row.lag as number,
+    missed: row.missed as number,
+    createdAt: row.created_at as number,
+    movedAt: row.moved_at as number | null,
+    consumer: row.consumer as string | null,
+  }
+}
+
+/** The read count and the end of the lease, or null for what was never a receipt of ours. */
+function parseReceipt(receipt: string): { readCount: number; hiddenUntil: string } | null {
+  const match = /^(\d{1,9})\.(\d{1,18})$/.exec(receipt)
+  return match ? { readCount: Number(match[1]), hiddenUntil: match[2] as string } : null
+}
+
+/** A receipt of a subscription, or '', which fits none, for what was never one. */
+export const toProof = (receipt: string): string => (/^\d+\.\d+$/.test(receipt) ? receipt : '')
+
+/** An entry for tidings.settle; one that cannot match anything for a receipt that is none. */
+export function toSettleEntry(settlement: Settlement): Record<string, JsonValue> {
+  const entry: Record<string, JsonValue> = { ...toLeaseEntry(settlement), k: settlement.kind }
+  if (settlement.kind !== 'delete') entry.m = settlement.meta
+  if (settlement.kind === 'release' || settlement.kind === 'move') entry.d = settlement.delayMs
+  if (settlement.kind === 'release') entry.u = settlement.uncount
+  if (settlement.kind === 'move') entry.t = settlement.to
+  return entry
+}
+
+export function toLeaseEntry({ id, receipt }: { id: string; receipt: string }): Record<string, JsonValue> {
+  const parsed = isId(id) ? parseReceipt(receipt) : null
+  return parsed ? { i: id, r: parsed.readCount, v: parsed.hiddenUntil } : { i: '-1', r: -1, v: '0' }
+}
+
+const largestId = 2n ** 63n - 1n
+
+/** Ids are those of a bigint column. */
+export function isId(id: string): boolean {
+  return /^\d{1,19}$/.test(id) && BigInt(id) <= largestId
+}

@@ -1,0 +1,51 @@
+import { systemClock } from '../../core/clock.ts'
+import type { RedisClient } from './client.ts'
+import { Lost, Unsent } from './errors.ts'
+
+export type Command = readonly [name: string, ...args: (string | number)[]]
+
+const promptMs = 5_000
+/** For what the server needs longer for, or to answer; all other calls on a dead connection are given up sooner. */
+export const slowMs = 15_000
+
+/** How long a call may take: 5 s, and one more for every MB that it carries. */
+export function timeoutOf(command: Command): number {
+  const carried = command.reduce<number>((sum, arg) => sum + (typeof arg === 'string' ? arg.length : 0), 0)
+  return promptMs + carried / 1_000
+}
+
+/**
+ * Sends a command on a connection, once.
+ * @param asking first tells a node of a Cluster that it is asked for a slot that is on its way to it
+ * @throws Unsent, Lost, or what the server replied
+ */
+export async function callOn(
+  client: RedisClient,
+  [name, ...args]: Command,
+  timeoutMs: number,
+  asking = false,
+): Promise<unknown> {
+  const sent = asking ? [client.call('ASKING', []), client.call(name, args)] : [client.call(name, args)]
+  const timer = systemClock.after(timeoutMs, () => client.disconnect())
+  try {
+    return (await Promise.all(sent)).at(-1)
+  } catch (error) {
+    const { name: kind, message } = error as Error
+    if (kind === 'ReplyError') throw error
+    if (message.startsWith("Stream isn't writeable")) throw new Unsent(message, { cause: error })
+    throw new Lost(message, { cause: error })
+  } finally {
+    timer.cancel()
+  }
+}
+
+/** Names and values that came one after the other. */
+export function toMap(list: readonly string[]): ReadonlyMap<string, string> {
+  return new Map(Array.from({ length: list.length / 2 }, (_, at) => [list[2 * at]!, list[2 * at + 1]!]))
+}
+
+/** The fields of an answer of INFO. */
+export function parseInfo(text: string): ReadonlyMap<string, string> {
+  const lines = text.split('\r\n').filter((line) => line.includes(':'))
+  return new Map(lines.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]))
+}

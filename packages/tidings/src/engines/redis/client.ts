@@ -1,0 +1,87 @@
+import { createRequire } from 'node:module'
+import { TidingsError } from '../../core/errors.ts'
+
+/** What Tidings needs of an ioredis client, version 5 or 6. */
+export interface RedisClient {
+  readonly status: string
+  connect(): Promise<void>
+  disconnect(): void
+  call(command: string, args: (string | number)[]): Promise<unknown>
+  on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'end' | 'moved', listener: () => void): unknown
+  on(event: 'smessage', listener: (channel: string, text: string) => void): unknown
+}
+
+type ClientClass = new (options: object) => RedisClient
+
+/** A server that cannot be reached is reported within 5 s. */
+const connectTimeoutMs = 4_000
+
+/** The class, loaded when the first Redis is connected to. @throws UNSUPPORTED */
+export async function loadClient(): Promise<ClientClass> {
+  const version = installedVersion()
+  if (version !== undefined && !isSupported(version)) throw tooOld(`the package ioredis, ${version},`)
+  try {
+    const module = await import('ioredis')
+    return (module.Redis ?? module.default) as unknown as ClientClass
+  } catch (error) {
+    throw new TidingsError('UNSUPPORTED', 'the package ioredis, which connects to Redis, cannot be loaded', {
+      cause: error,
+      hint: 'Install it: npm install ioredis',
+    })
+  }
+}
+
+function installedVersion(): string | undefined {
+  try {
+    return (createRequire(import.meta.url)('ioredis/package.json') as { version: string }).version
+  } catch {
+    // Bundled, or not there.
+    return undefined
+  }
+}
+
+function isSupported(version: string): boolean {
+  const [major, minor] = version.split('.').map(Number) as [number, number]
+  return major > 5 || (major === 5 && minor >= 4)
+}
+
+export const tooOld = (what: string) =>
+  new TidingsError('UNSUPPORTED', `${what} is too old; it must be 5.4 or newer`, { hint: 'npm install ioredis@6' })
+
+/**
+ * One connection, not opened yet. It does nothing by itself: no reconnecting, no queue while it is away, nothing sent
+ * twice. What may be done again is for the driver to say, and so is how long it may take.
+ * @param options where to, and how; what stands here overrides them
+ */
+export function newClient(Client: ClientClass, options: object): RedisClient {
+  return new Client({
+    ...options,
+    connectionName: 'tidings',
+    connectTimeout: connectTimeoutMs,
+    // What does not answer would not say goodbye either.
+    disconnectTimeout: 100,
+    lazyConnect: true,
+    retryStrategy: null,
+    sentinelRetryStrategy: null,
+    reconnectOnError: null,
+    autoResendUnfulfilledCommands: false,
+    autoResubscribe: false,
+    enableOfflineQueue: false,
+    enableAutoPipelining: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: undefined,
+    socketTimeout: undefined,
+    // INFO and CLIENT SETINFO may be forbidden.
+    enableReadyCheck: false,
+    disableClientInfo: true,
+    readOnly: false,
+    monitor: false,
+    // Scripts are ours, and so is what their answers look like.
+    scripts: undefined,
+    himportFieldsets: undefined,
+    stringNumbers: false,
+    protocol: 2,
+    replyMapping: 'legacy',
+  })
+}

@@ -1,0 +1,157 @@
+import type { Completion, CorrelationState, NewMessage, TaskCounts } from '../../port/engine.ts'
+import type { Driver } from './driver.ts'
+import { groupBy } from './groups.ts'
+import { correlationKey, keysOf, placeOfCorrelation } from './keys.ts'
+import type { Entry } from './messages.ts'
+import { shipmentOf, toLabel } from './shipments.ts'
+
+const keptMs = 30 * 86_400_000
+const repeatable = { repeatable: true }
+
+/** What becomes of a task; see correlate.lua. */
+export type TaskEvent = readonly [what: string, task: string, ...rest: (string | number)[]]
+
+/** Something that is going to be a task: in which queue, of which correlation. */
+export interface Task {
+  readonly task: string
+  readonly queue: string
+  readonly correlation: string
+  readonly completionQueue: string | null
+}
+
+/** Which correlation is complete, and the message that tells of it. */
+export interface Ended {
+  /** What it is shipped as. */
+  readonly shipment: string
+  readonly queue: string
+  readonly entry: Entry
+}
+
+/** The tasks of correlations: each correlation is a hash in a slot of its own. */
+export class Correlations {
+  readonly #driver: Driver
+
+  constructor(driver: Driver) {
+    this.#driver = driver
+  }
+
+  /** Counts tasks before their messages are stored, so that no end of another task can be taken for the last one. */
+  async note(tasks: readonly Task[]): Promise<void> {
+    const groups = groupBy(tasks, ({ correlation }) => correlation)
+    for (const [correlation, group] of groups) {
+      const named = group.find(({ completionQueue }) => completionQueue !== null)?.completionQueue ?? ''
+      await this.#tell(
+        correlation,
+        named,
+        group.map(({ task, queue }) => ['note', task, queue]),
+      )
+    }
+  }
+
+  /** @returns the message that has to be stored somewhere, if that was the end and nobody was told yet */
+  async tell(correlation: string, events: readonly TaskEvent[]): Promise<Ended | null> {
+    const answer = await this.#tell(correlation, '', events)
+    if (answer === null) return null
+    const [queue, startedAt, endedAt, counts] = answer
+    const [done = 0, dead = 0, cancelled = 0] = counts.split(' ').map(Number)
+    const completion: Completion = {
+      correlationId: correlation,
+      done,
+      dead,
+      cancelled,
+      startedAt: new Date(Number(startedAt)).toISOString(),
+      endedAt: new Date(Number(endedAt)).toISOString(),
+    }
+    const meta = { queue_name: queue, correlation_id: correlation }
+    return {
+      shipment: shipmentOf(`${toLabel(Number(endedAt))}-end`, placeOfCorrelation(correlation)),
+      queue,
+      entry: [`[${JSON.stringify(meta)},{}]\n${JSON.stringify(completion)}`, ''],
+    }
+  }
+
+  /** The message about the end is stored. */
+  async told(correlation: string): Promise<void> {
+    await this.#driver.run('note', [correlationKey(correlation)], ['told', 1], repeatable)
+  }
+
+  /** Whether there is an end of which nobody was told. */
+  async isUntold(correlation: string): Promise<boolean> {
+    const key = correlationKey(correlation)
+    const [completed, told] = (await this.#driver.call(key, ['HMGET', key, 'completed', 'told'])) as (string | null)[]
+    return completed !== null && told === null
+  }
+
+  async state(correlation: string): Promise<CorrelationState | null> {
+    const key = correlationKey(correlation)
+    const answer = (await this.#driver.call(key, ['HGETALL', key])) as string[]
+    const fields = new Map(pairs(answer))
+    const startedAt = fields.get('started')
+    if (startedAt === undefined) return null
+    const counts = new Map<string, Record<'pending' | 'running' | 'done' | 'dead' | 'cancelled', number>>()
+    const add = (queue: string, state: keyof Omit<TaskCounts, 'queue'>, count: number) => {
+      const own = counts.get(queue) ?? { pending: 0, running: 0, done: 0, dead: 0, cancelled: 0 }
+      own[state] += count
+      counts.set(queue, own)
+    }
+    for (const [field, value] of fields) {
+      const [, state, queue] = /^count (\S+) (\S+)$/.exec(field) ?? []
+      if (queue !== undefined) add(queue, state as 'done', Number(value))
+    }
+    const open = [...fields].flatMap(([field, value]) => toOpenTask(field, value))
+    const running = await this.#running(open)
+    for (const { task, queue } of open) add(queue, running.has(task) ? 'running' : 'pending', 1)
+    return {
+      startedAt: Number(startedAt),
+      completedAt: fields.has('completed') ? Number(fields.get('completed')) : null,
+      queues: [...counts.keys()].sort().map((queue) => ({ queue, ...counts.get(queue)! })),
+    }
+  }
+
+  /** Those in the hands of a reader, of tasks by the queues that have their messages. */
+  async #running(open: readonly OpenTask[]): Promise<ReadonlySet<string>> {
+    const holders = [...groupBy(open, ({ holder }) => holder)]
+    const found = await Promise.all(
+      holders.map(async ([holder, group]) => {
+        const tasks = group.map(({ task }) => task)
+        const flags = (await this.#driver.run(
+          'running',
+          keysOf(holder),
+          [JSON.stringify(tasks)],
+          repeatable,
+        )) as number[]
+        return tasks.filter((_, index) => flags[index] === 1)
+      }),
+    )
+    return new Set(found.flat())
+  }
+
+  #tell(correlation: string, queue: string, events: readonly TaskEvent[]) {
+    const args = [queue, keptMs, JSON.stringify(events)]
+    return this.#driver.run('correlate', [correlationKey(correlation)], args, repeatable) as Promise<
+      [queue: string, startedAt: string, endedAt: string, counts: string] | null
+    >
+  }
+}
+
+/** The name of a task; a copy of a published message has the name of its queue beside it. */
+export const toTasks = (messages: readonly NewMessage[], nonce: string) =>
+  messages.map((message, index) => (message.tracked ? `${nonce}/${index}` : undefined))
+
+interface OpenTask {
+  readonly task: string
+  readonly queue: string
+  readonly holder: string
+}
+
+function toOpenTask(field: string, value: string): OpenTask[] {
+  const [state, queue, holder] = value.split(' ')
+  if (!field.startsWith('task ') || state !== 'pending' || queue === undefined || holder === undefined) return []
+  return [{ task: field.slice('task '.length), queue, holder }]
+}
+
+function pairs(list: readonly string[]): [string, string][] {
+  const found: [string, string][] = []
+  for (let at = 0; at < list.length; at += 2) found.push([list[at]!, list[at + 1]!])
+  return found
+}

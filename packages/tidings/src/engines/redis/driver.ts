@@ -1,0 +1,193 @@
+import { createHash } from 'node:crypto'
+import { sleep, systemClock } from '../../core/clock.ts'
+import { TidingsError } from '../../core/errors.ts'
+import type { TlsSettings } from '../../core/tls.ts'
+import { type Command, timeoutOf } from './calling.ts'
+import { loadClient, newClient, type RedisClient } from './client.ts'
+import { Cluster, SingleServer, type Topology } from './cluster.ts'
+import { comesBack, isTransient, Lost, replyCode, toTidingsError, Unsent } from './errors.ts'
+import { targetOfClient } from './handed-in.ts'
+import { scripts } from './lua.gen.ts'
+import { Server } from './server.ts'
+import { type Address, describeAddress, type LocalRedis, localTarget, parseTarget, type RedisTarget } from './target.ts'
+
+/** A URL, a client of the application, or a server of this machine. */
+export type RedisSource =
+  | string
+  | { readonly url: string; readonly tls: TlsSettings | null }
+  | { readonly client: unknown }
+  | LocalRedis
+
+export type ScriptName = keyof typeof scripts
+
+export interface CallOptions {
+  /** Whether repeating the command after a lost answer does no harm. */
+  readonly repeatable: boolean
+  /** Gives up on a connection that does not answer for so long, in milliseconds. Default: `timeoutOf` the command. */
+  readonly timeoutMs?: number
+  /** Whether it has to be on disk when it is answered. Default: false. */
+  readonly onDisk?: boolean
+}
+
+/** After a first success, how long a call waits for the server to come back before it fails. */
+const patienceMs = 5_000
+const mostAttempts = 3
+
+const hashes = new Map<ScriptName, string>()
+
+function hashOf(script: ScriptName): string {
+  let hash = hashes.get(script)
+  if (hash === undefined) {
+    hash = createHash('sha1').update(scripts[script]).digest('hex')
+    hashes.set(script, hash)
+  }
+  return hash
+}
+
+/** Commands and scripts on a Redis, wherever their keys are. */
+export class Driver {
+  readonly #target: RedisTarget
+  #topology: Topology | undefined
+  #closing: Promise<void> | undefined
+  readonly #underWay = new Set<Promise<unknown>>()
+
+  /** @throws URL_INVALID; as `targetOfClient` */
+  constructor(source: RedisSource) {
+    this.#target = toTarget(source)
+  }
+
+  /** 'host:port', for messages. */
+  get where(): string {
+    return this.#target.where
+  }
+
+  get topology(): Topology {
+    if (!this.#topology || this.#closing !== undefined) throw closed()
+    return this.#topology
+  }
+
+  async open(): Promise<void> {
+    if (this.#closing !== undefined) throw closed()
+    const Client = await loadClient()
+    const { addresses, where, translate, mayBeReplica } = this.#target
+    const clientAt = (address: Address) => async (): Promise<RedisClient> =>
+      newClient(Client, await this.#target.optionsFor(address))
+    const newServer = (address: Address) => new Server(describeAddress(address), clientAt(address))
+    const cluster = new Cluster(addresses, newServer, translate)
+    try {
+      if (await this.#isCluster(cluster)) {
+        this.#topology = cluster
+        return
+      }
+      cluster.close()
+      this.#topology = new SingleServer(new Server(where, clientAt(addresses[0]), mayBeReplica))
+    } catch (error) {
+      cluster.close()
+      throw toTidingsError(error, where, 'CONNECTION_FAILED')
+    }
+  }
+
+  async #isCluster(cluster: Cluster): Promise<boolean> {
+    if (this.#target.cluster === 'no') return false
+    try {
+      await cluster.refresh()
+      return true
+    } catch (error) {
+      const mayBeSingle = replyCode(error) !== '' && !['NOAUTH', 'WRONGPASS'].includes(replyCode(error))
+      if (!mayBeSingle || isTransient(error) || this.#target.cluster === 'yes') throw error
+      return false
+    }
+  }
+
+  /** Waits for what is under way. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay)
+    this.#topology?.close()
+    await this.#target.release?.()
+  }
+
+  get isCluster(): boolean {
+    return this.topology.isCluster
+  }
+
+  /** What an engine is asked for, in one or several calls: `close` waits until it is done. @throws CLOSED */
+  async whileOpen<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#closing !== undefined) throw closed()
+    const running = work()
+    this.#underWay.add(running)
+    try {
+      return await running
+    } finally {
+      this.#underWay.delete(running)
+    }
+  }
+
+  /** Runs a script; the first key says where. */
+  run(
+    script: ScriptName,
+    keys: readonly [string, ...string[]],
+    args: readonly (string | number)[],
+    options: CallOptions,
+  ): Promise<unknown> {
+    const rest = [keys.length, ...keys, ...args]
+    return this.#persistently(keys[0], options, async (attempt) => {
+      try {
+        return await attempt(['EVALSHA', hashOf(script), ...rest])
+      } catch (error) {
+        if (replyCode(error) !== 'NOSCRIPT') throw error
+        return attempt(['EVAL', scripts[script], ...rest])
+      }
+    })
+  }
+
+  /** Sends a command to where the key is. */
+  call(key: string, command: Command, options: CallOptions = { repeatable: true }): Promise<unknown> {
+    return this.#persistently(key, options, (attempt) => attempt(command))
+  }
+
+  /** @throws DURABILITY_UNAVAILABLE if what is stored at the key cannot be known to be on disk */
+  async confirmDisk(key: string): Promise<void> {
+    await this.call(key, ['EXISTS', key], { repeatable: true, onDisk: true })
+  }
+
+  async #persistently(
+    key: string,
+    { repeatable, timeoutMs, onDisk = false }: CallOptions,
+    work: (attempt: (command: Command) => Promise<unknown>) => Promise<unknown>,
+  ): Promise<unknown> {
+    const topology = this.#topology
+    if (!topology) throw closed()
+    const giveUpAt = Date.now() + patienceMs
+    let pauseMs = 20
+    for (let lost = 0; ; pauseMs = Math.min(pauseMs * 2, 250)) {
+      try {
+        return await work((command) =>
+          topology.call(key, command, { timeoutMs: timeoutMs ?? timeoutOf(command), onDisk }),
+        )
+      } catch (error) {
+        const mayTryAgain =
+          error instanceof Lost
+            ? repeatable && ++lost < mostAttempts
+            : (error instanceof Unsent || isTransient(error)) && comesBack(error) && Date.now() + pauseMs < giveUpAt
+        if (!mayTryAgain) throw toTidingsError(error, this.where, repeatable ? 'CONNECTION_LOST' : 'OUTCOME_UNKNOWN')
+        if (error instanceof Unsent) await topology.refresh().catch(() => {})
+      }
+      await sleep(systemClock, pauseMs)
+    }
+  }
+}
+
+function toTarget(source: RedisSource): RedisTarget {
+  if (typeof source === 'string') return parseTarget(source)
+  if ('url' in source) return parseTarget(source.url, source.tls)
+  return 'client' in source ? targetOfClient(source.client) : localTarget(source)
+}
+
+function closed(): TidingsError {
+  return new TidingsError('CLOSED', 'the connection was closed')
+}

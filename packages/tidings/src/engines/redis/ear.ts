@@ -1,0 +1,92 @@
+import { systemClock } from '../../core/clock.ts'
+import type { RedisClient } from './client.ts'
+import { Lost } from './errors.ts'
+import type { Server } from './server.ts'
+
+export interface EarEvents {
+  heard(channel: string, text: string): void
+  /** The connection broke, or the server sent its listeners away. Told once. */
+  lost(): void
+}
+
+/** How long an answer may take on a connection that is not half-open. */
+const patienceMs = 2_500
+
+/** One connection that listens to channels of one server. */
+export class Ear {
+  readonly server: Server
+  readonly #events: EarEvents
+  #connecting: Promise<RedisClient> | undefined
+  #client: RedisClient | undefined
+  readonly #subscribed = new Map<string, Promise<unknown>>()
+  #over = false
+
+  constructor(server: Server, events: EarEvents) {
+    this.server = server
+    this.#events = events
+  }
+
+  /** Resolves once in force. */
+  async subscribe(channel: string): Promise<void> {
+    this.#connecting ??= this.#connect()
+    const client = await this.#connecting
+    const asked = this.#subscribed.get(channel) ?? this.#ask(client, 'ssubscribe', channel)
+    this.#subscribed.set(channel, asked)
+    try {
+      await asked
+    } catch (error) {
+      // The slot may be elsewhere; others on this connection go on.
+      this.#subscribed.delete(channel)
+      throw error
+    }
+  }
+
+  unsubscribe(channel: string): void {
+    if (!this.#subscribed.delete(channel) || !this.#client) return
+    this.#ask(this.#client, 'sunsubscribe', channel).catch(() => {})
+  }
+
+  /** Notices a connection that is half-open. */
+  async check(): Promise<void> {
+    if (this.#client) await this.#ask(this.#client, 'ping').catch(() => {})
+  }
+
+  close(): void {
+    this.#over = true
+    this.#client?.disconnect()
+  }
+
+  async #connect(): Promise<RedisClient> {
+    try {
+      const client = await this.server.connectAlone()
+      if (this.#over) {
+        client.disconnect()
+        throw new Lost('closed')
+      }
+      this.#client = client
+      client.on('smessage', (channel, text) => this.#events.heard(channel, text))
+      client.on('end', () => this.#end())
+      // The slot of a channel went to another node.
+      client.on('moved', () => this.#end())
+      return client
+    } catch (error) {
+      this.#end()
+      throw error
+    }
+  }
+
+  async #ask(client: RedisClient, command: string, ...args: string[]): Promise<unknown> {
+    const timer = systemClock.after(patienceMs, () => this.#end())
+    try {
+      return await client.call(command, args)
+    } finally {
+      timer.cancel()
+    }
+  }
+
+  #end(): void {
+    if (this.#over) return
+    this.close()
+    this.#events.lost()
+  }
+}

@@ -1,0 +1,168 @@
+import { show, TidingsError } from '../../core/errors.ts'
+import type { JsonObject, JsonValue } from '../../core/json.ts'
+import type { NewMessage, PeekRequest, SendResult, Settlement, StoredMessage } from '../../port/engine.ts'
+
+/** What send.lua takes beside the body; what is usual is left out. */
+export interface Options {
+  readonly d?: number
+  readonly n?: number
+  readonly p?: number
+  readonly k?: string
+  readonly u?: readonly [id: string, windowMs: number]
+  readonly t?: string
+  readonly s?: number
+  readonly m?: Readonly<Record<string, string>>
+  readonly c?: string
+  readonly w?: string
+  readonly x?: 1
+  readonly h?: number
+  readonly y?: string
+}
+
+/** A message on its way into a queue: what is stored as it is, and what the scripts look at. */
+export type Entry = readonly [body: string, options: string]
+
+/** The first line is meta and headers, the rest is the data, which stays as it came. */
+const bodyOf = (meta: string, headers: JsonObject, data: string) => `[${meta},${JSON.stringify(headers)}]\n${data}`
+
+export function toEntry(message: NewMessage, task?: string): Entry {
+  return [bodyOf(JSON.stringify(message.meta), message.headers, message.data), toOptions(message, task)]
+}
+
+/** A message on its way into several places: for queues its meta up to their name, for topics its own. */
+export type Sheet = readonly [head: string, meta: string, headers: string, data: string, options: string]
+
+export function toSheet(message: NewMessage, task?: string): Sheet {
+  const { queue_name, ...meta } = message.meta
+  const start = JSON.stringify(meta).slice(0, -1)
+  const head = `${start}${start === '{' ? '' : ','}"queue_name":"`
+  const own = JSON.stringify(message.meta)
+  return [head, own, JSON.stringify(message.headers), message.data, toOptions(message, task)]
+}
+
+/** As publish.lua does it. */
+export const bodyFor = (queue: string, [head, , headers, data]: Sheet) => `[${head}${queue}"},${headers}]\n${data}`
+
+function toOptions(message: NewMessage, task?: string): string {
+  const { delayMs, notBefore, priority, orderingKey, dedup, uniqueTarget, tracked, meta } = message
+  const options: Options = {
+    ...(notBefore !== null ? { n: notBefore } : delayMs > 0 ? { d: delayMs } : {}),
+    ...(priority !== 0 ? { p: priority } : {}),
+    ...(orderingKey !== null ? { k: orderingKey } : {}),
+    ...(dedup !== null ? { u: [dedup.id, dedup.windowMs] as const } : {}),
+    ...(uniqueTarget !== null ? { t: uniqueTarget } : {}),
+    ...(tracked !== undefined && task !== undefined ? { c: tracked.correlationId, w: task } : {}),
+    ...(tracked !== undefined && (meta.dead_lettered_at ?? null) !== null ? { x: 1 as const } : {}),
+  }
+  return write(options)
+}
+
+/** The same options with more of them. */
+export const withOptions = (options: string | Options, more: Options) =>
+  write({ ...(typeof options === 'string' ? parseOptions(options) : options), ...more })
+
+const parseOptions = (text: string): Options => (text === '' ? {} : JSON.parse(text))
+/** Every copy of a published message is a task of its own. @returns undefined where the message is none */
+export function taskOf(options: string, queue: string): readonly [correlation: string, task: string] | undefined {
+  const { c = '', w } = parseOptions(options)
+  return w === undefined ? undefined : [c, `${w}/${queue}`]
+}
+
+const write = (options: Options) => (Object.keys(options).length === 0 ? '' : JSON.stringify(options))
+
+/** '+id' for a message that was stored, '=id' for the duplicate of another. */
+export const toSendResult = (result: string): SendResult => ({
+  id: result.slice(1),
+  duplicate: result.startsWith('='),
+})
+
+/** What a script returns of a message. */
+export type Row = readonly [
+  id: string,
+  body: string,
+  sentAt: number,
+  visibleAt: number,
+  readCount: number,
+  firstReadAt: number | null,
+  lastReadAt: number | null,
+  archivedAt: number | null,
+  priority: number,
+  orderingKey: string | null,
+  receipt: string | null,
+  changes: readonly string[],
+]
+
+export function toStoredMessage(row: Row): StoredMessage {
+  const [id, body, sentAt, visibleAt, readCount, firstReadAt, lastReadAt, archivedAt, ...rest] = row
+  const [priority, orderingKey, receipt, changes] = rest
+  const end = body.indexOf('\n')
+  const [meta, headers] = JSON.parse(body.slice(0, end)) as [JsonObject, JsonObject]
+  return {
+    id,
+    data: body.slice(end + 1),
+    meta: changes.length > 0 ? merge(meta, changes) : meta,
+    headers,
+    priority,
+    orderingKey,
+    sentAt,
+    visibleAt,
+    readCount,
+    firstReadAt,
+    lastReadAt,
+    archivedAt,
+    receipt,
+  }
+}
+
+/** Entries instead of assignments, so that a field `__proto__` stays plain data. */
+function merge(meta: JsonObject, changes: readonly string[]): JsonObject {
+  const fields = new Map(Object.entries(meta))
+  for (let at = 0; at < changes.length; at += 2) {
+    const value: JsonValue = JSON.parse(changes[at + 1]!)
+    if (value === null) fields.delete(changes[at]!)
+    else fields.set(changes[at]!, value)
+  }
+  return Object.fromEntries(fields)
+}
+
+const texts = (meta: JsonObject) =>
+  Object.fromEntries(Object.entries(meta).map(([field, value]) => [field, JSON.stringify(value)]))
+
+/** What was never a receipt, or is none, is '', which is no message's: a script could not even read some texts. */
+export const toReceipt = (receipt: unknown) =>
+  typeof receipt === 'string' && /^[\w-]{1,40}$/.test(receipt) ? receipt : ''
+
+/** @param place where the keys of the target of a move begin among those of the call, from 1; 0 if they are not there */
+export function toSettlement(settlement: Settlement, place: (queue: string) => number): object {
+  const { id: i, receipt, kind } = settlement
+  const common = { i, r: toReceipt(receipt), e: kind }
+  switch (settlement.kind) {
+    case 'delete':
+      return common
+    case 'archive':
+      return { ...common, m: texts(settlement.meta) }
+    case 'release':
+      return { ...common, m: texts(settlement.meta), d: settlement.delayMs, ...(settlement.uncount ? { u: 1 } : {}) }
+    case 'move': {
+      const { meta, delayMs, to } = settlement
+      return { ...common, m: texts(meta), d: delayMs, to, q: place(to) }
+    }
+  }
+}
+
+/** Looks whether meta has these texts in these fields. */
+export function hasMeta({ meta }: StoredMessage, wanted: Readonly<Record<string, string>>): boolean {
+  return Object.entries(wanted).every(([field, text]) => {
+    const value = Object.hasOwn(meta, field) ? meta[field] : null
+    return value !== undefined && value !== null && typeof value !== 'object' && String(value) === text
+  })
+}
+
+/** What must be in the stored text of a message with this meta. */
+export const needlesOf = (meta: PeekRequest['meta'] = {}) =>
+  Object.values(meta).map((text) => JSON.stringify(text).slice(1, -1))
+
+export function checkId(id: string): string {
+  if (/^[0-9a-z]{13}$/.test(id)) return id
+  throw new TidingsError('MESSAGE_ID_INVALID', `${show(id)} is not an id of a message in Redis`)
+}

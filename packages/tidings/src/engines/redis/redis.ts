@@ -1,0 +1,353 @@
+import { isTidingsError } from '../../core/errors.ts'
+import type {
+  Binding,
+  Claim,
+  ClaimRequest,
+  CorrelationState,
+  Engine,
+  Feature,
+  Finding,
+  Lease,
+  NewMessage,
+  PeekRequest,
+  PruneRequest,
+  PublishedCopy,
+  QueueInfo,
+  QueueStats,
+  RoutedMessage,
+  SendResult,
+  SendTerms,
+  Settlement,
+  SettleResult,
+  StoredMessage,
+  Transaction,
+  Watch,
+} from '../../port/engine.ts'
+import { usualLimits } from '../../port/limits.ts'
+import { queueFull } from '../../port/queue-full.ts'
+import { slowMs } from './calling.ts'
+import { Correlations, type Task, toTasks } from './correlations.ts'
+import { Courier } from './courier.ts'
+import { diagnose, refuseOldServer } from './diagnose.ts'
+import { Driver, type RedisSource } from './driver.ts'
+import { unsupported } from './errors.ts'
+import { channelOf, graveKeysOf, keysOf, newNonce, placeCount } from './keys.ts'
+import { Listener } from './listener.ts'
+import {
+  checkId,
+  hasMeta,
+  needlesOf,
+  type Row,
+  toEntry,
+  toReceipt,
+  toSendResult,
+  toSettlement,
+  toStoredMessage,
+} from './messages.ts'
+import { Publisher } from './publisher.ts'
+import { queues, Registry, topics } from './registry.ts'
+import { Routes } from './routes.ts'
+import { RedisTopics } from './topics.ts'
+import { Upkeep } from './upkeep.ts'
+
+/** How many messages one call of a peek looks at. */
+const peekBudget = 1_000
+
+const repeatable = { repeatable: true }
+/** For what must not be done twice: if the answer is lost, the outcome is unknown. */
+const once = { repeatable: false }
+const slow = { repeatable: true, timeoutMs: slowMs }
+const slowOnce = { repeatable: false, timeoutMs: slowMs }
+
+/** Queues and topics in Redis 7 and newer and in Valkey, one server or a Cluster. What the scripts do stands in the .lua files. */
+export class RedisEngine implements Engine {
+  readonly name = 'redis'
+  readonly supports: ReadonlySet<Feature> = new Set<Feature>(['durable', 'topics'])
+  readonly limits = usualLimits
+  readonly #driver: Driver
+  readonly #registry: Registry
+  readonly #routes: Routes
+  readonly #correlations: Correlations
+  readonly #courier: Courier
+  readonly #publisher: Publisher
+  readonly #upkeep: Upkeep
+  readonly #listener: Listener
+  readonly topics: RedisTopics
+
+  /**
+   * @param settings intentMs: after which time upkeep takes back what a killed sender had announced; default 60,000
+   * @throws URL_INVALID; as `targetOfClient`
+   */
+  constructor(source: RedisSource, { intentMs = 60_000 }: { intentMs?: number } = {}) {
+    this.#driver = new Driver(source)
+    this.#registry = new Registry(this.#driver, queues)
+    const topicRegistry = new Registry(this.#driver, topics)
+    this.#routes = new Routes(this.#driver, this.#registry, topicRegistry)
+    this.#correlations = new Correlations(this.#driver)
+    this.#courier = new Courier(this.#driver, this.#registry, this.#correlations)
+    this.#publisher = new Publisher(this.#driver, this.#routes, this.#correlations, this.#courier)
+    this.#upkeep = new Upkeep(this.#driver, this.#registry, topicRegistry, this.#routes, this.#courier, intentMs)
+    this.#listener = new Listener(this.#driver)
+    this.topics = new RedisTopics(this.#driver, topicRegistry, this.#routes, this.#publisher, this.#listener)
+  }
+
+  async open(): Promise<void> {
+    await this.#driver.open()
+    try {
+      await refuseOldServer(this.#driver)
+    } catch (error) {
+      await this.#driver.close()
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#listener.close()
+    await this.#driver.close()
+    this.#courier.close()
+  }
+
+  createQueue(queue: string): Promise<boolean> {
+    return this.#driver.whileOpen(() => this.#registry.create(queue))
+  }
+
+  dropQueue(queue: string): Promise<boolean> {
+    return this.#driver.whileOpen(async () => {
+      const answer = await this.#remove('drop', queue)
+      if (answer === null) return false
+      const [incarnation, parcels] = answer as [string, string[]]
+      await this.#routes.forget(queue, incarnation)
+      // By its name upkeep finds what is left.
+      if (await this.#courier.send(queue, parcels)) await this.#registry.forget(queue)
+      return true
+    })
+  }
+
+  listQueues(): Promise<QueueInfo[]> {
+    return this.#driver.whileOpen(async () =>
+      (await this.#registry.list()).map(({ name, createdAt }) => ({ queue: name, createdAt })),
+    )
+  }
+
+  purgeQueue(queue: string): Promise<number> {
+    return this.#driver.whileOpen(async () => {
+      const [count, parcels] = (await this.#remove('purge', queue)) as [number, string[]]
+      await this.#courier.send(queue, parcels)
+      return count
+    })
+  }
+
+  #remove(script: 'drop' | 'purge', queue: string): Promise<unknown> {
+    const grave = newNonce()
+    return this.#driver.run(script, [...keysOf(queue), ...graveKeysOf(queue, grave)], [grave], slowOnce)
+  }
+
+  stats(queue: string): Promise<QueueStats> {
+    return this.#driver.whileOpen(async () => {
+      const [ready, delayed, leased, archived, totalSent, oldestReadyMs, newestMs, oldestMs, createdAt] =
+        await this.#run<StatsAnswer>('stats', queue, [], repeatable)
+      return { queue, ready, delayed, leased, archived, totalSent, oldestReadyMs, newestMs, oldestMs, createdAt }
+    })
+  }
+
+  prune(queue: string, { archivedForMs, keep, limit }: PruneRequest): Promise<number> {
+    return this.#driver.whileOpen(() =>
+      this.#run<number>('prune', queue, [archivedForMs ?? '', keep ?? '', limit], slowOnce),
+    )
+  }
+
+  async send(
+    queue: string,
+    messages: readonly NewMessage[],
+    transaction: Transaction | null,
+    terms?: SendTerms,
+  ): Promise<SendResult[]> {
+    if (transaction) throw unsupported()
+    return this.#driver.whileOpen(async () => {
+      if (messages.length === 0) return []
+      const nonce = newNonce()
+      const names = toTasks(messages, nonce)
+      const tasks = messages.flatMap(({ tracked }, index): Task[] =>
+        tracked ? [{ ...tracked, correlation: tracked.correlationId, queue, task: names[index]! }] : [],
+      )
+      const onDisk = terms?.durability === 'fsync'
+      // Asked before anything is written, of tasks too.
+      if (onDisk && tasks.length > 0) await this.#driver.confirmDisk(keysOf(queue)[0])
+      const intent = await this.#publisher.intend(queue, tasks)
+      const entries = messages.flatMap((message, index) => toEntry(message, names[index]))
+      const args = [nonce, '', intent, terms?.maxLength ?? '', '', ...entries]
+      const answer = await this.#run<SendAnswer>('send', queue, args, { ...once, onDisk })
+      const [results, parcels, length, count] = answer
+      await this.#courier.send(queue, parcels)
+      if (length !== undefined) throw queueFull(queue, length, terms!.maxLength!, count!)
+      return results.map(toSendResult)
+    })
+  }
+
+  bind(pattern: string, queue: string): Promise<boolean> {
+    return this.#driver.whileOpen(() => this.#routes.bind(pattern, queue))
+  }
+
+  unbind(pattern: string, queue: string): Promise<boolean> {
+    return this.#driver.whileOpen(() => this.#routes.unbind(pattern, queue))
+  }
+
+  bindings(queue: string | null): Promise<Binding[]> {
+    return this.#driver.whileOpen(() => this.#routes.list(queue))
+  }
+
+  async publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<PublishedCopy[][]> {
+    if (transaction) throw unsupported()
+    return this.#driver.whileOpen(() => this.#publisher.publish(messages))
+  }
+
+  claim(queue: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
+    return this.#driver.whileOpen(async () => {
+      const args = [newNonce(), limit, leaseMs, ids ? toIdList(ids) : '']
+      const claim = (isAgain: boolean) =>
+        this.#run<[Row[], number | null]>('claim', queue, [...args, isAgain ? 1 : ''], isAgain ? repeatable : once)
+      const [rows, nextDueMs] = await claim(false).catch((error: unknown) => {
+        if (!isTidingsError(error, 'OUTCOME_UNKNOWN')) throw error
+        return claim(true)
+      })
+      return { messages: rows.map(toStoredMessage), nextDueMs }
+    })
+  }
+
+  pop(queue: string, limit: number): Promise<StoredMessage[]> {
+    return this.#driver.whileOpen(async () => {
+      const [rows, parcels] = await this.#run<[Row[], string[]]>('pop', queue, [newNonce(), limit], slowOnce)
+      await this.#courier.send(queue, parcels)
+      return rows.map(toStoredMessage)
+    })
+  }
+
+  peek(queue: string, { place, limit, afterId, ids, meta = {} }: PeekRequest): Promise<StoredMessage[]> {
+    return this.#driver.whileOpen(async () => {
+      const common = { place: place ?? '', texts: needlesOf(meta), budget: peekBudget, ids: ids?.map(checkId) }
+      const found: StoredMessage[] = []
+      let after: string | null = afterId === null ? '' : checkId(afterId)
+      while (after !== null && found.length < limit) {
+        const request: string = JSON.stringify({ ...common, after, limit: limit - found.length })
+        const [rows, last]: [Row[], string | null] = await this.#run<[Row[], string | null]>(
+          'peek',
+          queue,
+          [request],
+          slow,
+        )
+        found.push(...rows.map(toStoredMessage).filter((message) => hasMeta(message, meta)))
+        after = last
+      }
+      return found
+    })
+  }
+
+  async settle(
+    queue: string,
+    settlements: readonly Settlement[],
+    transaction: Transaction | null = null,
+  ): Promise<SettleResult[]> {
+    if (transaction) throw unsupported()
+    return this.#driver.whileOpen(async () => {
+      if (settlements.length === 0) return []
+      const { keys, place } = this.#targets(queue, settlements)
+      const list = JSON.stringify(settlements.map((settlement) => toSettlement(settlement, place)))
+      const answer = await this.#driver.run('settle', keys, [newNonce(), list], once)
+      const [results, parcels] = answer as [string[], string[]]
+      let moved: ReadonlyMap<string, string> = new Map()
+      // Where it went has to be known of a move only.
+      if (!results.some((result) => result.startsWith('>'))) await this.#courier.send(queue, parcels)
+      else moved = (await this.#courier.deliver(queue, parcels)).moved
+      return results.map((result) => toSettleResult(result, moved))
+    })
+  }
+
+  /** The queue with those that a message may be moved to in the same step: on a Cluster only itself. */
+  #targets(queue: string, settlements: readonly Settlement[]) {
+    const moves = settlements.flatMap((each) => (each.kind === 'move' ? [each.to] : []))
+    const queues = [...new Set([queue, ...(this.#driver.isCluster ? [] : moves)])]
+    const [first, ...others] = keysOf(queue)
+    const keys: readonly [string, ...string[]] = [first, ...others, ...queues.slice(1).flatMap(keysOf)]
+    const place = (to: string) => (queues.includes(to) ? queues.indexOf(to) * placeCount + 1 : 0)
+    return { keys, place }
+  }
+
+  extend(queue: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]> {
+    return this.#driver.whileOpen(async () => {
+      if (leases.length === 0) return []
+      const list = JSON.stringify(leases.map(({ id, receipt }) => [id, toReceipt(receipt)]))
+      return this.#run<(string | null)[]>('extend', queue, [newNonce(), leaseMs, list], repeatable)
+    })
+  }
+
+  cancel(queue: string, ids: readonly string[]): Promise<boolean[]> {
+    return this.#driver.whileOpen(async () => {
+      const answer = await this.#run<[number[], string[]]>('cancel', queue, [newNonce(), toIdList(ids)], once)
+      const [removed, parcels] = answer
+      await this.#courier.send(queue, parcels)
+      return removed.map((flag) => flag === 1)
+    })
+  }
+
+  correlation(id: string): Promise<CorrelationState | null> {
+    return this.#driver.whileOpen(() => this.#correlations.state(id))
+  }
+
+  transaction(): Promise<never> {
+    return Promise.reject(unsupported())
+  }
+
+  watch(queue: string, wake: (dueMs: number) => void): Promise<Watch> {
+    return this.#driver.whileOpen(async () => {
+      const watch = await this.#listener.watch(channelOf(queue), wake)
+      try {
+        await this.#registry.mustHave(queue)
+        return watch
+      } catch (error) {
+        // Readers wait while the server is away, too.
+        if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) return watch
+        watch.close()
+        throw error
+      }
+    })
+  }
+
+  maintain(): Promise<void> {
+    return this.#driver.whileOpen(() => this.#upkeep.run())
+  }
+
+  diagnose(): Promise<Finding[]> {
+    return this.#driver.whileOpen(() => diagnose(this.#driver))
+  }
+
+  #run<T>(
+    script: Parameters<Driver['run']>[0],
+    queue: string,
+    args: readonly (string | number)[],
+    options: Parameters<Driver['run']>[3],
+  ): Promise<T> {
+    return this.#driver.run(script, keysOf(queue), args, options) as Promise<T>
+  }
+}
+
+type SendAnswer = [results: string[], parcels: string[], length?: number, count?: number]
+
+type StatsAnswer = [
+  ready: number,
+  delayed: number,
+  leased: number,
+  archived: number,
+  totalSent: number,
+  oldestReadyMs: number | null,
+  newestMs: number | null,
+  oldestMs: number | null,
+  createdAt: number,
+]
+
+function toSettleResult(result: string, moved: ReadonlyMap<string, string>): SettleResult {
+  if (result === '') return { settled: false, newId: null }
+  const rest = result.slice(1)
+  return { settled: true, newId: result.startsWith('>') ? (moved.get(rest) ?? null) : rest || null }
+}
+
+const toIdList = (ids: readonly string[]) => JSON.stringify(ids.map(checkId))

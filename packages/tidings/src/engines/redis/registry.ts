@@ -1,0 +1,94 @@
+import type { TidingsError } from '../../core/errors.ts'
+import type { Driver } from './driver.ts'
+import { noQueue, noTopic } from './errors.ts'
+import { keyOf, newNonce, registryKey, topicKeyOf, topicRegistryKey } from './keys.ts'
+
+const repeatable = { repeatable: true }
+
+/** What a registry has the names of. */
+interface Kind {
+  readonly key: string
+  readonly create: 'create' | 'topic-create'
+  metaOf(name: string): string
+  missing(name: string): TidingsError
+}
+
+export const queues: Kind = {
+  key: registryKey,
+  create: 'create',
+  metaOf: (queue) => keyOf(queue, 'meta'),
+  missing: noQueue,
+}
+
+export const topics: Kind = {
+  key: topicRegistryKey,
+  create: 'topic-create',
+  metaOf: (topic) => topicKeyOf(topic, 'meta'),
+  missing: noTopic,
+}
+
+/**
+ * The names of queues, or of topics, in a slot of their own. A queue is there if its own `meta` is; a name may be left
+ * over by a crash. Never the other way round: a name comes before its queue and goes after it.
+ */
+export class Registry {
+  readonly #driver: Driver
+  readonly #kind: Kind
+
+  constructor(driver: Driver, kind: Kind) {
+    this.#driver = driver
+    this.#kind = kind
+  }
+
+  /** @param settings names and values in turn, which a topic has in its `meta` */
+  async create(name: string, settings: readonly (string | number)[] = []): Promise<boolean> {
+    await this.#add(name)
+    const { create, metaOf } = this.#kind
+    const args = [newNonce(), ...settings]
+    const [created] = (await this.#driver.run(create, [metaOf(name)], args, repeatable)) as [number, string]
+    // Again, since somebody who dropped one of this name may have removed it meanwhile.
+    if (created === 1) await this.#add(name)
+    return created === 1
+  }
+
+  /** Removes the name, unless what it stands for is there again. */
+  async forget(name: string): Promise<void> {
+    await this.#driver.call(this.#kind.key, ['HDEL', this.#kind.key, name])
+    if ((await this.incarnationOf(name)) !== null) await this.#add(name)
+  }
+
+  async names(): Promise<string[]> {
+    return (await this.#driver.call(this.#kind.key, ['HKEYS', this.#kind.key])) as string[]
+  }
+
+  /** Those that are there, by name. */
+  async list(): Promise<{ readonly name: string; readonly createdAt: number }[]> {
+    const names = (await this.names()).sort()
+    const times = await Promise.all(names.map((name) => this.#field(name, 'created')))
+    return names.flatMap((name, index) => {
+      const createdAt = times[index]
+      return createdAt === null ? [] : [{ name, createdAt: Number(createdAt) }]
+    })
+  }
+
+  /** Tells it from others of its name, before and after it; null if there is none. */
+  incarnationOf(name: string): Promise<string | null> {
+    return this.#field(name, 'incarnation')
+  }
+
+  /** @throws QUEUE_NOT_FOUND, TOPIC_NOT_FOUND */
+  async mustHave(name: string): Promise<string> {
+    const incarnation = await this.incarnationOf(name)
+    if (incarnation !== null) return incarnation
+    throw this.#kind.missing(name)
+  }
+
+  async #field(name: string, field: string): Promise<string | null> {
+    const meta = this.#kind.metaOf(name)
+    return (await this.#driver.call(meta, ['HGET', meta, field])) as string | null
+  }
+
+  async #add(name: string): Promise<void> {
+    await this.#driver.run('note', [this.#kind.key], [name, ''], repeatable)
+  }
+}

@@ -1,0 +1,258 @@
+import { matches } from '../../core/pattern.ts'
+import type { Binding } from '../../port/engine.ts'
+import type { TopicLink } from '../../port/topic-store.ts'
+import type { Driver } from './driver.ts'
+import { newNonce, placeOfTopic, routesKey, topicOfPlace } from './keys.ts'
+import type { Registry } from './registry.ts'
+
+const repeatable = { repeatable: true }
+/** Somebody may have added it anew meanwhile. */
+const once = { repeatable: false }
+
+/** From a pattern or a topic into a queue or a topic; topics are named as places. */
+interface Route {
+  readonly source: string
+  readonly target: string
+  readonly boundAt: number
+  /** Of what it was made for: it is of no account for later ones of the name. That of a pattern is ''. */
+  readonly targets: string
+  readonly sources: string
+}
+
+/** A topic or a queue that messages of a batch go into. */
+export interface Destination {
+  readonly name: string
+  /** '' for whatever is there. */
+  readonly incarnation: string
+  /** Which messages of the batch. */
+  readonly messages: readonly number[]
+}
+
+export interface QueueDestination extends Destination {
+  /** From these topics, by their numbers in the plan, it gets what is new there. */
+  readonly through: readonly number[]
+}
+
+export interface Plan {
+  /** By name, in the order of bytes. */
+  readonly topics: readonly Destination[]
+  readonly queues: readonly QueueDestination[]
+  /** Of the routes that it was made by. */
+  readonly version: string
+}
+
+/** What of `messages` a queue may get: what is published into it, or into a topic that is linked to it. */
+export function candidatesFor({ messages, through }: QueueDestination, topics: readonly Destination[]): number[] {
+  const all = [...messages, ...through.flatMap((number) => topics[number]!.messages)]
+  return [...new Set(all)].sort((a, b) => a - b)
+}
+
+/**
+ * What is published under which patterns goes where, and what of topics goes on into queues. The routes are kept here
+ * too, until their version changes.
+ */
+export class Routes {
+  readonly #driver: Driver
+  readonly #queues: Registry
+  readonly #topics: Registry
+  #version = '-'
+  #routes: readonly Route[] = []
+
+  constructor(driver: Driver, queues: Registry, topics: Registry) {
+    this.#driver = driver
+    this.#queues = queues
+    this.#topics = topics
+  }
+
+  bind(pattern: string, queue: string): Promise<boolean> {
+    return this.#add(pattern, queue)
+  }
+
+  unbind(pattern: string, queue: string): Promise<boolean> {
+    return this.#remove(pattern, queue)
+  }
+
+  link(topic: string, link: TopicLink): Promise<boolean> {
+    return this.#add(...endsOf(topic, link))
+  }
+
+  unlink(topic: string, link: TopicLink): Promise<boolean> {
+    return this.#remove(...endsOf(topic, link))
+  }
+
+  /** Removes all routes from and to a place that is gone. */
+  async forget(place: string, incarnation: string): Promise<void> {
+    await this.#driver.run('forget', [routesKey], [place, incarnation, newNonce()], repeatable)
+  }
+
+  async list(queue: string | null): Promise<Binding[]> {
+    if (queue !== null) await this.#queues.mustHave(queue)
+    const routes = await this.#current((route) => queue === null || route.target === queue)
+    return routes
+      .filter(({ source, target }) => topicOfPlace(source) === undefined && topicOfPlace(target) === undefined)
+      .map(({ source, target, boundAt }) => ({ pattern: source, queue: target, boundAt }))
+  }
+
+  /** The patterns and the queues of topics, by the places of the topics. */
+  async links(isWanted: (place: string) => boolean) {
+    const routes = await this.#current(({ source, target }) => isWanted(source) || isWanted(target))
+    return (place: string) => ({
+      patterns: routes.flatMap(({ source, target }) => (target === place ? [source] : [])).sort(),
+      queues: routes.flatMap(({ source, target }) => (source === place ? [target] : [])).sort(),
+    })
+  }
+
+  /** Forgets routes of queues and topics that are gone, which a crash left over. */
+  async clean(): Promise<void> {
+    await this.#load()
+    const ends = new Map(this.#routes.flatMap(endsWithIncarnations).map((end) => [end.join(' '), end]))
+    for (const [place, incarnation] of ends.values())
+      if ((await this.#incarnationOf(place)) !== incarnation) await this.forget(place, incarnation)
+  }
+
+  /**
+   * By the routes as they are known here.
+   * @param gone incarnations of what is known to be gone
+   */
+  plan(routingKeys: readonly string[], gone: ReadonlySet<string>): Plan {
+    const found = new Map<string, { name: string; incarnation: string; messages: number[] }>()
+    const routes = this.#routes.filter(
+      ({ source, targets }) => topicOfPlace(source) === undefined && !gone.has(targets),
+    )
+    for (const [index, routingKey] of routingKeys.entries())
+      for (const { source, target: name, targets: incarnation } of routes) {
+        const key = `${name} ${incarnation}`
+        if (found.get(key)?.messages.at(-1) === index || !matches(source, routingKey)) continue
+        const destination = found.get(key) ?? { name, incarnation, messages: [] }
+        destination.messages.push(index)
+        found.set(key, destination)
+      }
+    const destinations = [...found.values()]
+    const topics = destinations.flatMap(({ name, ...rest }): Destination[] => {
+      const topic = topicOfPlace(name)
+      return topic === undefined ? [] : [{ name: topic, ...rest }]
+    })
+    const queues = destinations.filter(({ name }) => topicOfPlace(name) === undefined)
+    return this.#withLinks(topics.sort(byName), queues, gone)
+  }
+
+  /** For messages that all go into one topic. @throws TOPIC_NOT_FOUND */
+  async planFor(topic: string, count: number, gone: ReadonlySet<string>): Promise<Plan> {
+    const isLinked = this.#routes.some(({ source }) => source === placeOfTopic(topic))
+    const incarnation = isLinked ? await this.#topics.mustHave(topic) : ''
+    const messages = Array.from({ length: count }, (_, index) => index)
+    return this.#withLinks([{ name: topic, incarnation, messages }], [], gone)
+  }
+
+  #withLinks(topics: readonly Destination[], bound: readonly Destination[], gone: ReadonlySet<string>): Plan {
+    const queues = new Map(
+      bound.map((queue) => [`${queue.name} ${queue.incarnation}`, { ...queue, through: [] as number[] }]),
+    )
+    for (const [number, { name, incarnation }] of topics.entries())
+      for (const { source, target, targets, sources } of this.#routes) {
+        if (source !== placeOfTopic(name) || sources !== incarnation || gone.has(targets)) continue
+        const key = `${target} ${targets}`
+        const queue = queues.get(key) ?? { name: target, incarnation: targets, messages: [], through: [] }
+        queue.through.push(number)
+        queues.set(key, queue)
+      }
+    return { topics, queues: [...queues.values()].sort(byName), version: this.#version }
+  }
+
+  /** Makes sure that the routes are those of this moment. @returns false if they were not */
+  async refresh(): Promise<boolean> {
+    const version = (await this.#driver.call(routesKey, ['HGET', routesKey, 'version'])) ?? '-'
+    if (version === this.#version) return true
+    await this.#load()
+    return false
+  }
+
+  async #add(source: string, target: string): Promise<boolean> {
+    const route = [source, target] as const
+    const incarnations = await this.#incarnationsOf(...route)
+    const added = (await this.#driver.run('bind', [routesKey], [...route, incarnations, newNonce()], repeatable)) === 1
+    // One of them may have been dropped meanwhile, and its routes with it.
+    const now = await this.#incarnationsOf(...route).catch((error: unknown) => error)
+    if (now !== incarnations) await this.#take(...route, incarnations)
+    if (now instanceof Error) throw now
+    return added
+  }
+
+  async #remove(source: string, target: string): Promise<boolean> {
+    return this.#take(source, target, await this.#incarnationsOf(source, target))
+  }
+
+  async #take(source: string, target: string, incarnations: string): Promise<boolean> {
+    const args = [source, target, incarnations, newNonce()]
+    return (await this.#driver.run('unbind', [routesKey], args, once)) === 1
+  }
+
+  /** @throws QUEUE_NOT_FOUND, TOPIC_NOT_FOUND */
+  async #incarnationsOf(source: string, target: string): Promise<string> {
+    const places = topicOfPlace(source) === undefined ? [target] : [source, target]
+    const found: string[] = []
+    for (const place of places) {
+      const topic = topicOfPlace(place)
+      found.unshift(await (topic === undefined ? this.#queues.mustHave(place) : this.#topics.mustHave(topic)))
+    }
+    return found.join(' ')
+  }
+
+  #incarnationOf(place: string): Promise<string | null> {
+    const topic = topicOfPlace(place)
+    return topic === undefined ? this.#queues.incarnationOf(place) : this.#topics.incarnationOf(topic)
+  }
+
+  /** Those of queues and topics that are there. */
+  async #current(isWanted: (route: Route) => boolean): Promise<Route[]> {
+    await this.#load()
+    const routes = this.#routes.filter(isWanted)
+    const places = [...new Set(routes.flatMap(endsWithIncarnations).map(([place]) => place))]
+    const there = new Map(
+      await Promise.all(places.map(async (place) => [place, await this.#incarnationOf(place)] as const)),
+    )
+    return routes.filter((route) =>
+      endsWithIncarnations(route).every(([place, incarnation]) => there.get(place) === incarnation),
+    )
+  }
+
+  async #load(): Promise<void> {
+    const fields = (await this.#driver.call(routesKey, ['HGETALL', routesKey])) as string[]
+    const routes: Route[] = []
+    let version = '-'
+    for (let at = 0; at < fields.length; at += 2) {
+      const [name, value] = [fields[at]!, fields[at + 1]!]
+      if (name === 'version') version = value
+      else routes.push(toRoute(name, value))
+    }
+    this.#version = version
+    this.#routes = routes.sort(byTargetAndSource)
+  }
+}
+
+function endsOf(topic: string, link: TopicLink): [source: string, target: string] {
+  const place = placeOfTopic(topic)
+  return 'pattern' in link ? [link.pattern, place] : [place, link.queue]
+}
+
+function endsWithIncarnations({ source, target, sources, targets }: Route): [place: string, incarnation: string][] {
+  return sources === ''
+    ? [[target, targets]]
+    : [
+        [target, targets],
+        [source, sources],
+      ]
+}
+
+function toRoute(name: string, value: string): Route {
+  const [source = '', target = ''] = name.split(' ')
+  const [boundAt = '', targets = '', sources = ''] = value.split(' ')
+  return { source, target, boundAt: Number.parseInt(boundAt, 10), targets, sources }
+}
+
+const byName = (a: Destination, b: Destination) => (a.name < b.name ? -1 : 1)
+
+function byTargetAndSource(a: Route, b: Route): number {
+  if (a.target !== b.target) return a.target < b.target ? -1 : 1
+  return a.source < b.source ? -1 : 1
+}

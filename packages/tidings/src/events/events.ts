@@ -1,0 +1,191 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import type { Clock } from '../core/clock.ts'
+import { TidingsError } from '../core/errors.ts'
+import type { Logger } from '../core/logger.ts'
+import * as option from '../core/options.ts'
+import { Service } from '../core/service.ts'
+import { channelOf, channelsOf } from './channels.ts'
+import { parseEvent, type QueueEvent } from './event.ts'
+import type { EventHub, Subscriber } from './hub.ts'
+import { type EventsOptions, eventsOptions } from './options.ts'
+
+export interface EventsStats {
+  readonly connected: boolean
+  /** Whether what `tidings generate-migration` writes was applied; null before it was looked for. */
+  readonly installed: boolean | null
+  /** The channels that it listens to. */
+  readonly channels: readonly string[]
+  /** Events that came for it, dropped ones too. */
+  readonly received: number
+  /** Events that found the buffer full. */
+  readonly dropped: number
+  readonly parseErrors: number
+  readonly connectionErrors: number
+  readonly handlerErrors: number
+  /** How full the buffer is, from 0 to 1. */
+  readonly saturation: number
+  /** By the buffer: healthy below 80 %, critical from 95 %. */
+  readonly health: 'healthy' | 'degraded' | 'critical'
+  readonly lastEventAt: Date | null
+  readonly lastErrorAt: Date | null
+}
+
+interface Surroundings {
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** Whose handler this is. */
+const insideHandler = new AsyncLocalStorage<Events>()
+
+/**
+ * What the queues tell of themselves, for one reader: `for await (const event of events)` or `events.listen(handler)`.
+ * Events are signals that can be missed, while the connection is down or the buffer full; messages cannot.
+ */
+export class Events extends Service implements AsyncIterable<QueueEvent> {
+  readonly #hub: EventHub
+  readonly #surroundings: Surroundings
+  readonly #options: option.OptionsOutput<typeof eventsOptions>
+  readonly #channels: readonly string[]
+  readonly #subscriber: Subscriber
+  readonly #buffer: QueueEvent[] = []
+  #isRead = false
+  #handling: Promise<void> | undefined
+  #wakeUp: () => void = () => {}
+  readonly #counts = { received: 0, dropped: 0, parseErrors: 0, connectionErrors: 0, handlerErrors: 0 }
+  #lastEventAt: Date | null = null
+  #lastErrorAt: Date | null = null
+
+  constructor(options: EventsOptions | undefined, hub: EventHub, surroundings: Surroundings) {
+    super()
+    this.#options = option.parseOptions(eventsOptions, options, 'events')
+    this.#hub = hub
+    this.#surroundings = surroundings
+    const { prefix, namespace } = this.#options
+    this.#channels = channelsOf(prefix, namespace)
+    this.#subscriber = {
+      channels: [...this.#channels, channelOf.due(prefix)],
+      notified: (channel, text) => this.#notified(channel, text),
+      interrupted: (error) => this.#failed(error),
+      troubled: (error) => this.#failed(error),
+      stop: () => this.stop(),
+    }
+  }
+
+  stats(): EventsStats {
+    const saturation = this.#buffer.length / this.#options.buffer
+    return {
+      connected: this.state === 'running' && this.#hub.connected,
+      installed: this.#hub.installed,
+      channels: this.#channels,
+      ...this.#counts,
+      saturation,
+      health: saturation < 0.8 ? 'healthy' : saturation < 0.95 ? 'degraded' : 'critical',
+      lastEventAt: this.#lastEventAt,
+      lastErrorAt: this.#lastErrorAt,
+    }
+  }
+
+  /**
+   * Calls the handler with each event, one after the other. What it throws is counted and logged, and ends nothing.
+   * @returns once the events are listened to
+   */
+  async listen(handler: (event: QueueEvent) => void | Promise<void>): Promise<void> {
+    this.#takeReader()
+    this.#handling = this.#handleAll(handler)
+    await this.start()
+  }
+
+  async #handleAll(handler: (event: QueueEvent) => void | Promise<void>): Promise<void> {
+    for (let event = await this.#next(); event !== null; event = await this.#next()) {
+      try {
+        await insideHandler.run(this, () => handler(event))
+      } catch (error) {
+        this.#counts.handlerErrors++
+        this.#noteError(error, 'the handler of an event threw', null)
+      }
+    }
+  }
+
+  /** Starts it; leaving the loop stops it. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<QueueEvent, void, undefined> {
+    this.#takeReader()
+    try {
+      await this.start()
+      for (let event = await this.#next(); event !== null; event = await this.#next()) yield event
+    } finally {
+      await this.stop()
+    }
+  }
+
+  #takeReader(): void {
+    if (this.#isRead) throw new TidingsError('OPTION_CONFLICT', 'these events have a reader already; ask for others')
+    this.#isRead = true
+  }
+
+  /** @returns null once it is stopped */
+  async #next(): Promise<QueueEvent | null> {
+    for (;;) {
+      if (this.state === 'stopping' || this.state === 'stopped') return null
+      const event = this.#buffer.shift()
+      if (event !== undefined) return event
+      await new Promise<void>((resolve) => {
+        this.#wakeUp = resolve
+      })
+    }
+  }
+
+  protected override onStart(): Promise<void> {
+    return this.#hub.add(this.#subscriber)
+  }
+
+  protected override async onStop(): Promise<void> {
+    this.#wakeUp()
+    await this.#hub.remove(this.#subscriber)
+    // It would wait for itself.
+    if (insideHandler.getStore() !== this) await this.#handling
+  }
+
+  #notified(channel: string, text: string): void {
+    const event = this.#read(channel, text)
+    const { namespace, queue, buffer } = this.#options
+    if (event === null) return
+    if ((namespace !== null && event.namespace !== namespace) || (queue !== null && event.queue !== queue)) return
+    this.#counts.received++
+    this.#lastEventAt = new Date(this.#surroundings.clock.now())
+    if (this.#buffer.length < buffer) this.#buffer.push(event)
+    else this.#counts.dropped++
+    this.#wakeUp()
+  }
+
+  #read(channel: string, text: string): QueueEvent | null {
+    try {
+      return parseEvent(text)
+    } catch (error) {
+      this.#counts.parseErrors++
+      const { onParseError } = this.#options
+      const tell = onParseError && (() => onParseError(error as Error, { channel, text }))
+      this.#noteError(error, `what came through ${channel} is no event`, tell)
+      return null
+    }
+  }
+
+  #failed(error: unknown): void {
+    this.#counts.connectionErrors++
+    const { onConnectionError } = this.#options
+    const tell = onConnectionError && (() => onConnectionError(error))
+    this.#noteError(error, 'the connection for events failed; it is tried again', tell)
+  }
+
+  /** Never throws, whatever the user's functions do. */
+  #noteError(error: unknown, message: string, tell: (() => void) | null): void {
+    const { clock, logger } = this.#surroundings
+    this.#lastErrorAt = new Date(clock.now())
+    try {
+      if (tell) tell()
+      else logger.warn({ error }, message)
+    } catch (thrown) {
+      logger.warn({ error: thrown }, `the function that was told of an error threw: ${message}`)
+    }
+  }
+}

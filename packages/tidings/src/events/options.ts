@@ -1,0 +1,50 @@
+import { checkQueueName } from '../core/names.ts'
+import * as option from '../core/options.ts'
+import { checkNamespace, checkPrefix } from './channels.ts'
+
+/** What came that is no event. */
+export interface UnreadableEvent {
+  readonly channel: string
+  readonly text: string
+}
+
+type OnParseError = (error: Error, event: UnreadableEvent) => void
+type OnConnectionError = (error: unknown) => void
+
+/** What comes, which is also what the command line asks for. */
+export const selectionOptions = {
+  namespace: option.text('Only events of queues in this namespace.', { default: null, check: checkNamespace }),
+  queue: option.text('Only events of this queue.', {
+    default: null,
+    check: (name, path) => void checkQueueName(name, path),
+  }),
+  prefix: option.text('What the names of the channels start with, as in the migration.', {
+    default: null,
+    check: checkPrefix,
+  }),
+} as const
+
+export const eventsOptions = {
+  ...selectionOptions,
+  buffer: option.integer('How many events wait for their reader at most; what comes while it is full is dropped.', {
+    min: 1,
+    max: 1_000_000,
+    default: 1_000,
+  }),
+  onParseError: option.value<OnParseError | undefined, OnParseError | null>('Told of what came that is no event.', {
+    default: null,
+    defaultText: 'a warning in the log',
+    typeText: 'function (error, { channel, text })',
+    parse: option.parseFunction<OnParseError>,
+  }),
+  onConnectionError: option.value<OnConnectionError | undefined, OnConnectionError | null>(
+    'Told when the connection breaks or cannot be made. What happens until it is back is missed: look into the queues.',
+    {
+      default: null,
+      defaultText: 'a warning in the log',
+      typeText: 'function (error)',
+      parse: option.parseFunction<OnConnectionError>,
+    },
+  ),
+} as const
+export type EventsOptions = option.OptionsInput<typeof eventsOptions>

@@ -1,0 +1,83 @@
+/** The public surface: re-exports only. */
+export type { AnyTransaction } from './adapters/recognise.ts'
+export { Bus } from './bus/bus.ts'
+export type { Correlation } from './bus/correlation.ts'
+export { DeadLetters, type Redriven } from './bus/dead-letters.ts'
+export { Queue } from './bus/queue.ts'
+export type { Replayed, ReplayOptions } from './bus/replay.ts'
+export { Topic } from './bus/topic.ts'
+export type { TraceEvent, TraceOptions } from './bus/trace.ts'
+export { type ConnectOptions, type ConnectSource, connect, eventsMigration } from './connect.ts'
+export type { Duration } from './core/duration.ts'
+export { type ErrorCode, type ErrorDetails, errorTable, isTidingsError, TidingsError } from './core/errors.ts'
+export type { JsonObject, JsonValue } from './core/json.ts'
+export type { Logger } from './core/logger.ts'
+export { bytes, type Serializer } from './core/serializer.ts'
+export type { QueueEvent } from './events/event.ts'
+export type { Events, EventsStats } from './events/events.ts'
+export type { EventsOptions, UnreadableEvent } from './events/options.ts'
+export type { Predicate, Where } from './messages/filter.ts'
+export { Message, type MessageMeta, StoredCopy } from './messages/message.ts'
+export type {
+  PeekOptions,
+  PopOptions,
+  PublishBatchOptions,
+  PublishOptions,
+  QueueOptions,
+  ReadOptions,
+  SendEntry,
+  SendOptions,
+} from './messages/options.ts'
+export type {
+  Binding,
+  Completion,
+  Finding,
+  Place,
+  PublishedCopy,
+  QueueInfo,
+  QueueStats,
+  SendResult,
+  Transaction,
+} from './port/engine.ts'
+export type { AppendResult, Retention, SubscriptionState, TopicInfo } from './port/topic-store.ts'
+export { logging, type Middleware, pipe, timeout, validated } from './router/middleware.ts'
+export { type Route, type RoutesOptions, routes } from './router/routes.ts'
+export { type Upcaster, type VersionsOptions, versions } from './router/versions.ts'
+export type { Alert, AlertReport } from './sentinel/alerts.ts'
+export type { SentinelOptions } from './sentinel/options.ts'
+export type { Breach, WatchedQueue, WatchedSubscription } from './sentinel/rules.ts'
+export type { CheckResult, Sentinel, SentinelFigures } from './sentinel/sentinel.ts'
+export type { WebhookFigures } from './sentinel/webhook.ts'
+export type { TopicConsumer } from './subscription/consumer.ts'
+export type { SubscriberCounts, SubscriptionEvent } from './subscription/events.ts'
+export type { SubscriptionContext, SubscriptionHandler } from './subscription/handler.ts'
+export type { SubscribeOptions, TopicConsumeOptions } from './subscription/options.ts'
+export { Subscriber, type SubscriberStats } from './subscription/subscriber.ts'
+export { Subscription } from './subscription/subscription.ts'
+export { ConsumedMessage, PublishedMessage, ReceivedMessage } from './topics/message.ts'
+export type {
+  CreateSubscriptionOptions,
+  FetchOptions,
+  PositionInput,
+  RetentionOptions,
+  SeekOptions,
+  TopicOptions,
+  TopicPublishOptions,
+  TopicReadOptions,
+} from './topics/options.ts'
+export { type Backoff, exponential, fixed, linear } from './worker/backoff.ts'
+export type { ConsumeOptions } from './worker/consumer.ts'
+export { archive, deadLetter, done, Outcome, retry, snooze } from './worker/outcome.ts'
+export {
+  type BatchContext,
+  type BatchHandler,
+  type BatchWorkOptions,
+  type Handler,
+  type HandlerContext,
+  type HandlerTransaction,
+  type StopOptions,
+  Worker,
+  type WorkerEvent,
+  type WorkerStats,
+  type WorkOptions,
+} from './worker/worker.ts'

@@ -1,0 +1,118 @@
+import { Batcher } from '../core/batcher.ts'
+import type { Clock } from '../core/clock.ts'
+import { isTidingsError } from '../core/errors.ts'
+import type { Engine, Lease, NewMessage, SendResult, SendTerms, Settlement, SettleResult } from '../port/engine.ts'
+import { sizeOf, sizeWith } from '../port/limits.ts'
+import { queueFull } from '../port/queue-full.ts'
+import type { LeaseCalls } from './lease.ts'
+
+/** Of calls that cannot travel together: whoever makes ever other ones must not fill the memory. */
+const maxKinds = 100
+
+const sizeOfSettlement = (settlement: Settlement) => sizeWith('meta' in settlement ? settlement.meta : {})
+
+/** Why one message of several was not stored. */
+interface Failure {
+  readonly error: unknown
+}
+
+/** The calls that one process makes for one queue, grouped so that single ones travel together. */
+export class QueueCalls implements LeaseCalls {
+  readonly #engine: Engine
+  readonly #queue: string
+  readonly #sends = new Map<string, Batcher<NewMessage, SendResult | Failure>>()
+  readonly #settlements: Batcher<Settlement, SettleResult>
+  readonly #extensions = new Map<number, Batcher<Lease, string | null>>()
+  readonly clock: Clock
+  #ensured: Promise<boolean> | undefined
+  #creating: Promise<boolean> | undefined
+
+  constructor(engine: Engine, clock: Clock, queue: string) {
+    this.#engine = engine
+    this.clock = clock
+    this.#queue = queue
+    this.#settlements = new Batcher((settlements) => engine.settle(queue, settlements), engine, sizeOfSettlement)
+  }
+
+  async send(message: NewMessage, terms: SendTerms): Promise<SendResult> {
+    // What has to be on disk takes longer, and may be refused.
+    const kind = `${terms.durability} ${terms.maxLength}`
+    let sends = this.#sends.get(kind)
+    if (!sends) {
+      if (this.#sends.size >= maxKinds) this.#sends.clear()
+      sends = new Batcher((messages) => this.#sendOn(terms, messages), this.#engine, sizeOf)
+      this.#sends.set(kind, sends)
+    }
+    const result = await sends.add(message)
+    if ('error' in result) throw result.error
+    return result
+  }
+
+  /** What travels together by chance does not share the fate of a batch: what there is room for is stored. */
+  async #sendOn(terms: SendTerms, messages: NewMessage[]): Promise<(SendResult | Failure)[]> {
+    const { maxLength } = terms
+    try {
+      return await this.#engine.send(this.#queue, messages, null, terms)
+    } catch (error) {
+      if (maxLength === undefined || !isTidingsError(error, 'QUEUE_FULL')) throw error
+      const room = maxLength - (error.details.length as number)
+      if (messages.length === 1) return [{ error }]
+      const refused = { error: queueFull(this.#queue, maxLength - room, maxLength, 1) }
+      if (room <= 0) return messages.map(() => refused)
+      const count = Math.min(room, messages.length - 1)
+      const first = await this.#sendOn(terms, messages.slice(0, count))
+      const rest = messages.slice(count)
+      // The first ones are stored, whatever befalls the others.
+      const others = this.#sendOn(terms, rest).catch((error: unknown) => rest.map(() => ({ error })))
+      return [...first, ...(await others)]
+    }
+  }
+
+  settle(settlement: Settlement): Promise<SettleResult> {
+    return this.#settlements.add(settlement)
+  }
+
+  extend(id: string, receipt: string, leaseMs: number): Promise<string | null> {
+    let extensions = this.#extensions.get(leaseMs)
+    if (!extensions) {
+      // What is under way goes on.
+      if (this.#extensions.size >= maxKinds) this.#extensions.clear()
+      extensions = new Batcher((leases) => this.#engine.extend(this.#queue, leases, leaseMs), this.#engine)
+      this.#extensions.set(leaseMs, extensions)
+    }
+    return extensions.add({ id, receipt })
+  }
+
+  create(): Promise<boolean> {
+    return this.#engine.createQueue(this.#queue)
+  }
+
+  /** Creates the queue once for all that found it missing at the same time, so that they go on in their order. */
+  async createMissing(): Promise<void> {
+    this.#creating ??= this.create().finally(() => {
+      this.#creating = undefined
+    })
+    await this.#creating
+  }
+
+  drop(): Promise<boolean> {
+    this.forget()
+    return this.#engine.dropQueue(this.#queue)
+  }
+
+  /** The queue may be gone. */
+  forget(): void {
+    this.#ensured = undefined
+  }
+
+  /** Creates the queue if it is missing; asks the storage only the first time. */
+  async ensure(): Promise<void> {
+    this.#ensured ??= this.create()
+    try {
+      await this.#ensured
+    } catch (error) {
+      this.#ensured = undefined
+      throw error
+    }
+  }
+}

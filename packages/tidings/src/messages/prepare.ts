@@ -1,0 +1,134 @@
+import { show, TidingsError } from '../core/errors.ts'
+import type { JsonObject } from '../core/json.ts'
+import { checkQueueName } from '../core/names.ts'
+import * as option from '../core/options.ts'
+import { type StandardSchemaV1, validate } from '../core/schema.ts'
+import { pack, type Serializer, unpack } from '../core/serializer.ts'
+import type { Engine, NewMessage, Tracked } from '../port/engine.ts'
+import { expiryMeta } from './expiry.ts'
+import { toWireMeta } from './message.ts'
+import { checkKey, checkTime, type SendEntry, sendOptions } from './options.ts'
+
+const maxBatch = 10_000
+
+/** What holds for the messages on their way to one queue, or to all that a routing key leads to. */
+export interface Outgoing {
+  /** Null for what is published: every copy in a queue is told its own. */
+  readonly queue: string | null
+  /** For error messages: "queue 'hires'". */
+  readonly destination: string
+  readonly routingKey: string | null
+  readonly schema: StandardSchemaV1 | null
+  readonly serializer: Serializer<unknown> | null
+  readonly maxMessageBytes: number
+  readonly bare: boolean
+  /** For messages that are sent without a time to live; null: they have none. */
+  readonly ttlMs: number | null
+  /** The time at which they are sent. */
+  now(): number
+}
+
+/**
+ * Checks what is to be sent and gives it the form that engines store.
+ * @returns a promise only where the schema is asynchronous
+ */
+export function prepare(
+  data: unknown,
+  options: option.OptionsOutput<typeof sendOptions>,
+  outgoing: Outgoing,
+): NewMessage | Promise<NewMessage> {
+  const { delay, at, orderingKey, priority, uniqueTarget, dedupId } = options
+  if (at !== null && delay > 0) throw new TidingsError('OPTION_CONFLICT', "'delay' and 'at' are both given")
+  if (orderingKey !== null && priority !== 0)
+    throw new TidingsError('OPTION_CONFLICT', "'orderingKey' and 'priority' are both given")
+  if (at !== null) checkTime(at, outgoing.now(), 'at')
+  const ttlMs = options.ttl ?? outgoing.ttlMs
+  const expiry = expiryMeta(ttlMs, { delayMs: delay, notBefore: at }, outgoing.now())
+  const meta = toWireMeta(options.meta, outgoing.queue, outgoing.routingKey)
+  const targetId = meta.target_id as string | undefined
+  if (uniqueTarget) {
+    if (targetId === undefined)
+      throw new TidingsError('OPTION_CONFLICT', "'uniqueTarget' is set without meta.targetId", {
+        hint: 'Set meta.targetId too.',
+      })
+    checkKey(targetId, 'meta.targetId')
+  }
+  const { schema, serializer, destination } = outgoing
+  const packed = pack(data, serializer, outgoing.maxMessageBytes)
+  const message: NewMessage = {
+    data: packed.text,
+    meta: { ...meta, ...packed.meta, ...expiry },
+    headers: options.headers,
+    delayMs: delay,
+    notBefore: at,
+    priority,
+    orderingKey,
+    dedup: dedupId === null ? null : { id: dedupId, windowMs: options.dedupWindow },
+    uniqueTarget: uniqueTarget && targetId !== undefined ? targetId : null,
+    bare: outgoing.bare,
+    ...(options.track ? { tracked: trackedBy(meta) } : {}),
+  }
+  // Judged is what reading will find. It is stored as it was given, so that reading can apply the schema to it.
+  const what = `data for ${destination}`
+  const validated = schema ? validate(schema, unpack(message, serializer, what), what) : undefined
+  return validated instanceof Promise ? validated.then(() => message) : message
+}
+
+/** Names that could not be used when the last task ends are refused while there is somebody to tell. */
+function trackedBy({ correlation_id: id, correlation_queue: queue }: JsonObject): Tracked {
+  if (typeof id !== 'string')
+    throw new TidingsError('OPTION_CONFLICT', "'track' is set without meta.correlationId", {
+      hint: 'Set meta.correlationId too.',
+    })
+  checkKey(id, 'meta.correlationId')
+  const completionQueue = queue === undefined ? null : checkQueueName(queue, 'meta.correlationQueue')
+  return { correlationId: id, completionQueue }
+}
+
+/** @param call the name of the user's call, for error messages */
+export async function prepareBatch(
+  entries: readonly SendEntry<unknown>[],
+  call: string,
+  outgoing: Outgoing,
+): Promise<NewMessage[]> {
+  if (!Array.isArray(entries)) throw option.typeError('the batch', entries, 'an array of { data, … }')
+  if (entries.length === 0 || entries.length > maxBatch)
+    throw new TidingsError('BATCH_SIZE', `the batch has ${entries.length} messages; it must have 1 to ${maxBatch}`)
+  return Promise.all(
+    // Array.from does not pass over holes.
+    Array.from<SendEntry<unknown>, Promise<NewMessage>>(entries, (entry, index) =>
+      prepareEntry(entry, `entry ${index} of the batch`, call, outgoing),
+    ),
+  )
+}
+
+async function prepareEntry(
+  entry: SendEntry<unknown>,
+  place: string,
+  call: string,
+  outgoing: Outgoing,
+): Promise<NewMessage> {
+  if (typeof entry !== 'object' || entry === null) throw option.typeError(place, entry, 'an object { data, … }')
+  const { data, ...rest } = entry
+  try {
+    return await prepare(data, option.parseOptions(sendOptions, rest, call), outgoing)
+  } catch (error) {
+    throw error instanceof TidingsError ? error.within(place) : error
+  }
+}
+
+/** @throws UNSUPPORTED for an engine that cannot join the application's transaction */
+export function checkTransactions(engine: Engine): void {
+  if (engine.supports.has('transactions')) return
+  throw new TidingsError('UNSUPPORTED', `tx is given, but the ${engine.name} engine cannot join transactions`, {
+    details: { feature: 'transactions' },
+  })
+}
+
+/** For a message that was not stored, since the queue has its dedup id or its target already. */
+export function duplicateError(queue: string, { dedup, uniqueTarget }: NewMessage, firstId: string): TidingsError {
+  const what = dedup ? `dedup id ${show(dedup.id)}` : `target ${show(uniqueTarget)}`
+  return new TidingsError('DUPLICATE', `queue '${queue}' already has message ${firstId} with ${what}`, {
+    details: { queue, firstId },
+  })
+}

@@ -1,0 +1,377 @@
+import type { JsonObject } from '../core/json.ts'
+import type { Limits } from './limits.ts'
+import type { AppendResult, TopicStore } from './topic-store.ts'
+import type { NewMessage, Transaction, Watch } from './types.ts'
+
+export type { NewMessage, Tracked, Transaction, Watch } from './types.ts'
+
+/**
+ * The port: what a storage must do so that everything above it works. It is the whole of what an engine has to
+ * implement; validation, defaults, encoding and errors of use live once, above it.
+ *
+ * Rules that hold for every member:
+ * - Names, ids, limits and durations arrive checked. Durations are whole milliseconds, times milliseconds since 1970
+ *   by the clock of the storage, ids strings.
+ * - Work comes in batches; a single message is a batch of one. Answers have the order of the requests.
+ * - A promise resolves after the storage has committed. If the answer was lost, it rejects with OUTCOME_UNKNOWN.
+ * - A queue that does not exist is QUEUE_NOT_FOUND.
+ *
+ * How the members map to the engines is in docs/engines/port.md; the conformance suite in `testkit/` is the contract
+ * as executable cases.
+ */
+export interface Engine {
+  /** For messages to people: 'memory', 'postgres'. */
+  readonly name: string
+  readonly supports: ReadonlySet<Feature>
+  /** Known once it is open. */
+  readonly limits: Limits
+
+  /** Connects and installs or checks the schema. Called once, before anything else. */
+  open(): Promise<void>
+  /** Gives everything back; twice is fine. Calls after it reject with CLOSED. */
+  close(): Promise<void>
+
+  /** Creates what is missing. @returns true if it was created now */
+  createQueue(queue: string): Promise<boolean>
+  /** Removes the queue with all its messages and its archive. @returns false if there was none */
+  dropQueue(queue: string): Promise<boolean>
+  /** All queues, by name in the order of its bytes. */
+  listQueues(): Promise<QueueInfo[]>
+  /** Removes all messages that are not archived, leased ones too. Dedup ids stay taken. @returns how many */
+  purgeQueue(queue: string): Promise<number>
+  stats(queue: string): Promise<QueueStats>
+  /**
+   * Removes archived messages for good, those first that were archived first.
+   * @returns how many; fewer than the limit if there is nothing more to remove
+   */
+  prune(queue: string, request: PruneRequest): Promise<number>
+
+  /**
+   * Stores messages in their order. A duplicate, of an earlier one in the batch too, is not stored and takes no dedup
+   * id and no target; its result carries the id of the first.
+   * @param transaction the application's own; null for one of the engine's. Only with 'transactions'.
+   * @param terms left out: none. A batch that cannot be stored on them is refused as a whole and leaves nothing behind,
+   *   also no dedup ids and tasks, and the transaction as it was.
+   */
+  send(
+    queue: string,
+    messages: readonly NewMessage[],
+    transaction: Transaction | null,
+    terms?: SendTerms,
+  ): Promise<SendResult[]>
+
+  /**
+   * Adds the rule that what matches the pattern goes into the queue; dropping the queue removes it.
+   * @returns true if it was added now
+   */
+  bind(pattern: string, queue: string): Promise<boolean>
+  /** @returns false if there was no such rule */
+  unbind(pattern: string, queue: string): Promise<boolean>
+  /** The rules of one queue, or of all, by queue and then by pattern, in the order of their bytes. */
+  bindings(queue: string | null): Promise<Binding[]>
+
+  /**
+   * Stores a copy of each message in every queue with a pattern that matches its routing key, one copy however many
+   * do; all copies of all messages or none. Within a queue they have the order of the batch. Every copy is a message
+   * of its queue like one that was sent there, with dedup ids and targets of that queue, and the meta field
+   * `queue_name` names it. Topics with a matching pattern take the message too, and with it the queues linked to them.
+   * @param transaction as for `send`
+   * @returns for each message its copies, by queue in the order of bytes, then those in topics, likewise; none where
+   *   nothing matches
+   */
+  publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<PublishedCopy[][]>
+
+  /**
+   * Leases messages that are ready, by priority, then oldest first, and at most one message of an ordering key. Which
+   * of several keys comes first is for the engine to say.
+   */
+  claim(queue: string, request: ClaimRequest): Promise<Claim>
+  /** Removes and returns messages that are ready, in the same order, in one atomic step. */
+  pop(queue: string, limit: number): Promise<StoredMessage[]>
+  /** Looks at messages, by id, without changing anything. Receipts are null. */
+  peek(queue: string, request: PeekRequest): Promise<StoredMessage[]>
+  /**
+   * Ends leases. Each settlement stands for itself: one whose receipt is stale changes nothing and says so, while the
+   * others are carried out. A receipt is stale once the lease was settled, extended or followed by another; that it
+   * has run out alone does not make it so.
+   * @param transaction left out: one of the engine's own. A settlement that is rolled back leaves its receipt good.
+   */
+  settle(queue: string, settlements: readonly Settlement[], transaction?: Transaction): Promise<SettleResult[]>
+  /** Makes leases last `leaseMs` from now. @returns the new receipts; null where the lease was lost or has run out */
+  extend(queue: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]>
+  /** Removes messages that are not leased, without a lease. @returns which were removed */
+  cancel(queue: string, ids: readonly string[]): Promise<boolean[]>
+
+  /**
+   * How far the tasks of a correlation are: the messages that were sent with it in `tracked`. A task is over when its
+   * message is: deleted, archived or popped (done), cancelled, purged or dropped with its queue (cancelled), or archived
+   * or moved with the meta field `dead_lettered_at` (dead). A dead one that is moved without that field is to be done
+   * again.
+   *
+   * With the end of a task after which no task is left, the correlation is completed: in the same step a message is
+   * stored in its completion queue, which is created if it is missing. That happens once for a correlation, whatever is
+   * sent or moved back later. What is in a transaction that has not committed counts for nobody else.
+   * @returns null if there is no such task; upkeep forgets completed correlations after 30 days
+   */
+  correlation(id: string): Promise<CorrelationState | null>
+
+  /**
+   * Runs `work` in a transaction of the engine's own, for what is sent and settled in it and for statements of the
+   * caller: commits when `work` resolves, and rolls back when it rejects, with the same error. It holds up no other
+   * call of the engine, whatever `work` waits for. After its end the transaction takes nothing more: CLOSED. Only with
+   * 'transactions'.
+   */
+  transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>
+
+  /**
+   * Calls `wake` soon after messages may have become ready in the queue: after a send, a release, a move into it, the
+   * end of a message that others of its key wait for, and an interruption that may have hidden one. It may call too
+   * often, and after a failure it may miss one: poll slowly underneath.
+   * `dueMs` is above 0 where a message was stored that becomes ready only after that time.
+   * @returns once the watch is in force: what was committed before then is for the caller to look for
+   */
+  watch(queue: string, wake: (dueMs: number) => void): Promise<Watch>
+
+  /** Topics and their subscriptions. Only with 'topics'. */
+  readonly topics?: TopicStore
+
+  /** Opens a connection on which the storage tells of its queues. Only with 'events'. */
+  openChannels?(listener: ChannelListener): Promise<Channels>
+
+  /** What time asks for in storage: removes expired dedup ids, moves due messages into their queues, trims topics. */
+  maintain(): Promise<void>
+  /** Looks for what could hurt: versions, permissions, durability, surroundings. */
+  diagnose(): Promise<Finding[]>
+}
+
+/**
+ * What not every storage can do; asking for what is missing is UNSUPPORTED.
+ * - transactions: `send`, `publish` and `settle` join a transaction, the application's own or one of `transaction`
+ * - durable: what was sent survives a crash of any process
+ * - events: `openChannels` is there
+ * - topics: `topics` is there
+ */
+export type Feature = 'transactions' | 'durable' | 'events' | 'topics'
+
+export interface QueueInfo {
+  readonly queue: string
+  readonly createdAt: number
+}
+
+export interface QueueStats {
+  readonly queue: string
+  /** Messages whose time has come, also those that wait for an earlier one of their key. */
+  readonly ready: number
+  /** Messages that wait for their time. */
+  readonly delayed: number
+  /** Messages in the hands of a reader. */
+  readonly leased: number
+  /** Archived messages; exact up to 100,000, then the storage's estimate. */
+  readonly archived: number
+  /** Messages ever sent to the queue; gaps in the ids count too. */
+  readonly totalSent: number
+  /** Age of the oldest message that can be read now, counted from when it became ready; null if there is none. */
+  readonly oldestReadyMs: number | null
+  /** Age since sending of the newest and the oldest message that is not archived; null if there is none. */
+  readonly newestMs: number | null
+  readonly oldestMs: number | null
+  readonly createdAt: number
+}
+
+/** Which archived messages are to go; each reason is enough. Null: not for this reason. */
+export interface PruneRequest {
+  /** Those that were archived longer ago than this. */
+  readonly archivedForMs: number | null
+  /** Those beyond this number. */
+  readonly keep: number | null
+  /** At most so many in one call. */
+  readonly limit: number
+}
+
+/** The tasks of one queue. A dead one counts where it died. */
+export interface TaskCounts {
+  readonly queue: string
+  /** Neither over nor in the hands of a reader. */
+  readonly pending: number
+  /** In the hands of a reader. */
+  readonly running: number
+  readonly done: number
+  readonly dead: number
+  readonly cancelled: number
+}
+
+export interface CorrelationState {
+  /** When the first task was sent. */
+  readonly startedAt: number
+  /** When the last task ended for the first time; null if that is still to come. */
+  readonly completedAt: number | null
+  /** By queue, in the order of bytes. */
+  readonly queues: readonly TaskCounts[]
+}
+
+/** The data of the message that tells of a completion; its meta has the `correlation_id`. Times are ISO 8601 texts. */
+export interface Completion {
+  readonly correlationId: string
+  readonly done: number
+  readonly dead: number
+  readonly cancelled: number
+  readonly startedAt: string
+  readonly endedAt: string
+}
+
+/** What a batch must keep to. */
+export interface SendTerms {
+  /**
+   * How many messages the queue may hold with it, ready, delayed and leased ones; the archive and duplicates do not
+   * count. Otherwise QUEUE_FULL. Holds among all who send with it at the same time, of whatever engine; what comes
+   * without it, published or moved, is not held up, but counts. Left out: any number.
+   */
+  readonly maxLength?: number
+  /**
+   * 'fsync': it is on the disk of the storage when the answer is given, so that a power cut does not take it away. Where
+   * that cannot be had, or not be known, DURABILITY_UNAVAILABLE. Left out: as the storage is set up.
+   */
+  readonly durability?: 'fsync'
+}
+
+export interface SendResult {
+  /** The id of the message, or of the first one if this is a duplicate. */
+  readonly id: string
+  readonly duplicate: boolean
+}
+
+export interface RoutedMessage extends NewMessage {
+  readonly routingKey: string
+}
+
+/** One copy of a published message: in a queue or in a topic. */
+export type PublishedCopy = QueueCopy | TopicCopy
+
+export interface QueueCopy extends SendResult {
+  readonly queue: string
+}
+
+export interface TopicCopy extends AppendResult {
+  readonly topic: string
+}
+
+export interface Binding {
+  readonly pattern: string
+  readonly queue: string
+  readonly boundAt: number
+}
+
+export interface StoredMessage {
+  readonly id: string
+  /** JSON text. */
+  readonly data: string
+  readonly meta: JsonObject
+  readonly headers: JsonObject
+  readonly priority: number
+  readonly orderingKey: string | null
+  readonly sentAt: number
+  /** When the message can be read, or read again. */
+  readonly visibleAt: number
+  /** How often it was read, this time included. */
+  readonly readCount: number
+  readonly firstReadAt: number | null
+  readonly lastReadAt: number | null
+  readonly archivedAt: number | null
+  /** Proves the lease; null for a message that was only looked at or popped. */
+  readonly receipt: string | null
+}
+
+export interface ClaimRequest {
+  readonly limit: number
+  readonly leaseMs: number
+  /** Only these messages, if they are ready; null for any. */
+  readonly ids: readonly string[] | null
+}
+
+export interface Claim {
+  readonly messages: StoredMessage[]
+  /**
+   * In how many milliseconds to look again even if nothing wakes the reader: the next message becomes due, or a lease
+   * runs out. Null if nothing is known to come. Relative, since the clock of the storage is not that of the reader.
+   */
+  readonly nextDueMs: number | null
+}
+
+/** Where a message is. `archived` is past; the others together are the queue. */
+export type Place = 'ready' | 'delayed' | 'leased' | 'archived'
+
+export interface PeekRequest {
+  /** Null for all but the archive. */
+  readonly place: Place | null
+  readonly limit: number
+  /** Only ids after this one. */
+  readonly afterId: string | null
+  readonly ids: readonly string[] | null
+  /** Only messages whose meta has these texts in these fields; numbers and booleans count as their text. */
+  readonly meta?: Readonly<Record<string, string>>
+}
+
+export interface Lease {
+  readonly id: string
+  readonly receipt: string
+}
+
+/** How a lease ends. `meta` is merged into the meta of the message; a null takes the field away. */
+export type Ending =
+  | { readonly kind: 'delete' }
+  | { readonly kind: 'archive'; readonly meta: JsonObject }
+  | {
+      readonly kind: 'release'
+      readonly delayMs: number
+      readonly meta: JsonObject
+      /** Takes the read back, so that it does not count as an attempt. */
+      readonly uncount: boolean
+    }
+  | {
+      /**
+       * In one step: a copy at the end of another queue, which keeps data, headers, priority, ordering key and sentAt,
+       * starts with readCount 0 and holds no target. The other queue is created if it is missing.
+       */
+      readonly kind: 'move'
+      readonly to: string
+      readonly delayMs: number
+      readonly meta: JsonObject
+    }
+
+export type Settlement = Lease & Ending
+
+export interface SettleResult {
+  /** False if the receipt was stale; nothing was changed then. */
+  readonly settled: boolean
+  /** The id in the other queue, after a move. */
+  readonly newId: string | null
+}
+
+export interface ChannelListener {
+  notified(channel: string, text: string): void
+  /** The connection broke. Told once, and not after `close`. */
+  lost(error: unknown): void
+}
+
+/** A connection to channels by name, which nobody keeps up but its owner. */
+export interface Channels {
+  /** Also those that are listened to already. @returns once in force */
+  listen(channels: readonly string[]): Promise<void>
+  unlisten(channels: readonly string[]): Promise<void>
+  /**
+   * Has delayed messages announced that have come due since.
+   * @returns whether what announces messages is installed in the storage, and in how many milliseconds the next one is
+   *   due, null if none is known
+   */
+  announceDue(): Promise<{ readonly installed: boolean; readonly nextDueMs: number | null }>
+  close(): Promise<void>
+}
+
+export interface Finding {
+  readonly level: 'ok' | 'warning' | 'problem'
+  /** What was looked at: 'durability'. */
+  readonly check: string
+  readonly message: string
+  /** What to do; empty if nothing. */
+  readonly remedy: string
+}

@@ -1,0 +1,54 @@
+import type { Clock, Timer } from '../core/clock.ts'
+import { isTidingsError } from '../core/errors.ts'
+import type { Logger } from '../core/logger.ts'
+import { Service } from '../core/service.ts'
+import type { Engine } from '../port/engine.ts'
+
+const intervalMs = 30_000
+/** The first one comes soon, but not all processes that start together do it together. */
+const firstMs = 5_000
+
+/**
+ * Does what time asks for in storage, now and then, while this process works on queues: forgets what has expired, moves
+ * delayed messages into queues that only other clients read. Any number of processes may do it: the storage lets one at a
+ * time, or what several do together comes to the same.
+ */
+export class Upkeep extends Service {
+  readonly #engine: Engine
+  readonly #clock: Clock
+  readonly #logger: Logger
+  #timer: Timer | undefined
+  #running: Promise<void> = Promise.resolve()
+
+  constructor({ engine, clock, logger }: { engine: Engine; clock: Clock; logger: Logger }) {
+    super()
+    this.#engine = engine
+    this.#clock = clock
+    this.#logger = logger
+  }
+
+  protected override async onStart(): Promise<void> {
+    this.#arm(Math.random() * firstMs)
+  }
+
+  protected override async onStop(): Promise<void> {
+    this.#timer?.cancel()
+    await this.#running
+  }
+
+  #arm(milliseconds: number): void {
+    this.#timer = this.#clock.after(milliseconds, () => {
+      this.#running = this.#maintain()
+    })
+  }
+
+  async #maintain(): Promise<void> {
+    try {
+      await this.#engine.maintain()
+    } catch (error) {
+      if (isTidingsError(error, 'CLOSED')) return
+      this.#logger.warn({ error }, 'upkeep of the storage failed; it is tried again later')
+    }
+    if (this.state === 'running') this.#arm(intervalMs)
+  }
+}

@@ -1,0 +1,162 @@
+import { sleep } from '../core/clock.ts'
+import { isTidingsError } from '../core/errors.ts'
+import * as option from '../core/options.ts'
+import { ConsumedMessage, ReceivedMessage } from '../topics/message.ts'
+import type { SubscriptionAccess } from './access.ts'
+import { type DeadLetterBox, deadLetterBox, deadLetterQueueOf } from './dead-letter.ts'
+import { Journal } from './events.ts'
+import { Feed, type Item } from './feed.ts'
+import { type TopicConsumeOptions, topicConsumeOptions } from './options.ts'
+
+/** When to try again if a schema failed for a reason other than the data. */
+const undecodedMs = 1_000
+
+/**
+ * The messages of a subscription, one after the other, for `for await`. The subscription passes a message when the loop
+ * asks for the next one, or by `message.ack()`; it does not pass the one at hand when the loop ends by `break` or an
+ * error. When the loop has ended, however it did, others can have the subscription at once.
+ */
+export class TopicConsumer<T> implements AsyncIterableIterator<ConsumedMessage<T>>, AsyncDisposable {
+  /** Resolves when the loop has ended and the subscription was left. */
+  readonly finished: Promise<void>
+
+  readonly #access: SubscriptionAccess<T>
+  readonly #options: option.OptionsOutput<typeof topicConsumeOptions>
+  readonly #journal: Journal
+  readonly #feed: Feed
+  readonly #deadLetters: DeadLetterBox | null
+  readonly #stopBySignal = () => this.#feed.stop()
+  #current: Item | null = null
+  #turn: Promise<unknown> = Promise.resolve()
+  #begun = false
+  #closing: Promise<void> | undefined
+  #resolveFinished: () => void = () => {}
+
+  /** @throws TYPE, RANGE, OPTION_UNKNOWN, DEAD_LETTER_INVALID and the like */
+  constructor(access: SubscriptionAccess<T>, options?: TopicConsumeOptions) {
+    this.#access = access
+    this.#options = option.parseOptions(topicConsumeOptions, options, 'consume')
+    const { topic, name, logger } = access
+    this.#journal = new Journal({ topic, subscription: name }, logger, this.#options.observe)
+    const { wait, untilEmpty } = this.#options
+    const waitMs = untilEmpty === null ? Number.POSITIVE_INFINITY : wait
+    this.#feed = new Feed(access, { ...this.#options, waitMs }, this.#journal)
+    const queue = deadLetterQueueOf(access, this.#options)
+    this.#deadLetters = deadLetterBox(access, queue, this.#options, this.#journal)
+    this.finished = new Promise((resolve) => {
+      this.#resolveFinished = resolve
+    })
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  /** @throws CLOSED if the bus was closed before; BODY_INVALID with `deadLetter: false` */
+  next(): Promise<IteratorResult<ConsumedMessage<T>, undefined>> {
+    return this.#inTurn(async () => {
+      try {
+        this.#begin()
+        if (this.#current !== null && !this.#options.manualAck) this.#passCurrent()
+        const message = await this.#nextMessage()
+        return message === null ? await this.#end() : { done: false, value: message }
+      } catch (error) {
+        await this.#end()
+        throw error
+      }
+    })
+  }
+
+  /** Ends the iteration; the message at hand comes again. */
+  return(): Promise<IteratorResult<ConsumedMessage<T>, undefined>> {
+    this.#feed.stop()
+    return this.#inTurn(() => this.#end())
+  }
+
+  async throw(error: unknown): Promise<IteratorResult<ConsumedMessage<T>, undefined>> {
+    await this.return()
+    throw error
+  }
+
+  async stop(): Promise<void> {
+    await this.return()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
+  }
+
+  #begin(): void {
+    if (this.#begun) return
+    this.#access.adopt(this)
+    this.#begun = true
+    const { signal } = this.#options
+    if (signal?.aborted) this.#feed.stop()
+    signal?.addEventListener('abort', this.#stopBySignal, { once: true })
+  }
+
+  /** Whoever calls `next` twice gets two messages, one after the other. */
+  #inTurn<R>(step: () => Promise<R>): Promise<R> {
+    const result = this.#turn.then(step)
+    this.#turn = result.catch(() => {})
+    return result
+  }
+
+  #passCurrent(): void {
+    this.#current?.acker.done(this.#current.stored.offset)
+    this.#current = null
+  }
+
+  async #nextMessage(): Promise<ConsumedMessage<T> | null> {
+    for (let item = await this.#feed.next(); item !== null; item = await this.#feed.next()) {
+      const message = await this.#decode(item)
+      if (message === null) continue
+      this.#current = item
+      return message
+    }
+    return null
+  }
+
+  /** @returns null if that failed; then the message has gone where it belongs, or it comes again */
+  async #decode(item: Item): Promise<ConsumedMessage<T> | null> {
+    const { stored, redelivered, acker, tenure } = item
+    const { topic, name, clock } = this.#access
+    while (!tenure.interrupted.aborted) {
+      try {
+        const data = await this.#access.decode(stored)
+        const received = new ReceivedMessage(name, redelivered, topic, stored, data)
+        return new ConsumedMessage(received, stored, () => {
+          acker.done(stored.offset)
+          return acker.flush()
+        })
+      } catch (error) {
+        if (isTidingsError(error, 'BODY_INVALID')) {
+          if (this.#deadLetters === null) throw error
+          await this.#deadLetters.put(item, error, 1)
+          return null
+        }
+        const failure = { durationMs: 0, attempt: 1, error, retryMs: undecodedMs }
+        this.#journal.tell({ type: 'failed', message: stored, ...failure })
+        await sleep(clock, undecodedMs, tenure.interrupted)
+      }
+    }
+    return null
+  }
+
+  async #end(): Promise<{ done: true; value: undefined }> {
+    this.#closing ??= this.#close()
+    await this.#closing
+    return { done: true, value: undefined }
+  }
+
+  async #close(): Promise<void> {
+    this.#feed.stop()
+    this.#options.signal?.removeEventListener('abort', this.#stopBySignal)
+    // Whoever never began has nothing to leave.
+    if (this.#begun) {
+      await this.#feed.close()
+      this.#journal.tell({ type: 'stopped', error: null })
+    }
+    this.#resolveFinished()
+  }
+}

@@ -1,0 +1,233 @@
+import { type Attempt, Lookout } from '../messages/wait.ts'
+import type { Position, TopicMessage } from '../port/topic-store.ts'
+import type { SubscriptionAccess } from './access.ts'
+import { Acker } from './acker.ts'
+import type { Journal } from './events.ts'
+import { type Answer, Holding, type Tenure } from './holding.ts'
+import { ReadAhead } from './read-ahead.ts'
+import { Retrying } from './retrying.ts'
+import { Seen } from './seen.ts'
+
+export interface FeedOptions {
+  readonly from: Position
+  readonly lease: number
+  readonly readAhead: number
+  readonly pollInterval: number
+  readonly ephemeral: boolean
+  /** How long a read waits for the first message, and how many in a row may come back empty; null for any number. */
+  readonly waitMs: number
+  readonly untilEmpty: number | null
+}
+
+/** A message for the consumer, and the tenure in which it was read. */
+export interface Item {
+  readonly stored: TopicMessage
+  readonly redelivered: boolean
+  /** How many consumers in a row went away without leaving while this message was the next. */
+  readonly vanished: number
+  readonly tenure: Tenure
+  readonly acker: Acker
+}
+
+type Held = Extract<Answer, { held: true }>
+
+/** Not to ask at once again where the storage says that a hold ends now. */
+const shortestRetryMs = 10
+
+/**
+ * The messages of a subscription, in their order, for one consumer: waits until it has the subscription, reads ahead,
+ * sleeps when there is nothing, and begins again from the cursor when the subscription was lost or moved.
+ */
+export class Feed {
+  readonly #access: SubscriptionAccess<unknown>
+  readonly #options: FeedOptions
+  readonly #journal: Journal
+  readonly #retrying: Retrying
+  readonly #holding: Holding
+  readonly #readAhead: ReadAhead
+  readonly #lookout: Lookout
+  readonly #seen = new Seen()
+  readonly #stop = new AbortController()
+  readonly #giveUp = new AbortController()
+  #nap = new AbortController()
+  #tenure: Tenure | null = null
+  #acker: Acker | null = null
+  #ahead: TopicMessage[] = []
+  #cursor = 0
+  /** Of the first message of the tenure; 0 once that is given out. */
+  #vanished = 0
+  /**
+   * How many messages are still to be read one by one: those that a consumer which vanished may have had in hand. So the
+   * storage knows of each before the next one, and it counts for the one that does it.
+   */
+  #toReadSingly = 0
+  #emptyReads = 0
+  #draining = false
+  #closing: Promise<void> | undefined
+
+  constructor(access: SubscriptionAccess<unknown>, options: FeedOptions, journal: Journal) {
+    this.#access = access
+    this.#options = options
+    this.#journal = journal
+    this.#retrying = new Retrying(access, options, journal)
+    this.#readAhead = new ReadAhead(options.readAhead)
+    this.#holding = new Holding(access, options.lease, journal)
+    const { clock, store, topic } = access
+    const watch = (watched: string, wake: (dueMs: number) => void) => store.watchTopic(watched, () => wake(0))
+    this.#lookout = new Lookout({ engine: { watch }, clock, queue: topic, pollMs: options.pollInterval })
+  }
+
+  /** How many messages are read ahead. */
+  get ahead(): number {
+    return this.#tenure?.over.aborted ? 0 : this.#ahead.length
+  }
+
+  /** Whether this consumer is the active one, as far as it knows. */
+  get active(): boolean {
+    return this.#tenure !== null && !this.#tenure.lost.aborted
+  }
+
+  /** @returns null when it was stopped, or there is no more and that ends it @throws CLOSED */
+  async next(): Promise<Item | null> {
+    while (!this.#stop.signal.aborted) {
+      const tenure = this.#tenure
+      const stored = this.#ahead.shift()
+      if (tenure !== null && stored !== undefined && !tenure.over.aborted) return this.#itemOf(stored, tenure)
+      // What was read is known to the storage before more is: a consumer never runs away from its cursor.
+      await this.#acker?.flush()
+      const isHeld = this.#tenure !== null && !this.#tenure.over.aborted
+      if ((await (isHeld ? this.#read(this.#tenure!) : this.#take())) === 'ended') return null
+    }
+    return null
+  }
+
+  #itemOf(stored: TopicMessage, tenure: Tenure): Item {
+    const vanished = this.#vanished
+    this.#vanished = 0
+    const redelivered = this.#seen.add(stored.offset) || vanished > 0
+    return { stored, redelivered, vanished, tenure, acker: this.#acker! }
+  }
+
+  /** Nothing more is begun; `next` comes back soon. */
+  stop(): void {
+    this.#stop.abort()
+    this.#tenure?.interrupt()
+    this.#nap.abort()
+  }
+
+  /** Ends when there is nothing to read, or another consumer has the subscription. */
+  drain(): void {
+    this.#draining = true
+    this.#nap.abort()
+  }
+
+  /** What the storage could not be told of yet, it will not be. */
+  giveUp(): void {
+    this.#giveUp.abort()
+  }
+
+  /** Leaves the subscription to others; one that is ephemeral is removed. Never rejects. */
+  close(): Promise<void> {
+    this.#closing ??= this.#closeOnce()
+    return this.#closing
+  }
+
+  async #closeOnce(): Promise<void> {
+    this.stop()
+    this.#lookout.close()
+    await this.#acker?.flush()
+    const { store, topic, name } = this.#access
+    try {
+      await this.#holding.leave()
+      if (this.#options.ephemeral) await store.unsubscribe(topic, name)
+    } catch (error) {
+      const left = this.#options.ephemeral ? 'it stays' : 'others have it when its lease ends'
+      this.#journal.warn(error, `the subscription could not be left; ${left}`)
+    }
+  }
+
+  async #take(): Promise<'ended' | 'go on'> {
+    this.#lookout.forget()
+    const hold = await this.#retrying.onSubscription(this.#stop.signal, () => this.#standBy())
+    this.#lookout.forget()
+    if (hold === 'busy') return 'ended'
+    if (hold === null) return 'go on'
+    const { tenure, cursor, vanished } = hold
+    tenure.interrupted.addEventListener('abort', () => this.#nap.abort(), { once: true })
+    this.#tenure = tenure
+    this.#acker = new Acker(this.#access, {
+      tenure,
+      holding: this.#holding,
+      retrying: this.#retrying,
+      journal: this.#journal,
+      giveUp: this.#giveUp.signal,
+    })
+    this.#cursor = cursor
+    this.#vanished = vanished
+    this.#toReadSingly = vanished > 0 ? this.#options.readAhead : 0
+    this.#ahead = []
+    return 'go on'
+  }
+
+  #standBy(): Promise<Held | 'busy' | null> {
+    let told = false
+    const patience = { waitMs: Number.POSITIVE_INFINITY, signal: this.#awake() }
+    return this.#lookout.wait<Held | 'busy'>(patience, async () => {
+      const hold = await this.#holding.ask()
+      if (hold.held) return { found: hold, full: false, nextDueMs: null }
+      if (!told) this.#journal.tell({ type: 'standingBy' })
+      told = true
+      const nextDueMs = Math.max(shortestRetryMs, hold.retryMs)
+      return { found: this.#draining ? 'busy' : null, full: false, nextDueMs }
+    })
+  }
+
+  async #read(tenure: Tenure): Promise<'ended' | 'go on'> {
+    const { waitMs, untilEmpty } = this.#options
+    const resting = () => this.#journal.tell({ type: 'idle' })
+    let awake: AbortSignal | undefined
+    const found = await this.#retrying.onSubscription(this.#stop.signal, () => {
+      awake = this.#awake(tenure)
+      return this.#lookout.wait({ waitMs, signal: awake, resting }, () => this.#look(tenure))
+    })
+    if (found === 'empty') return 'ended'
+    if (found !== null && !tenure.over.aborted) {
+      this.#emptyReads = 0
+      this.#begin(found)
+    } else if (awake?.aborted === false && ++this.#emptyReads === untilEmpty) {
+      return 'ended'
+    }
+    return 'go on'
+  }
+
+  async #look(tenure: Tenure): Promise<Attempt<TopicMessage[] | 'empty'>> {
+    const { store, topic } = this.#access
+    const limit = this.#toReadSingly > 0 ? 1 : this.#readAhead.count
+    const messages = await store.read(topic, this.#cursor, limit).catch((error: unknown) => {
+      this.#readAhead.shrink()
+      throw error
+    })
+    if (messages.length > 0) return { found: messages, full: messages.length === limit, nextDueMs: null }
+    // It may have been moved, which is what woke it.
+    await this.#holding.ask()
+    const found = this.#draining && !tenure.over.aborted ? 'empty' : null
+    return { found, full: false, nextDueMs: null }
+  }
+
+  #begin(messages: TopicMessage[]): void {
+    const before = messages[0]!.offset
+    const count = before - this.#cursor - 1
+    if (count > 0) this.#journal.tell({ type: 'missed', count, before })
+    this.#ahead = messages
+    this.#readAhead.learn(messages)
+    this.#toReadSingly = Math.max(0, this.#toReadSingly - messages.length)
+    this.#cursor = messages.at(-1)!.offset
+  }
+
+  /** Aborted by `stop`, and by what should make it look again. */
+  #awake(tenure?: Tenure): AbortSignal {
+    this.#nap = new AbortController()
+    if (this.#stop.signal.aborted || tenure?.interrupted.aborted) this.#nap.abort()
+    return this.#nap.signal
+  }
+}

@@ -1,0 +1,239 @@
+import { sleep } from '../core/clock.ts'
+import { isTidingsError, TidingsError } from '../core/errors.ts'
+import * as option from '../core/options.ts'
+import { Service } from '../core/service.ts'
+import type { TopicMessage } from '../port/topic-store.ts'
+import { ReceivedMessage } from '../topics/message.ts'
+import { delayAfter } from '../worker/backoff.ts'
+import { Deadline } from '../worker/deadline.ts'
+import { type StopOptions, stopOptions } from '../worker/options.ts'
+import { deadLetter, failed, Outcome, toOutcome } from '../worker/outcome.ts'
+import type { SubscriptionAccess } from './access.ts'
+import { type DeadLetterBox, deadLetterBox, deadLetterQueueOf, vanishedError } from './dead-letter.ts'
+import { Journal, type SubscriberCounts } from './events.ts'
+import { Feed, type Item } from './feed.ts'
+import type { SubscriptionHandler } from './handler.ts'
+import { type SubscribeOptions, subscribeOptions } from './options.ts'
+
+export interface SubscriberStats extends SubscriberCounts {
+  /** Whether it is the active consumer now, and does not stand by. */
+  readonly active: boolean
+  /** Messages in the handler now: 0 or 1. */
+  readonly running: number
+  /** Messages read ahead. */
+  readonly buffered: number
+}
+
+/** How long the handler may take after its signal was aborted. */
+const graceMs = 100
+/** How long leaving may take after the deadline. */
+const lastCallsMs = 1_000
+
+type Parsed = option.OptionsOutput<typeof subscribeOptions>
+
+/**
+ * Calls a handler for every message of a subscription, one after the other, until it is stopped. Made by
+ * `topic.subscribe`; keeps the process alive while it runs.
+ *
+ * Of all subscribers of one subscription, in all processes, one is active. The others stand by, and one of them takes
+ * over when it stops or dies.
+ */
+export class Subscriber<T = unknown> extends Service {
+  /** Where messages go that failed too often; null: it stops at them. */
+  readonly deadLetterQueue: string | null
+  /** Resolves when the subscriber has stopped, for whatever reason. */
+  readonly finished: Promise<void>
+
+  readonly #access: SubscriptionAccess<T>
+  readonly #handler: SubscriptionHandler<T>
+  readonly #options: Parsed
+  readonly #journal: Journal
+  readonly #feed: Feed
+  readonly #deadLetters: DeadLetterBox | null
+  readonly #deadline: Deadline
+  readonly #stopBySignal = () => this.#stopByItself()
+  #call: AbortController | null = null
+  #failure: unknown = null
+  #working: Promise<void> = Promise.resolve()
+  #resolveFinished: () => void = () => {}
+
+  /** @throws TYPE, RANGE, OPTION_UNKNOWN, DEAD_LETTER_INVALID and the like */
+  constructor(access: SubscriptionAccess<T>, handler: SubscriptionHandler<T>, options?: SubscribeOptions) {
+    super()
+    this.#handler = option.parseFunction(handler, 'the handler')
+    this.#options = option.parseOptions(subscribeOptions, options, 'subscribe')
+    this.#access = access
+    const { topic, name, logger, clock } = access
+    this.deadLetterQueue = deadLetterQueueOf(access, this.#options)
+    this.#journal = new Journal({ topic, subscription: name }, logger, this.#options.observe)
+    const forEver = { waitMs: Number.POSITIVE_INFINITY, untilEmpty: null }
+    this.#feed = new Feed(access, { ...this.#options, ...forEver }, this.#journal)
+    this.#deadLetters = deadLetterBox(access, this.deadLetterQueue, this.#options, this.#journal)
+    this.#deadline = new Deadline(clock)
+    this.finished = new Promise((resolve) => {
+      this.#resolveFinished = resolve
+    })
+  }
+
+  /** What happened since the start, and what is in hand now. A failed last attempt counts as dead-lettered, too. */
+  stats(): SubscriberStats {
+    const { active, ahead } = this.#feed
+    return { ...this.#journal.counts, active, running: this.#call === null ? 0 : 1, buffered: ahead }
+  }
+
+  /** What it stopped for by itself: with `deadLetter: false` the error of the message. Null otherwise. */
+  get failure(): unknown {
+    return this.#failure
+  }
+
+  /**
+   * Begins nothing more, lets the handler finish and leaves the subscription to others. At the deadline it aborts the
+   * signal of the handler and gives it 100 ms; the message comes again. A second call waits for the first and can only
+   * bring the deadline forward.
+   * @throws DURATION, RANGE for a deadline that is none; otherwise it never rejects
+   */
+  override async stop(options?: StopOptions): Promise<void> {
+    const { deadline } = option.parseOptions(stopOptions, options, 'stop')
+    if (this.state !== 'stopped') this.#deadline.set(deadline)
+    await super.stop()
+    this.#deadline.clear()
+    this.#resolveFinished()
+  }
+
+  /**
+   * Works until there is nothing to read, then stops; at once if another consumer has the subscription.
+   * @returns a promise that resolves when the subscriber has stopped
+   */
+  drain(): Promise<void> {
+    this.#feed.drain()
+    void this.start()
+    return this.finished
+  }
+
+  protected override async onStart(): Promise<void> {
+    const { signal } = this.#options
+    this.#working = this.#work()
+    if (signal?.aborted) this.#stopByItself()
+    signal?.addEventListener('abort', this.#stopBySignal, { once: true })
+  }
+
+  protected override async onStop(): Promise<void> {
+    this.#options.signal?.removeEventListener('abort', this.#stopBySignal)
+    this.#feed.stop()
+    const left = this.#working.then(() => this.#feed.close())
+    await Promise.race([left, this.#deadline.over.then(() => this.#abandon(left))])
+    this.#journal.tell({ type: 'stopped', error: this.#failure })
+  }
+
+  /** What the handler does is waited for no more, and what the storage does not take now it will not be told. */
+  async #abandon(left: Promise<void>): Promise<void> {
+    this.#call?.abort(new TidingsError('STOPPED', 'the subscriber was stopped, and its deadline is over'))
+    const { clock } = this.#access
+    await Promise.race([this.#working, sleep(clock, graceMs)])
+    this.#feed.giveUp()
+    await Promise.race([this.#call === null ? left : this.#feed.close(), sleep(clock, lastCallsMs)])
+  }
+
+  async #work(): Promise<void> {
+    try {
+      for (let item = await this.#feed.next(); item !== null; item = await this.#feed.next()) await this.#deal(item)
+      if (this.state === 'running') this.#journal.tell({ type: 'drained' })
+    } catch (error) {
+      if (!isTidingsError(error, 'CLOSED')) this.#failure = error
+    }
+    this.#stopByItself()
+  }
+
+  /** Without a deadline: nobody is waiting who set one. */
+  #stopByItself(): void {
+    void super.stop().then(this.#resolveFinished)
+  }
+
+  /** Until the message is through, or no longer this consumer's business. */
+  async #deal(item: Item): Promise<void> {
+    const { maxAttempts } = this.#options
+    const fatal = vanishedError(item, maxAttempts)
+    if (fatal !== null) return this.#endAsDead(item, fatal, item.vanished)
+    for (let attempt = item.vanished + 1; !item.tenure.interrupted.aborted; ) {
+      const startedAt = this.#access.clock.now()
+      const outcome = await this.#attempt(item, attempt)
+      if (outcome === null) return
+      const { decision } = outcome
+      const durationMs = this.#access.clock.now() - startedAt
+      switch (decision.kind) {
+        case 'retry': {
+          const { reason: error, delayMs } = decision
+          const isLast = attempt >= maxAttempts
+          const retryMs = isLast ? null : (delayMs ?? this.#delayAfter(attempt, error))
+          this.#journal.tell({ type: 'failed', message: item.stored, attempt, durationMs, error, retryMs })
+          if (retryMs === null) return this.#endAsDead(item, error, attempt)
+          await this.#pause(item, retryMs)
+          attempt++
+          break
+        }
+        case 'snooze':
+          this.#journal.tell({ type: 'snoozed', message: item.stored, delayMs: decision.delayMs })
+          await this.#pause(item, decision.delayMs)
+          break
+        case 'deadLetter':
+          return this.#endAsDead(item, decision.reason, attempt)
+        default:
+          item.acker.done(item.stored.offset)
+          this.#journal.tell({ type: 'succeeded', message: item.stored, durationMs })
+          return
+      }
+    }
+  }
+
+  /** @returns null if what became of it does not count */
+  async #attempt(item: Item, attempt: number): Promise<Outcome | null> {
+    const { stored, redelivered, tenure } = item
+    const { topic, name, logger } = this.#access
+    const call = new AbortController()
+    const lose = () =>
+      call.abort(new TidingsError('LEASE_LOST', `another consumer may have subscription '${name}' now`))
+    tenure.lost.addEventListener('abort', lose, { once: true })
+    this.#call = call
+    try {
+      const decoded = await this.#decode(stored)
+      if (decoded instanceof Outcome) return decoded
+      this.#journal.tell({ type: 'started', message: stored, attempt, redelivered })
+      const message = new ReceivedMessage(name, redelivered, topic, stored, decoded.data)
+      const { maxAttempts } = this.#options
+      const context = { topic, subscription: name, attempt, maxAttempts, signal: call.signal, logger }
+      const outcome = toOutcome(await this.#handler(message, context))
+      // A handler that was told to break off may return early, so that its return does not mean success.
+      return call.signal.aborted ? null : outcome
+    } catch (error) {
+      return call.signal.aborted ? null : failed(error)
+    } finally {
+      tenure.lost.removeEventListener('abort', lose)
+      this.#call = null
+    }
+  }
+
+  /** Another attempt cannot make data valid; a schema that failed for other reasons may do better next time. */
+  async #decode(stored: TopicMessage): Promise<{ data: T } | Outcome> {
+    try {
+      return { data: await this.#access.decode(stored) }
+    } catch (error) {
+      return isTidingsError(error, 'BODY_INVALID') ? deadLetter(error) : failed(error)
+    }
+  }
+
+  /** The subscription passes the message only when it is kept elsewhere. */
+  async #endAsDead(item: Item, error: unknown, attempts: number): Promise<void> {
+    if (this.#deadLetters) return this.#deadLetters.put(item, error, attempts)
+    this.#failure = error
+    this.#stopByItself()
+  }
+
+  #delayAfter(attempt: number, error: unknown): number {
+    const complain = (why: unknown) => this.#journal.warn(why, 'the backoff function gave no usable delay')
+    return delayAfter(this.#options.backoff, attempt, error, complain)
+  }
+
+  #pause({ tenure }: Item, milliseconds: number): Promise<void> {
+    return sleep(this.#access.clock, milliseconds, tenure.interrupted)
+  }
+}

@@ -1,0 +1,51 @@
+import { Batcher } from '../core/batcher.ts'
+import { isTidingsError } from '../core/errors.ts'
+import type { NewMessage } from '../port/engine.ts'
+import { type Limits, sizeOf } from '../port/limits.ts'
+import type { AppendResult, TopicSettings, TopicStore } from '../port/topic-store.ts'
+
+/** The calls that one process makes for one topic, grouped so that single messages travel together. */
+export class TopicCalls {
+  readonly #store: TopicStore
+  readonly #topic: string
+  readonly #appends: Batcher<NewMessage, AppendResult>
+  #ensured = false
+  #creating: Promise<unknown> | undefined
+
+  constructor(storage: { readonly limits: Limits }, store: TopicStore, topic: string) {
+    this.#store = store
+    this.#topic = topic
+    this.#appends = new Batcher((messages) => store.append(topic, messages, null), storage, sizeOf)
+  }
+
+  append(message: NewMessage): Promise<AppendResult> {
+    return this.#appends.add(message)
+  }
+
+  /** Creates the topic once for all that found it missing at the same time, so that they go on in their order. */
+  async createMissing(settings: TopicSettings): Promise<void> {
+    this.#creating ??= this.#store.createTopic(this.#topic, settings).finally(() => {
+      this.#creating = undefined
+    })
+    await this.#creating
+    this.#ensured = true
+  }
+
+  /** Creates the topic if it is missing; asks the storage only the first time. */
+  async ensure(settings: TopicSettings): Promise<void> {
+    if (this.#ensured) return
+    try {
+      // Creating it would also replace the settings of a topic that is there.
+      await this.#store.listTopics(this.#topic)
+      this.#ensured = true
+    } catch (error) {
+      if (!isTidingsError(error, 'TOPIC_NOT_FOUND')) throw error
+      await this.createMissing(settings)
+    }
+  }
+
+  /** The topic may be gone. */
+  forget(): void {
+    this.#ensured = false
+  }
+}

@@ -1,0 +1,142 @@
+import { sleep } from '../core/clock.ts'
+import { isTidingsError } from '../core/errors.ts'
+import type { QueueAccess } from '../messages/access.ts'
+import { Lookout } from '../messages/wait.ts'
+import type { StoredMessage } from '../port/engine.ts'
+import { Delivery } from './delivery.ts'
+import type { Journal } from './events.ts'
+import type { Settler } from './settler.ts'
+
+const firstPauseMs = 100
+const longestPauseMs = 1_000
+/** How long settlements may go first after an interruption. */
+const settleFirstMs = 1_000
+
+export interface ClaimTask {
+  readonly limit: () => number
+  readonly signal: AbortSignal
+  /** Gives up after this, in milliseconds. */
+  readonly waitMs: number
+  /** Asked when the queue turned out to be empty: whether that is an answer, too. */
+  readonly mayBeEmpty: () => boolean
+}
+
+/** Claims messages of one queue: sleeps while it is empty, and rides out whatever befalls the storage. */
+export class Claimer {
+  readonly #access: QueueAccess<unknown>
+  readonly #leaseMs: number
+  readonly #pollMs: number
+  readonly #lookout: Lookout
+  readonly #settler: Settler
+  readonly #journal: Journal
+  #ensured = false
+  #failing = false
+
+  constructor(
+    access: QueueAccess<unknown>,
+    options: { lease: number; pollInterval: number },
+    settler: Settler,
+    journal: Journal,
+  ) {
+    this.#access = access
+    this.#leaseMs = options.lease
+    this.#pollMs = options.pollInterval
+    const { engine, clock, name: queue } = access
+    this.#lookout = new Lookout({ engine, clock, queue, pollMs: options.pollInterval })
+    this.#settler = settler
+    this.#journal = journal
+  }
+
+  /**
+   * @returns messages; none if the signal was aborted, the time is over or the queue may be empty
+   * @throws CLOSED, and nothing else
+   */
+  async claim({ limit, signal, waitMs, mayBeEmpty }: ClaimTask): Promise<Delivery[]> {
+    const { name: queue } = this.#access
+    if (mayBeEmpty()) this.#lookout.forget()
+    const resting = () => this.#journal.tell({ type: 'idle', queue })
+    const attempt = async () => {
+      if (signal.aborted) return { found: [], full: false, nextDueMs: null }
+      const asked = limit()
+      const { deliveries, nextDueMs } = await this.#claim(asked, null)
+      const full = deliveries.length === asked
+      return { found: deliveries.length > 0 || mayBeEmpty() ? deliveries : null, full, nextDueMs }
+    }
+    const found = await this.#persistently(signal, () => this.#lookout.wait({ waitMs, signal, resting }, attempt))
+    return found ?? []
+  }
+
+  /** Nothing more will be claimed. */
+  close(): void {
+    this.#lookout.close()
+  }
+
+  /** Claims those of the messages that are ready. @throws CLOSED, and nothing else */
+  async claimIds(ids: readonly string[], signal: AbortSignal): Promise<Delivery[]> {
+    const claim = await this.#persistently(signal, () => this.#claim(ids.length, ids))
+    return claim?.deliveries ?? []
+  }
+
+  /** Looks at messages. @throws CLOSED, and nothing else */
+  async look(
+    place: 'delayed' | 'leased',
+    limit: number,
+    ids: readonly string[] | null,
+    signal: AbortSignal,
+  ): Promise<StoredMessage[]> {
+    const { engine, name } = this.#access
+    const found = await this.#persistently(signal, () => engine.peek(name, { place, limit, afterId: null, ids }))
+    return found ?? []
+  }
+
+  async #claim(limit: number, ids: readonly string[] | null) {
+    const { engine, clock, name: queue } = this.#access
+    const askedAt = clock.now()
+    const { messages, nextDueMs } = await engine.claim(queue, { limit, leaseMs: this.#leaseMs, ids })
+    this.#succeeded()
+    const tookMs = Math.max(0, clock.now() - askedAt)
+    const deliveries = messages.map((message) => new Delivery(this.#access, message, this.#leaseMs, tookMs))
+    if (messages.length > 0) this.#journal.tell({ type: 'claimed', queue, count: messages.length })
+    return { deliveries, nextDueMs }
+  }
+
+  /** Repeats a call until it succeeds. @returns null if the signal was aborted before */
+  async #persistently<T>(signal: AbortSignal, call: () => Promise<T>): Promise<T | null> {
+    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+      try {
+        if (!this.#ensured) await this.#access.ensure()
+        this.#ensured = true
+        const result = await call()
+        this.#succeeded()
+        return result
+      } catch (error) {
+        if (isTidingsError(error, 'CLOSED')) throw error
+        const missing = isTidingsError(error, 'QUEUE_NOT_FOUND')
+        // It may have been dropped; where it may be created, that is done at once.
+        const firstTime = !this.#failing
+        this.#ensured = !missing
+        this.#failed(error)
+        if (!missing) await sleep(this.#access.clock, pauseMs, signal)
+        else if (!firstTime) await sleep(this.#access.clock, this.#pollMs, signal)
+        await this.#letSettlementsGoFirst(signal)
+      }
+      if (signal.aborted) return null
+    }
+  }
+
+  /** Otherwise a lease that ran out meanwhile would be claimed again just before its settlement arrives. */
+  async #letSettlementsGoFirst(signal: AbortSignal): Promise<void> {
+    for (let waitedMs = 0; this.#settler.retrying > 0 && waitedMs < settleFirstMs && !signal.aborted; waitedMs += 50)
+      await sleep(this.#access.clock, 50, signal)
+  }
+
+  #failed(error: unknown): void {
+    if (!this.#failing) this.#journal.tell({ type: 'fetchFailed', queue: this.#access.name, error })
+    this.#failing = true
+  }
+
+  #succeeded(): void {
+    if (this.#failing) this.#journal.tell({ type: 'fetchResumed', queue: this.#access.name })
+    this.#failing = false
+  }
+}

@@ -1,0 +1,186 @@
+import { isTidingsError, TidingsError } from '../core/errors.ts'
+import type { JsonObject } from '../core/json.ts'
+import { errorMeta } from '../core/message-error.ts'
+import * as option from '../core/options.ts'
+import type { QueueAccess } from '../messages/access.ts'
+import { expiryError } from '../messages/expiry.ts'
+import { Message } from '../messages/message.ts'
+import type { Ending } from '../port/engine.ts'
+import { Claimer } from './claimer.ts'
+import type { Delivery } from './delivery.ts'
+import { Journal } from './events.ts'
+import { type ConsumeOptions, consumeOptions } from './options.ts'
+import { Renewer } from './renewer.ts'
+import { Settler } from './settler.ts'
+
+export type { ConsumeOptions } from './options.ts'
+
+/** When to try again if a schema failed for a reason other than the data. */
+const undecodedMs = 1_000
+
+/**
+ * The messages of a queue, one after the other, for `for await`. The lease is renewed while the loop body runs. A
+ * message that the body did not settle is deleted when the loop asks for the next one, and released when the loop ends
+ * by `break` or an error. One that was delivered `maxAttempts` times is dead-lettered instead of being delivered again.
+ */
+export class Consumer<T> implements AsyncIterableIterator<Message<T>>, AsyncDisposable {
+  readonly #access: QueueAccess<T>
+  readonly #options: option.OptionsOutput<typeof consumeOptions>
+  readonly #journal: Journal
+  readonly #settler: Settler
+  readonly #claimer: Claimer
+  readonly #renewer: Renewer
+  readonly #held = new Set<Delivery>()
+  readonly #end = new AbortController()
+  readonly #abort = () => this.#end.abort()
+  #current: Delivery | null = null
+  #turn: Promise<unknown> = Promise.resolve()
+
+  /** @throws TYPE, RANGE, OPTION_UNKNOWN and the like */
+  constructor(access: QueueAccess<T>, options?: ConsumeOptions) {
+    this.#access = access
+    this.#options = option.parseOptions(consumeOptions, options, 'consume')
+    this.#journal = new Journal(access.logger, null)
+    this.#settler = new Settler(access.name, access.clock, this.#journal)
+    this.#claimer = new Claimer(access, this.#options, this.#settler, this.#journal)
+    this.#renewer = new Renewer(access.clock, this.#options.lease, this.#held, { lost: (one) => this.#lost(one) })
+    this.#renewer.start()
+    const { signal } = this.#options
+    if (signal?.aborted) this.#end.abort()
+    signal?.addEventListener('abort', this.#abort, { once: true })
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  /** @throws CLOSED if the bus was closed */
+  next(): Promise<IteratorResult<Message<T>, undefined>> {
+    return this.#inTurn(async () => {
+      try {
+        await this.#finishCurrent()
+        const message = await this.#nextMessage()
+        return message === null ? this.#close() : { done: false, value: message }
+      } catch (error) {
+        this.#close()
+        throw error
+      }
+    })
+  }
+
+  /** Ends the iteration and releases the message at hand. */
+  return(): Promise<IteratorResult<Message<T>, undefined>> {
+    this.#end.abort()
+    return this.#inTurn(async () => {
+      if (this.#current !== null) await this.#release(this.#current, {})
+      return this.#close()
+    })
+  }
+
+  async throw(error: unknown): Promise<IteratorResult<Message<T>, undefined>> {
+    await this.return()
+    throw error
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
+  }
+
+  /** Whoever calls `next` twice gets two messages, one after the other. */
+  #inTurn<R>(step: () => Promise<R>): Promise<R> {
+    const result = this.#turn.then(step)
+    this.#turn = result.catch(() => {})
+    return result
+  }
+
+  async #nextMessage(): Promise<Message<T> | null> {
+    const { wait } = this.#options
+    while (!this.#end.signal.aborted) {
+      const [delivery] = await this.#claimer.claim({
+        limit: () => 1,
+        signal: this.#end.signal,
+        waitMs: wait ?? Number.POSITIVE_INFINITY,
+        mayBeEmpty: () => false,
+      })
+      if (delivery === undefined) return null
+      this.#held.add(delivery)
+      this.#current = delivery
+      if (this.#end.signal.aborted) await this.#release(delivery, { uncount: true })
+      else if (await this.#isAdmitted(delivery)) {
+        const data = await this.#decode(delivery)
+        if (data !== null) return new Message(this.#access.name, delivery.message, data.value, delivery)
+      }
+    }
+    return null
+  }
+
+  async #isAdmitted(delivery: Delivery): Promise<boolean> {
+    const { readCount } = delivery.message
+    const { maxAttempts } = this.#options
+    if (readCount <= maxAttempts) return !(await this.#isExpired(delivery))
+    const text = `read ${readCount} times and never settled; at most ${maxAttempts} times`
+    await this.#deadLetter(delivery, new TidingsError('HANDLER_FAILED', text, { details: { readCount, maxAttempts } }))
+    return false
+  }
+
+  async #isExpired(delivery: Delivery): Promise<boolean> {
+    const { message } = delivery
+    const { name: queue, expired: policy } = this.#access
+    const error = expiryError(message, delivery.heldMs)
+    if (error === null) return false
+    if ((await this.#settle(delivery, delivery.expiredEnding(policy, error))) === 'settled') {
+      this.#journal.tell({ type: 'expired', queue, message, policy })
+      if (policy === 'deadLetter') this.#journal.tell({ type: 'deadLettered', queue, message, error })
+    }
+    return true
+  }
+
+  /** @returns null if that failed; then the message has gone where it belongs */
+  async #decode(delivery: Delivery): Promise<{ value: T } | null> {
+    try {
+      return { value: await this.#access.decode(delivery.message) }
+    } catch (error) {
+      if (isTidingsError(error, 'BODY_INVALID')) await this.#deadLetter(delivery, error)
+      else await this.#release(delivery, { delayMs: undecodedMs, meta: errorMeta(error) })
+      return null
+    }
+  }
+
+  async #deadLetter(delivery: Delivery, error: unknown): Promise<void> {
+    if ((await this.#settle(delivery, delivery.deadLetterEnding(error))) === 'settled')
+      this.#journal.tell({ type: 'deadLettered', queue: this.#access.name, message: delivery.message, error })
+  }
+
+  /** The loop came back for more, so its body is through with the message. */
+  async #finishCurrent(): Promise<void> {
+    const delivery = this.#current
+    if (delivery === null) return
+    await this.#settle(delivery, { kind: 'delete' })
+  }
+
+  async #release(delivery: Delivery, how: { delayMs?: number; meta?: JsonObject; uncount?: boolean }): Promise<void> {
+    const ending = { kind: 'release', delayMs: 0, meta: {}, uncount: false, ...how } as const
+    await this.#settle(delivery, ending)
+  }
+
+  async #settle(delivery: Delivery, ending: Ending): Promise<'settled' | 'lost' | 'failed' | 'ended'> {
+    const end = delivery.ended || delivery.lost ? 'ended' : await this.#settler.settle(delivery, ending)
+    this.#held.delete(delivery)
+    this.#current = null
+    if (end === 'lost') this.#lost(delivery)
+    return end
+  }
+
+  #lost(delivery: Delivery): void {
+    delivery.lost = true
+    this.#journal.tell({ type: 'leaseLost', queue: this.#access.name, message: delivery.message })
+  }
+
+  #close(): { done: true; value: undefined } {
+    this.#end.abort()
+    this.#options.signal?.removeEventListener('abort', this.#abort)
+    this.#claimer.close()
+    this.#renewer.stop()
+    return { done: true, value: undefined }
+  }
+}

@@ -1,0 +1,143 @@
+import type { Logger } from '../core/logger.ts'
+import { describeError } from '../core/message-error.ts'
+import type { ExpiredPolicy } from '../messages/expiry.ts'
+import type { StoredMessage } from '../port/engine.ts'
+
+interface OfQueue {
+  readonly queue: string
+}
+
+interface OfMessage extends OfQueue {
+  readonly message: StoredMessage
+}
+
+/**
+ * What happens in a worker. Events about the end of a message come after it was settled, when the storage has it.
+ * Durations are in milliseconds.
+ */
+export type WorkerEvent =
+  /** Messages were taken from the queue. */
+  | (OfQueue & { readonly type: 'claimed'; readonly count: number })
+  /** The handler is called with this message; the attempt is its `readCount`. */
+  | (OfMessage & { readonly type: 'started' })
+  | (OfMessage & { readonly type: 'succeeded'; readonly durationMs: number })
+  /** An attempt failed; `retryMs` is null where there is no other. */
+  | (OfMessage & {
+      readonly type: 'failed'
+      readonly durationMs: number
+      readonly error: unknown
+      readonly retryMs: number | null
+    })
+  | (OfMessage & { readonly type: 'deadLettered'; readonly error: unknown })
+  /** Its time to live was over, so no handler was called; a dead letter of it is told, too. */
+  | (OfMessage & { readonly type: 'expired'; readonly policy: ExpiredPolicy })
+  | (OfMessage & { readonly type: 'snoozed'; readonly delayMs: number })
+  /** Another reader may have the message now; what became of it here does not count. */
+  | (OfMessage & { readonly type: 'leaseLost' })
+  /** Told once, at the first failure; the worker tries again unless `final`. */
+  | (OfMessage & { readonly type: 'settleFailed'; readonly error: unknown; readonly final: boolean })
+  /** Messages read ahead were given back. */
+  | (OfQueue & { readonly type: 'returned'; readonly count: number })
+  /** Strict order: nothing else is handled until these messages were tried again. */
+  | (OfQueue & { readonly type: 'paused'; readonly ids: readonly string[]; readonly delayMs: number })
+  /** The queue has nothing that is ready; the worker sleeps. */
+  | (OfQueue & { readonly type: 'idle' })
+  /** Told once, at the first failure; the worker tries again until `fetchResumed`. */
+  | (OfQueue & { readonly type: 'fetchFailed'; readonly error: unknown })
+  | (OfQueue & { readonly type: 'fetchResumed' })
+  | (OfQueue & { readonly type: 'drained' })
+  | (OfQueue & { readonly type: 'stopped' })
+
+export interface Counts {
+  started: number
+  succeeded: number
+  failed: number
+  deadLettered: number
+  /** Those whose time to live was over; dead letters among them are counted there, too. */
+  expired: number
+  leaseLost: number
+}
+
+/** Keeps the counts, logs what people should know of and passes everything on to the user's observer. */
+export class Journal {
+  readonly counts: Counts = { started: 0, succeeded: 0, failed: 0, deadLettered: 0, expired: 0, leaseLost: 0 }
+  readonly #logger: Logger
+  readonly #observe: ((event: WorkerEvent) => void) | null
+
+  constructor(logger: Logger, observe: ((event: WorkerEvent) => void) | null) {
+    this.#logger = logger
+    this.#observe = observe
+  }
+
+  /** Never throws, whatever the user's logger and observer do. */
+  tell(event: WorkerEvent): void {
+    this.#count(event)
+    try {
+      this.#log(event)
+      this.#observe?.(event)
+    } catch (error) {
+      this.warn(event.queue, error, `the observer or the logger threw at '${event.type}'`)
+    }
+  }
+
+  /** For what is wrong but no event: an unusable answer of the user's backoff function. */
+  warn(queue: string, error: unknown, message: string): void {
+    try {
+      this.#logger.warn({ queue, ...inShort(error) }, message)
+    } catch {
+      // There is nobody left to tell.
+    }
+  }
+
+  #count({ type }: WorkerEvent): void {
+    if (Object.hasOwn(this.counts, type)) this.counts[type as keyof Counts]++
+  }
+
+  #log(event: WorkerEvent): void {
+    const line = logLine(event)
+    if (line) this.#logger[line.level]({ queue: event.queue, ...line.details }, line.text)
+  }
+}
+
+interface LogLine {
+  readonly level: keyof Logger
+  readonly text: string
+  readonly details?: object
+}
+
+function logLine(event: WorkerEvent): LogLine | null {
+  switch (event.type) {
+    case 'failed': {
+      const next = event.retryMs === null ? 'it was the last attempt' : `again in ${event.retryMs} ms`
+      const details = { ...about(event), attempt: event.message.readCount }
+      return { level: 'warn', text: `a message failed; ${next}`, details }
+    }
+    case 'deadLettered':
+      return { level: 'error', text: 'a message was dead-lettered', details: about(event) }
+    case 'expired': {
+      const { policy, message } = event
+      const details = { id: message.id, ttlMs: message.meta.ttl_ms }
+      return policy === 'drop' ? { level: 'info', text: 'a message expired and was dropped', details } : null
+    }
+    case 'leaseLost':
+      return { level: 'warn', text: 'the lease of a message was lost', details: { id: event.message.id } }
+    case 'settleFailed': {
+      const next = event.final ? 'it will be delivered again' : 'trying again'
+      return { level: 'warn', text: `a message could not be settled; ${next}`, details: about(event) }
+    }
+    case 'fetchFailed':
+      return { level: 'error', text: 'cannot read from the queue; trying again', details: inShort(event.error) }
+    case 'fetchResumed':
+      return { level: 'info', text: 'reading from the queue again' }
+    default:
+      return null
+  }
+}
+
+const about = ({ message, error }: { message: StoredMessage; error: unknown }) => ({
+  id: message.id,
+  ...inShort(error),
+})
+
+/** What was thrown may be of any size and kind. */
+const inShort = (error: unknown) => ({ error: describeError(error).message })

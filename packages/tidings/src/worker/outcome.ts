@@ -1,0 +1,95 @@
+import type { Duration } from '../core/duration.ts'
+import { TidingsError } from '../core/errors.ts'
+import * as option from '../core/options.ts'
+
+/** What is to become of a message. A null delay leaves it to the backoff. */
+export type Decision =
+  | { readonly kind: 'success' }
+  | { readonly kind: 'delete' }
+  | { readonly kind: 'archive' }
+  | { readonly kind: 'retry'; readonly delayMs: number | null; readonly reason: unknown }
+  | { readonly kind: 'snooze'; readonly delayMs: number }
+  | { readonly kind: 'deadLetter'; readonly reason: unknown }
+
+/** Shared by all copies of the package: a CLI installed elsewhere calls handlers that import the project's own copy. */
+const brand = Symbol.for('tidings.outcome')
+
+/**
+ * What a handler may return to say what is to become of its message: `done()`, `archive()`, `retry()`, `snooze()` or
+ * `deadLetter()`. Anything else that it returns means success.
+ */
+export class Outcome {
+  readonly [brand] = true
+  readonly decision: Decision
+
+  /** Use the functions instead. */
+  constructor(decision: Decision) {
+    this.decision = decision
+  }
+}
+
+const delayOption = option.duration('When to try again; the backoff decides where it is left out.', {
+  default: null,
+  defaultText: 'as the backoff says',
+  min: 0,
+  max: 315_360_000_000,
+  rangeCode: 'DELAY_RANGE',
+})
+
+export const retryOptions = {
+  delay: delayOption,
+  reason: option.value<unknown, unknown>('Kept with the message as its error: a text or an error.', {
+    default: 'the handler asked for another attempt',
+    defaultText: 'a general text',
+    typeText: 'anything',
+    parse: (value) => value,
+  }),
+} as const
+
+const success = new Outcome({ kind: 'success' })
+const deleted = new Outcome({ kind: 'delete' })
+const archived = new Outcome({ kind: 'archive' })
+
+/** The message is done and deleted, whatever `onSuccess` says. */
+export const done = (): Outcome => deleted
+
+/** The message is done and kept in the archive, whatever `onSuccess` says. */
+export const archive = (): Outcome => archived
+
+/**
+ * Try again. Counts as an attempt: at `maxAttempts` the message is dead-lettered with the reason.
+ * @throws DURATION, DELAY_RANGE
+ */
+export function retry(options?: option.OptionsInput<typeof retryOptions>): Outcome {
+  const { delay, reason } = option.parseOptions(retryOptions, options, 'retry')
+  return new Outcome({ kind: 'retry', delayMs: delay, reason })
+}
+
+/**
+ * Not now: gives the message back for this time, without counting an attempt.
+ * @throws DURATION, DELAY_RANGE
+ */
+export function snooze(delay: Duration): Outcome {
+  return new Outcome({ kind: 'snooze', delayMs: delayOption.parse(delay, 'delay') ?? 0 })
+}
+
+/** Never again: into the dead-letter queue with the reason, a text or an error. */
+export const deadLetter = (reason: unknown): Outcome => new Outcome({ kind: 'deadLetter', reason })
+
+/** What was thrown is a reason to try again. */
+export const failed = (error: unknown): Outcome => new Outcome({ kind: 'retry', delayMs: null, reason: error })
+
+export const toOutcome = (result: unknown): Outcome => (isOutcome(result) ? result : success)
+
+const isOutcome = (value: unknown): value is Outcome => (value as Partial<Outcome> | null | undefined)?.[brand] === true
+
+/** One outcome for each message of a batch. */
+export function toOutcomes(result: unknown, count: number): Outcome[] {
+  if (!Array.isArray(result)) return new Array<Outcome>(count).fill(toOutcome(result))
+  if (result.length === count) return Array.from<unknown, Outcome>(result, toOutcome)
+  const wrong = new TidingsError(
+    'HANDLER_FAILED',
+    `the handler returned ${result.length} outcomes for ${count} messages`,
+  )
+  return new Array<Outcome>(count).fill(failed(wrong))
+}

@@ -1,0 +1,65 @@
+import type { Clock, Timer } from '../core/clock.ts'
+import { isTidingsError } from '../core/errors.ts'
+import type { Delivery } from './delivery.ts'
+
+interface RenewerCalls {
+  /** Before every round of renewals. */
+  tick?(): void
+  /** A lease is surely gone, or could not be renewed and has run out. */
+  lost(delivery: Delivery): void
+}
+
+/** Keeps the leases alive of all messages that are in hand, by one timer for all. */
+export class Renewer {
+  readonly #clock: Clock
+  readonly #leaseMs: number
+  readonly #tickMs: number
+  readonly #held: Iterable<Delivery>
+  readonly #calls: RenewerCalls
+  readonly #renewing = new Set<Delivery>()
+  #timer: Timer | undefined
+  #lastTick = 0
+
+  constructor(clock: Clock, leaseMs: number, held: Iterable<Delivery>, calls: RenewerCalls) {
+    this.#clock = clock
+    this.#leaseMs = leaseMs
+    // After the first try, at a third of the lease, there are four more.
+    this.#tickMs = Math.max(1, Math.floor(leaseMs / 8))
+    this.#held = held
+    this.#calls = calls
+  }
+
+  start(): void {
+    this.#lastTick = this.#clock.now()
+    this.#timer = this.#clock.after(this.#tickMs, () => this.#tick())
+  }
+
+  stop(): void {
+    this.#timer?.cancel()
+  }
+
+  #tick(): void {
+    // A clock that was set back must not make time stand still; one set forward only renews too early.
+    const passedMs = Math.max(this.#tickMs, this.#clock.now() - this.#lastTick)
+    this.start()
+    this.#calls.tick?.()
+    for (const delivery of this.#held) {
+      delivery.timePassed(passedMs)
+      if (delivery.leftMs <= (this.#leaseMs * 2) / 3) void this.#renew(delivery)
+    }
+  }
+
+  async #renew(delivery: Delivery): Promise<void> {
+    if (delivery.ended || delivery.lost || this.#renewing.has(delivery)) return
+    this.#renewing.add(delivery)
+    try {
+      await delivery.extend(this.#leaseMs)
+    } catch (error) {
+      // A settlement that overtook the extension is no loss.
+      const gone = isTidingsError(error, 'LEASE_LOST') || delivery.leftMs <= 0
+      if (gone && !delivery.ended) this.#calls.lost(delivery)
+    } finally {
+      this.#renewing.delete(delivery)
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import { type Clock, sleep } from '../core/clock.ts'
+import { isTidingsError } from '../core/errors.ts'
+import type { Ending } from '../port/engine.ts'
+import type { Delivery } from './delivery.ts'
+import type { Journal } from './events.ts'
+
+const firstPauseMs = 50
+const longestPauseMs = 500
+
+/** Carries out how leases are to end, through interruptions of the storage. */
+export class Settler {
+  readonly #queue: string
+  readonly #clock: Clock
+  readonly #journal: Journal
+  readonly #giveUp = new AbortController()
+  #retrying = 0
+  #pauseMs = firstPauseMs
+  #round: Promise<void> | undefined
+
+  constructor(queue: string, clock: Clock, journal: Journal) {
+    this.#queue = queue
+    this.#clock = clock
+    this.#journal = journal
+  }
+
+  /** How many settlements the storage could not take yet. */
+  get retrying(): number {
+    return this.#retrying
+  }
+
+  /**
+   * Tries until the storage has answered, however long it is away: a lease that ran out meanwhile can still be
+   * settled if nobody took the message. Never rejects.
+   * @returns 'settled'; 'lost' if the message was no longer this worker's; 'failed' if that could not be found out
+   */
+  async settle(delivery: Delivery, ending: Ending): Promise<'settled' | 'lost' | 'failed'> {
+    delivery.phase = 'settling'
+    try {
+      await delivery.settle(ending)
+      return 'settled'
+    } catch (error) {
+      if (!this.#mayTryAgain(error)) return this.#failed(delivery, error)
+      this.#tellFailure(delivery, error, false)
+    }
+    this.#retrying++
+    const settled = await this.#tryAgain(delivery, ending)
+    this.#retrying--
+    if (this.#retrying === 0) this.#pauseMs = firstPauseMs
+    return settled
+  }
+
+  async #tryAgain(delivery: Delivery, ending: Ending): Promise<'settled' | 'lost' | 'failed'> {
+    for (;;) {
+      await this.#nextRound()
+      try {
+        await delivery.settle(ending)
+        return 'settled'
+      } catch (error) {
+        if (!this.#mayTryAgain(error)) return this.#failed(delivery, error)
+      }
+    }
+  }
+
+  /** All that wait try again at the same time, so that they travel together. */
+  #nextRound(): Promise<void> {
+    this.#round ??= sleep(this.#clock, this.#pauseMs, this.#giveUp.signal).then(() => {
+      this.#round = undefined
+      this.#pauseMs = Math.min(this.#pauseMs * 2, longestPauseMs)
+    })
+    return this.#round
+  }
+
+  /** Ends all further tries: the worker is stopped for good. */
+  stop(): void {
+    this.#giveUp.abort()
+  }
+
+  #mayTryAgain(error: unknown): boolean {
+    return isTidingsError(error) && error.retryable && !this.#giveUp.signal.aborted
+  }
+
+  #failed(delivery: Delivery, error: unknown): 'lost' | 'failed' {
+    if (isTidingsError(error, 'LEASE_LOST')) return 'lost'
+    this.#tellFailure(delivery, error, true)
+    return 'failed'
+  }
+
+  #tellFailure(delivery: Delivery, error: unknown, final: boolean): void {
+    this.#journal.tell({ type: 'settleFailed', queue: this.#queue, message: delivery.message, error, final })
+  }
+}

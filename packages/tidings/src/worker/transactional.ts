@@ -1,0 +1,60 @@
+import { TidingsError } from '../core/errors.ts'
+import type { QueueAccess } from '../messages/access.ts'
+import type { Settlement, Transaction } from '../port/engine.ts'
+import { CallContext } from './context.ts'
+import type { Delivery } from './delivery.ts'
+import { isDone, type Verdict } from './verdict.ts'
+
+/** How a call in a transaction went. */
+export interface TransactionalCall {
+  /** What the handler made of its messages; null if no transaction could be begun, so that it was not called. */
+  readonly verdicts: readonly Verdict[] | null
+  /** Why it was rolled back; null if it was committed, with the ends of all messages. */
+  readonly failure: unknown
+}
+
+/** Why a call is rolled back in which not every message is done. */
+export const notDone = new TidingsError('HANDLER_FAILED', 'a message of the call is not done')
+
+/**
+ * One transaction for one call of the handler. It commits if all its messages are done and still leased; otherwise
+ * nothing remains of what the handler wrote and sent. Once the call is aborted it is rolled back at once, so that its
+ * locks do not stand in the way of the next reader.
+ * @param call calls the handler and judges; never rejects
+ * @param lose is told of messages whose lease turned out to be lost
+ */
+export async function callInTransaction(
+  { engine, name }: QueueAccess<unknown>,
+  context: CallContext,
+  call: () => Promise<Verdict[]>,
+  lose: (delivery: Delivery) => void,
+): Promise<TransactionalCall> {
+  let calling: Promise<Verdict[]> | undefined
+  const handedOver: Delivery[] = []
+
+  const work = async (transaction: Transaction) => {
+    CallContext.begin(context, transaction)
+    calling = call()
+    const verdicts = await Promise.race([calling, CallContext.untilAborted(context)])
+    if (!verdicts.every(isDone)) throw notDone
+    const settlements: Settlement[] = []
+    for (const { delivery, ending } of verdicts) {
+      delivery.phase = 'settling'
+      handedOver.push(delivery)
+      if (ending) settlements.push(await delivery.handOver(ending))
+    }
+    const results = await engine.settle(name, settlements, transaction)
+    const lost = handedOver.filter((_, index) => results[index]?.settled !== true)
+    if (lost.length === 0) return
+    for (const delivery of lost) lose(delivery)
+    throw new TidingsError('LEASE_LOST', `the lease of message ${lost[0]?.message.id} was lost before the commit`)
+  }
+
+  try {
+    await engine.transaction(work)
+    return { verdicts: (await calling) ?? null, failure: null }
+  } catch (failure) {
+    for (const delivery of handedOver) if (!delivery.lost) delivery.takeBack()
+    return { verdicts: (await calling) ?? null, failure }
+  }
+}

@@ -1,3 +1,0 @@
-export type { ServerOptions } from './options.ts'
-export { createServer, Server } from './server.ts'
-export type { TokenOptions } from './token.ts'
