@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { Batcher } from 'tidings/internal/core/batcher'
+import { Batcher } from 'tidings/internal/messages/batcher'
 import { describe, test } from 'vitest'
 
 /** A storage that answers when it is told to. */

@@ -1,9 +1,9 @@
-import { Batcher } from '../core/batcher.ts'
 import type { Clock } from '../core/clock.ts'
 import { show, TidingsError } from '../core/errors.ts'
 import { checkQueueName } from '../core/names.ts'
 import * as option from '../core/options.ts'
 import { checkPattern, checkRoutingKey } from '../core/pattern.ts'
+import { Batcher } from '../messages/batcher.ts'
 import { withNearestName } from '../messages/missing-queue.ts'
 import {
   type PublishBatchOptions,

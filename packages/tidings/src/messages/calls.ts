@@ -1,9 +1,9 @@
-import { Batcher } from '../core/batcher.ts'
 import type { Clock } from '../core/clock.ts'
 import { isTidingsError } from '../core/errors.ts'
 import type { Engine, Lease, NewMessage, SendResult, SendTerms, Settlement, SettleResult } from '../port/engine.ts'
 import { sizeOf, sizeWith } from '../port/limits.ts'
 import { queueFull } from '../port/queue-full.ts'
+import { Batcher } from './batcher.ts'
 import type { LeaseCalls } from './lease.ts'
 
 /** Of calls that cannot travel together: whoever makes ever other ones must not fill the memory. */

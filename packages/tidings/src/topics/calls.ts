@@ -1,5 +1,5 @@
-import { Batcher } from '../core/batcher.ts'
 import { isTidingsError } from '../core/errors.ts'
+import { Batcher } from '../messages/batcher.ts'
 import type { NewMessage } from '../port/engine.ts'
 import { type Limits, sizeOf } from '../port/limits.ts'
 import type { AppendResult, TopicSettings, TopicStore } from '../port/topic-store.ts'
