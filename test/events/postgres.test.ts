@@ -111,6 +111,23 @@ describe.each([
     expect(signal).not.toHaveProperty('data')
   })
 
+  test('without data, a message is announced by its id alone, and so is one that was delayed', async () => {
+    const { url, bus } = await open(server, { withData: false })
+    await bus.queue('quiet').create()
+    const { seen } = await record(bus)
+    await query(
+      url,
+      `INSERT INTO pgmq.q_quiet (vt, message) VALUES (clock_timestamp(), '"secret"'); INSERT INTO pgmq.q_quiet (vt, message)
+      VALUES (clock_timestamp() + interval '200 milliseconds', '"secret"')`,
+    )
+    const events = await exactly(seen, 2)
+    expect(events).toMatchObject([
+      { type: 'message_ready', id: '1' },
+      { type: 'message_ready', id: '2' },
+    ])
+    expect(JSON.stringify(events)).not.toContain('secret')
+  })
+
   test('a delayed message is announced when it is due, once, whoever listens', async () => {
     const { bus, url } = await open(server)
     const queue = bus.queue('later')

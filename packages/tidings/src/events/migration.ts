@@ -9,6 +9,9 @@ export const eventsMigrationOptions = {
     check: (pattern, path) => void parseQueuePattern(pattern, path),
   }),
   channelPrefix: option.text('What the names of the channels start with.', { default: null, check: checkPrefix }),
+  withData: option.boolean('Events carry the data: every role that can connect to the database can listen to it.', {
+    default: true,
+  }),
   maxPayloadSize: option.integer('Bytes of an event at most; what is larger comes without its data.', {
     min: 512,
     // PostgreSQL's own limit for a notification.

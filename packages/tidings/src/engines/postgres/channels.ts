@@ -48,11 +48,12 @@ export class PostgresChannels implements Channels {
   }
 
   async announceDue(): Promise<{ installed: boolean; nextDueMs: number | null }> {
-    const { installed, delayed_ms } = await this.#query(own.lookAtDue)
+    const { installed, may_announce, delayed_ms } = await this.#query(own.lookAtDue)
     const delayedMs = delayed_ms as number | null
     // Moving them into their queue is what announces them.
     if (delayedMs !== null && delayedMs <= 0) await this.#query(statements.maintain)
-    const nextMs = installed === true ? ((await this.#query(own.announceDue)).next_ms as number | null) : null
+    // A role that may not announce what is due relies on another listener for it.
+    const nextMs = may_announce === true ? ((await this.#query(own.announceDue)).next_ms as number | null) : null
     const known = [delayedMs, nextMs].filter((one) => one !== null)
     return { installed: installed === true, nextDueMs: known.length > 0 ? Math.max(0, Math.min(...known)) : null }
   }

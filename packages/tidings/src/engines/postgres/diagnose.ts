@@ -15,6 +15,7 @@ export async function diagnose(driver: Driver): Promise<Finding[]> {
     checkVersion(server),
     ...checkDurability(server),
     checkPermissions(server),
+    ...checkOpenFunctions(await run(statements.diagnoseOpenFunctions)),
     checkConnections(server),
     await checkPooler(driver),
     ...checkHorizon(await run(statements.diagnoseHorizon)),
@@ -70,6 +71,19 @@ function checkPermissions(server: Row): Finding {
         'this role may not create queues',
         'GRANT CREATE ON SCHEMA pgmq to it, or create queues as another role.',
       )
+}
+
+/** Databases in which an early `tidings generate-migration` was applied let everybody call its functions. */
+function checkOpenFunctions(rows: readonly Row[]): Finding[] {
+  if (rows.length === 0) return []
+  const more = rows.length > 1 ? ` and ${rows.length - 1} more` : ''
+  return [
+    problem(
+      'permissions',
+      `every role may call ${String(rows[0]?.name)}${more}, with the rights of the owner`,
+      'Apply the down and the up file of `tidings generate-migration` again, or REVOKE ALL ON ALL FUNCTIONS IN SCHEMA tidings, tidings_events FROM PUBLIC.',
+    ),
+  ]
 }
 
 function checkConnections(server: Row): Finding {

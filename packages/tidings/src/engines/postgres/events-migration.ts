@@ -6,13 +6,12 @@ import { down, up } from './events.gen.ts'
 /** The SQL that lets queues announce their messages, and the SQL that takes it away again. */
 export function eventsMigration(options?: EventsMigrationOptions): { up: string; down: string } {
   const settings = option.parseOptions(eventsMigrationOptions, options, 'the events migration')
-  const { queuePattern, channelPrefix, maxPayloadSize } = settings
+  const { queuePattern, channelPrefix, withData, maxPayloadSize } = settings
   const prefix = channelPrefix === null ? '' : `${channelPrefix}.`
   const head = `-- Queues announce their messages by notifications (tidings events). Made by \`tidings generate-migration\`.
--- Apply it in one transaction, by a role that owns the tables of the queues. It needs schema pgmq only.
+-- Apply it in one transaction, by the role that owns the tables of the queues. It needs schema pgmq only.
 
 CREATE SCHEMA tidings_events;
-GRANT USAGE ON SCHEMA tidings_events TO PUBLIC;
 
 -- Of ${queuePattern}
 CREATE FUNCTION tidings_events.namespace_of(queue text) RETURNS text
@@ -22,6 +21,10 @@ $$;
 
 CREATE FUNCTION tidings_events.channel_prefix() RETURNS text
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT '${prefix}' $$;
+
+-- Whether events carry the data, which every role that can connect to the database can listen to.
+CREATE FUNCTION tidings_events.with_data() RETURNS boolean
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT ${withData} $$;
 
 -- Bytes of an event at most.
 CREATE FUNCTION tidings_events.max_bytes() RETURNS integer

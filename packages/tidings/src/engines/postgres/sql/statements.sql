@@ -237,3 +237,10 @@ LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
 WHERE n.nspname = 'pgmq' AND c.relname IN (SELECT 'q_' || lower(m.queue_name) FROM pgmq.meta m)
   OR n.nspname = 'tidings' AND c.relkind = 'r' AND c.relname <> 'migration'
 ORDER BY n.nspname, c.relname;
+
+-- name: diagnoseOpenFunctions
+-- Functions of ours that every role of the database may call -> name
+SELECT format('%s.%s', n.nspname, p.proname) AS name
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname IN ('tidings', 'tidings_events') AND has_function_privilege('public', p.oid, 'EXECUTE')
+ORDER BY 1;

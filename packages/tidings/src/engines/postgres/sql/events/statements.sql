@@ -1,12 +1,19 @@
 -- name: lookAtDue
--- Whether the migration of the events is there, and in how many milliseconds the next message of tidings.delayed is
--- due, null if there is none → installed, delayed_ms
-SELECT to_regprocedure('tidings_events.announce_due()') IS NOT NULL AS installed, (
-  SELECT tidings.milliseconds_until(min(next.due)) FROM tidings.queue q
-  CROSS JOIN LATERAL (
-    SELECT d.due FROM tidings.delayed d WHERE d.queue_name = q.queue_name ORDER BY d.due LIMIT 1) next
-) AS delayed_ms;
+-- Whether the migration of the events is there, whether this role may announce what has come due, and in how many
+-- milliseconds the next message of tidings.delayed is due, null if there is none -> installed, may_announce, delayed_ms
+SELECT events.oid IS NOT NULL AS installed,
+  coalesce(has_schema_privilege(events.pronamespace, 'USAGE') AND has_function_privilege(events.oid, 'EXECUTE'), false)
+    AS may_announce, (
+    SELECT tidings.milliseconds_until(min(next.due)) FROM tidings.queue q
+    CROSS JOIN LATERAL (
+      SELECT d.due FROM tidings.delayed d WHERE d.queue_name = q.queue_name ORDER BY d.due LIMIT 1) next
+  ) AS delayed_ms
+FROM (VALUES (1)) AS always (one)
+LEFT JOIN (
+  SELECT p.oid, p.pronamespace FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+  WHERE n.nspname = 'tidings_events' AND p.proname = 'announce_due'
+) events ON true;
 
 -- name: announceDue
--- → next_ms
+-- -> next_ms
 SELECT tidings_events.announce_due() AS next_ms;

@@ -50,8 +50,22 @@ BEGIN
     event := event || jsonb_build_object('truncated', true);
   END IF;
   PERFORM tidings_events.emit(
-    space, CASE WHEN octet_length(whole::text) <= tidings_events.max_bytes() THEN whole ELSE event END);
+    space, CASE
+      WHEN octet_length(whole::text) <= tidings_events.max_bytes()
+        AND (cardinality(ids) > 1 OR tidings_events.with_data()) THEN whole
+      ELSE event
+    END);
 END
+$$;
+
+-- Whether a table is a queue that the functions with the owner's rights may touch: one in schema pgmq that belongs to
+-- this same owner. A table of another role could carry code of that role (a view, a policy, a cast) and have it run here.
+CREATE FUNCTION tidings_events.is_own_queue(candidate oid) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (
+    SELECT FROM pg_class c
+    WHERE c.oid = candidate AND c.relnamespace = 'pgmq'::regnamespace AND left(c.relname, 2) = 'q_'
+      AND c.relkind IN ('r', 'p') AND pg_get_userbyid(c.relowner) = current_user)
 $$;
 
 -- As its owner, so that senders need no rights here.
@@ -64,6 +78,9 @@ DECLARE
   waited bigint;
   soonest timestamptz;
 BEGIN
+  IF NOT tidings_events.is_own_queue(TG_RELID) THEN
+    RETURN NULL;
+  END IF;
   SELECT array_agg(i.msg_id ORDER BY i.msg_id), min(floor(date_part('epoch', i.vt - i.enqueued_at)))
   INTO ready, waited FROM inserted i WHERE i.vt <= moment;
   IF ready IS NOT NULL THEN
@@ -105,7 +122,7 @@ BEGIN
     RETURNING d.queue_name, d.msg_ids
   LOOP
     live := to_regclass(format('pgmq.%I', 'q_' || entry.queue_name));
-    CONTINUE WHEN live IS NULL OR NOT has_table_privilege(live, 'SELECT');
+    CONTINUE WHEN live IS NULL OR NOT tidings_events.is_own_queue(live);
     EXECUTE format($sql$
       SELECT array_agg(msg_id ORDER BY msg_id), min(floor(date_part('epoch', vt - enqueued_at)))
       FROM %s WHERE msg_id = ANY ($1) AND read_ct = 0 AND vt <= $2
@@ -133,6 +150,10 @@ BEGIN
   IF live IS NULL OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = live AND t.tgname = 'tidings_events') THEN
     RETURN;
   END IF;
+  IF NOT tidings_events.is_own_queue(live) THEN
+    RAISE WARNING 'queue "%" announces no events: % does not own its table', queue, current_user;
+    RETURN;
+  END IF;
   EXECUTE format($sql$
     CREATE TRIGGER tidings_events AFTER INSERT ON %s REFERENCING NEW TABLE AS inserted
     FOR EACH STATEMENT EXECUTE FUNCTION tidings_events.on_insert()
@@ -140,12 +161,15 @@ BEGIN
 END
 $$;
 
--- As whoever creates the queue, who owns its table.
+-- As its owner, so that roles that create queues need no rights here.
 CREATE FUNCTION tidings_events.on_queue_created() RETURNS trigger
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   entry record;
 BEGIN
+  IF TG_RELID <> 'pgmq.meta'::regclass THEN
+    RETURN NULL;
+  END IF;
   FOR entry IN SELECT lower(c.queue_name) AS queue, c.created_at, c.is_partitioned, c.is_unlogged FROM created c LOOP
     PERFORM tidings_events.install(entry.queue);
     PERFORM pg_notify(tidings_events.channel_prefix() || 'pgmq_queue_created', jsonb_build_object(
@@ -156,6 +180,9 @@ BEGIN
   RETURN NULL;
 END
 $$;
+
+-- Roles that listen need USAGE on the schema and EXECUTE on announce_due(); triggers need no rights of the sender.
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA tidings_events FROM PUBLIC;
 
 CREATE TRIGGER tidings_events AFTER INSERT ON pgmq.meta REFERENCING NEW TABLE AS created
 FOR EACH STATEMENT EXECUTE FUNCTION tidings_events.on_queue_created();

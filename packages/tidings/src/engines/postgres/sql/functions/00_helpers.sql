@@ -22,11 +22,11 @@ $$;
 -- Whether a body is {"data": …, "meta": {…}} and nothing else. Anything else is data that another client sent, or that
 -- we sent bare, with its meta in a header.
 CREATE OR REPLACE FUNCTION tidings.is_envelope(message jsonb, headers jsonb) RETURNS boolean
-LANGUAGE sql IMMUTABLE AS $$
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT coalesce(
-    pg_catalog.jsonb_typeof(message) = 'object'
+    jsonb_typeof(message) = 'object'
       AND message ? 'data'
-      AND pg_catalog.jsonb_typeof(message -> 'meta') = 'object'
+      AND jsonb_typeof(message -> 'meta') = 'object'
       AND message - '{data,meta}'::text[] = '{}'
       AND NOT coalesce(headers ? 'x-tidings-meta', false),
     false)
@@ -59,25 +59,25 @@ $$;
 
 -- Microseconds since 1970: exact, and the same in every time zone.
 CREATE OR REPLACE FUNCTION tidings.microseconds(moment timestamptz) RETURNS bigint
-LANGUAGE sql IMMUTABLE AS $$
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   -- A double holds these exactly: 53 bits reach to the year 2255.
-  SELECT pg_catalog.round(pg_catalog.date_part('epoch', moment) * 1000000)::bigint
+  SELECT round(date_part('epoch', moment) * 1000000)::bigint
 $$;
 
 CREATE OR REPLACE FUNCTION tidings.from_microseconds(value bigint) RETURNS timestamptz
-LANGUAGE sql IMMUTABLE AS $$
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT timestamptz '1970-01-01 00:00:00+00' + value * interval '1 microsecond'
 $$;
 
 CREATE OR REPLACE FUNCTION tidings.milliseconds(moment timestamptz) RETURNS double precision
-LANGUAGE sql IMMUTABLE AS $$
-  SELECT pg_catalog.floor(pg_catalog.round(pg_catalog.date_part('epoch', moment) * 1000000) / 1000)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT floor(round(date_part('epoch', moment) * 1000000) / 1000)
 $$;
 
 -- Milliseconds from now until a moment, rounded up.
 CREATE OR REPLACE FUNCTION tidings.milliseconds_until(moment timestamptz) RETURNS double precision
-LANGUAGE sql VOLATILE AS $$
-  SELECT pg_catalog.ceil(pg_catalog.date_part('epoch', moment - pg_catalog.clock_timestamp()) * 1000)
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT ceil(date_part('epoch', moment - clock_timestamp()) * 1000)
 $$;
 
 -- A message as it lies in a table, and as the engine reads it.
@@ -105,8 +105,8 @@ BEGIN
   RETURN QUERY
   SELECT
     r.msg_id::text,
-    CASE WHEN tidings.is_envelope(r.message, r.headers) THEN r.message -> 'data' ELSE coalesce(r.message, 'null') END::text,
-    CASE WHEN tidings.is_envelope(r.message, r.headers) THEN r.message -> 'meta' ELSE r.headers -> 'x-tidings-meta' END::text,
+    CASE WHEN envelope.is_one THEN r.message -> 'data' ELSE coalesce(r.message, 'null') END::text,
+    CASE WHEN envelope.is_one THEN r.message -> 'meta' ELSE r.headers -> 'x-tidings-meta' END::text,
     r.headers::text,
     r.read_ct,
     tidings.microseconds(r.vt)::text,
@@ -116,7 +116,8 @@ BEGIN
     tidings.milliseconds(r.archived_at),
     NULL::double precision,
     NULL::double precision
-  FROM unnest(rows) r;
+  -- Called once a message, not with every mention.
+  FROM unnest(rows) r CROSS JOIN LATERAL (SELECT tidings.is_envelope(r.message, r.headers) AS is_one OFFSET 0) envelope;
 END
 $$;
 

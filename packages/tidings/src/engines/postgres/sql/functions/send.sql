@@ -182,10 +182,10 @@ $$;
 
 -- When an entry of a batch becomes ready.
 CREATE OR REPLACE FUNCTION tidings.due_of(entry jsonb) RETURNS timestamptz
-LANGUAGE sql VOLATILE AS $$
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE
     WHEN entry ->> 't' IS NULL
-      THEN pg_catalog.clock_timestamp() + (entry ->> 'd')::bigint * interval '1 millisecond'
-    ELSE greatest(tidings.from_microseconds((entry ->> 't')::bigint * 1000), pg_catalog.clock_timestamp())
+      THEN clock_timestamp() + (entry ->> 'd')::bigint * interval '1 millisecond'
+    ELSE greatest(tidings.from_microseconds((entry ->> 't')::bigint * 1000), clock_timestamp())
   END
 $$;

@@ -23,7 +23,7 @@ $$;
 
 -- Its name among queues, where it shares something with them: dedup ids and who waits. No queue can be called so.
 CREATE OR REPLACE FUNCTION tidings.place_of_topic(topic text) RETURNS text
-LANGUAGE sql IMMUTABLE AS $$
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT 'topic:' || topic
 $$;
 
@@ -146,12 +146,13 @@ DECLARE
 BEGIN
   RETURN QUERY
   SELECT m."offset",
-    CASE WHEN tidings.is_envelope(body.whole, m.headers) THEN body.whole -> 'data' ELSE body.whole END::text,
-    CASE WHEN tidings.is_envelope(body.whole, m.headers) THEN body.whole -> 'meta' ELSE m.headers -> 'x-tidings-meta' END::text,
+    CASE WHEN envelope.is_one THEN body.whole -> 'data' ELSE body.whole END::text,
+    CASE WHEN envelope.is_one THEN body.whole -> 'meta' ELSE m.headers -> 'x-tidings-meta' END::text,
     m.headers::text,
     tidings.milliseconds(m.published_at)
   -- A large body is fetched and unpacked once, not with every mention.
   FROM tidings.topic_message m CROSS JOIN LATERAL (SELECT m.message #> '{}' AS whole OFFSET 0) body
+  CROSS JOIN LATERAL (SELECT tidings.is_envelope(body.whole, m.headers) AS is_one OFFSET 0) envelope
   WHERE m.topic_id = source
     AND m."offset" > greatest(after, (SELECT t.pruned_offset FROM tidings.topic t WHERE t.id = source))
   ORDER BY m."offset" LIMIT quantity;

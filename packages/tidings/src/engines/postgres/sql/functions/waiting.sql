@@ -5,8 +5,8 @@
 -- that tidings.place_of_topic gives it.
 
 CREATE OR REPLACE FUNCTION tidings.waiting_lock(queue text) RETURNS bigint
-LANGUAGE sql IMMUTABLE AS $$
-  SELECT pg_catalog.hashtextextended('tidings.waiting:' || queue, 0)
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT hashtextextended('tidings.waiting:' || queue, 0)
 $$;
 
 -- due_ms: in how many milliseconds there is something to read; 0 for now.
