@@ -1,5 +1,5 @@
 // Writes the .sql files below packages/tidings/src/engines/postgres/sql into sql.gen.ts and events.gen.ts, and the .lua files of
-// packages/tidings/src/engines/redis/lua into lua.gen.ts, so that the package needs no file access at run time and bundlers take it along.
+// packages/tidings/src/engines/redis/lua and relay into lua.gen.ts, so that the package needs no file access at run time and bundlers take it along.
 // With --check it only tells whether these files are up to date.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 
 const engines = fileURLToPath(new URL('../packages/tidings/src/engines/', import.meta.url))
 const root = join(engines, 'postgres')
-const lua = join(engines, 'redis', 'lua')
+const luaFolders = ['lua', 'relay'].map((name) => join(engines, 'redis', name))
 const folder = (name) =>
   readdirSync(join(root, 'sql', name))
     .filter((file) => file.endsWith('.sql'))
@@ -30,25 +30,44 @@ function statements(file) {
   return found
 }
 
-const luaLines = (name) => readFileSync(join(lua, `${name}.lua`), 'utf8').split('\n')
-
-/** A script with what all of them begin with, or all for topics: flags first, without comments and indentation. */
-function script([flags, ...own]) {
-  const shared = own.some((line) => line.includes('topicAt(')) ? ['common', 'topic'] : ['common']
-  const code = [...shared.flatMap(luaLines), ...own]
+/** Without comments and indentation. */
+const bare = (code) =>
+  code
+    .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '' && !line.startsWith('--'))
-  return `${[flags, ...code].join('\n')}\n`
+    .join('\n')
+
+/** A script begins with its flags; a file without them has helpers: each `local` at the start of a line is one. */
+const luaFiles = luaFolders.flatMap((folder) =>
+  readdirSync(folder)
+    .filter((file) => file.endsWith('.lua'))
+    .sort()
+    .map((file) => ({ name: file.replace(/\.lua$/, ''), code: readFileSync(join(folder, file), 'utf8') })),
+)
+const isScript = ({ code }) => code.startsWith('#!lua')
+const helpers = Object.fromEntries(
+  luaFiles
+    .filter((file) => !isScript(file))
+    .flatMap(({ code }) => code.split(/^(?=local )/m).map(bare))
+    .flatMap((code) => (code === '' ? [] : [[/^local (?:function )?(\w+)/.exec(code)[1], code]])),
+)
+
+/** The helpers that the code uses, and before each those that it uses itself. Names of fields and texts do not count. */
+function helpersOf(code, found = new Set(), self = '') {
+  for (const [, name] of code.matchAll(/(?<![.\w'])(\w+)/g)) {
+    if (name === self || found.has(name) || !Object.hasOwn(helpers, name)) continue
+    helpersOf(helpers[name], found, name)
+    found.add(name)
+  }
+  return [...found]
 }
 
 const scripts = Object.fromEntries(
-  readdirSync(lua)
-    .filter((file) => file.endsWith('.lua'))
-    .sort()
-    .map((file) => file.replace(/\.lua$/, ''))
-    .map((name) => [name, luaLines(name)])
-    .filter(([, [flags]]) => flags.startsWith('#!lua'))
-    .map(([name, lines]) => [name, script(lines)]),
+  luaFiles.filter(isScript).map(({ name, code }) => {
+    const [flags, ...own] = bare(code).split('\n')
+    return [name, { flags, helpers: helpersOf(own.join('\n')), code: own.join('\n') }]
+  }),
 )
 
 const literal = (value) => JSON.stringify(value, null, 2)
@@ -64,7 +83,10 @@ export const statements = ${literal(statements('statements.sql'))} as const
 export const down = ${literal(down.sql)}
 export const statements = ${literal(statements('events/statements.sql'))} as const
 `,
-  'redis/lua.gen.ts': `${head('lua')}export const scripts = ${literal(scripts)} as const
+  'redis/lua.gen.ts': `${head('lua')}/** What scripts share. */
+export const helpers = ${literal(helpers)} as const
+/** Each with the names of its helpers, in the order in which they have to stand before it. */
+export const scripts = ${literal(scripts)} as const
 `,
 }
 

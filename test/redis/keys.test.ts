@@ -1,5 +1,5 @@
 import { Driver } from 'tidings/internal/engines/redis/driver'
-import { graveKeysOf, keysOf, newNonce } from 'tidings/internal/engines/redis/keys'
+import { keysOf, newNonce, removedQueueKeys } from 'tidings/internal/engines/redis/keys'
 import type { RedisEngine } from 'tidings/internal/engines/redis/redis'
 import { slotOf } from 'tidings/internal/engines/redis/slots'
 import { describe, expect, test } from 'vitest'
@@ -80,9 +80,9 @@ describe.each([
     const batch = Array.from({ length: 2_500 }, (_, index) => message(index % 5 === 4 ? {} : { tracked }))
     await engine.send(queue, batch, null)
     // As by a process that ends after it.
-    const grave = newNonce()
-    const keys = [...keysOf(queue), ...graveKeysOf(queue, grave)] as const
-    const answer = await driver.run(script, keys, [grave], { repeatable: false })
+    const removed = newNonce()
+    const keys = [...keysOf(queue), ...removedQueueKeys(queue, removed)] as const
+    const answer = await driver.run(script, keys, [removed], { repeatable: false })
     expect(answer).toEqual([script === 'purge' ? 2_500 : expect.any(String), [expect.any(String), expect.any(String)]])
     await engine.createQueue(queue)
     expect(await peekAll(engine, queue)).toEqual([])

@@ -1,25 +1,25 @@
 import { Correlations, type Ended } from 'tidings/internal/engines/redis/correlations'
-import { Courier } from 'tidings/internal/engines/redis/courier'
 import { Driver } from 'tidings/internal/engines/redis/driver'
-import { keysOf, newNonce, placeKeyOf, placeOfTopic } from 'tidings/internal/engines/redis/keys'
+import { destinationKey, keysOf, newNonce, topicDestination } from 'tidings/internal/engines/redis/keys'
 import { toSettlement } from 'tidings/internal/engines/redis/messages'
-import { Publisher } from 'tidings/internal/engines/redis/publisher'
 import type { RedisEngine } from 'tidings/internal/engines/redis/redis'
 import { queues, Registry, topics } from 'tidings/internal/engines/redis/registry'
+import { deliveryId } from 'tidings/internal/engines/redis/relay/outbox'
+import { Relay } from 'tidings/internal/engines/redis/relay/relay'
 import { Routes } from 'tidings/internal/engines/redis/routes'
-import { shipmentOf } from 'tidings/internal/engines/redis/shipments'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { askRedis } from '../support/redis.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { claimAll, message, newName, openEngine, peekAll, portWith, until } from './support.ts'
 
-/** A process that brings parcels, and one that was held up until all of it was done and forgotten. */
+/** A process that delivers outbox entries, and one that was held up until all of it was done and forgotten. */
 let url: string
 let engine: RedisEngine
 let driver: Driver
 let registry: Registry
 let correlations: Correlations
-let punctual: Courier
+let routes: Routes
+let punctual: Relay
 let names: string[]
 
 beforeAll(async () => {
@@ -29,7 +29,8 @@ beforeAll(async () => {
   await driver.open()
   registry = new Registry(driver, queues)
   correlations = new Correlations(driver)
-  punctual = new Courier(driver, registry, correlations, 1)
+  routes = new Routes(driver, registry, new Registry(driver, topics))
+  punctual = new Relay(driver, registry, routes, correlations, 1)
 })
 afterAll(async () => {
   punctual?.close()
@@ -41,15 +42,15 @@ beforeEach(async () => {
   for (const name of names) await engine.createQueue(name)
 })
 
-const untilForgotten = (...places: string[]) =>
+const untilForgotten = (...destinations: string[]) =>
   until(async () => {
-    const keys = places.map((place) => placeKeyOf(place, 'taken'))
+    const keys = destinations.map((destination) => destinationKey(destination, 'inbox'))
     return (await Promise.all(keys.map((key) => driver.call(key, ['EXISTS', key])))).every((count) => count === 0)
   }, 'it is forgotten what came')
 
 const overtaken = { code: 'OUTCOME_UNKNOWN', hint: expect.stringContaining('do not repeat it') }
 
-/** Ends a lease and does not bring the parcels. */
+/** Ends a lease and does not deliver the outbox entries. */
 async function settle(queue: string, ending: object): Promise<string[]> {
   const [leased] = await claimAll(engine, queue)
   const { id, receipt } = leased!
@@ -61,7 +62,7 @@ async function settle(queue: string, ending: object): Promise<string[]> {
 test.each(['queues', 'topics'])('copies come once to %s, however late the publisher goes on', async (kind) => {
   const pattern = newName('Late')
   const [, ...others] = names
-  const places = kind === 'queues' ? others : others.map(placeOfTopic)
+  const destinations = kind === 'queues' ? others : others.map(topicDestination)
   for (const name of names)
     if (kind === 'queues') await engine.bind(pattern, name)
     else {
@@ -72,11 +73,11 @@ test.each(['queues', 'topics'])('copies come once to %s, however late the publis
   const held = new Promise<void>((resolve) => {
     goOn = resolve
   })
-  let toldOf = (_origin: string, _parcels: readonly string[]) => {}
+  let toldOf = (_origin: string, _entries: readonly string[]) => {}
   const written = new Promise<readonly [string, readonly string[]]>((resolve) => {
-    toldOf = (...parcels) => resolve(parcels)
+    toldOf = (...posted) => resolve(posted)
   })
-  class HeldUp extends Courier {
+  class HeldUp extends Relay {
     override async deliver(origin: string, list: readonly string[]) {
       if (list.length > 0) {
         toldOf(origin, list)
@@ -85,12 +86,10 @@ test.each(['queues', 'topics'])('copies come once to %s, however late the publis
       return super.deliver(origin, list)
     }
   }
-  const late = new HeldUp(driver, registry, correlations)
-  const routes = new Routes(driver, registry, new Registry(driver, topics))
-  const publisher = new Publisher(driver, routes, correlations, late)
-  const published = publisher.publish([{ ...message(), routingKey: pattern }])
+  const late = new HeldUp(driver, registry, routes, correlations)
+  const published = late.publish([{ ...message(), routingKey: pattern }])
   await punctual.deliver(...(await written))
-  await untilForgotten(...places)
+  await untilForgotten(...destinations)
   const refused = expect(published).rejects.toMatchObject(overtaken)
   goOn()
   await refused
@@ -106,12 +105,12 @@ test('a moved message comes once, and its task is where it was moved to last', a
   const [from, to] = names as [string, string]
   const tracked = { correlationId: newName('c'), completionQueue: null }
   await engine.send(from, [message({ tracked })], null)
-  const parcels = await settle(from, { kind: 'move', to, delayMs: 0, meta: { dead_lettered_at: 'now' } })
-  await punctual.deliver(from, parcels)
+  const entries = await settle(from, { kind: 'move', to, delayMs: 0, meta: { dead_lettered_at: 'now' } })
+  await punctual.deliver(from, entries)
   await punctual.deliver(to, await settle(to, { kind: 'move', to: from, delayMs: 0, meta: { dead_lettered_at: null } }))
   await untilForgotten(from, to)
   const before = await engine.correlation(tracked.correlationId)
-  await expect(punctual.deliver(from, parcels)).rejects.toMatchObject(overtaken)
+  await expect(punctual.deliver(from, entries)).rejects.toMatchObject(overtaken)
   expect([(await peekAll(engine, from)).length, (await peekAll(engine, to)).length]).toEqual([1, 0])
   expect(before?.queues).toMatchObject([{ queue: from, pending: 1, dead: 0 }, ...before!.queues.slice(1)])
   expect(await engine.correlation(tracked.correlationId)).toEqual(before)
@@ -120,17 +119,17 @@ test('a moved message comes once, and its task is where it was moved to last', a
 test('a moved message does not come again into a new queue of the name', async () => {
   const [from, to] = names as [string, string]
   await engine.send(from, [message()], null)
-  const parcels = await settle(from, { kind: 'move', to, delayMs: 0, meta: {} })
-  await punctual.deliver(from, parcels)
+  const entries = await settle(from, { kind: 'move', to, delayMs: 0, meta: {} })
+  await punctual.deliver(from, entries)
   await engine.dropQueue(to)
-  await expect(punctual.deliver(from, parcels)).rejects.toMatchObject(overtaken)
+  await expect(punctual.deliver(from, entries)).rejects.toMatchObject(overtaken)
   await expect(engine.stats(to)).rejects.toMatchObject({ code: 'QUEUE_NOT_FOUND' })
   await engine.createQueue(to)
-  await expect(punctual.deliver(from, parcels)).rejects.toMatchObject(overtaken)
+  await expect(punctual.deliver(from, entries)).rejects.toMatchObject(overtaken)
   expect(await peekAll(engine, to)).toEqual([])
 })
 
-test('a parcel that is on its way comes, even if others that were made later are forgotten', async () => {
+test('an entry that is on its way comes, even if others that were made later are forgotten', async () => {
   const [from, to] = names as [string, string]
   await engine.send(from, [message()], null)
   const older = await settle(from, { kind: 'move', to, delayMs: 0, meta: { older: true } })
@@ -145,7 +144,7 @@ test('a completion is told once', async () => {
   const [queue, done] = names as [string, string]
   const tracked = { correlationId: newName('c'), completionQueue: done }
   await engine.send(queue, [message({ tracked })], null)
-  const parcels = await settle(queue, { kind: 'delete' })
+  const entries = await settle(queue, { kind: 'delete' })
   let goOn = () => {}
   const held = new Promise<void>((resolve) => {
     goOn = resolve
@@ -162,10 +161,10 @@ test('a completion is told once', async () => {
       return ended
     }
   }
-  const late = new Courier(driver, registry, new HeldUp(driver))
-  const delivered = late.deliver(queue, parcels)
+  const late = new Relay(driver, registry, routes, new HeldUp(driver))
+  const delivered = late.deliver(queue, entries)
   await asked
-  await punctual.deliver(queue, parcels)
+  await punctual.deliver(queue, entries)
   await untilForgotten(done)
   goOn()
   await delivered
@@ -176,17 +175,57 @@ test('a completion is told once', async () => {
 test('upkeep forgets what came long ago only if it is gone from where it came from', async () => {
   const [from, to] = names as [string, string]
   await engine.send(from, [message()], null)
-  const parcels = await settle(from, { kind: 'move', to, delayMs: 0, meta: {} })
-  const [id] = parcels
-  const here = shipmentOf(id!, from)
-  const gone = shipmentOf(`${id}x`, from)
-  const key = placeKeyOf(to, 'taken')
+  const entries = await settle(from, { kind: 'move', to, delayMs: 0, meta: {} })
+  const [id] = entries
+  const here = deliveryId(id!, from)
+  const gone = deliveryId(`${id}x`, from)
+  const key = destinationKey(to, 'inbox')
   await askRedis(await portWith(url, key), (redis) => redis.hset(key, here, '1 +first', gone, '1 +second'))
   const other = await openEngine(url)
   await other.maintain()
   await other.close()
   expect(await driver.call(key, ['HKEYS', key])).not.toContain(gone)
   // Upkeep may have been at it already.
-  await punctual.deliver(from, parcels).catch(() => {})
+  await punctual.deliver(from, entries).catch(() => {})
   expect(await peekAll(engine, to)).toEqual([])
+})
+
+test('an entry of an older version is delivered: the stored names stay', async () => {
+  const [from, to, other] = names as [string, string, string]
+  const topic = newName('late_topic')
+  await engine.topics.createTopic(topic, {})
+  const incarnationOf = async (key: string) => (await driver.call(key, ['HGET', key, 'incarnation'])) as string
+  const made = (Date.now() - 2_000).toString(36).padStart(9, '0')
+  const copies = {
+    kind: 'copies',
+    topics: [],
+    queues: [from, other].map((name) => ({ name, incarnation: '', messages: [0], through: [] })),
+    messages: [['{"queue_name":"', '{}', '{"h":1}', '"copy"', '']],
+    results: ['+first'],
+  }
+  copies.queues[1]!.incarnation = await incarnationOf(`{tidings:q:${other}}:meta`)
+  const inTopic = {
+    ...copies,
+    topics: [from, topic].map((name) => ({ name, incarnation: '', messages: [0] })),
+    queues: [],
+  }
+  const move = { kind: 'move', to, body: '[{"queue_name":"a"},{}]\n"moved"', options: { s: 1, d: 0, p: 4 } }
+  const outbox = `{tidings:q:${from}}:outbox`
+  const entries = { [`${made}-a-0`]: move, [`${made}-b-copies`]: copies, [`${made}-c-copies`]: inTopic }
+  for (const [id, entry] of Object.entries(entries))
+    await driver.call(outbox, ['HSET', outbox, id, JSON.stringify(entry)])
+  await engine.maintain()
+  const moved = { data: '"moved"', meta: { queue_name: 'a' }, priority: 4, sentAt: 1 }
+  expect(await peekAll(engine, to)).toMatchObject([moved])
+  const copied = { data: '"copy"', meta: { queue_name: other }, headers: { h: 1 } }
+  expect(await peekAll(engine, other)).toMatchObject([copied])
+  expect(await engine.topics.read(topic, 0, 10)).toMatchObject([{ data: '"copy"', meta: {}, headers: { h: 1 } }])
+  expect(await driver.call(outbox, ['EXISTS', outbox])).toBe(0)
+  const inboxes = [
+    [`{tidings:q:${to}}:taken`, `${made}-a-0@${from}`],
+    [`{tidings:q:${other}}:taken`, `${made}-b-copies/0@${from}`],
+    [`{tidings:t:${topic}}:taken`, `${made}-c-copies/0@${from}`],
+  ] as const
+  for (const [key, delivery] of inboxes) expect(await driver.call(key, ['HGET', key, delivery])).toMatch(/^\d+ \+\w+$/)
+  await engine.topics.dropTopic(topic)
 })

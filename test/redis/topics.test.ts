@@ -4,10 +4,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { Bus } from 'tidings/internal/bus/bus'
 import { Correlations } from 'tidings/internal/engines/redis/correlations'
-import { Courier } from 'tidings/internal/engines/redis/courier'
 import { Driver } from 'tidings/internal/engines/redis/driver'
 import type { RedisEngine } from 'tidings/internal/engines/redis/redis'
-import { queues, Registry } from 'tidings/internal/engines/redis/registry'
+import { queues, Registry, topics } from 'tidings/internal/engines/redis/registry'
+import { Relay } from 'tidings/internal/engines/redis/relay/relay'
+import { Routes } from 'tidings/internal/engines/redis/routes'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { askRedis } from '../support/redis.ts'
 import { startCluster, type TestCluster } from '../support/redis-cluster.ts'
@@ -53,14 +54,16 @@ function start(script: string, ...args: string[]): ChildProcess {
 const labelsOf = async ({ topics }: RedisEngine, topic: string) =>
   (await topics.read(topic, 0, 1_000)).map(({ data }) => data)
 
-async function deliver(url: string, origin: string, parcels: readonly string[]): Promise<void> {
-  expect(parcels).toHaveLength(2)
+async function deliver(url: string, origin: string, entries: readonly string[]): Promise<void> {
+  expect(entries).toHaveLength(2)
   const driver = new Driver(url)
   await driver.open()
-  const courier = new Courier(driver, new Registry(driver, queues), new Correlations(driver))
-  await courier.deliver(origin, parcels)
+  const registry = new Registry(driver, queues)
+  const routes = new Routes(driver, registry, new Registry(driver, topics))
+  const relay = new Relay(driver, registry, routes, new Correlations(driver))
+  await relay.deliver(origin, entries)
   await driver.close()
-  courier.close()
+  relay.close()
 }
 
 /** What `XINFO GROUPS` says of a group. */
@@ -279,10 +282,10 @@ describe('on a Cluster, a process that is killed while it publishes', () => {
     expect(await labelsOf(engine, second)).toEqual([])
     await delay(1_100)
     const outbox = `{tidings:t:${first}}:outbox`
-    const parcels = await askRedis(await portWith(cluster.url, outbox), (redis) => redis.hgetall(outbox))
+    const entries = await askRedis(await portWith(cluster.url, outbox), (redis) => redis.hgetall(outbox))
     await Promise.all([engine.maintain(), engine.maintain()])
-    // Somebody who read the parcel in time comes too late.
-    await deliver(cluster.url, `t:${first}`, Object.entries(parcels).flat())
+    // Somebody who read the entry in time comes too late.
+    await deliver(cluster.url, `t:${first}`, Object.entries(entries).flat())
     for (const topic of [first, second]) expect(await labelsOf(engine, topic)).toEqual([given])
     for (const queue of [bound, through, both])
       expect((await peekAll(engine, queue)).map(({ data, meta }) => [data, meta.queue_name])).toEqual([[given, queue]])

@@ -40,9 +40,10 @@ export async function callOn(
 }
 
 /** Names and values that came one after the other. */
-export function toMap(list: readonly string[]): ReadonlyMap<string, string> {
-  return new Map(Array.from({ length: list.length / 2 }, (_, at) => [list[2 * at]!, list[2 * at + 1]!]))
-}
+export const pairsOf = (list: readonly string[]): [name: string, value: string][] =>
+  Array.from({ length: list.length / 2 }, (_, at) => [list[2 * at]!, list[2 * at + 1]!])
+
+export const toMap = (list: readonly string[]): ReadonlyMap<string, string> => new Map(pairsOf(list))
 
 /** The fields of an answer of INFO. */
 export function parseInfo(text: string): ReadonlyMap<string, string> {

@@ -1,9 +1,9 @@
 import type { Completion, CorrelationState, NewMessage, TaskCounts } from '../../port/engine.ts'
+import { toMap } from './calling.ts'
 import type { Driver } from './driver.ts'
 import { groupBy } from './groups.ts'
-import { correlationKey, keysOf, placeOfCorrelation } from './keys.ts'
-import type { Entry } from './messages.ts'
-import { shipmentOf, toLabel } from './shipments.ts'
+import { correlationKey, keysOf } from './keys.ts'
+import type { Encoded } from './messages.ts'
 
 const keptMs = 30 * 86_400_000
 const repeatable = { repeatable: true }
@@ -21,10 +21,10 @@ export interface Task {
 
 /** Which correlation is complete, and the message that tells of it. */
 export interface Ended {
-  /** What it is shipped as. */
-  readonly shipment: string
+  /** Its id, as if it were an entry of an outbox. */
+  readonly entry: string
   readonly queue: string
-  readonly entry: Entry
+  readonly message: Encoded
 }
 
 /** The tasks of correlations: each correlation is a hash in a slot of its own. */
@@ -64,15 +64,15 @@ export class Correlations {
     }
     const meta = { queue_name: queue, correlation_id: correlation }
     return {
-      shipment: shipmentOf(`${toLabel(Number(endedAt))}-end`, placeOfCorrelation(correlation)),
+      entry: `${Number(endedAt).toString(36).padStart(9, '0')}-end`,
       queue,
-      entry: [`[${JSON.stringify(meta)},{}]\n${JSON.stringify(completion)}`, ''],
+      message: [`[${JSON.stringify(meta)},{}]\n${JSON.stringify(completion)}`, ''],
     }
   }
 
   /** The message about the end is stored. */
   async told(correlation: string): Promise<void> {
-    await this.#driver.run('note', [correlationKey(correlation)], ['told', 1], repeatable)
+    await this.#driver.run('set-field', [correlationKey(correlation)], ['told', 1], repeatable)
   }
 
   /** Whether there is an end of which nobody was told. */
@@ -85,7 +85,7 @@ export class Correlations {
   async state(correlation: string): Promise<CorrelationState | null> {
     const key = correlationKey(correlation)
     const answer = (await this.#driver.call(key, ['HGETALL', key])) as string[]
-    const fields = new Map(pairs(answer))
+    const fields = toMap(answer)
     const startedAt = fields.get('started')
     if (startedAt === undefined) return null
     const counts = new Map<string, Record<'pending' | 'running' | 'done' | 'dead' | 'cancelled', number>>()
@@ -148,10 +148,4 @@ function toOpenTask(field: string, value: string): OpenTask[] {
   const [state, queue, holder] = value.split(' ')
   if (!field.startsWith('task ') || state !== 'pending' || queue === undefined || holder === undefined) return []
   return [{ task: field.slice('task '.length), queue, holder }]
-}
-
-function pairs(list: readonly string[]): [string, string][] {
-  const found: [string, string][] = []
-  for (let at = 0; at < list.length; at += 2) found.push([list[at]!, list[at + 1]!])
-  return found
 }

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { sleep, systemClock } from '../../core/clock.ts'
 import { TidingsError } from '../../core/errors.ts'
 import type { TlsSettings } from '../../core/tls.ts'
@@ -7,7 +6,7 @@ import { loadClient, newClient, type RedisClient } from './client.ts'
 import { Cluster, SingleServer, type Topology } from './cluster.ts'
 import { comesBack, isTransient, Lost, replyCode, toTidingsError, Unsent } from './errors.ts'
 import { targetOfClient } from './handed-in.ts'
-import { scripts } from './lua.gen.ts'
+import { type ScriptName, scriptOf } from './scripts.ts'
 import { Server } from './server.ts'
 import { type Address, describeAddress, type LocalRedis, localTarget, parseTarget, type RedisTarget } from './target.ts'
 
@@ -17,8 +16,6 @@ export type RedisSource =
   | { readonly url: string; readonly tls: TlsSettings | null }
   | { readonly client: unknown }
   | LocalRedis
-
-export type ScriptName = keyof typeof scripts
 
 export interface CallOptions {
   /** Whether repeating the command after a lost answer does no harm. */
@@ -32,17 +29,6 @@ export interface CallOptions {
 /** After a first success, how long a call waits for the server to come back before it fails. */
 const patienceMs = 5_000
 const mostAttempts = 3
-
-const hashes = new Map<ScriptName, string>()
-
-function hashOf(script: ScriptName): string {
-  let hash = hashes.get(script)
-  if (hash === undefined) {
-    hash = createHash('sha1').update(scripts[script]).digest('hex')
-    hashes.set(script, hash)
-  }
-  return hash
-}
 
 /** Commands and scripts on a Redis, wherever their keys are. */
 export class Driver {
@@ -134,13 +120,14 @@ export class Driver {
     args: readonly (string | number)[],
     options: CallOptions,
   ): Promise<unknown> {
+    const { text, hash } = scriptOf(script)
     const rest = [keys.length, ...keys, ...args]
     return this.#persistently(keys[0], options, async (attempt) => {
       try {
-        return await attempt(['EVALSHA', hashOf(script), ...rest])
+        return await attempt(['EVALSHA', hash, ...rest])
       } catch (error) {
         if (replyCode(error) !== 'NOSCRIPT') throw error
-        return attempt(['EVAL', scripts[script], ...rest])
+        return attempt(['EVAL', text, ...rest])
       }
     })
   }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 
-/** In the order of `places` in lua/common.lua. */
-const places = [
+/** In the order of `queueKeys` in lua/queue.lua. */
+const queueKeys = [
   'meta',
   'order',
   'ready',
@@ -18,14 +18,18 @@ const places = [
   'archive',
   'shelf',
   'archived',
-  'taken',
+  'inbox',
   'outbox',
 ] as const
 
-export const placeCount = places.length
+export const queueKeyCount = queueKeys.length
 
-/** In the order of `topicPlaces` in lua/topic.lua. */
-const topicPlaces = ['meta', 'log', 'subscriptions', 'dedup', 'windows', 'taken', 'outbox'] as const
+/** In the order of `topicKeys` in lua/topic.lua. */
+const topicKeys = ['meta', 'log', 'subscriptions', 'dedup', 'windows', 'inbox', 'outbox'] as const
+
+/** What a key is called in Redis where that differs from its name in the code: older versions use the same data. */
+const storedNames = { inbox: 'taken' } as const
+const storedName = (name: string) => storedNames[name as keyof typeof storedNames] ?? name
 
 type Keys = readonly [meta: string, ...others: string[]]
 
@@ -33,36 +37,37 @@ type Keys = readonly [meta: string, ...others: string[]]
 const tagOf = (queue: string) => `{tidings:q:${queue}}`
 const topicTagOf = (topic: string) => `{tidings:t:${topic}}`
 
-export const keyOf = (queue: string, place: (typeof places)[number]) => `${tagOf(queue)}:${place}`
+export const keyOf = (queue: string, name: (typeof queueKeys)[number]) => `${tagOf(queue)}:${storedName(name)}`
 
 export function keysOf(queue: string): Keys {
-  const [meta, ...others] = places
-  return [keyOf(queue, meta), ...others.map((place) => keyOf(queue, place))]
+  const [meta, ...others] = queueKeys
+  return [keyOf(queue, meta), ...others.map((name) => keyOf(queue, name))]
 }
 
-/** Where what is purged or dropped is put aside until the ends of its tasks are told. */
-export const graveKeysOf = (queue: string, grave: string) =>
-  ['order', 'state'].map((place) => `${tagOf(queue)}:gone:${grave}:${place}`) as [string, string]
+/** Ids and states of a removed queue: messages that were purged or dropped and whose tasks are not told yet. */
+export const removedQueueKeys = (queue: string, removed: string) =>
+  ['order', 'state'].map((name) => `${tagOf(queue)}:gone:${removed}:${name}`) as [string, string]
 
-export const topicKeyOf = (topic: string, place: (typeof topicPlaces)[number]) => `${topicTagOf(topic)}:${place}`
+export const topicKeyOf = (topic: string, name: (typeof topicKeys)[number]) =>
+  `${topicTagOf(topic)}:${storedName(name)}`
 
 export function topicKeysOf(topic: string): Keys {
-  const [meta, ...others] = topicPlaces
-  return [topicKeyOf(topic, meta), ...others.map((place) => topicKeyOf(topic, place))]
+  const [meta, ...others] = topicKeys
+  return [topicKeyOf(topic, meta), ...others.map((name) => topicKeyOf(topic, name))]
 }
 
 /** A topic where it stands beside queues, as in routes; no queue can be called so. */
-export const placeOfTopic = (topic: string) => `t:${topic}`
-export const topicOfPlace = (place: string) => (place.startsWith('t:') ? place.slice(2) : undefined)
+export const topicDestination = (topic: string) => `t:${topic}`
+export const topicIn = (destination: string) => (destination.startsWith('t:') ? destination.slice(2) : undefined)
 
-/** A correlation where it stands beside queues and topics. */
-export const placeOfCorrelation = (id: string) => `c:${id}`
-export const correlationOfPlace = (place: string) => (place.startsWith('c:') ? place.slice(2) : undefined)
+/** A correlation where it stands beside queues and topics as the origin of a message. */
+export const correlationOrigin = (id: string) => `c:${id}`
+export const correlationIn = (origin: string) => (origin.startsWith('c:') ? origin.slice(2) : undefined)
 
-/** Of a queue, by its name, or of a topic, by its place. */
-export function placeKeyOf(place: string, key: 'meta' | 'outbox' | 'taken'): string {
-  const topic = topicOfPlace(place)
-  return topic === undefined ? keyOf(place, key) : topicKeyOf(topic, key)
+/** Of a queue, by its name, or of a topic. */
+export function destinationKey(destination: string, name: 'meta' | 'outbox' | 'inbox'): string {
+  const topic = topicIn(destination)
+  return topic === undefined ? keyOf(destination, name) : topicKeyOf(topic, name)
 }
 
 /** Where readers hear of new messages. */
@@ -77,5 +82,5 @@ export const topicRegistryKey = '{tidings}:topics'
 /** What is published under which patterns, or in which topics, goes where. */
 export const routesKey = '{tidings}:routes'
 
-/** A text that nobody else has, for receipts, parcels and versions. */
+/** A text that is unique, for receipts, outbox entries and versions. */
 export const newNonce = () => randomBytes(9).toString('base64url')

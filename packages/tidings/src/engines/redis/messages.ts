@@ -16,32 +16,28 @@ export interface Options {
   readonly w?: string
   readonly x?: 1
   readonly h?: number
-  readonly y?: string
 }
 
 /** A message on its way into a queue: what is stored as it is, and what the scripts look at. */
-export type Entry = readonly [body: string, options: string]
+export type Encoded = readonly [body: string, options: string]
 
 /** The first line is meta and headers, the rest is the data, which stays as it came. */
 const bodyOf = (meta: string, headers: JsonObject, data: string) => `[${meta},${JSON.stringify(headers)}]\n${data}`
 
-export function toEntry(message: NewMessage, task?: string): Entry {
+export function encode(message: NewMessage, task?: string): Encoded {
   return [bodyOf(JSON.stringify(message.meta), message.headers, message.data), toOptions(message, task)]
 }
 
-/** A message on its way into several places: for queues its meta up to their name, for topics its own. */
-export type Sheet = readonly [head: string, meta: string, headers: string, data: string, options: string]
+/** A message for several queues and topics: for queues its meta up to their name, for topics its own. */
+export type Template = readonly [head: string, meta: string, headers: string, data: string, options: string]
 
-export function toSheet(message: NewMessage, task?: string): Sheet {
+export function toTemplate(message: NewMessage, task?: string): Template {
   const { queue_name, ...meta } = message.meta
   const start = JSON.stringify(meta).slice(0, -1)
   const head = `${start}${start === '{' ? '' : ','}"queue_name":"`
   const own = JSON.stringify(message.meta)
   return [head, own, JSON.stringify(message.headers), message.data, toOptions(message, task)]
 }
-
-/** As publish.lua does it. */
-export const bodyFor = (queue: string, [head, , headers, data]: Sheet) => `[${head}${queue}"},${headers}]\n${data}`
 
 function toOptions(message: NewMessage, task?: string): string {
   const { delayMs, notBefore, priority, orderingKey, dedup, uniqueTarget, tracked, meta } = message
@@ -54,21 +50,16 @@ function toOptions(message: NewMessage, task?: string): string {
     ...(tracked !== undefined && task !== undefined ? { c: tracked.correlationId, w: task } : {}),
     ...(tracked !== undefined && (meta.dead_lettered_at ?? null) !== null ? { x: 1 as const } : {}),
   }
-  return write(options)
+  return toOptionsText(options)
 }
 
-/** The same options with more of them. */
-export const withOptions = (options: string | Options, more: Options) =>
-  write({ ...(typeof options === 'string' ? parseOptions(options) : options), ...more })
-
-const parseOptions = (text: string): Options => (text === '' ? {} : JSON.parse(text))
 /** Every copy of a published message is a task of its own. @returns undefined where the message is none */
 export function taskOf(options: string, queue: string): readonly [correlation: string, task: string] | undefined {
-  const { c = '', w } = parseOptions(options)
+  const { c = '', w }: Options = options === '' ? {} : JSON.parse(options)
   return w === undefined ? undefined : [c, `${w}/${queue}`]
 }
 
-const write = (options: Options) => (Object.keys(options).length === 0 ? '' : JSON.stringify(options))
+export const toOptionsText = (options: Options) => (Object.keys(options).length === 0 ? '' : JSON.stringify(options))
 
 /** '+id' for a message that was stored, '=id' for the duplicate of another. */
 export const toSendResult = (result: string): SendResult => ({
@@ -132,8 +123,8 @@ const texts = (meta: JsonObject) =>
 export const toReceipt = (receipt: unknown) =>
   typeof receipt === 'string' && /^[\w-]{1,40}$/.test(receipt) ? receipt : ''
 
-/** @param place where the keys of the target of a move begin among those of the call, from 1; 0 if they are not there */
-export function toSettlement(settlement: Settlement, place: (queue: string) => number): object {
+/** @param keyNumberOf where the keys of the target of a move begin among those of the call, from 1; 0 if they are not there */
+export function toSettlement(settlement: Settlement, keyNumberOf: (queue: string) => number): object {
   const { id: i, receipt, kind } = settlement
   const common = { i, r: toReceipt(receipt), e: kind }
   switch (settlement.kind) {
@@ -145,7 +136,7 @@ export function toSettlement(settlement: Settlement, place: (queue: string) => n
       return { ...common, m: texts(settlement.meta), d: settlement.delayMs, ...(settlement.uncount ? { u: 1 } : {}) }
     case 'move': {
       const { meta, delayMs, to } = settlement
-      return { ...common, m: texts(meta), d: delayMs, to, q: place(to) }
+      return { ...common, m: texts(meta), d: delayMs, to, q: keyNumberOf(to) }
     }
   }
 }

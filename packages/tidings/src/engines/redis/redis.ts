@@ -27,25 +27,24 @@ import { usualLimits } from '../../port/limits.ts'
 import { queueFull } from '../../port/queue-full.ts'
 import { slowMs } from './calling.ts'
 import { Correlations, type Task, toTasks } from './correlations.ts'
-import { Courier } from './courier.ts'
 import { diagnose, refuseOldServer } from './diagnose.ts'
 import { Driver, type RedisSource } from './driver.ts'
 import { unsupported } from './errors.ts'
-import { channelOf, graveKeysOf, keysOf, newNonce, placeCount } from './keys.ts'
+import { channelOf, keysOf, newNonce, queueKeyCount, removedQueueKeys } from './keys.ts'
 import { Listener } from './listener.ts'
 import {
   checkId,
+  encode,
   hasMeta,
   needlesOf,
   type Row,
-  toEntry,
   toReceipt,
   toSendResult,
   toSettlement,
   toStoredMessage,
 } from './messages.ts'
-import { Publisher } from './publisher.ts'
 import { queues, Registry, topics } from './registry.ts'
+import { Relay } from './relay/relay.ts'
 import { Routes } from './routes.ts'
 import { RedisTopics } from './topics.ts'
 import { Upkeep } from './upkeep.ts'
@@ -68,8 +67,7 @@ export class RedisEngine implements Engine {
   readonly #registry: Registry
   readonly #routes: Routes
   readonly #correlations: Correlations
-  readonly #courier: Courier
-  readonly #publisher: Publisher
+  readonly #relay: Relay
   readonly #upkeep: Upkeep
   readonly #listener: Listener
   readonly topics: RedisTopics
@@ -84,11 +82,10 @@ export class RedisEngine implements Engine {
     const topicRegistry = new Registry(this.#driver, topics)
     this.#routes = new Routes(this.#driver, this.#registry, topicRegistry)
     this.#correlations = new Correlations(this.#driver)
-    this.#courier = new Courier(this.#driver, this.#registry, this.#correlations)
-    this.#publisher = new Publisher(this.#driver, this.#routes, this.#correlations, this.#courier)
-    this.#upkeep = new Upkeep(this.#driver, this.#registry, topicRegistry, this.#routes, this.#courier, intentMs)
+    this.#relay = new Relay(this.#driver, this.#registry, this.#routes, this.#correlations)
+    this.#upkeep = new Upkeep(this.#driver, this.#registry, topicRegistry, this.#routes, this.#relay, intentMs)
     this.#listener = new Listener(this.#driver)
-    this.topics = new RedisTopics(this.#driver, topicRegistry, this.#routes, this.#publisher, this.#listener)
+    this.topics = new RedisTopics(this.#driver, topicRegistry, this.#routes, this.#relay, this.#listener)
   }
 
   async open(): Promise<void> {
@@ -104,7 +101,7 @@ export class RedisEngine implements Engine {
   async close(): Promise<void> {
     this.#listener.close()
     await this.#driver.close()
-    this.#courier.close()
+    this.#relay.close()
   }
 
   createQueue(queue: string): Promise<boolean> {
@@ -115,10 +112,10 @@ export class RedisEngine implements Engine {
     return this.#driver.whileOpen(async () => {
       const answer = await this.#remove('drop', queue)
       if (answer === null) return false
-      const [incarnation, parcels] = answer as [string, string[]]
+      const [incarnation, entries] = answer as [string, string[]]
       await this.#routes.forget(queue, incarnation)
       // By its name upkeep finds what is left.
-      if (await this.#courier.send(queue, parcels)) await this.#registry.forget(queue)
+      if (await this.#relay.tryDeliver(queue, entries)) await this.#registry.forget(queue)
       return true
     })
   }
@@ -131,15 +128,15 @@ export class RedisEngine implements Engine {
 
   purgeQueue(queue: string): Promise<number> {
     return this.#driver.whileOpen(async () => {
-      const [count, parcels] = (await this.#remove('purge', queue)) as [number, string[]]
-      await this.#courier.send(queue, parcels)
+      const [count, entries] = (await this.#remove('purge', queue)) as [number, string[]]
+      await this.#relay.tryDeliver(queue, entries)
       return count
     })
   }
 
   #remove(script: 'drop' | 'purge', queue: string): Promise<unknown> {
-    const grave = newNonce()
-    return this.#driver.run(script, [...keysOf(queue), ...graveKeysOf(queue, grave)], [grave], slowOnce)
+    const removed = newNonce()
+    return this.#driver.run(script, [...keysOf(queue), ...removedQueueKeys(queue, removed)], [removed], slowOnce)
   }
 
   stats(queue: string): Promise<QueueStats> {
@@ -173,12 +170,12 @@ export class RedisEngine implements Engine {
       const onDisk = terms?.durability === 'fsync'
       // Asked before anything is written, of tasks too.
       if (onDisk && tasks.length > 0) await this.#driver.confirmDisk(keysOf(queue)[0])
-      const intent = await this.#publisher.intend(queue, tasks)
-      const entries = messages.flatMap((message, index) => toEntry(message, names[index]))
-      const args = [nonce, '', intent, terms?.maxLength ?? '', '', ...entries]
+      const intent = await this.#relay.intend(queue, tasks)
+      const encoded = messages.flatMap((message, index) => encode(message, names[index]))
+      const args = [nonce, intent, terms?.maxLength ?? '', ...encoded]
       const answer = await this.#run<SendAnswer>('send', queue, args, { ...once, onDisk })
-      const [results, parcels, length, count] = answer
-      await this.#courier.send(queue, parcels)
+      const [results, entries, length, count] = answer
+      await this.#relay.tryDeliver(queue, entries)
       if (length !== undefined) throw queueFull(queue, length, terms!.maxLength!, count!)
       return results.map(toSendResult)
     })
@@ -198,7 +195,7 @@ export class RedisEngine implements Engine {
 
   async publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<PublishedCopy[][]> {
     if (transaction) throw unsupported()
-    return this.#driver.whileOpen(() => this.#publisher.publish(messages))
+    return this.#driver.whileOpen(() => this.#relay.publish(messages))
   }
 
   claim(queue: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
@@ -216,8 +213,8 @@ export class RedisEngine implements Engine {
 
   pop(queue: string, limit: number): Promise<StoredMessage[]> {
     return this.#driver.whileOpen(async () => {
-      const [rows, parcels] = await this.#run<[Row[], string[]]>('pop', queue, [newNonce(), limit], slowOnce)
-      await this.#courier.send(queue, parcels)
+      const [rows, entries] = await this.#run<[Row[], string[]]>('pop', queue, [newNonce(), limit], slowOnce)
+      await this.#relay.tryDeliver(queue, entries)
       return rows.map(toStoredMessage)
     })
   }
@@ -250,14 +247,14 @@ export class RedisEngine implements Engine {
     if (transaction) throw unsupported()
     return this.#driver.whileOpen(async () => {
       if (settlements.length === 0) return []
-      const { keys, place } = this.#targets(queue, settlements)
-      const list = JSON.stringify(settlements.map((settlement) => toSettlement(settlement, place)))
+      const { keys, keyNumberOf } = this.#targets(queue, settlements)
+      const list = JSON.stringify(settlements.map((settlement) => toSettlement(settlement, keyNumberOf)))
       const answer = await this.#driver.run('settle', keys, [newNonce(), list], once)
-      const [results, parcels] = answer as [string[], string[]]
+      const [results, entries] = answer as [string[], string[]]
       let moved: ReadonlyMap<string, string> = new Map()
       // Where it went has to be known of a move only.
-      if (!results.some((result) => result.startsWith('>'))) await this.#courier.send(queue, parcels)
-      else moved = (await this.#courier.deliver(queue, parcels)).moved
+      if (!results.some((result) => result.startsWith('>'))) await this.#relay.tryDeliver(queue, entries)
+      else moved = (await this.#relay.deliver(queue, entries)).moved
       return results.map((result) => toSettleResult(result, moved))
     })
   }
@@ -268,8 +265,8 @@ export class RedisEngine implements Engine {
     const queues = [...new Set([queue, ...(this.#driver.isCluster ? [] : moves)])]
     const [first, ...others] = keysOf(queue)
     const keys: readonly [string, ...string[]] = [first, ...others, ...queues.slice(1).flatMap(keysOf)]
-    const place = (to: string) => (queues.includes(to) ? queues.indexOf(to) * placeCount + 1 : 0)
-    return { keys, place }
+    const keyNumberOf = (to: string) => (queues.includes(to) ? queues.indexOf(to) * queueKeyCount + 1 : 0)
+    return { keys, keyNumberOf }
   }
 
   extend(queue: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]> {
@@ -283,8 +280,8 @@ export class RedisEngine implements Engine {
   cancel(queue: string, ids: readonly string[]): Promise<boolean[]> {
     return this.#driver.whileOpen(async () => {
       const answer = await this.#run<[number[], string[]]>('cancel', queue, [newNonce(), toIdList(ids)], once)
-      const [removed, parcels] = answer
-      await this.#courier.send(queue, parcels)
+      const [removed, entries] = answer
+      await this.#relay.tryDeliver(queue, entries)
       return removed.map((flag) => flag === 1)
     })
   }
@@ -330,7 +327,7 @@ export class RedisEngine implements Engine {
   }
 }
 
-type SendAnswer = [results: string[], parcels: string[], length?: number, count?: number]
+type SendAnswer = [results: string[], entries: string[], length?: number, count?: number]
 
 type StatsAnswer = [
   ready: number,

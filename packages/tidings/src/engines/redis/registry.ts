@@ -89,6 +89,6 @@ export class Registry {
   }
 
   async #add(name: string): Promise<void> {
-    await this.#driver.run('note', [this.#kind.key], [name, ''], repeatable)
+    await this.#driver.run('set-field', [this.#kind.key], [name, ''], repeatable)
   }
 }

@@ -2,7 +2,7 @@ import { matches } from '../../core/pattern.ts'
 import type { Binding } from '../../port/engine.ts'
 import type { TopicLink } from '../../port/topic-store.ts'
 import type { Driver } from './driver.ts'
-import { newNonce, placeOfTopic, routesKey, topicOfPlace } from './keys.ts'
+import { newNonce, routesKey, topicDestination, topicIn } from './keys.ts'
 import type { Registry } from './registry.ts'
 
 const repeatable = { repeatable: true }
@@ -20,7 +20,7 @@ interface Route {
 }
 
 /** A topic or a queue that messages of a batch go into. */
-export interface Destination {
+export interface Target {
   readonly name: string
   /** '' for whatever is there. */
   readonly incarnation: string
@@ -28,23 +28,17 @@ export interface Destination {
   readonly messages: readonly number[]
 }
 
-export interface QueueDestination extends Destination {
+export interface QueueTarget extends Target {
   /** From these topics, by their numbers in the plan, it gets what is new there. */
   readonly through: readonly number[]
 }
 
 export interface Plan {
   /** By name, in the order of bytes. */
-  readonly topics: readonly Destination[]
-  readonly queues: readonly QueueDestination[]
+  readonly topics: readonly Target[]
+  readonly queues: readonly QueueTarget[]
   /** Of the routes that it was made by. */
   readonly version: string
-}
-
-/** What of `messages` a queue may get: what is published into it, or into a topic that is linked to it. */
-export function candidatesFor({ messages, through }: QueueDestination, topics: readonly Destination[]): number[] {
-  const all = [...messages, ...through.flatMap((number) => topics[number]!.messages)]
-  return [...new Set(all)].sort((a, b) => a - b)
 }
 
 /**
@@ -89,7 +83,7 @@ export class Routes {
     if (queue !== null) await this.#queues.mustHave(queue)
     const routes = await this.#current((route) => queue === null || route.target === queue)
     return routes
-      .filter(({ source, target }) => topicOfPlace(source) === undefined && topicOfPlace(target) === undefined)
+      .filter(({ source, target }) => topicIn(source) === undefined && topicIn(target) === undefined)
       .map(({ source, target, boundAt }) => ({ pattern: source, queue: target, boundAt }))
   }
 
@@ -116,9 +110,7 @@ export class Routes {
    */
   plan(routingKeys: readonly string[], gone: ReadonlySet<string>): Plan {
     const found = new Map<string, { name: string; incarnation: string; messages: number[] }>()
-    const routes = this.#routes.filter(
-      ({ source, targets }) => topicOfPlace(source) === undefined && !gone.has(targets),
-    )
+    const routes = this.#routes.filter(({ source, targets }) => topicIn(source) === undefined && !gone.has(targets))
     for (const [index, routingKey] of routingKeys.entries())
       for (const { source, target: name, targets: incarnation } of routes) {
         const key = `${name} ${incarnation}`
@@ -128,29 +120,29 @@ export class Routes {
         found.set(key, destination)
       }
     const destinations = [...found.values()]
-    const topics = destinations.flatMap(({ name, ...rest }): Destination[] => {
-      const topic = topicOfPlace(name)
+    const topics = destinations.flatMap(({ name, ...rest }): Target[] => {
+      const topic = topicIn(name)
       return topic === undefined ? [] : [{ name: topic, ...rest }]
     })
-    const queues = destinations.filter(({ name }) => topicOfPlace(name) === undefined)
+    const queues = destinations.filter(({ name }) => topicIn(name) === undefined)
     return this.#withLinks(topics.sort(byName), queues, gone)
   }
 
   /** For messages that all go into one topic. @throws TOPIC_NOT_FOUND */
   async planFor(topic: string, count: number, gone: ReadonlySet<string>): Promise<Plan> {
-    const isLinked = this.#routes.some(({ source }) => source === placeOfTopic(topic))
+    const isLinked = this.#routes.some(({ source }) => source === topicDestination(topic))
     const incarnation = isLinked ? await this.#topics.mustHave(topic) : ''
     const messages = Array.from({ length: count }, (_, index) => index)
     return this.#withLinks([{ name: topic, incarnation, messages }], [], gone)
   }
 
-  #withLinks(topics: readonly Destination[], bound: readonly Destination[], gone: ReadonlySet<string>): Plan {
+  #withLinks(topics: readonly Target[], bound: readonly Target[], gone: ReadonlySet<string>): Plan {
     const queues = new Map(
       bound.map((queue) => [`${queue.name} ${queue.incarnation}`, { ...queue, through: [] as number[] }]),
     )
     for (const [number, { name, incarnation }] of topics.entries())
       for (const { source, target, targets, sources } of this.#routes) {
-        if (source !== placeOfTopic(name) || sources !== incarnation || gone.has(targets)) continue
+        if (source !== topicDestination(name) || sources !== incarnation || gone.has(targets)) continue
         const key = `${target} ${targets}`
         const queue = queues.get(key) ?? { name: target, incarnation: targets, messages: [], through: [] }
         queue.through.push(number)
@@ -189,17 +181,17 @@ export class Routes {
 
   /** @throws QUEUE_NOT_FOUND, TOPIC_NOT_FOUND */
   async #incarnationsOf(source: string, target: string): Promise<string> {
-    const places = topicOfPlace(source) === undefined ? [target] : [source, target]
+    const places = topicIn(source) === undefined ? [target] : [source, target]
     const found: string[] = []
     for (const place of places) {
-      const topic = topicOfPlace(place)
+      const topic = topicIn(place)
       found.unshift(await (topic === undefined ? this.#queues.mustHave(place) : this.#topics.mustHave(topic)))
     }
     return found.join(' ')
   }
 
   #incarnationOf(place: string): Promise<string | null> {
-    const topic = topicOfPlace(place)
+    const topic = topicIn(place)
     return topic === undefined ? this.#queues.incarnationOf(place) : this.#topics.incarnationOf(topic)
   }
 
@@ -231,7 +223,7 @@ export class Routes {
 }
 
 function endsOf(topic: string, link: TopicLink): [source: string, target: string] {
-  const place = placeOfTopic(topic)
+  const place = topicDestination(topic)
   return 'pattern' in link ? [link.pattern, place] : [place, link.queue]
 }
 
@@ -250,7 +242,7 @@ function toRoute(name: string, value: string): Route {
   return { source, target, boundAt: Number.parseInt(boundAt, 10), targets, sources }
 }
 
-const byName = (a: Destination, b: Destination) => (a.name < b.name ? -1 : 1)
+const byName = (a: Target, b: Target) => (a.name < b.name ? -1 : 1)
 
 function byTargetAndSource(a: Route, b: Route): number {
   if (a.target !== b.target) return a.target < b.target ? -1 : 1

@@ -14,13 +14,14 @@ import type {
   TopicStore,
 } from '../../port/topic-store.ts'
 import { toMap } from './calling.ts'
-import type { Driver, ScriptName } from './driver.ts'
+import type { Driver } from './driver.ts'
 import { unsupported } from './errors.ts'
-import { newNonce, placeOfTopic, topicChannelOf, topicKeyOf, topicKeysOf } from './keys.ts'
+import { newNonce, topicChannelOf, topicDestination, topicKeyOf, topicKeysOf } from './keys.ts'
 import type { Listener } from './listener.ts'
-import type { Publisher } from './publisher.ts'
 import type { Registry } from './registry.ts'
+import type { Relay } from './relay/relay.ts'
 import type { Routes } from './routes.ts'
+import type { ScriptName } from './scripts.ts'
 
 const repeatable = { repeatable: true }
 const once = { repeatable: false }
@@ -30,14 +31,14 @@ export class RedisTopics implements TopicStore {
   readonly #driver: Driver
   readonly #registry: Registry
   readonly #routes: Routes
-  readonly #publisher: Publisher
+  readonly #relay: Relay
   readonly #listener: Listener
 
-  constructor(driver: Driver, registry: Registry, routes: Routes, publisher: Publisher, listener: Listener) {
+  constructor(driver: Driver, registry: Registry, routes: Routes, relay: Relay, listener: Listener) {
     this.#driver = driver
     this.#registry = registry
     this.#routes = routes
-    this.#publisher = publisher
+    this.#relay = relay
     this.#listener = listener
   }
 
@@ -49,7 +50,7 @@ export class RedisTopics implements TopicStore {
     return this.#driver.whileOpen(async () => {
       const incarnation = await this.#driver.run('topic-drop', topicKeysOf(topic), [], once)
       if (incarnation === null) return false
-      await this.#routes.forget(placeOfTopic(topic), incarnation as string)
+      await this.#routes.forget(topicDestination(topic), incarnation as string)
       const outbox = topicKeyOf(topic, 'outbox')
       // By its name upkeep finds what is left.
       if ((await this.#driver.call(outbox, ['EXISTS', outbox])) === 0) await this.#registry.forget(topic)
@@ -61,7 +62,7 @@ export class RedisTopics implements TopicStore {
     return this.#driver.whileOpen(async () => {
       if (topic !== null) await this.#registry.mustHave(topic)
       const names = topic === null ? (await this.#registry.names()).sort() : [topic]
-      const linksOf = await this.#routes.links((place) => topic === null || place === placeOfTopic(topic))
+      const linksOf = await this.#routes.links((place) => topic === null || place === topicDestination(topic))
       const infos = await Promise.all(
         names.map(async (name): Promise<TopicInfo | null> => {
           const [meta, subscriptions] = [topicKeyOf(name, 'meta'), topicKeyOf(name, 'subscriptions')]
@@ -69,7 +70,7 @@ export class RedisTopics implements TopicStore {
           const count = (await this.#driver.call(subscriptions, ['HLEN', subscriptions])) as number
           return fields.length === 0
             ? null
-            : { ...toInfo(name, fields), subscriptions: count, ...linksOf(placeOfTopic(name)) }
+            : { ...toInfo(name, fields), subscriptions: count, ...linksOf(topicDestination(name)) }
         }),
       )
       return infos.filter((info) => info !== null)
@@ -90,7 +91,7 @@ export class RedisTopics implements TopicStore {
     transaction: Transaction | null,
   ): Promise<AppendResult[]> {
     if (transaction) throw unsupported()
-    return this.#driver.whileOpen(() => this.#publisher.append(topic, messages))
+    return this.#driver.whileOpen(() => this.#relay.append(topic, messages))
   }
 
   read(topic: string, after: number, limit: number): Promise<TopicMessage[]> {

@@ -1,14 +1,14 @@
 import { slowMs } from './calling.ts'
-import type { Courier } from './courier.ts'
 import type { Driver } from './driver.ts'
-import { keysOf, placeKeyOf, placeOfTopic, topicKeysOf } from './keys.ts'
+import { destinationKey, keysOf, topicDestination, topicKeysOf } from './keys.ts'
 import type { Registry } from './registry.ts'
+import type { Relay } from './relay/relay.ts'
 import type { Routes } from './routes.ts'
 
-/** Whoever wrote a parcel delivers it at once; one that is older was left by a crash. */
-const parcelMs = 1_000
-/** After which time it is looked whether a parcel that came can be forgotten, where its sender has not seen to that. */
-const takenMs = 86_400_000
+/** The process that wrote an outbox entry delivers it at once; an older entry was left by a crash. */
+const entryMs = 1_000
+/** A delivery stays in an inbox for so long only where the process that delivered it has ended. */
+const inboxMs = 86_400_000
 
 /** How many messages retention removes in one step, during which the server does nothing else. */
 const removedAtOnce = 10_000
@@ -26,17 +26,17 @@ export class Upkeep {
   readonly #queues: Registry
   readonly #topics: Registry
   readonly #routes: Routes
-  readonly #courier: Courier
+  readonly #relay: Relay
   readonly #ages: readonly number[]
 
   /** @param intentMs longer than a send can take; one that takes longer still is refused */
-  constructor(driver: Driver, queues: Registry, topics: Registry, routes: Routes, courier: Courier, intentMs: number) {
+  constructor(driver: Driver, queues: Registry, topics: Registry, routes: Routes, relay: Relay, intentMs: number) {
     this.#driver = driver
     this.#queues = queues
     this.#topics = topics
     this.#routes = routes
-    this.#courier = courier
-    this.#ages = [parcelMs, intentMs, takenMs]
+    this.#relay = relay
+    this.#ages = [entryMs, intentMs, inboxMs]
   }
 
   async run(): Promise<void> {
@@ -63,18 +63,18 @@ export class Upkeep {
   #seeTopic(topic: string): Promise<void> {
     const look: Look = (cursors) =>
       this.#driver.run('topic-maintain', topicKeysOf(topic), [...this.#ages, ...cursors, removedAtOnce], slow)
-    return this.#see(placeOfTopic(topic), look, () => this.#topics.forget(topic))
+    return this.#see(topicDestination(topic), look, () => this.#topics.forget(topic))
   }
 
-  async #see(place: string, look: Look, forget: () => Promise<void>): Promise<void> {
+  async #see(destination: string, look: Look, forget: () => Promise<void>): Promise<void> {
     let isDone = true
     for (let cursors: Cursors = ['0', '0']; ; ) {
       const [isThere, hasMore, left, old, ...following] = (await look(cursors)) as Answer
       cursors = following
-      await this.#courier.forget(place, old)
-      if (!(await this.#courier.send(place, left))) isDone = false
+      await this.#relay.forget(destination, old)
+      if (!(await this.#relay.tryDeliver(destination, left))) isDone = false
       if (hasMore === 1 || cursors.some((cursor) => cursor !== '')) continue
-      const outbox = placeKeyOf(place, 'outbox')
+      const outbox = destinationKey(destination, 'outbox')
       const isGone = isDone && isThere === 0 && (await this.#driver.call(outbox, ['EXISTS', outbox])) === 0
       if (isGone) await forget()
       return

@@ -2,9 +2,9 @@
 -- Removes messages that nobody has in hand.
 -- KEYS  1… the queue
 -- ARGV  1 nonce; 2 a JSON list of ids
--- Returns 1 for each that was removed, else 0, and the parcels.
+-- Returns 1 for each that was removed, else 0, and the outbox entries.
 local q = queueAt(1)
-if not isThere(q) then return noQueue(q) end
+if not isThere(q) then return missing(q) end
 local removed = {}
 for i, id in ipairs(cjson.decode(ARGV[2])) do
   local m = stateOf(q, id)
@@ -17,4 +17,4 @@ for i, id in ipairs(cjson.decode(ARGV[2])) do
   end
 end
 finish(q)
-return { removed, q.parcels }
+return { removed, q.posted }

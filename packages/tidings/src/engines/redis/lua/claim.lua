@@ -5,7 +5,7 @@
 --       5 '1' if it was asked for before with this nonce, and the answer is lost: the same messages then, or ''
 -- Returns the messages, and in how many milliseconds the next one is due, or false.
 local q = queueAt(1)
-if not isThere(q) then return noQueue(q) end
+if not isThere(q) then return missing(q) end
 local limit = tonumber(ARGV[2])
 local visible = now + tonumber(ARGV[3])
 

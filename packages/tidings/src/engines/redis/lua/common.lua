@@ -1,36 +1,8 @@
--- What all scripts begin with. Keys of a queue always come together, in the order of `places`; the first one is given
--- by its number. All times are milliseconds of the server's clock.
+-- Helpers of scripts for queues, topics and the relay. A script is sent with the helpers that it uses. All times are
+-- milliseconds of the server's clock.
 
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
-
--- meta      hash: created, incarnation, sent, the time and number of the newest id, and forgotten: no parcel is forgotten
---           that was made later
--- order     sorted set: all ids that are not archived, by text
--- ready     sorted set: ids that may be read, by falling priority, then by text
--- delayed   sorted set: ids that wait, by the time at which they may be read; leased: the same for those in hand
--- body      hash: id → what was sent, which no script looks into but for peeking
--- state     hash: id → what is known beyond the body; missing as long as that is nothing
--- lines     sorted set: <ordering key><id> by text; only the first of a key is in one of these three
--- waiting   sorted set: the ids behind them, by the time at which they might be read
--- tasks     hash: task of a correlation → id
--- dedup     hash: dedup id → id of the first message; windows: sorted set of the same by the end of the window
--- targets   hash: target → id of the message that holds it
--- archive   sorted set: archived ids by text; shelf: the same by the time of archiving; archived: hash id → state, body
--- taken     hash: parcel → when it came, and the result
--- outbox    hash: parcel → what has to reach other slots, as JSON
-local places = {
-  'meta', 'order', 'ready', 'delayed', 'leased', 'body', 'state', 'lines', 'waiting', 'tasks', 'dedup', 'windows', 'targets',
-  'archive', 'shelf', 'archived', 'taken', 'outbox',
-}
-
--- bodies, ids and readies: what is stored by this script, until `finish` writes all of it down at once.
-local function queueAt(first)
-  local q = { parcels = {}, bodies = {}, ids = {}, readies = {} }
-  for i, place in ipairs(places) do q[place] = KEYS[first + i - 1] end
-  q.tag = string.sub(q.meta, 1, -6)
-  return q
-end
 
 -- Arguments of a call have to fit on a stack; pairs stay together.
 local atOnce = 1000
@@ -54,14 +26,6 @@ local function addPair(list, first, second)
   list[#list + 1] = second
 end
 
-local function isThere(q)
-  return redis.call('EXISTS', q.meta) == 1
-end
-
-local function noQueue(q)
-  return redis.error_reply('MISSING ' .. q.meta)
-end
-
 local digits = '0123456789abcdefghijklmnopqrstuvwxyz'
 
 local function base36(number, width)
@@ -79,229 +43,16 @@ local function timeOf(id)
   return tonumber(string.sub(id, 1, 9), 36)
 end
 
-local function nextId(q)
-  if not q.time then
-    local newest = redis.call('HMGET', q.meta, 'time', 'number')
-    q.time = tonumber(newest[1]) or 0
-    q.number = tonumber(newest[2]) or 0
-    q.sent = 0
-  end
-  if now > q.time then
-    q.time, q.number = now, 0
-  elseif q.number >= 1679615 then
-    q.time, q.number = q.time + 1, 0
-  else
-    q.number = q.number + 1
-  end
-  q.sent = q.sent + 1
-  if q.prefixOf ~= q.time then
-    q.prefixOf, q.prefix = q.time, base36(q.time, 9)
-  end
-  return q.prefix .. base36(q.number, 4)
+-- Some fields of a hash with their values, from a cursor on, and the next cursor: '0' is the first, '' is beyond the last.
+local function scan(key, cursor, count)
+  if cursor == '' then return {}, '' end
+  local found = redis.call('HSCAN', key, cursor, 'COUNT', count)
+  return found[2], found[1] == '0' and '' or found[1]
 end
 
--- The state of a message: p priority, k ordering key, t target, s sentAt, v visibleAt, n readCount, f firstReadAt,
--- l lastReadAt, r receipt, m fields of meta that were changed since (as JSON texts; null: taken away), c correlation,
--- w its task, x 1 if it was sent as a dead letter, a archivedAt, h how often its task was moved.
-local function unpacked(state)
-  if state then return cmsgpack.unpack(state) end
-  return {}
-end
-
-local function stateOf(q, id)
-  return unpacked(redis.call('HGET', q.state, id))
-end
-
-local function save(q, id, m)
-  redis.call('HSET', q.state, id, cmsgpack.pack(m))
-end
-
-local function noteWake(q, visible)
-  if visible <= now then
-    q.wakeNow = true
-  elseif not q.wakeAt or visible < q.wakeAt then
-    q.wakeAt = visible
-  end
-end
-
--- Where the readers find it: only for the first of its ordering key.
-local function offer(q, id, m, visible)
-  if visible > now then
-    redis.call('ZADD', q.delayed, visible, id)
-  else
-    redis.call('ZADD', q.ready, -(m.p or 0), id)
-  end
-  noteWake(q, visible)
-end
-
-local function lineOf(key)
-  return #key .. ':' .. key
-end
-
-local function firstIn(q, line)
-  return redis.call('ZRANGEBYLEX', q.lines, '[' .. line, '[' .. line .. '\255', 'LIMIT', 0, 1)[1]
-end
-
--- Stores a message; o as in `send.lua`. Returns its id.
-local function store(q, body, o)
-  local id = nextId(q)
-  local visible = math.max(now, o.n or (now + (o.d or 0)))
-  local m = { p = o.p, k = o.k, t = o.t, m = o.m, c = o.c, w = o.w, x = o.x, h = o.h }
-  if o.s and o.s ~= q.time then m.s = o.s end
-  if visible > now then m.v = visible end
-  addPair(q.bodies, id, body)
-  addPair(q.ids, 0, id)
-  if next(m) then save(q, id, m) end
-  if o.t then redis.call('HSET', q.targets, o.t, id) end
-  if o.w then redis.call('HSET', q.tasks, o.w, id) end
-  local isFirst = true
-  if o.k then
-    local line = lineOf(o.k)
-    isFirst = not firstIn(q, line)
-    redis.call('ZADD', q.lines, 0, line .. id)
-  end
-  if not isFirst then
-    redis.call('ZADD', q.waiting, visible, id)
-  elseif visible > now then
-    redis.call('ZADD', q.delayed, visible, id)
-  else
-    addPair(q.readies, -(m.p or 0), id)
-  end
-  noteWake(q, visible)
-  return id
-end
-
--- It is in one of these at most.
-local function withdraw(q, id)
-  for _, set in ipairs({ q.leased, q.ready, q.delayed }) do
-    if redis.call('ZREM', set, id) == 1 then return end
-  end
-end
-
--- Takes a message out of the queue, and lets the next of its ordering key follow.
-local function remove(q, id, m)
-  redis.call('HDEL', q.body, id)
-  redis.call('HDEL', q.state, id)
-  redis.call('ZREM', q.order, id)
-  withdraw(q, id)
-  if m.t and redis.call('HGET', q.targets, m.t) == id then redis.call('HDEL', q.targets, m.t) end
-  if m.w then redis.call('HDEL', q.tasks, m.w) end
-  if not m.k then return end
-  local line = lineOf(m.k)
-  redis.call('ZREM', q.lines, line .. id)
-  if redis.call('ZREM', q.waiting, id) == 1 then return end
-  local following = firstIn(q, line)
-  if not following then return end
-  local nextOne = string.sub(following, #line + 1)
-  local visible = tonumber(redis.call('ZSCORE', q.waiting, nextOne))
-  redis.call('ZREM', q.waiting, nextOne)
-  offer(q, nextOne, stateOf(q, nextOne), visible)
-end
-
-local function ripenOne(q, set, id)
-  redis.call('ZREM', set, id)
-  redis.call('ZADD', q.ready, -(stateOf(q, id).p or 0), id)
-end
-
--- Moves what has come due, at most so many, to where it can be read.
-local function ripen(q, most)
-  for _, set in ipairs({ q.delayed, q.leased }) do
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, most)) do ripenOne(q, set, id) end
-  end
-end
-
--- The same for these messages alone, of which there may be more than one script should move.
-local function ripenThese(q, ids)
-  for _, set in ipairs({ q.delayed, q.leased }) do
-    for _, id in ipairs(ids) do
-      local due = redis.call('ZSCORE', set, id)
-      if due and tonumber(due) <= now then ripenOne(q, set, id) end
-    end
-  end
-end
-
--- Counts a read.
-local function noteRead(m)
-  m.n = (m.n or 0) + 1
-  m.f = m.f or now
-  m.l = now
-end
-
--- What must reach another slot: kept in the outbox until it has. The first argument of such a script is a nonce.
-local function post(q, parcel)
-  local id = base36(now, 9) .. '-' .. ARGV[1] .. '-' .. (#q.parcels / 2)
-  local text = cjson.encode(parcel)
-  redis.call('HSET', q.outbox, id, text)
-  table.insert(q.parcels, id)
-  table.insert(q.parcels, text)
-  return id
-end
-
--- The end of a task, for its correlation.
-local function postEnd(q, m, ending)
-  if m.w then post(q, { kind = 'event', correlation = m.c, event = { ending, m.w } }) end
-end
-
--- Puts aside which tasks end because all messages are removed; a parcel says where. There may be too many for one step.
--- KEYS has two more: for the ids and for the states.
-local function bury(q, grave)
-  if redis.call('EXISTS', q.tasks) == 0 then return end
-  redis.call('RENAME', q.order, KEYS[#places + 1])
-  redis.call('RENAME', q.state, KEYS[#places + 2])
-  post(q, { kind = 'gone', grave = grave })
-end
-
--- Writes down what was stored and counted, and tells those who wait.
-local function finish(q)
-  writeAll('HSET', q.body, q.bodies)
-  writeAll('ZADD', q.order, q.ids)
-  writeAll('ZADD', q.ready, q.readies)
-  if q.time then
-    redis.call('HSET', q.meta, 'time', q.time, 'number', q.number)
-    redis.call('HINCRBY', q.meta, 'sent', q.sent)
-  end
-  if q.wakeNow then redis.call('SPUBLISH', q.tag .. ':wake', '0') end
-  if q.wakeAt then redis.call('SPUBLISH', q.tag .. ':wake', tostring(q.wakeAt - now)) end
-end
-
--- A message as the client reads it.
-local function row(id, body, m)
-  local time = timeOf(id)
-  local sent = m.s or time
-  local changes = {}
-  for field, text in pairs(m.m or {}) do
-    table.insert(changes, field)
-    table.insert(changes, text)
-  end
-  return {
-    id, body, sent, m.v or time, m.n or 0, m.f or false, m.l or false, m.a or false, m.p or 0, m.k or false,
-    m.r or false, changes,
-  }
-end
-
--- What came by this parcel before; nil if nothing did.
-local function takenBefore(q, o)
-  local taken = o.y and redis.call('HGET', q.taken, o.y)
-  return taken and string.match(taken, ' (.*)')
-end
-
-local function noteTaken(q, o, result)
-  if o.y then redis.call('HSET', q.taken, o.y, now .. ' ' .. result) end
-end
-
--- Where one of these may have come by a parcel that is forgotten: up to when the forgotten ones were made. It has not come
--- if its sender still had it at a moment since which nothing more was forgotten; `checked` is what he was told before that.
-local function doubtful(q, options, checked)
-  local upTo
-  for _, o in ipairs(options) do
-    if o.y and redis.call('HEXISTS', q.taken, o.y) == 0 then
-      if not upTo then
-        local found = redis.call('HMGET', q.meta, 'forgotten', 'created')
-        upTo = tonumber(found[1] or found[2])
-      end
-      if upTo ~= tonumber(checked) and timeOf(o.y) <= upTo then return upTo end
-    end
-  end
+-- The client reads from the key whether a queue or a topic is missing.
+local function missing(destination)
+  return redis.error_reply('MISSING ' .. destination.meta)
 end
 
 -- The first message with this dedup id within the window; nil if there is none.
@@ -310,38 +61,10 @@ local function firstWithId(q, o)
   return until_ and now < until_ and redis.call('HGET', q.dedup, o.u[1])
 end
 
--- The message that this one is a duplicate of; nil or false if there is none.
-local function firstOf(q, o)
-  return firstWithId(q, o) or (o.t and redis.call('HGET', q.targets, o.t))
-end
-
 local function takeId(q, o, id)
   if not o.u then return end
   redis.call('HSET', q.dedup, o.u[1], id)
   redis.call('ZADD', q.windows, now + o.u[2], o.u[1])
-end
-
--- The task of a message that is not stored.
-local function postVoid(q, o)
-  if o.w then post(q, { kind = 'event', correlation = o.c, event = { 'void', o.w } }) end
-end
-
--- Stores messages unless they are duplicates; o of each as in `send.lua`. Returns '+id', or '=id' of the first.
-local function storeOnce(q, body, o)
-  local taken = takenBefore(q, o)
-  if taken then return taken end
-  local first = firstOf(q, o)
-  local result
-  if first then
-    result = '=' .. first
-    postVoid(q, o)
-  else
-    local id = store(q, body, o)
-    result = '+' .. id
-    takeId(q, o, id)
-  end
-  noteTaken(q, o, result)
-  return result
 end
 
 -- Forgets dedup ids whose window is over. Returns whether there may be more.
@@ -354,62 +77,8 @@ local function forgetDedup(q, most)
   return #over == most
 end
 
--- Some fields of a hash with their values, from a cursor on, and the next cursor: '0' is the first, '' is beyond the last.
-local function scan(key, cursor, count)
-  if cursor == '' then return {}, '' end
-  local found = redis.call('HSCAN', key, cursor, 'COUNT', count)
-  return found[2], found[1] == '0' and '' or found[1]
-end
-
--- Some parcels that came so many milliseconds ago, and the next cursor.
-local function oldTaken(q, keptMs, cursor)
-  local old = {}
-  local taken, following = scan(q.taken, cursor, 1000)
-  for i = 1, #taken, 2 do
-    if tonumber(string.match(taken[i + 1], '^%d+')) < now - tonumber(keptMs) then table.insert(old, taken[i]) end
-  end
-  return old, following
-end
-
--- Some parcels that nobody took to where they belong, and the next cursor: older than so many milliseconds, or than that
--- for an intent.
-local function leftParcels(q, parcelMs, intentMs, cursor)
-  local left = {}
-  local parcels, following = scan(q.outbox, cursor, 100)
-  for i = 1, #parcels, 2 do
-    local id, text = parcels[i], parcels[i + 1]
-    local isIntent = string.match(id, '-intent$')
-    if now - timeOf(id) >= tonumber(isIntent and intentMs or parcelMs) then
-      if isIntent then
-        -- Nobody can fulfil it any more: its tasks will not be sent.
-        redis.call('HDEL', q.outbox, id)
-        id = id .. '-over'
-        redis.call('HSET', q.outbox, id, text)
-      end
-      table.insert(left, id)
-      table.insert(left, text)
-    end
-  end
-  return left, following
-end
-
 -- Notes that the routes are others now.
 local function changeRoutes(routes, version)
   redis.call('HSET', routes, 'version', version)
   if redis.call('HLEN', routes) == 1 then redis.call('DEL', routes) end
-end
-
--- Ids that are ready, in the order in which they are read.
-local function pick(q, limit, only)
-  if only == '' then return redis.call('ZRANGE', q.ready, 0, limit - 1) end
-  local found, seen = {}, {}
-  for _, id in ipairs(cjson.decode(only)) do
-    local score = not seen[id] and redis.call('ZSCORE', q.ready, id)
-    if score then table.insert(found, { tonumber(score), id }) end
-    seen[id] = true
-  end
-  table.sort(found, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)
-  local ids = {}
-  for i = 1, math.min(limit, #found) do ids[i] = found[i][2] end
-  return ids
 end

@@ -4,7 +4,7 @@
 -- ARGV  1 nonce, the start of the new receipts; 2 lease in milliseconds; 3 a JSON list of id and receipt, in pairs
 -- Returns the new receipts; false where the lease was lost or has run out.
 local q = queueAt(1)
-if not isThere(q) then return noQueue(q) end
+if not isThere(q) then return missing(q) end
 local visible = now + tonumber(ARGV[2])
 local receipts = {}
 for i, lease in ipairs(cjson.decode(ARGV[3])) do

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Removes all routes to a place that is gone, and from it.
+-- Removes all routes to a queue or topic that is gone, and from it.
 -- KEYS  1 the routes
--- ARGV  1 the place; 2 its incarnation; 3 the next version
+-- ARGV  1 the queue or topic, as in bind.lua; 2 its incarnation; 3 the next version
 -- Returns how many.
 local removed = 0
 local routes = redis.call('HGETALL', KEYS[1])

@@ -5,7 +5,7 @@
 --       must contain (which finds too much, but misses nothing), and how many messages may be looked at
 -- Returns the messages, and the id from which to go on, or false at the end.
 local q = queueAt(1)
-if not isThere(q) then return noQueue(q) end
+if not isThere(q) then return missing(q) end
 local request = cjson.decode(ARGV[1])
 local isArchive = request.place == 'archived'
 local source = isArchive and q.archive or q.order

@@ -2,9 +2,9 @@
 -- Removes and returns messages that are ready, in the order of claim.lua.
 -- KEYS  1… the queue
 -- ARGV  1 nonce; 2 limit
--- Returns the messages, and the parcels.
+-- Returns the messages, and the outbox entries.
 local q = queueAt(1)
-if not isThere(q) then return noQueue(q) end
+if not isThere(q) then return missing(q) end
 local limit = tonumber(ARGV[2])
 ripen(q, math.max(1000, limit))
 local messages = {}
@@ -17,4 +17,4 @@ for _, id in ipairs(pick(q, limit, '')) do
   postEnd(q, m, 'done')
 end
 finish(q)
-return { messages, q.parcels }
+return { messages, q.posted }

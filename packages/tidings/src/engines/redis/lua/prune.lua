@@ -4,7 +4,7 @@
 -- ARGV  1 those archived for longer than so many milliseconds, or ''; 2 those beyond this number, or ''; 3 at most so many
 -- Returns how many.
 local q = queueAt(1)
-if not isThere(q) then return noQueue(q) end
+if not isThere(q) then return missing(q) end
 local most = tonumber(ARGV[3])
 local count = 0
 if ARGV[2] ~= '' then count = redis.call('ZCARD', q.shelf) - tonumber(ARGV[2]) end

@@ -1,25 +1,18 @@
 #!lua
--- Stores messages in their order, or takes in copies of what was published in other slots.
+-- Stores messages in their order.
 -- KEYS  1… the queue
--- ARGV  1 nonce; 2 incarnation that the queue must have, or ''; 3 the intent that this fulfils, or ''; 4 how many
---       messages the queue may hold with these, or ''; 5 `checked`, as in common.lua, or ''; then for each message its
---       body and its options, as JSON or '':
+-- ARGV  1 nonce; 2 the intent that this fulfils, or ''; 3 how many messages the queue may hold with these, or ''; then for
+--       each message its body and its options, as JSON or '':
 --       d delay, n time before which it is not ready, p priority, k ordering key, u dedup id and window, t target,
 --       s sentAt, m changed fields of meta, c correlation, w task, x 1 for a dead letter, h how often its task
---       was moved, y the parcel that it came by
--- Returns '+id' for each, or '=id' of the first if it is a duplicate, and the parcels. Where they do not fit: none, and
--- at the end how many messages the queue has, and how many were to be stored. A number alone, and nothing is stored, if
--- it has to be checked whether they came before: see `doubtful`.
+--       was moved
+-- Returns '+id' for each, or '=id' of the first if it is a duplicate, and the outbox entries. Where they do not fit: none,
+-- and at the end how many messages the queue has, and how many were to be stored.
 local q = queueAt(1)
-if not isThere(q) then return noQueue(q) end
-if ARGV[2] ~= '' and redis.call('HGET', q.meta, 'incarnation') ~= ARGV[2] then return noQueue(q) end
-if ARGV[3] ~= '' and redis.call('HDEL', q.outbox, ARGV[3]) == 0 then
-  return redis.error_reply('NOINTENT it took too long')
-end
+if not isThere(q) then return missing(q) end
+if not fulfil(q, ARGV[2]) then return noIntent() end
 local options = {}
-for i = 7, #ARGV, 2 do table.insert(options, ARGV[i] == '' and {} or cjson.decode(ARGV[i])) end
-local doubt = doubtful(q, options, ARGV[5])
-if doubt then return { doubt } end
+for i = 5, #ARGV, 2 do table.insert(options, ARGV[i] == '' and {} or cjson.decode(ARGV[i])) end
 
 -- How many are no duplicates, also not of each other.
 local function countFresh()
@@ -35,16 +28,16 @@ local function countFresh()
   return count
 end
 
-if ARGV[4] ~= '' then
-  local length, most = redis.call('ZCARD', q.order), tonumber(ARGV[4])
+if ARGV[3] ~= '' then
+  local length, most = redis.call('ZCARD', q.order), tonumber(ARGV[3])
   local count = length + #options > most and countFresh() or 0
   if count > 0 and length + count > most then
     for _, o in ipairs(options) do postVoid(q, o) end
-    return { {}, q.parcels, length, count }
+    return { {}, q.posted, length, count }
   end
 end
 forgetDedup(q, 10)
 local results = {}
-for i, o in ipairs(options) do table.insert(results, storeOnce(q, ARGV[4 + 2 * i], o)) end
+for i, o in ipairs(options) do table.insert(results, storeOnce(q, ARGV[2 + 2 * i], o)) end
 finish(q)
-return { results, q.parcels }
+return { results, q.posted }

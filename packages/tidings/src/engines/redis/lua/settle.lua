@@ -3,10 +3,10 @@
 -- KEYS  1… the queue, then other queues that messages may be moved to in this step
 -- ARGV  1 nonce; 2 a JSON list of settlements: i id, r receipt, e ending (delete, archive, release, move), m changed
 --       fields of meta, d delay, u 1 to take the read back, to the target of a move, q where its keys begin (or 0)
--- Returns for each '' if the receipt was stale, '+' and the new id if it was settled, or '>' and the parcel that takes
--- it to its new queue; then the parcels.
+-- Returns for each '' if the receipt was stale, '+' and the new id if it was settled, or '>' and the outbox entry that
+-- takes it to its new queue; then the outbox entries.
 local q = queueAt(1)
-if not isThere(q) then return noQueue(q) end
+if not isThere(q) then return missing(q) end
 local others = { [1] = q }
 
 local function targetAt(first)
@@ -66,9 +66,9 @@ function endings.move(s, m)
   if m.w then o.h = (m.h or 0) + 1 end
   local target = not m.w and targetAt(s.q)
   if target then return '+' .. store(target, body, o) end
-  local parcel = { kind = 'move', to = s.to, body = body, options = o }
-  if m.w then parcel.event = { 'moved', m.w, s.to, isDead(m) and 1 or 0, o.h } end
-  return '>' .. post(q, parcel)
+  local entry = { kind = 'move', to = s.to, body = body, options = o }
+  if m.w then entry.event = { 'moved', m.w, s.to, isDead(m) and 1 or 0, o.h } end
+  return '>' .. post(q, entry)
 end
 
 local results = {}
@@ -77,4 +77,4 @@ for i, s in ipairs(cjson.decode(ARGV[2])) do
   results[i] = m.r and m.r == s.r and endings[s.e](s, m) or ''
 end
 for _, each in pairs(others) do finish(each) end
-return { results, q.parcels }
+return { results, q.posted }

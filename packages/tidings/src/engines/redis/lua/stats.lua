@@ -3,7 +3,7 @@
 -- KEYS  1… the queue
 -- Returns ready, delayed, leased, archived, sent, ages of the oldest ready, newest and oldest message, created.
 local q = queueAt(1)
-if not isThere(q) then return noQueue(q) end
+if not isThere(q) then return missing(q) end
 local function dueIn(set)
   return redis.call('ZCOUNT', set, '-inf', now)
 end

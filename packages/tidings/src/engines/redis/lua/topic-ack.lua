@@ -4,7 +4,7 @@
 -- ARGV  1 name; 2 offset; 3 receipt, or nothing for whoever holds the subscription
 -- Returns 0 if the receipt was stale.
 local t = topicAt(1)
-if not look(t) then return noTopic(t) end
+if not look(t) then return missing(t) end
 local s = subscriptionOf(t, ARGV[1])
 if not s then return noSubscription(t, ARGV[1]) end
 if ARGV[3] and s.r ~= ARGV[3] then return 0 end

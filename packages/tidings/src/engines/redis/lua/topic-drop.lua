@@ -4,7 +4,7 @@
 -- Returns the incarnation; nil if there was no topic.
 local t = topicAt(1)
 if not look(t) then return false end
-for _, place in ipairs(topicPlaces) do
-  if place ~= 'outbox' then redis.call('UNLINK', t[place]) end
+for _, name in ipairs(topicKeys) do
+  if name ~= 'outbox' then redis.call('UNLINK', t[name]) end
 end
 return t.incarnation

@@ -5,15 +5,15 @@
 -- Returns the receipt, the cursor and how many vanished before; or false, and in how many milliseconds the subscription
 -- may be free.
 local t = topicAt(1)
-if not look(t) then return noTopic(t) end
+if not look(t) then return missing(t) end
 local s = subscriptionOf(t, ARGV[2])
 if not s then return noSubscription(t, ARGV[2]) end
 local isNew = s.h ~= ARGV[3]
 if isNew and s.u and s.u > now then return { false, s.u - now } end
-local place = math.max(s.c, t.base)
-if s.p ~= place then s.v, s.p = 0, place end
+local position = math.max(s.c, t.base)
+if s.p ~= position then s.v, s.p = 0, position end
 -- Who has left holds it until no time.
-if isNew and s.u and place < t.last then s.v = s.v + 1 end
+if isNew and s.u and position < t.last then s.v = s.v + 1 end
 if isNew or not s.r then s.r = ARGV[1] end
 s.h, s.u = ARGV[3], now + tonumber(ARGV[4])
 saveSubscription(t, ARGV[2], s)

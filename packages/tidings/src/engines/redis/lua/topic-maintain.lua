@@ -1,9 +1,8 @@
 #!lua flags=allow-oom
--- Forgets what has expired, removes what retention asks for, and finds parcels that nobody took to where they belong.
+-- Forgets what has expired, removes what retention asks for, and finds what was left in the outbox and in the inbox.
 -- KEYS  1… the topic
 -- ARGV  1 to 5 as in maintain.lua; 6 how many messages are removed at most
--- Returns 1 if the topic exists, whether there is more to forget or to remove, and the rest as in
--- maintain.lua.
+-- Returns 1 if the topic exists, 1 if there is more to forget or to remove, and the rest as in maintain.lua.
 local t = topicAt(1)
 local isThere = look(t)
 local more = forgetDedup(t, 1000)
@@ -38,6 +37,6 @@ if isThere and t.last > t.base then
   end
   more = more or last < wanted
 end
-local left, followingLeft = leftParcels(t, ARGV[1], ARGV[2], ARGV[4])
-local old, followingOld = oldTaken(t, ARGV[3], ARGV[5])
+local left, followingLeft = leftEntries(t, ARGV[1], ARGV[2], ARGV[4])
+local old, followingOld = oldDeliveries(t, ARGV[3], ARGV[5])
 return { isThere and 1 or 0, more and 1 or 0, left, old, followingLeft, followingOld }

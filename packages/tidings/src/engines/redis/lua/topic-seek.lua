@@ -4,7 +4,7 @@
 -- ARGV  1 name, or '' for all; 2 position, as JSON
 -- Returns how many subscriptions were moved.
 local t = topicAt(1)
-if not look(t) then return noTopic(t) end
+if not look(t) then return missing(t) end
 local position = cjson.decode(ARGV[2])
 local names = ARGV[1] == '' and redis.call('HKEYS', t.subscriptions) or { ARGV[1] }
 for _, name in ipairs(names) do

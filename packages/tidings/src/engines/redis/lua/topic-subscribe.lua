@@ -4,7 +4,7 @@
 -- ARGV  1 name; 2 position, as JSON; 3 nonce
 -- Returns 1 if it was created now.
 local t = topicAt(1)
-if not look(t) then return noTopic(t) end
+if not look(t) then return missing(t) end
 local before = subscriptionOf(t, ARGV[1])
 if before then return before.i == ARGV[3] and 1 or 0 end
 local s = { i = ARGV[3], c = cursorAt(t, cjson.decode(ARGV[2]), t.last), a = now }

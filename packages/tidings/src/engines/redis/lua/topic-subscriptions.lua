@@ -4,7 +4,7 @@
 -- ARGV  1 the name of one, or '' for all
 -- Returns for each name, cursor, lag, missed, createdAt, movedAt or false, consumer or false.
 local t = topicAt(1)
-if not look(t) then return noTopic(t) end
+if not look(t) then return missing(t) end
 local names = ARGV[1] == '' and redis.call('HKEYS', t.subscriptions) or { ARGV[1] }
 local states = {}
 for i, name in ipairs(names) do

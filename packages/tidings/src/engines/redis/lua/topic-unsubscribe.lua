@@ -4,6 +4,6 @@
 -- ARGV  1 name
 -- Returns 1 if there was one.
 local t = topicAt(1)
-if not look(t) then return noTopic(t) end
+if not look(t) then return missing(t) end
 redis.pcall('XGROUP', 'DESTROY', t.log, ARGV[1])
 return redis.call('HDEL', t.subscriptions, ARGV[1])

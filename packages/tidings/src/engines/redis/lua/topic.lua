@@ -1,5 +1,5 @@
--- What the scripts for topics begin with, after common.lua. Keys of a topic always come together, in the order of
--- `topicPlaces`; the first one is given by its number.
+-- Helpers of scripts for topics. Keys of a topic always come together, in the order of
+-- `topicKeys`; the first one is given by its number.
 
 -- meta           hash: created, incarnation, description, and of the retention age, size and read; last: the newest
 --                offset; time: of its message; bytes: of all messages ever; base: the last offset that was removed;
@@ -9,12 +9,12 @@
 -- subscriptions  hash: name → c cursor, a createdAt, m movedAt, h consumer, u until when it is the consumer's, r receipt,
 --                v how many holders vanished in a row, p after which offset that was, i what created it
 -- dedup          hash: dedup id → offset; windows: sorted set of the same by the end of the window
--- taken, outbox  as for queues
-local topicPlaces = { 'meta', 'log', 'subscriptions', 'dedup', 'windows', 'taken', 'outbox' }
+-- inbox, outbox  as for queues
+local topicKeys = { 'meta', 'log', 'subscriptions', 'dedup', 'windows', 'inbox', 'outbox' }
 
 local function topicAt(first)
-  local t = { parcels = {} }
-  for i, place in ipairs(topicPlaces) do t[place] = KEYS[first + i - 1] end
+  local t = { posted = {} }
+  for i, name in ipairs(topicKeys) do t[name] = KEYS[first + i - 1] end
   t.tag = string.sub(t.meta, 1, -6)
   return t
 end
@@ -43,21 +43,13 @@ local function append(t, meta, headers, data)
   return t.last
 end
 
--- The same unless it is a duplicate; o as in `send.lua`. Returns '+' and the offset, or '=' and that of the first.
+-- Adds a message unless it is a duplicate; o as in `send.lua`. Returns '+' and the offset, or '=' and that of the first.
 local function appendOnce(t, meta, headers, data, o)
-  local taken = takenBefore(t, o)
-  if taken then return taken end
   local first = firstWithId(t, o)
-  local result
-  if first then
-    result = '=' .. first
-  else
-    local offset = append(t, meta, headers, data)
-    result = '+' .. offset
-    takeId(t, o, offset)
-  end
-  noteTaken(t, o, result)
-  return result
+  if first then return '=' .. first end
+  local offset = append(t, meta, headers, data)
+  takeId(t, o, offset)
+  return '+' .. offset
 end
 
 local function wakeReaders(t)
@@ -108,10 +100,6 @@ local function cursorAt(t, position, from)
     wanted = firstWith(t, 'at', position.time) - 1
   end
   return math.min(math.max(wanted, t.base), t.last)
-end
-
-local function noTopic(t)
-  return redis.error_reply('MISSING ' .. t.meta)
 end
 
 local function noSubscription(t, name)

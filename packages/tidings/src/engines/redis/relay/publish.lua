@@ -1,17 +1,18 @@
 #!lua
--- Stores copies of messages in topics and queues, all or none.
+-- Stores copies of messages in topics and queues, all or none; also those that an outbox entry brings to one of them.
 -- KEYS  1… the topics, then the queues, one after the other; where ARGV 2 is given, last the routes
 -- ARGV  1 nonce; 2 the version of the routes by which they were found, or ''; 3 a JSON list of the topics and one of the
---       queues: each with name, incarnation (or '' for a topic whatever it is), and which messages it gets; a topic to which
---       they come by parcel also with `checked`, as in common.lua; a queue also
---       with `through`: the numbers of the topics from which it gets what is new there; 4 the intent that this fulfils,
---       or ''; 5 what has to be stored in other slots: a parcel for the outbox of the first one, to which its results
---       are added at the end, or ''; then for each message its meta up to the name of its queue, its own meta, headers,
---       data, and options as in send.lua
--- Returns 1, then for each topic its results as in send.lua, or false if it is gone, and for each queue which messages
--- it got, their results and its parcels, or false; the parcel for other slots, and the first one's other parcels. 0 if the
--- routes have changed; -1 if the first one is gone and others depend on it. 2 and a number if it has to be checked
--- whether they came before: see `doubtful`.
+--       queues, each with
+--         name; incarnation, or '' for a topic whatever it is; messages: which ones it gets;
+--         of a queue through: the numbers of the topics from which it gets what is new there;
+--         of one to which an outbox entry brings them deliveries: the delivery ids, and checked, as in relay.lua;
+--       4 the intent that this fulfils, or ''; 5 an entry for the outbox of the first one, with what has to be stored in
+--       other slots, to which its results are added at the end, or '';
+--       then for each message its meta up to the name of its queue, its own meta, headers, data, and options as in send.lua
+-- Returns 1; for each topic its results as in send.lua, or false if it is gone; for each queue which messages it got, their
+-- results and its outbox entries, or false; the id of the entry for other slots; and the other outbox entries of the
+-- first topic. 0 if the routes have changed. -1 if the first one is gone and others depend on it. 2 and a mark if it has to
+-- be checked whether they came before: see `doubtful` in relay.lua.
 if ARGV[2] ~= '' and (redis.call('HGET', KEYS[#KEYS], 'version') or '-') ~= ARGV[2] then return { 0 } end
 local plan = cjson.decode(ARGV[3])
 local topics, queues = plan[1], plan[2]
@@ -19,20 +20,21 @@ local key = 1
 local first
 for _, target in ipairs(topics) do
   local t = topicAt(key)
-  key = key + #topicPlaces
+  key = key + #topicKeys
   target.there = look(t) and (target.incarnation == '' or t.incarnation == target.incarnation) and t
   first = first or target
 end
 for _, target in ipairs(queues) do
   local q = queueAt(key)
-  key = key + #places
+  key = key + #queueKeys
   target.there = redis.call('HGET', q.meta, 'incarnation') == target.incarnation and q
   first = first or target
 end
--- On it depends what is in other slots.
-if (ARGV[4] ~= '' or ARGV[5] ~= '') and not first.there then return { -1 } end
-if ARGV[4] ~= '' and redis.call('HDEL', first.there.outbox, ARGV[4]) == 0 then
-  return redis.error_reply('NOINTENT it took too long')
+if (ARGV[4] ~= '' or ARGV[5] ~= '' or first.deliveries) and not first.there then return { -1 } end
+if first.there and not fulfil(first.there, ARGV[4]) then return noIntent() end
+if first.deliveries then
+  local mark = doubtful(first.there, first.deliveries, first.checked)
+  if mark then return { 2, mark } end
 end
 
 local decoded = {}
@@ -42,11 +44,10 @@ local function optionsOf(number)
   return decoded[number]
 end
 
-for _, target in ipairs(topics) do
-  local options = {}
-  for n, index in ipairs(target.messages) do options[n] = optionsOf(6 + index * 5 + 4) end
-  local doubt = target.there and doubtful(target.there, options, target.checked)
-  if doubt then return { 2, doubt } end
+-- Stores the n-th message of the target.
+local function takeIn(target, n, work, ...)
+  if target.deliveries then return onceDelivered(target.there, target.deliveries[n], work, ...) end
+  return work(target.there, ...)
 end
 
 local topicAnswers = {}
@@ -58,7 +59,7 @@ for i, target in ipairs(topics) do
     local results = {}
     for n, index in ipairs(target.messages) do
       local at = 6 + index * 5
-      results[n] = appendOnce(target.there, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], optionsOf(at + 4))
+      results[n] = takeIn(target, n, appendOnce, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], optionsOf(at + 4))
       if string.sub(results[n], 1, 1) == '+' then target.fresh[index] = true end
     end
     finishTopic(target.there)
@@ -98,19 +99,19 @@ for i, target in ipairs(queues) do
     if q and chosen[index] then
       local body = '[' .. ARGV[at] .. target.name .. '"},' .. ARGV[at + 2] .. ']\n' .. ARGV[at + 3]
       table.insert(got, index)
-      table.insert(results, storeOnce(q, body, o))
+      table.insert(results, takeIn(target, #got, storeOnce, body, o))
     else
       postVoid(first.there, o)
     end
     o.w = task
   end
   if q then finish(q) end
-  queueAnswers[i] = q and { got, results, q.parcels }
+  queueAnswers[i] = q and { got, results, q.posted }
 end
-local parcel = ''
+local entry = ''
 if ARGV[5] ~= '' then
-  parcel = base36(now, 9) .. '-' .. ARGV[1] .. '-copies'
+  entry = base36(now, 9) .. '-' .. ARGV[1] .. '-copies'
   local results = topicAnswers[1] or queueAnswers[1][2]
-  redis.call('HSET', first.there.outbox, parcel, ARGV[5] .. ',"results":' .. cjson.encode(results) .. '}')
+  redis.call('HSET', first.there.outbox, entry, ARGV[5] .. ',"results":' .. cjson.encode(results) .. '}')
 end
-return { 1, topicAnswers, queueAnswers, parcel, topics[1] and topics[1].there and topics[1].there.parcels or {} }
+return { 1, topicAnswers, queueAnswers, entry, topics[1] and topics[1].there and topics[1].there.posted or {} }

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- Which tasks ended with messages that were purged or dropped, so many at a time. May be repeated.
--- KEYS  1 their ids, and 2 their states, as `bury` in common.lua has put them aside
--- ARGV  1 up to which id they are told, or ''; 2 how many messages at most
--- Returns the last id, and correlation and task of each of them that has one; nil if there is none left.
+-- Reads the tasks of a removed queue, a part at a time. May be repeated.
+-- KEYS  1 ids and 2 states of its messages, as `postRemoved` in relay.lua has named them
+-- ARGV  1 the last id whose task is told, or ''; 2 how many messages at most
+-- Returns the last id, and correlation and task of each message that has one; nil if there is none left.
 local most = tonumber(ARGV[2])
 if ARGV[1] ~= '' then
   local told = redis.call('ZRANGEBYLEX', KEYS[1], '-', '[' .. ARGV[1], 'LIMIT', 0, most)
