@@ -20,7 +20,7 @@ describe('the local PostgreSQL', () => {
     expect(await run('enqueue', 'hires', '{"name":"Ada"}')).toEqual({
       code: 0,
       stdout: 'enqueued message 1 in hires\n',
-      stderr: '',
+      stderr: 'storage: local:.tidings, the local PostgreSQL, since nothing names another\n',
     })
     expect((await run('local', 'status')).stdout).toMatch(
       /^state {6}running for \d+s\nversion {4}18\.\d+\ndirectory {2}\S+\ndata {7}\S+\nsize {7}\d+ MB\npid {8}\d+\npsql {7}psql --host \S+ --port \d+ --username tidings\nlog {8}\S+\n$/,

@@ -25,3 +25,9 @@ test.each<[queues: unknown, code: string]>([
 ])('%j is refused', async (queues, code) => {
   await expect(connect('memory:', { queues } as object)).rejects.toMatchObject({ code })
 })
+
+test('an URL that is undefined is refused, whatever else is given: it does not mean the local PostgreSQL', async () => {
+  const refused = { code: 'URL_INVALID', hint: expect.stringContaining('connect()') }
+  await expect(connect(process.env.NO_SUCH_VARIABLE)).rejects.toMatchObject(refused)
+  await expect(connect(undefined, { queues: {} })).rejects.toMatchObject(refused)
+})

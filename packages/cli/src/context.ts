@@ -5,7 +5,7 @@ import type { Logger } from 'tidings/internal/core/logger'
 import type { Given } from './command.ts'
 import { type CheckedConfig, loadConfig } from './config/load.ts'
 import type { Config } from './config/settings.ts'
-import { loadEnvironment, type Target, targetOf, tokenOf } from './environment.ts'
+import { loadEnvironment, localByDefault, type Target, targetOf, tokenOf } from './environment.ts'
 import { Output } from './output.ts'
 
 /** What every command works with. */
@@ -30,12 +30,17 @@ export function withContext(run: (context: Context, ...args: string[]) => Promis
     const config = () => (loaded ??= loadConfig(given.config))
     const target = async () => targetOf(given.url, process.env, urlOf(await config()))
     let bus: Bus | undefined
+    const out = new Output(given.json ?? false)
     const connect = async (logger?: Logger) => {
-      bus = await open(await target(), (await config()).config, logger)
+      const { url, source } = await target()
+      // Another storage may have been meant, by a variable that is not set here.
+      if (source === localByDefault.source)
+        out.note(`storage: ${url}, the local PostgreSQL, since nothing names another`)
+      bus = await open({ url, source }, (await config()).config, logger)
       return bus
     }
     try {
-      const context = { given, out: new Output(given.json ?? false), connect, target, config }
+      const context = { given, out, connect, target, config }
       await run(context, ...(command.processedArgs as string[]))
     } finally {
       await bus?.close()

@@ -10,6 +10,8 @@ export interface Target {
   readonly source: string
 }
 
+export const localByDefault: Target = { url: 'local:.tidings', source: 'the default' }
+
 const urlVariables = ['TIDINGS_URL', 'PGMQ_DSN', 'DATABASE_URL', 'REDIS_URL'] as const
 const pgVariables = ['PGHOST', 'PGPORT', 'PGDATABASE', 'PGUSER', 'PGPASSWORD'] as const
 
@@ -55,7 +57,7 @@ export function targetOf(flag: string | undefined, env: Environment, config?: Ta
     const found = secret(name, env)
     if (found) return { url: found.value, source: found.source }
   }
-  return fromPgVariables(env) ?? config ?? { url: 'local:.tidings', source: 'the default' }
+  return fromPgVariables(env) ?? config ?? localByDefault
 }
 
 /** The token for a server. @returns undefined for other storages. @throws CONFIG_INVALID */

@@ -44,18 +44,30 @@ export interface ConnectSource {
  *   the package, which is started if need be; `redis+local:./directory` for the Redis that is installed here, and
  *   `redis+local:` for one in memory that ends with the bus; `memory:` for tests; `https://…` for a server that `tidings serve` runs;
  *   `{ redis }` with a client of ioredis.
- *   Left out: `local:.tidings`.
+ *   Left out: `local:.tidings`. `undefined` is refused: a variable that is not set must not become a private database.
  * @throws URL_INVALID, CONNECTION_FAILED with host, port and cause, LOCAL_UNAVAILABLE; for a client TYPE, UNSUPPORTED,
  *   OPTION_CONFLICT, CLOSED
+ * @example
+ * await using bus = await connect(process.env.DATABASE_URL)
  */
-export async function connect(source?: string | ConnectSource, options?: ConnectOptions): Promise<Bus> {
+export async function connect(
+  ...given: [source?: string | ConnectSource | undefined, options?: ConnectOptions]
+): Promise<Bus> {
+  const [source = 'local:.tidings', options] = given
+  if (given.length > 0 && given[0] === undefined) throw noSource()
   const { logger, queues, token, tls } = option.parseOptions(connectOptions, options, 'connect')
-  const engine = await createEngine(source ?? 'local:.tidings', { token, tls })
+  const engine = await createEngine(source, { token, tls })
   await engine.open()
   // Who asks for one in memory knows that it keeps nothing.
   if (logger && engine.name === 'redis' && source !== 'redis+local:') await warn(engine, logger)
   return new Bus(engine, { queues, ...(logger ? { logger } : {}) })
 }
+
+const noSource = () =>
+  new TidingsError('URL_INVALID', 'connect(undefined): the URL is undefined, as a variable is that is not set', {
+    details: { field: 'url' },
+    hint: "Set the variable. For the local PostgreSQL call connect() without arguments, or connect('local:.tidings', options).",
+  })
 
 /** Whether a Redis keeps what it was given is for its settings to say: whoever uses it has to hear of that. */
 async function warn(engine: Engine, logger: Logger): Promise<void> {
