@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
+import { mutationPlugin } from './test/conformance/mutations.ts'
 import { clearEnvironment } from './test/support/environment.ts'
 
 const packages = fileURLToPath(new URL('packages', import.meta.url))
@@ -30,6 +31,7 @@ const chaos = [
 /** In this process alone: a test that asks for a server fails. */
 const unit = [
   'test/*.memory.test.ts',
+  'test/conformance/*.test.ts',
   'test/testing.test.ts',
   'test/{config,router,unit}/*.test.ts',
   'test/queue/!(replay).test.ts',
@@ -41,6 +43,7 @@ const unit = [
 const broker = { globalSetup: ['test/support/global-setup.ts'] }
 
 export default defineConfig({
+  plugins: [mutationPlugin()],
   // The packages are tested as their sources are; what runs in processes of its own is compiled before.
   resolve: {
     alias: [

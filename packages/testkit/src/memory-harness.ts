@@ -6,14 +6,8 @@ import type { TopicStore } from 'tidings/internal/port/topic-store'
 import type { Harness } from './harness.ts'
 import { topicsOf } from './scene.ts'
 
-/** Members that take the place of an engine's own; those of its topics likewise. */
-export type Plant = (engine: Engine, clock: FakeClock) => Members
-type Members = Partial<Omit<Engine, 'topics'>> & { readonly topics?: Partial<TopicStore> }
-
-const nothing: Plant = () => ({})
-
 /** The suite on the memory engine, with a clock that is moved by hand. */
-export function memoryHarness(plant: Plant = nothing): Harness {
+export function memoryHarness(): Harness {
   const clock = new FakeClock()
   return {
     name: 'the memory engine',
@@ -21,7 +15,7 @@ export function memoryHarness(plant: Plant = nothing): Harness {
     async createEngine() {
       const engine = new MemoryEngine({ clock })
       await engine.open()
-      return replaced(forward(engine), plant(engine, clock))
+      return engine
     },
     passTime: (_engine, milliseconds) => clock.advance(milliseconds),
   }
@@ -31,13 +25,10 @@ export function memoryHarness(plant: Plant = nothing): Harness {
  * The same with engines that are connections to one memory engine, which outlives them. It stands for a server, to
  * try the cases about durability on.
  */
-export function durableMemoryHarness(plant: Plant = nothing): Harness {
+export function durableMemoryHarness(): Harness {
   const clock = new FakeClock()
   const server = new MemoryEngine({ clock })
-  const connect = async () => {
-    const connection = connectTo(server)
-    return replaced(connection, plant(connection, clock))
-  }
+  const connect = async () => connectTo(server)
   return {
     name: 'connections to a memory engine',
     supports: ['durable', 'topics'],
@@ -45,10 +36,6 @@ export function durableMemoryHarness(plant: Plant = nothing): Harness {
     secondEngine: connect,
     passTime: (_engine, milliseconds) => clock.advance(milliseconds),
   }
-}
-
-function replaced(engine: Engine, members: Members): Engine {
-  return { ...engine, ...members, topics: { ...topicsOf(engine), ...members.topics } }
 }
 
 function connectTo(server: Engine): Engine {
@@ -69,8 +56,8 @@ function connectTo(server: Engine): Engine {
 
 type Around = <T>(call: () => Promise<T>) => Promise<T>
 
-/** An engine that passes every call on, as an object of its own whose members can be replaced. */
-function forward(engine: Engine, around: Around = (call) => call()): Engine {
+/** An engine that passes every call on. */
+function forward(engine: Engine, around: Around): Engine {
   return {
     name: engine.name,
     supports: engine.supports,
