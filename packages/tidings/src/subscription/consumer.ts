@@ -1,5 +1,6 @@
 import { sleep } from '../core/clock.ts'
 import { isTidingsError } from '../core/errors.ts'
+import { newTurns } from '../core/in-turn.ts'
 import * as option from '../core/options.ts'
 import { ConsumedMessage, ReceivedMessage } from '../topics/message.ts'
 import type { SubscriptionAccess } from './access.ts'
@@ -27,7 +28,8 @@ export class TopicConsumer<T> implements AsyncIterableIterator<ConsumedMessage<T
   readonly #deadLetters: DeadLetterBox | null
   readonly #stopBySignal = () => this.#feed.stop()
   #current: Item | null = null
-  #turn: Promise<unknown> = Promise.resolve()
+  /** Callers of `next` that do not wait get their messages one after the other. */
+  readonly #inTurn = newTurns()
   #begun = false
   #closing: Promise<void> | undefined
   #resolveFinished: () => void = () => {}
@@ -93,13 +95,6 @@ export class TopicConsumer<T> implements AsyncIterableIterator<ConsumedMessage<T
     const { signal } = this.#options
     if (signal?.aborted) this.#feed.stop()
     signal?.addEventListener('abort', this.#stopBySignal, { once: true })
-  }
-
-  /** Whoever calls `next` twice gets two messages, one after the other. */
-  #inTurn<R>(step: () => Promise<R>): Promise<R> {
-    const result = this.#turn.then(step)
-    this.#turn = result.catch(() => {})
-    return result
   }
 
   #passCurrent(): void {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Timer } from '../core/clock.ts'
 import { isTidingsError } from '../core/errors.ts'
+import { newTurns } from '../core/in-turn.ts'
 import type { SubscriptionAccess } from './access.ts'
 import type { Journal } from './events.ts'
 
@@ -54,7 +55,7 @@ export class Holding {
   /** Names this consumer among all processes. */
   readonly #consumer = randomUUID()
   #tenure: Tenure | null = null
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #inTurn = newTurns()
   #renewing = false
   #left = false
   #timer: Timer | undefined
@@ -92,12 +93,6 @@ export class Holding {
     if (this.#tenure !== tenure || tenure.over.aborted) return
     this.#moved(tenure)
     void this.#renew()
-  }
-
-  #inTurn<T>(step: () => Promise<T>): Promise<T> {
-    const result = this.#turn.then(step)
-    this.#turn = result.catch(() => {})
-    return result
   }
 
   async #askNow(): Promise<Answer> {

@@ -1,4 +1,5 @@
 import { isTidingsError, TidingsError } from '../core/errors.ts'
+import { newTurns } from '../core/in-turn.ts'
 import type { JsonObject } from '../core/json.ts'
 import { errorMeta } from '../core/message-error.ts'
 import * as option from '../core/options.ts'
@@ -34,7 +35,8 @@ export class Consumer<T> implements AsyncIterableIterator<Message<T>>, AsyncDisp
   readonly #end = new AbortController()
   readonly #abort = () => this.#end.abort()
   #current: Delivery | null = null
-  #turn: Promise<unknown> = Promise.resolve()
+  /** Callers of `next` that do not wait get their messages one after the other. */
+  readonly #inTurn = newTurns()
 
   /** @throws TYPE, RANGE, OPTION_UNKNOWN and the like */
   constructor(access: QueueAccess<T>, options?: ConsumeOptions) {
@@ -84,13 +86,6 @@ export class Consumer<T> implements AsyncIterableIterator<Message<T>>, AsyncDisp
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.return()
-  }
-
-  /** Whoever calls `next` twice gets two messages, one after the other. */
-  #inTurn<R>(step: () => Promise<R>): Promise<R> {
-    const result = this.#turn.then(step)
-    this.#turn = result.catch(() => {})
-    return result
   }
 
   async #nextMessage(): Promise<Message<T> | null> {

@@ -5,10 +5,10 @@ import { Lost, Unsent } from './errors.ts'
 export type Command = readonly [name: string, ...args: (string | number)[]]
 
 const promptMs = 5_000
-/** For what the server needs longer for, or to answer; all other calls on a dead connection are given up sooner. */
+/** For calls that take the server long. All other calls on a dead connection are given up sooner. */
 export const slowMs = 15_000
 
-/** How long a call may take: 5 s, and one more for every MB that it carries. */
+/** The time limit of a call: 5 s, and one second more for every MB of arguments. */
 export function timeoutOf(command: Command): number {
   const carried = command.reduce<number>((sum, arg) => sum + (typeof arg === 'string' ? arg.length : 0), 0)
   return promptMs + carried / 1_000
@@ -16,8 +16,8 @@ export function timeoutOf(command: Command): number {
 
 /**
  * Sends a command on a connection, once.
- * @param asking first tells a node of a Cluster that it is asked for a slot that is on its way to it
- * @throws Unsent, Lost, or what the server replied
+ * @param asking sends ASKING first: the slot is being moved to this node of a Cluster
+ * @throws Unsent, Lost, or the error that the server replied
  */
 export async function callOn(
   client: RedisClient,
@@ -39,7 +39,7 @@ export async function callOn(
   }
 }
 
-/** Names and values that came one after the other. */
+/** From a list of names and values in turn. */
 export const pairsOf = (list: readonly string[]): [name: string, value: string][] =>
   Array.from({ length: list.length / 2 }, (_, at) => [list[2 * at]!, list[2 * at + 1]!])
 

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import { TidingsError } from '../../core/errors.ts'
 
-/** What Tidings needs of an ioredis client, version 5 or 6. */
+/** The members of an ioredis client, version 5 or 6, that Tidings uses. */
 export interface RedisClient {
   readonly status: string
   connect(): Promise<void>
@@ -50,16 +50,16 @@ export const tooOld = (what: string) =>
   new TidingsError('UNSUPPORTED', `${what} is too old; it must be 5.4 or newer`, { hint: 'npm install ioredis@6' })
 
 /**
- * One connection, not opened yet. It does nothing by itself: no reconnecting, no queue while it is away, nothing sent
- * twice. What may be done again is for the driver to say, and so is how long it may take.
- * @param options where to, and how; what stands here overrides them
+ * One connection, not opened yet. ioredis does not reconnect, queue or resend by itself: the driver decides what may be
+ * repeated, and how long a call may take.
+ * @param options address and credentials; the options here override them
  */
 export function newClient(Client: ClientClass, options: object): RedisClient {
   return new Client({
     ...options,
     connectionName: 'tidings',
     connectTimeout: connectTimeoutMs,
-    // What does not answer would not say goodbye either.
+    // A server that does not answer does not say goodbye either.
     disconnectTimeout: 100,
     lazyConnect: true,
     retryStrategy: null,
@@ -77,7 +77,7 @@ export function newClient(Client: ClientClass, options: object): RedisClient {
     disableClientInfo: true,
     readOnly: false,
     monitor: false,
-    // Scripts are ours, and so is what their answers look like.
+    // The scripts of Tidings expect plain answers.
     scripts: undefined,
     himportFieldsets: undefined,
     stringNumbers: false,

@@ -8,7 +8,7 @@ import { type Address, describeAddress } from './target.ts'
 /** Knows which server has a key. */
 export interface Topology {
   readonly isCluster: boolean
-  /** @throws Unsent, Lost, or what the server replied */
+  /** @throws Unsent, Lost, or the error that the server replied */
   call(key: string, command: Command, options: SendingOnce): Promise<unknown>
   /** @throws Unsent if no server is known for the key at this moment */
   serverOf(key: string): Server
@@ -31,7 +31,7 @@ export class SingleServer implements Topology {
     try {
       return await this.#server.call(command, options)
     } catch (error) {
-      // It is a replica now; by its name another one may be found.
+      // The server is a replica now. Its name may lead to the new primary.
       if (replyCode(error) === 'READONLY') this.#server.disconnect()
       throw error
     }
@@ -68,12 +68,12 @@ export class Cluster implements Topology {
   readonly #newServer: (address: Address) => Server
   readonly #translate: (address: Address) => Address
   readonly #servers = new Map<string, Server>()
-  /** What `CLUSTER SLOTS` said, and by slot what nodes have said since. */
+  /** The answer to `CLUSTER SLOTS`, and the redirections since, by slot. */
   #ranges: readonly Range[] = []
   readonly #moved = new Map<number, Address>()
   #refreshing: Promise<void> | undefined
 
-  /** @param translate where a node is for us, of which the Cluster says that it is there */
+  /** @param translate from the address that the Cluster tells to one that this process can reach */
   constructor(
     seeds: readonly Address[],
     newServer: (address: Address) => Server,
@@ -140,7 +140,7 @@ export class Cluster implements Topology {
         const ranges = toRanges(answer, hostOf(server), this.#translate)
         if (ranges.length === 0) throw new Unsent('the node knows of no slots')
         this.#ranges = ranges
-        // What nodes have said since it was asked is newer than its answer.
+        // Redirections that came after the question are newer than the answer.
         for (const [slot, address] of before) if (this.#moved.get(slot) === address) this.#moved.delete(slot)
         return this.#forgetOthers()
       } catch (error) {

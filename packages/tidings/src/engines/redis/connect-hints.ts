@@ -6,16 +6,16 @@ const brokenOff =
 const hints: Readonly<Record<string, string>> = {
   ERR_SSL_WRONG_VERSION_NUMBER:
     'The server does not speak TLS there: write redis:// in the URL, or the port where it does.',
-  // A server that expects something else may say nothing, or hang up before it can be heard.
+  // A server that expects another protocol may keep silent, or hang up before its answer is read.
   ECONNRESET: brokenOff,
   EPIPE: brokenOff,
   ETIMEDOUT: brokenOff,
 }
 
-/** What to do about a connection that was not made. */
+/** The hint for a connection that failed. */
 export function connectHint(error: unknown): string | undefined {
   const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }
-  // Said by ioredis of sentinels that know no such name, too.
+  // ioredis says the same of sentinels that do not know the name.
   if (String(message).startsWith('All sentinels are unreachable'))
     return 'Check `sentinels` and `name` of the client: they cannot be reached, or know nothing of that name.'
   return hints[String(code)] ?? tlsHint(error)

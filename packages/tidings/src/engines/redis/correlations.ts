@@ -8,7 +8,7 @@ import type { Encoded } from './messages.ts'
 const keptMs = 30 * 86_400_000
 const repeatable = { repeatable: true }
 
-/** What becomes of a task; see correlate.lua. */
+/** An event of a task, as in correlate.lua. */
 export type TaskEvent = readonly [what: string, task: string, ...rest: (string | number)[]]
 
 /** Something that is going to be a task: in which queue, of which correlation. */
@@ -19,9 +19,9 @@ export interface Task {
   readonly completionQueue: string | null
 }
 
-/** Which correlation is complete, and the message that tells of it. */
+/** The message about the end of a correlation. */
 export interface Ended {
-  /** Its id, as if it were an entry of an outbox. */
+  /** An id as of an outbox entry. */
   readonly entry: string
   readonly queue: string
   readonly message: Encoded
@@ -35,7 +35,7 @@ export class Correlations {
     this.#driver = driver
   }
 
-  /** Counts tasks before their messages are stored, so that no end of another task can be taken for the last one. */
+  /** Counts tasks before their messages are stored: until then the end of another task could look like the last one. */
   async note(tasks: readonly Task[]): Promise<void> {
     const groups = groupBy(tasks, ({ correlation }) => correlation)
     for (const [correlation, group] of groups) {
@@ -48,7 +48,7 @@ export class Correlations {
     }
   }
 
-  /** @returns the message that has to be stored somewhere, if that was the end and nobody was told yet */
+  /** @returns the message about the end, if this was the last task and the message is not stored yet */
   async tell(correlation: string, events: readonly TaskEvent[]): Promise<Ended | null> {
     const answer = await this.#tell(correlation, '', events)
     if (answer === null) return null
@@ -75,7 +75,7 @@ export class Correlations {
     await this.#driver.run('set-field', [correlationKey(correlation)], ['told', 1], repeatable)
   }
 
-  /** Whether there is an end of which nobody was told. */
+  /** Whether the correlation has ended and the message about the end is not stored. */
   async isUntold(correlation: string): Promise<boolean> {
     const key = correlationKey(correlation)
     const [completed, told] = (await this.#driver.call(key, ['HMGET', key, 'completed', 'told'])) as (string | null)[]
@@ -134,7 +134,7 @@ export class Correlations {
   }
 }
 
-/** The name of a task; a copy of a published message has the name of its queue beside it. */
+/** Names of tasks. The task of a published copy is this name and the queue. */
 export const toTasks = (messages: readonly NewMessage[], nonce: string) =>
   messages.map((message, index) => (message.tracked ? `${nonce}/${index}` : undefined))
 

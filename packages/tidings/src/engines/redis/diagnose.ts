@@ -25,7 +25,7 @@ const problem = (check: string, message: string, remedy: string): Finding => ({
   remedy,
 })
 
-/** Looks for what could hurt: versions, eviction, durability, replicas, memory, of every server that has keys. */
+/** Checks versions, eviction, durability, replicas and memory of every server that has keys. */
 export async function diagnose(driver: Driver): Promise<Finding[]> {
   const servers = driver.topology.servers()
   const findings = await Promise.all(servers.map(async (server) => diagnoseServer(server, servers.length > 1)))

@@ -4,15 +4,15 @@ import type { RedisClient } from './client.ts'
 import { Lost, replyCode, Unsent } from './errors.ts'
 
 const askMs = 5_000
-/** Settings change without a word. */
+/** The server does not tell when settings change. */
 const trustedMs = 1_000
 
 const needed = { appendonly: 'yes', appendfsync: 'always', 'no-appendfsync-on-rewrite': 'no' } as const
 
 /**
- * What the server writes into, by its INFO. Where appendonly is switched on while it runs, that is a temporary file until
- * the first rewrite is done, and `rewritten` as long as that is under way or to be repeated; but so it is in any other
- * rewrite, in which the file before it is still good.
+ * The state of the append-only file, by INFO. After appendonly was switched on at run time, the server writes into a
+ * temporary file until the first rewrite is done: that is `rewritten`. Every later rewrite looks the same, but then the
+ * former file is still good.
  */
 export function fileOf(info: ReadonlyMap<string, string>): 'there' | 'rewritten' | 'missing' {
   const isOn = (field: string) => info.get(field) === '1'
@@ -26,7 +26,7 @@ const changesIn = (info: ReadonlyMap<string, string>) =>
 const unchanged = changesIn(new Map())
 
 /**
- * Looks whether what a server answers is on its disk. WAITAOF is not asked: with everysec, Redis 7.4 and Valkey 8.0 answer
+ * Checks whether an answered write is on the disk of the server. WAITAOF is not used: with everysec, Redis 7.4 and Valkey 8.0 answer
  * before they have written.
  */
 export class Disk {
@@ -38,14 +38,14 @@ export class Disk {
   }
 
   /**
-   * Looks anew with every connection, since it may lead to another server, and after a second.
+   * Checks again for every new connection, which may lead to another server, and after a second.
    * @throws DURABILITY_UNAVAILABLE
    */
   async confirm(client: RedisClient): Promise<void> {
     const now = performance.now()
     const before = this.#trusted?.client === client ? this.#trusted : undefined
     if (before && now < before.until) return
-    // First the state: settings that are changed in between are looked at afterwards.
+    // The state comes first: settings that are changed in between are read afterwards.
     const info = parseInfo((await this.#ask(client, ['INFO', 'persistence', 'commandstats'], '+info')) as string)
     const config = toMap(
       (await this.#ask(client, ['CONFIG', 'GET', ...Object.keys(needed)], '+config|get')) as string[],
@@ -63,7 +63,7 @@ export class Disk {
     this.#trusted = { client, until: now + trustedMs, changes }
   }
 
-  /** @param wasThere whether it was there at the start or when it was last looked at, and no setting changed since */
+  /** @param wasThere whether the file was there at the start or at the last check, and no setting changed since */
   #checkFile(info: ReadonlyMap<string, string>, wasThere: boolean): void {
     const file = fileOf(info)
     if (file === 'missing')

@@ -22,15 +22,15 @@ export interface CallOptions {
   readonly repeatable: boolean
   /** Gives up on a connection that does not answer for so long, in milliseconds. Default: `timeoutOf` the command. */
   readonly timeoutMs?: number
-  /** Whether it has to be on disk when it is answered. Default: false. */
+  /** Whether the write has to be on disk when the call is answered. Default: false. */
   readonly onDisk?: boolean
 }
 
-/** After a first success, how long a call waits for the server to come back before it fails. */
+/** How long a call waits for the server to come back before it fails. */
 const patienceMs = 5_000
 const mostAttempts = 3
 
-/** Commands and scripts on a Redis, wherever their keys are. */
+/** Commands and scripts on one server or a Cluster. */
 export class Driver {
   readonly #target: RedisTarget
   #topology: Topology | undefined
@@ -85,7 +85,7 @@ export class Driver {
     }
   }
 
-  /** Waits for what is under way. */
+  /** Waits for the calls that are under way. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -101,7 +101,7 @@ export class Driver {
     return this.topology.isCluster
   }
 
-  /** What an engine is asked for, in one or several calls: `close` waits until it is done. @throws CLOSED */
+  /** Runs a member of the port, which may take several calls: `close` waits for its end. @throws CLOSED */
   async whileOpen<T>(work: () => Promise<T>): Promise<T> {
     if (this.#closing !== undefined) throw closed()
     const running = work()
@@ -113,7 +113,7 @@ export class Driver {
     }
   }
 
-  /** Runs a script; the first key says where. */
+  /** Runs a script on the server of the first key. */
   run(
     script: ScriptName,
     keys: readonly [string, ...string[]],
@@ -132,12 +132,12 @@ export class Driver {
     })
   }
 
-  /** Sends a command to where the key is. */
+  /** Sends a command to the server of the key. */
   call(key: string, command: Command, options: CallOptions = { repeatable: true }): Promise<unknown> {
     return this.#persistently(key, options, (attempt) => attempt(command))
   }
 
-  /** @throws DURABILITY_UNAVAILABLE if what is stored at the key cannot be known to be on disk */
+  /** @throws DURABILITY_UNAVAILABLE if writes to the key may not be on disk when they are answered */
   async confirmDisk(key: string): Promise<void> {
     await this.call(key, ['EXISTS', key], { repeatable: true, onDisk: true })
   }

@@ -38,14 +38,14 @@ const hints: Readonly<Record<string, string>> = {
 /** Of a reply of the server: the first word of its message. */
 export function replyCode(error: unknown): string {
   if (!(error instanceof Error) || error.name !== 'ReplyError') return ''
-  // What Redis 7.0 says of a command in a script.
+  // The wording of Redis 7.0 for a command in a script.
   if (error.message.includes("user executing the script can't run")) return 'NOPERM'
   return /^[A-Z]+/.exec(error.message)?.[0] ?? ''
 }
 
 export const isTransient = (error: unknown) => transient.has(replyCode(error))
 
-/** Whether the server may be there again in a moment: it restarts, or another one takes its place. */
+/** Whether the server may be back in a moment: a restart, or a failover. */
 export function comesBack(error: unknown): boolean {
   const cause = error instanceof Unsent ? error.cause : error
   if (replyCode(cause)) return isTransient(cause)
@@ -53,17 +53,17 @@ export function comesBack(error: unknown): boolean {
   return code === undefined || ['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT'].includes(String(code))
 }
 
-/** At which node of a Cluster it happened. */
+/** The node of a Cluster at which an error happened. */
 const nodes = new WeakMap<Error, string>()
 
-/** @returns the error, of which it is known from now on at which node it happened */
+/** Notes the node of an error. @returns the error */
 export function happenedAt(node: string, error: unknown): unknown {
   if (error instanceof Error) nodes.set(error, node)
   return error
 }
 
 /**
- * @param target host and port, for the message, where it is not known at which node it happened
+ * @param target host and port, for the message of an error without a node
  * @param lostAs the code for a connection that broke
  */
 export function toTidingsError(error: unknown, target: string, lostAs: ErrorCode): TidingsError {

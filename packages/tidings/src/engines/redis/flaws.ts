@@ -2,13 +2,13 @@ export type Product = 'redis' | 'valkey'
 
 interface Flaw {
   readonly ids: readonly string[]
-  /** The first line of releases that has it. Default: all that are supported. */
+  /** The first release line with the flaw. Default: all that are supported. */
   readonly since?: string
-  /** The first release without it, of each line that was mended. Lines after the last of them never had it. */
+  /** The first release without the flaw, of each line that was mended. Later lines never had it. */
   readonly mended: Readonly<Record<Product, readonly string[]>>
 }
 
-/** By which a user who may do what Tidings does takes over the server, acts as another user or halts it. */
+/** Flaws by which a user with the rights of Tidings takes over the server, acts as another user or halts the server. */
 const flaws: readonly Flaw[] = [
   {
     ids: ['CVE-2024-31228'],

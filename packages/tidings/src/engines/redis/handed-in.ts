@@ -13,7 +13,7 @@ export interface RedisConnection {
   duplicate(...args: never[]): unknown
 }
 
-/** What is looked at of the options of both; they reach ioredis whole. */
+/** The options of both that are read here. ioredis gets all of them. */
 interface SharedOptions {
   readonly keyPrefix?: string | null
 }

@@ -30,6 +30,8 @@ const topicKeys = ['meta', 'log', 'subscriptions', 'dedup', 'windows', 'inbox', 
 /** What a key is called in Redis where that differs from its name in the code: older versions use the same data. */
 const storedNames = { inbox: 'taken' } as const
 const storedName = (name: string) => storedNames[name as keyof typeof storedNames] ?? name
+const storedQueueKeys = queueKeys.map(storedName)
+const storedTopicKeys = topicKeys.map(storedName)
 
 type Keys = readonly [meta: string, ...others: string[]]
 
@@ -37,12 +39,11 @@ type Keys = readonly [meta: string, ...others: string[]]
 const tagOf = (queue: string) => `{tidings:q:${queue}}`
 const topicTagOf = (topic: string) => `{tidings:t:${topic}}`
 
+const allKeys = (tag: string, names: readonly string[]) => names.map((name) => `${tag}:${name}`) as unknown as Keys
+
 export const keyOf = (queue: string, name: (typeof queueKeys)[number]) => `${tagOf(queue)}:${storedName(name)}`
 
-export function keysOf(queue: string): Keys {
-  const [meta, ...others] = queueKeys
-  return [keyOf(queue, meta), ...others.map((name) => keyOf(queue, name))]
-}
+export const keysOf = (queue: string): Keys => allKeys(tagOf(queue), storedQueueKeys)
 
 /** Ids and states of a removed queue: messages that were purged or dropped and whose tasks are not told yet. */
 export const removedQueueKeys = (queue: string, removed: string) =>
@@ -51,10 +52,7 @@ export const removedQueueKeys = (queue: string, removed: string) =>
 export const topicKeyOf = (topic: string, name: (typeof topicKeys)[number]) =>
   `${topicTagOf(topic)}:${storedName(name)}`
 
-export function topicKeysOf(topic: string): Keys {
-  const [meta, ...others] = topicKeys
-  return [topicKeyOf(topic, meta), ...others.map((name) => topicKeyOf(topic, name))]
-}
+export const topicKeysOf = (topic: string): Keys => allKeys(topicTagOf(topic), storedTopicKeys)
 
 /** A topic where it stands beside queues, as in routes; no queue can be called so. */
 export const topicDestination = (topic: string) => `t:${topic}`
@@ -82,5 +80,14 @@ export const topicRegistryKey = '{tidings}:topics'
 /** What is published under which patterns, or in which topics, goes where. */
 export const routesKey = '{tidings}:routes'
 
+const nonceBytes = 9
+/** Fetched for many nonces at once: each fetch takes as long as all the rest of a small send. */
+let random = Buffer.alloc(0)
+
 /** A text that is unique, for receipts, outbox entries and versions. */
-export const newNonce = () => randomBytes(9).toString('base64url')
+export function newNonce(): string {
+  if (random.length === 0) random = randomBytes(512 * nonceBytes)
+  const nonce = random.toString('base64url', 0, nonceBytes)
+  random = random.subarray(nonceBytes)
+  return nonce
+}

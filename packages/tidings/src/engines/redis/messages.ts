@@ -2,7 +2,7 @@ import { show, TidingsError } from '../../core/errors.ts'
 import type { JsonObject, JsonValue } from '../../core/json.ts'
 import type { NewMessage, PeekRequest, SendResult, Settlement, StoredMessage } from '../../port/engine.ts'
 
-/** What send.lua takes beside the body; what is usual is left out. */
+/** The options of a message in send.lua. Defaults are left out. */
 export interface Options {
   readonly d?: number
   readonly n?: number
@@ -18,10 +18,10 @@ export interface Options {
   readonly h?: number
 }
 
-/** A message on its way into a queue: what is stored as it is, and what the scripts look at. */
+/** A message for one queue: the stored text, and the options that scripts read. */
 export type Encoded = readonly [body: string, options: string]
 
-/** The first line is meta and headers, the rest is the data, which stays as it came. */
+/** The first line is meta and headers. The rest is the data, unchanged. */
 const bodyOf = (meta: string, headers: JsonObject, data: string) => `[${meta},${JSON.stringify(headers)}]\n${data}`
 
 export function encode(message: NewMessage, task?: string): Encoded {
@@ -67,7 +67,7 @@ export const toSendResult = (result: string): SendResult => ({
   duplicate: result.startsWith('='),
 })
 
-/** What a script returns of a message. */
+/** A message as scripts return it. */
 export type Row = readonly [
   id: string,
   body: string,
@@ -119,7 +119,7 @@ function merge(meta: JsonObject, changes: readonly string[]): JsonObject {
 const texts = (meta: JsonObject) =>
   Object.fromEntries(Object.entries(meta).map(([field, value]) => [field, JSON.stringify(value)]))
 
-/** What was never a receipt, or is none, is '', which is no message's: a script could not even read some texts. */
+/** A text that cannot be a receipt becomes '', which no message has: some texts would break the JSON of a script. */
 export const toReceipt = (receipt: unknown) =>
   typeof receipt === 'string' && /^[\w-]{1,40}$/.test(receipt) ? receipt : ''
 
@@ -149,7 +149,7 @@ export function hasMeta({ meta }: StoredMessage, wanted: Readonly<Record<string,
   })
 }
 
-/** What must be in the stored text of a message with this meta. */
+/** Texts that the stored text of a message with this meta contains. */
 export const needlesOf = (meta: PeekRequest['meta'] = {}) =>
   Object.values(meta).map((text) => JSON.stringify(text).slice(1, -1))
 

@@ -49,16 +49,16 @@ import { Routes } from './routes.ts'
 import { RedisTopics } from './topics.ts'
 import { Upkeep } from './upkeep.ts'
 
-/** How many messages one call of a peek looks at. */
+/** How many messages one call of a peek reads. */
 const peekBudget = 1_000
 
 const repeatable = { repeatable: true }
-/** For what must not be done twice: if the answer is lost, the outcome is unknown. */
+/** For a script that must not run twice: if its answer is lost, the outcome is unknown. */
 const once = { repeatable: false }
 const slow = { repeatable: true, timeoutMs: slowMs }
 const slowOnce = { repeatable: false, timeoutMs: slowMs }
 
-/** Queues and topics in Redis 7 and newer and in Valkey, one server or a Cluster. What the scripts do stands in the .lua files. */
+/** Queues and topics in Redis 7 and newer and in Valkey, one server or a Cluster. The headers of the .lua files say what scripts do. */
 export class RedisEngine implements Engine {
   readonly name = 'redis'
   readonly supports: ReadonlySet<Feature> = new Set<Feature>(['durable', 'topics'])
@@ -73,7 +73,7 @@ export class RedisEngine implements Engine {
   readonly topics: RedisTopics
 
   /**
-   * @param settings intentMs: after which time upkeep takes back what a killed sender had announced; default 60,000
+   * @param settings intentMs: the age at which upkeep withdraws the intent of a killed sender; default 60,000
    * @throws URL_INVALID; as `targetOfClient`
    */
   constructor(source: RedisSource, { intentMs = 60_000 }: { intentMs?: number } = {}) {
@@ -114,7 +114,7 @@ export class RedisEngine implements Engine {
       if (answer === null) return false
       const [incarnation, entries] = answer as [string, string[]]
       await this.#routes.forget(queue, incarnation)
-      // By its name upkeep finds what is left.
+      // Upkeep finds the rest of the outbox by the name.
       if (await this.#relay.tryDeliver(queue, entries)) await this.#registry.forget(queue)
       return true
     })
@@ -252,7 +252,7 @@ export class RedisEngine implements Engine {
       const answer = await this.#driver.run('settle', keys, [newNonce(), list], once)
       const [results, entries] = answer as [string[], string[]]
       let moved: ReadonlyMap<string, string> = new Map()
-      // Where it went has to be known of a move only.
+      // Only a move needs the results of its deliveries.
       if (!results.some((result) => result.startsWith('>'))) await this.#relay.tryDeliver(queue, entries)
       else moved = (await this.#relay.deliver(queue, entries)).moved
       return results.map((result) => toSettleResult(result, moved))

@@ -5,7 +5,7 @@ import { keyOf, newNonce, registryKey, topicKeyOf, topicRegistryKey } from './ke
 
 const repeatable = { repeatable: true }
 
-/** What a registry has the names of. */
+/** The kind of names in a registry. */
 interface Kind {
   readonly key: string
   readonly create: 'create' | 'topic-create'
@@ -29,7 +29,7 @@ export const topics: Kind = {
 
 /**
  * The names of queues, or of topics, in a slot of their own. A queue is there if its own `meta` is; a name may be left
- * over by a crash. Never the other way round: a name comes before its queue and goes after it.
+ * over by a crash. A queue without a name cannot be: the name comes before its queue and goes after it.
  */
 export class Registry {
   readonly #driver: Driver
@@ -46,12 +46,12 @@ export class Registry {
     const { create, metaOf } = this.#kind
     const args = [newNonce(), ...settings]
     const [created] = (await this.#driver.run(create, [metaOf(name)], args, repeatable)) as [number, string]
-    // Again, since somebody who dropped one of this name may have removed it meanwhile.
+    // Again: another process that dropped an earlier one of this name may have removed the name meanwhile.
     if (created === 1) await this.#add(name)
     return created === 1
   }
 
-  /** Removes the name, unless what it stands for is there again. */
+  /** Removes the name, unless a new queue or topic of the name is there. */
   async forget(name: string): Promise<void> {
     await this.#driver.call(this.#kind.key, ['HDEL', this.#kind.key, name])
     if ((await this.incarnationOf(name)) !== null) await this.#add(name)
@@ -71,7 +71,7 @@ export class Registry {
     })
   }
 
-  /** Tells it from others of its name, before and after it; null if there is none. */
+  /** Differs from queue to queue of the same name; null if there is none. */
   incarnationOf(name: string): Promise<string | null> {
     return this.#field(name, 'incarnation')
   }

@@ -6,15 +6,15 @@ import { newNonce, routesKey, topicDestination, topicIn } from './keys.ts'
 import type { Registry } from './registry.ts'
 
 const repeatable = { repeatable: true }
-/** Somebody may have added it anew meanwhile. */
+/** Another process may have added the route again meanwhile. */
 const once = { repeatable: false }
 
-/** From a pattern or a topic into a queue or a topic; topics are named as places. */
+/** From a pattern or a topic into a queue or a topic. A topic is named 't:<topic>'. */
 interface Route {
   readonly source: string
   readonly target: string
   readonly boundAt: number
-  /** Of what it was made for: it is of no account for later ones of the name. That of a pattern is ''. */
+  /** Incarnations of target and source: the route does not count for later ones of the name. A pattern has ''. */
   readonly targets: string
   readonly sources: string
 }
@@ -22,14 +22,14 @@ interface Route {
 /** A topic or a queue that messages of a batch go into. */
 export interface Target {
   readonly name: string
-  /** '' for whatever is there. */
+  /** '' for any. */
   readonly incarnation: string
   /** Which messages of the batch. */
   readonly messages: readonly number[]
 }
 
 export interface QueueTarget extends Target {
-  /** From these topics, by their numbers in the plan, it gets what is new there. */
+  /** Topics, by their numbers in the plan, whose new messages the queue gets. */
   readonly through: readonly number[]
 }
 
@@ -37,13 +37,13 @@ export interface Plan {
   /** By name, in the order of bytes. */
   readonly topics: readonly Target[]
   readonly queues: readonly QueueTarget[]
-  /** Of the routes that it was made by. */
+  /** Of the routes that the plan was made by. */
   readonly version: string
 }
 
 /**
- * What is published under which patterns goes where, and what of topics goes on into queues. The routes are kept here
- * too, until their version changes.
+ * Routes: from patterns into queues and topics, and from topics into queues. This process keeps a copy until the version
+ * of the routes changes.
  */
 export class Routes {
   readonly #driver: Driver
@@ -74,7 +74,7 @@ export class Routes {
     return this.#remove(...endsOf(topic, link))
   }
 
-  /** Removes all routes from and to a place that is gone. */
+  /** Removes all routes from and to a queue or topic that is gone. */
   async forget(place: string, incarnation: string): Promise<void> {
     await this.#driver.run('forget', [routesKey], [place, incarnation, newNonce()], repeatable)
   }
@@ -87,7 +87,7 @@ export class Routes {
       .map(({ source, target, boundAt }) => ({ pattern: source, queue: target, boundAt }))
   }
 
-  /** The patterns and the queues of topics, by the places of the topics. */
+  /** The patterns and the queues of topics. A topic is named 't:<topic>'. */
   async links(isWanted: (place: string) => boolean) {
     const routes = await this.#current(({ source, target }) => isWanted(source) || isWanted(target))
     return (place: string) => ({
@@ -106,7 +106,7 @@ export class Routes {
 
   /**
    * By the routes as they are known here.
-   * @param gone incarnations of what is known to be gone
+   * @param gone incarnations of queues and topics that are gone
    */
   plan(routingKeys: readonly string[], gone: ReadonlySet<string>): Plan {
     const found = new Map<string, { name: string; incarnation: string; messages: number[] }>()
@@ -128,7 +128,7 @@ export class Routes {
     return this.#withLinks(topics.sort(byName), queues, gone)
   }
 
-  /** For messages that all go into one topic. @throws TOPIC_NOT_FOUND */
+  /** All messages go into one topic, and by its links into queues. @throws TOPIC_NOT_FOUND */
   async planFor(topic: string, count: number, gone: ReadonlySet<string>): Promise<Plan> {
     const isLinked = this.#routes.some(({ source }) => source === topicDestination(topic))
     const incarnation = isLinked ? await this.#topics.mustHave(topic) : ''
@@ -163,7 +163,7 @@ export class Routes {
     const route = [source, target] as const
     const incarnations = await this.#incarnationsOf(...route)
     const added = (await this.#driver.run('bind', [routesKey], [...route, incarnations, newNonce()], repeatable)) === 1
-    // One of them may have been dropped meanwhile, and its routes with it.
+    // Source or target may have been dropped meanwhile, and the routes with it.
     const now = await this.#incarnationsOf(...route).catch((error: unknown) => error)
     if (now !== incarnations) await this.#take(...route, incarnations)
     if (now instanceof Error) throw now

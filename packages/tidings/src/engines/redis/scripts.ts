@@ -5,7 +5,7 @@ export type ScriptName = keyof typeof scripts
 
 export interface Script {
   readonly text: string
-  /** What EVALSHA knows it by. */
+  /** For EVALSHA. */
   readonly hash: string
 }
 

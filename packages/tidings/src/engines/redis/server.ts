@@ -7,21 +7,21 @@ import { Lost, replyCode, Unsent } from './errors.ts'
 
 export interface SendingOnce {
   readonly timeoutMs: number
-  /** Whether what it writes has to be on disk when it is answered. Default: false. */
+  /** Whether the write has to be on disk when the command is answered. Default: false. */
   readonly onDisk?: boolean
 }
 
-/** From the first packet until commands can be sent. The connection's own limit ends once TCP has one. */
+/** From the first packet until commands can be sent. The limit of ioredis ends with the TCP connection. */
 const handshakeTimeoutMs = 4_500
 const roleTimeoutMs = 2_000
 
-/** One server, with one connection for all commands, which is made anew when it is needed. */
+/** One server, and one connection for all commands, which is opened when a command needs it. */
 export class Server {
   readonly where: string
   readonly #disk: Disk
   readonly #newClient: () => Promise<RedisClient>
   readonly #mayBeReplica: boolean
-  /** What connections failed with first. */
+  /** The first error of each connection. */
   readonly #failures = new WeakMap<RedisClient, Error>()
   #client: RedisClient | undefined
   #connecting: Promise<RedisClient> | undefined
@@ -29,7 +29,7 @@ export class Server {
   #isLeft = false
   #closed = false
 
-  /** @param mayBeReplica whether it has to be asked, with every connection, if it is one; default: false */
+  /** @param mayBeReplica whether every new connection asks if the server is a replica; default: false */
   constructor(where: string, newClient: () => Promise<RedisClient>, mayBeReplica = false) {
     this.where = where
     this.#disk = new Disk(where)
@@ -39,7 +39,7 @@ export class Server {
 
   /**
    * Sends a command once.
-   * @throws Unsent, Lost, or what the server replied; DURABILITY_UNAVAILABLE before it is sent
+   * @throws Unsent, Lost, or the error that the server replied; DURABILITY_UNAVAILABLE before the command is sent
    */
   async call(command: Command, { timeoutMs, onDisk = false }: SendingOnce, asking = false): Promise<unknown> {
     this.#calls++
@@ -47,7 +47,7 @@ export class Server {
       const client = await this.#connected()
       if (onDisk) await this.#disk.confirm(client)
       return await callOn(client, command, timeoutMs, asking).catch((error: unknown) => {
-        // ioredis rejects with 'Connection is closed.', whatever closed it.
+        // ioredis rejects with 'Connection is closed.' for every cause.
         if (error instanceof Lost) error.cause = this.#failures.get(client) ?? error.cause
         throw error
       })
@@ -57,16 +57,16 @@ export class Server {
     }
   }
 
-  /** A connection of its own, opened, for listening; the caller ends it. @throws Unsent */
+  /** Opens another connection, for listening. The caller ends it. @throws Unsent */
   async connectAlone(): Promise<RedisClient> {
     const client = await this.#newClient().catch((error: unknown) => {
       throw isTidingsError(error) ? error : new Unsent('not connected', { cause: error })
     })
-    // Without a listener it would be written to the console.
+    // ioredis writes errors without a listener to the console.
     client.on('error', (error) => {
       if (!this.#failures.has(client)) this.#failures.set(client, error)
     })
-    // It may have connections of its own, to sentinels.
+    // The client may have connections to sentinels.
     client.on('end', () => client.disconnect())
     try {
       await connectSoon(client)
@@ -86,7 +86,7 @@ export class Server {
     this.#client = undefined
   }
 
-  /** Closes it as soon as no call is under way. */
+  /** Closes the connection as soon as no call is under way. */
   leave(): void {
     this.#isLeft = true
     if (this.#calls === 0) this.close()
@@ -130,7 +130,7 @@ async function connectSoon(client: RedisClient): Promise<void> {
 /** Sentinels that have not heard of a failover yet send us to the old primary: there, nothing new would ever come. */
 async function refuseReplica(client: RedisClient): Promise<void> {
   const answer = await callOn(client, ['ROLE'], roleTimeoutMs).catch((error: unknown) => {
-    // Whether it is one is seen at the first write, then.
+    // Without the answer, the first write tells.
     if (replyCode(error) === '') throw error
   })
   const [role] = (answer ?? []) as string[]

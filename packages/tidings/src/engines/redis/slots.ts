@@ -1,7 +1,7 @@
-/** Of a Redis Cluster; each key is in one of them. */
+/** The slots of a Redis Cluster. */
 const slotCount = 16_384
 
-/** The slot of a key, by the part of it between braces: CRC16 (XMODEM) as in the specification of Redis Cluster. */
+/** The slot of a key, by its part between braces: CRC16 (XMODEM) as in the specification of Redis Cluster. */
 export function slotOf(key: string): number {
   return crc16(Buffer.from(hashTag(key))) % slotCount
 }

@@ -7,21 +7,21 @@ export interface Address {
   readonly port: number
 }
 
-/** Where a Redis is, and how to connect to it. */
+/** The addresses of a Redis, and how to connect. */
 export interface RedisTarget {
   /** Of a Cluster, any of its nodes. */
   readonly addresses: readonly [Address, ...Address[]]
   /** 'host:port', or the socket: for messages. */
   readonly where: string
-  /** Whether it is a Cluster. `ask`: that is for the server to say. */
+  /** Whether the target is a Cluster. `ask`: the server knows. */
   readonly cluster: 'yes' | 'no' | 'ask'
-  /** What ioredis takes for a connection to one of its servers; asked before every connection. */
+  /** Options of ioredis for one of the servers. Called before every connection. */
   optionsFor(address: Address): Promise<object>
-  /** Where a node is for us, of which the Cluster says that it is there. */
+  /** From the address that the Cluster tells to one that this process can reach. */
   readonly translate?: (address: Address) => Address
   /** Whether the options may lead to a replica, which has to be asked for with every connection then. */
   readonly mayBeReplica?: boolean
-  /** Told when it is not needed any more. */
+  /** Called when the target is not needed any more. */
   release?(): Promise<void>
 }
 
@@ -29,7 +29,7 @@ export interface RedisTarget {
 export interface LocalRedis {
   /** Asked before every connection. */
   locate(): Promise<{ readonly path: string }>
-  /** Told when it is not needed any more. */
+  /** Called when the target is not needed any more. */
   release?(): Promise<void>
 }
 
@@ -116,7 +116,7 @@ function tlsOf(scheme: string, parameters: URLSearchParams, tls: TlsSettings | n
   throw new TidingsError('OPTION_CONFLICT', `tls is given, and the URL names a file as ${named}`)
 }
 
-/** Anew for every connection: certificates are renewed while a process runs. */
+/** Read for every connection: certificates are renewed while a process runs. */
 async function readFiles(parameters: URLSearchParams): Promise<Partial<TlsSettings>> {
   const read = async ([field, name]: [string, string]) => {
     const file = parameters.get(name)

@@ -26,7 +26,7 @@ import type { ScriptName } from './scripts.ts'
 const repeatable = { repeatable: true }
 const once = { repeatable: false }
 
-/** Topics, each a stream. What the scripts do stands in the .lua files, what they store in lua/topic.lua. */
+/** Topics, each a stream. lua/topic.lua says what is stored, the headers of the scripts what they do. */
 export class RedisTopics implements TopicStore {
   readonly #driver: Driver
   readonly #registry: Registry
@@ -52,7 +52,7 @@ export class RedisTopics implements TopicStore {
       if (incarnation === null) return false
       await this.#routes.forget(topicDestination(topic), incarnation as string)
       const outbox = topicKeyOf(topic, 'outbox')
-      // By its name upkeep finds what is left.
+      // Upkeep finds the rest of the outbox by the name.
       if ((await this.#driver.call(outbox, ['EXISTS', outbox])) === 0) await this.#registry.forget(topic)
       return true
     })
@@ -165,7 +165,7 @@ export class RedisTopics implements TopicStore {
   }
 }
 
-/** Names and values in turn, as they stand in `meta`; what is not set is ''. */
+/** Names and values in turn, as in `meta`. A missing limit is ''. */
 function toFields({ description, retention }: TopicSettings): (string | number)[] {
   const fields: (string | number)[] = []
   if (description !== undefined) fields.push('description', description)

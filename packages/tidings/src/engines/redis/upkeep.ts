@@ -20,7 +20,7 @@ type Cursors = readonly [left: string, old: string]
 type Look = (cursors: Cursors) => Promise<unknown>
 type Answer = [isThere: 0 | 1, hasMore: 0 | 1, left: string[], old: string[], ...Cursors]
 
-/** What time asks for, queue by queue and topic by topic. */
+/** Periodic work, queue by queue and topic by topic. */
 export class Upkeep {
   readonly #driver: Driver
   readonly #queues: Registry
@@ -29,7 +29,7 @@ export class Upkeep {
   readonly #relay: Relay
   readonly #ages: readonly number[]
 
-  /** @param intentMs longer than a send can take; one that takes longer still is refused */
+  /** @param intentMs longer than a send takes; a longer send is refused */
   constructor(driver: Driver, queues: Registry, topics: Registry, routes: Routes, relay: Relay, intentMs: number) {
     this.#driver = driver
     this.#queues = queues
@@ -51,7 +51,7 @@ export class Upkeep {
       }),
     )
     await this.#routes.clean()
-    // A queue whose node is away takes nothing from the others.
+    // A queue whose node is away does not keep the others from their upkeep.
     if (failures.length > 0) throw failures[0]
   }
 

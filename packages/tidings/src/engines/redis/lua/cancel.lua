@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Removes messages that nobody has in hand.
+-- Removes messages that are not leased.
 -- KEYS  1… the queue
 -- ARGV  1 nonce; 2 a JSON list of ids
 -- Returns 1 for each that was removed, else 0, and the outbox entries.

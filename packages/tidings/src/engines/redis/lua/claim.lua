@@ -2,14 +2,14 @@
 -- Leases messages that are ready: by priority, then oldest first.
 -- KEYS  1… the queue
 -- ARGV  1 nonce, the start of the receipts; 2 limit; 3 lease in milliseconds; 4 a JSON list of the only ids, or '';
---       5 '1' if it was asked for before with this nonce, and the answer is lost: the same messages then, or ''
+--       5 '1' for a repetition after a lost answer, which returns the same messages, or ''
 -- Returns the messages, and in how many milliseconds the next one is due, or false.
 local q = queueAt(1)
 if not isThere(q) then return missing(q) end
 local limit = tonumber(ARGV[2])
 local visible = now + tonumber(ARGV[3])
 
--- What was leased with this nonce, at most a minute ago, in its order.
+-- The messages that were leased with this nonce, at most a minute ago, in their order.
 local function leasedBefore()
   local found = {}
   local ids = redis.call('ZRANGE', q.leased, visible, visible - 60000, 'BYSCORE', 'REV', 'LIMIT', 0, 10000)

@@ -55,7 +55,7 @@ local function missing(destination)
   return redis.error_reply('MISSING ' .. destination.meta)
 end
 
--- The first message with this dedup id within the window; nil if there is none.
+-- The first message with this dedup id within the window; nil or false if there is none.
 local function firstWithId(q, o)
   local until_ = o.u and tonumber(redis.call('ZSCORE', q.windows, o.u[1]))
   return until_ and now < until_ and redis.call('HGET', q.dedup, o.u[1])
@@ -77,7 +77,7 @@ local function forgetDedup(q, most)
   return #over == most
 end
 
--- Notes that the routes are others now.
+-- Gives the routes a new version.
 local function changeRoutes(routes, version)
   redis.call('HSET', routes, 'version', version)
   if redis.call('HLEN', routes) == 1 then redis.call('DEL', routes) end

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- Tells a correlation what became of its tasks. Telling it twice changes nothing.
--- KEYS  1 the correlation: started, completed, queue (that is told), told; left: how many tasks are not over;
+-- Tells a correlation of events of its tasks. An event that is told twice changes nothing.
+-- KEYS  1 the correlation: started, completed, queue (for the message about the end), told (1 once that is stored); left:
+--       how many tasks are not over;
 --       'task <task>' → 'pending' or 'dead', the queue that it counts for, the one that has its message, and how often it
 --       was moved, or 'gone';
 --       'count <done|dead|cancelled> <queue>'; counts: of each at the completion
@@ -8,7 +9,7 @@
 --       list of events: note, task, queue; done, cancelled or dead, task; moved, task, queue, 1 if it is dead there, how often
 --       it was moved;
 --       void, task: was not sent, and will not be
--- Returns nil, or the queue that has to be told, the times of start and completion, and the counts.
+-- Returns nil, or, if the message about the end is not stored, its queue, the times of start and completion, and the counts.
 local key = KEYS[1]
 local keep = tonumber(ARGV[2])
 local left = tonumber(redis.call('HGET', key, 'left') or '0')
@@ -44,7 +45,7 @@ over('dead')
 
 function on.moved(task, state, queue, told, to, dead, moves)
   if state ~= 'pending' and state ~= 'dead' then return end
-  -- Told before, and maybe of later moves since.
+  -- This move, or a later one, was told before.
   if moves <= told then return end
   local counted = dead == 1 and queue or to
   if state == 'dead' then count('dead', queue, -1) end
@@ -90,7 +91,7 @@ end
 redis.call('HDEL', key, 'left')
 redis.call('PEXPIRE', key, keep)
 if not hasTasks then
-  -- Nothing was sent after all; what is gone must stay gone for a while.
+  -- No task was sent. Tasks that are gone stay known for a while.
   redis.call('HDEL', key, 'started', 'queue')
   return false
 end

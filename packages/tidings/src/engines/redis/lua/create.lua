@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Creates the queue if it is missing. Memory may be full: the first dead letter needs it then.
+-- Creates the queue if it is missing. Memory may be full: a first dead letter may need its queue.
 -- KEYS  1 meta
 -- ARGV  1 incarnation: tells a queue from an earlier one of its name
 -- Returns 1 if it was created now, and when it was created.

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Removes the queue with all its messages and its archive; what is in the outbox has still to arrive.
+-- Removes the queue with its messages and its archive. The outbox stays until its entries are delivered.
 -- KEYS  1… the queue; then two as for `postRemoved` in relay.lua
 -- ARGV  1 nonce: the name of the removed queue, which the two have in theirs
 -- Returns the incarnation, and the outbox entries; nil if there was no queue.

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Removes archived messages, those first that were archived first.
+-- Removes archived messages, by the time of archiving.
 -- KEYS  1… the queue
 -- ARGV  1 those archived for longer than so many milliseconds, or ''; 2 those beyond this number, or ''; 3 at most so many
 -- Returns how many.

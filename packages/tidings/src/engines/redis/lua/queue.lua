@@ -5,9 +5,9 @@
 --           id is forgotten whose outbox entry was made later
 -- order     sorted set: all ids that are not archived, by text
 -- ready     sorted set: ids that may be read, by falling priority, then by text
--- delayed   sorted set: ids that wait, by the time at which they may be read; leased: the same for those in hand
--- body      hash: id → what was sent, which no script looks into but for peeking
--- state     hash: id → what is known beyond the body; missing as long as that is nothing
+-- delayed   sorted set: ids that wait, by the time at which they may be read; leased: the same for leased ones
+-- body      hash: id → the message as it was sent; only peek.lua looks into it
+-- state     hash: id → all else that is known of a message; missing for a plain unread one
 -- lines     sorted set: <ordering key><id> by text; only the first of a key is in one of these three
 -- waiting   sorted set: the ids behind them, by the time at which they might be read
 -- tasks     hash: task of a correlation → id
@@ -15,7 +15,7 @@
 -- targets   hash: target → id of the message that holds it
 -- archive   sorted set: archived ids by text; shelf: the same by the time of archiving; archived: hash id → state, body
 -- inbox     hash: delivery id → when it came, and the result
--- outbox    hash: entry → what has to reach other slots, as JSON
+-- outbox    hash: id of an entry → the entry, as JSON: see relay.ts
 local queueKeys = {
   'meta', 'order', 'ready', 'delayed', 'leased', 'body', 'state', 'lines', 'waiting', 'tasks', 'dedup', 'windows', 'targets',
   'archive', 'shelf', 'archived', 'inbox', 'outbox',
@@ -36,10 +36,10 @@ end
 
 local function nextId(q)
   if not q.time then
-    local newest = redis.call('HMGET', q.meta, 'time', 'number')
+    local newest = redis.call('HMGET', q.meta, 'time', 'number', 'sent')
     q.time = tonumber(newest[1]) or 0
     q.number = tonumber(newest[2]) or 0
-    q.sent = 0
+    q.sent = tonumber(newest[3]) or 0
   end
   if now > q.time then
     q.time, q.number = now, 0
@@ -79,7 +79,7 @@ local function noteWake(q, visible)
   end
 end
 
--- Where the readers find it: only for the first of its ordering key.
+-- Makes a message readable, now or when due. Only for the first of its ordering key.
 local function offer(q, id, m, visible)
   if visible > now then
     redis.call('ZADD', q.delayed, visible, id)
@@ -126,7 +126,7 @@ local function store(q, body, o)
   return id
 end
 
--- It is in one of these at most.
+-- Takes a message out of the one of these sets that has it.
 local function withdraw(q, id)
   for _, set in ipairs({ q.leased, q.ready, q.delayed }) do
     if redis.call('ZREM', set, id) == 1 then return end
@@ -158,14 +158,14 @@ local function ripenOne(q, set, id)
   redis.call('ZADD', q.ready, -(stateOf(q, id).p or 0), id)
 end
 
--- Moves what has come due, at most so many, to where it can be read.
+-- Moves messages that are due, at most so many of each set, to the ready ones.
 local function ripen(q, most)
   for _, set in ipairs({ q.delayed, q.leased }) do
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, most)) do ripenOne(q, set, id) end
   end
 end
 
--- The same for these messages alone, of which there may be more than one script should move.
+-- Moves those of these messages that are due. All due ones may be too many for one script.
 local function ripenThese(q, ids)
   for _, set in ipairs({ q.delayed, q.leased }) do
     for _, id in ipairs(ids) do
@@ -182,15 +182,12 @@ local function noteRead(m)
   m.l = now
 end
 
--- Writes down what was stored and counted, and tells those who wait.
+-- Writes what `store` has put aside, and wakes readers.
 local function finish(q)
   writeAll('HSET', q.body, q.bodies)
   writeAll('ZADD', q.order, q.ids)
   writeAll('ZADD', q.ready, q.readies)
-  if q.time then
-    redis.call('HSET', q.meta, 'time', q.time, 'number', q.number)
-    redis.call('HINCRBY', q.meta, 'sent', q.sent)
-  end
+  if q.time then redis.call('HSET', q.meta, 'time', q.time, 'number', q.number, 'sent', q.sent) end
   if q.wakeNow then redis.call('SPUBLISH', q.tag .. ':wake', '0') end
   if q.wakeAt then redis.call('SPUBLISH', q.tag .. ':wake', tostring(q.wakeAt - now)) end
 end

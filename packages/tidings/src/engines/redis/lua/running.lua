@@ -1,8 +1,8 @@
 #!lua flags=no-writes
--- Which tasks are in the hands of a reader.
+-- Which tasks have a message that is leased.
 -- KEYS  1… the queue
 -- ARGV  1 a JSON list of tasks
--- Returns 1 for each that is, else 0.
+-- Returns 1 for each of them, else 0.
 local q = queueAt(1)
 local running = {}
 for i, task in ipairs(cjson.decode(ARGV[1])) do

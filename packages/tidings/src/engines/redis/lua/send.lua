@@ -12,7 +12,12 @@ local q = queueAt(1)
 if not isThere(q) then return missing(q) end
 if not fulfil(q, ARGV[2]) then return noIntent() end
 local options = {}
-for i = 5, #ARGV, 2 do table.insert(options, ARGV[i] == '' and {} or cjson.decode(ARGV[i])) end
+local hasDedup = false
+for i = 5, #ARGV, 2 do
+  local o = ARGV[i] == '' and {} or cjson.decode(ARGV[i])
+  table.insert(options, o)
+  hasDedup = hasDedup or o.u
+end
 
 -- How many are no duplicates, also not of each other.
 local function countFresh()
@@ -36,7 +41,7 @@ if ARGV[3] ~= '' then
     return { {}, q.posted, length, count }
   end
 end
-forgetDedup(q, 10)
+if hasDedup then forgetDedup(q, 10) end
 local results = {}
 for i, o in ipairs(options) do table.insert(results, storeOnce(q, ARGV[2 + 2 * i], o)) end
 finish(q)

@@ -57,7 +57,7 @@ function endings.release(s, m)
   return '+'
 end
 
--- A task is told of its move before the copy arrives, so that what happens to the copy is told later.
+-- The move of a task is told before the copy arrives, so that events of the copy are told later.
 function endings.move(s, m)
   change(m, s.m)
   local body = redis.call('HGET', q.body, s.i)

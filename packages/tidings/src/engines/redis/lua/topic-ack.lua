@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Moves the cursor forward.
 -- KEYS  1… the topic
--- ARGV  1 name; 2 offset; 3 receipt, or nothing for whoever holds the subscription
+-- ARGV  1 name; 2 offset; 3 receipt, or nothing for an acknowledgement without a hold
 -- Returns 0 if the receipt was stale.
 local t = topicAt(1)
 if not look(t) then return missing(t) end

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Removes the topic with its messages and subscriptions; what is in the outbox has still to arrive.
+-- Removes the topic with its messages and subscriptions. The outbox stays until its entries are delivered.
 -- KEYS  1… the topic
 -- Returns the incarnation; nil if there was no topic.
 local t = topicAt(1)

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Makes the consumer the active one of the subscription, or goes on with that.
+-- Makes the consumer the active one of the subscription, or renews its hold.
 -- KEYS  1… the topic
 -- ARGV  1 nonce: the receipt, if it is a new one; 2 name; 3 consumer; 4 lease in milliseconds
 -- Returns the receipt, the cursor and how many vanished before; or false, and in how many milliseconds the subscription
@@ -12,7 +12,7 @@ local isNew = s.h ~= ARGV[3]
 if isNew and s.u and s.u > now then return { false, s.u - now } end
 local position = math.max(s.c, t.base)
 if s.p ~= position then s.v, s.p = 0, position end
--- Who has left holds it until no time.
+-- A consumer that has left has no time in u.
 if isNew and s.u and position < t.last then s.v = s.v + 1 end
 if isNew or not s.r then s.r = ARGV[1] end
 s.h, s.u = ARGV[3], now + tonumber(ARGV[4])

@@ -19,7 +19,7 @@ local function topicAt(first)
   return t
 end
 
--- Reads what is known of it. Returns whether it is there.
+-- Reads the meta. Returns the incarnation, or false if there is no topic.
 local function look(t)
   local found = redis.call('HMGET', t.meta, 'incarnation', 'last', 'time', 'bytes', 'base', 'gone')
   t.incarnation = found[1]
@@ -35,7 +35,7 @@ end
 -- Adds a message at the end. Returns its offset.
 local function append(t, meta, headers, data)
   t.last = t.last + 1
-  -- A clock may be put back, the order of messages not.
+  -- The clock may go back. Times of messages never do.
   t.time = math.max(now, t.time)
   t.bytes = t.bytes + #meta + #headers + #data
   redis.call('XADD', t.log, idOf(t.last), 'data', data, 'meta', meta, 'headers', headers, 'at', t.time, 'bytes', t.bytes)
@@ -56,7 +56,7 @@ local function wakeReaders(t)
   redis.call('SPUBLISH', t.tag .. ':wake', '0')
 end
 
--- Writes down what was appended, and tells those who wait.
+-- Writes the new end of the log, and wakes readers.
 local function finishTopic(t)
   if not t.changed then return end
   redis.call('HSET', t.meta, 'last', t.last, 'time', t.time, 'bytes', t.bytes)
@@ -70,8 +70,8 @@ local function fieldAt(t, offset, field)
   end
 end
 
--- The first offset that is there whose field is at least so much; one above the last if there is none. Halves what is
--- there, since offsets have no gaps and neither field ever falls.
+-- The first offset whose field is at least so much; one above the last if there is none. By halves: offsets have no gaps,
+-- and neither field ever falls.
 local function firstWith(t, field, least)
   local low, high = t.base + 1, t.last
   while low <= high do
@@ -115,7 +115,7 @@ local function saveSubscription(t, name, s)
   redis.call('HSET', t.subscriptions, name, cmsgpack.pack(s))
 end
 
--- Shows other clients of Redis where the subscription is. Somebody may have removed its group.
+-- Shows the cursor to other clients of Redis, as a group. Such a client may have removed the group.
 local function showCursor(t, name, s)
   local id = idOf(s.c)
   if redis.pcall('XGROUP', 'SETID', t.log, name, id, 'ENTRIESREAD', s.c).err then

@@ -51,7 +51,7 @@ interface Arriving extends Target {
   readonly checked?: number | ''
 }
 
-/** What publish.lua is given of a plan. */
+/** The part of a plan for publish.lua. */
 interface Targets {
   readonly topics: readonly Arriving[]
   readonly queues: readonly (Arriving & QueueTarget)[]
