@@ -62,6 +62,8 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     retry: 0,
+    // The built code is what Node loads, not what Vite makes of it.
+    server: { deps: { external: [/\/dist\//] } },
     projects: [
       {
         extends: true,

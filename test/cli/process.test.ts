@@ -1,11 +1,11 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type Ended, folder, ownDatabase, type RunSetting, Tidings, tidings, write } from './support.ts'
+import { type Ended, folder, ownDatabase, type RunSetting, spawned, Tidings, write } from './support.ts'
 
 let env: Record<string, string>
 beforeAll(async () => {
   env = { DATABASE_URL: await ownDatabase() }
 })
-const run = (args: string[], setting: RunSetting = {}): Promise<Ended> => tidings(args, { env, ...setting })
+const run = (args: string[], setting: RunSetting = {}): Promise<Ended> => spawned(args, { env, ...setting })
 const figures = async (queue: string) => JSON.parse((await run(['queue', 'status', queue, '--json'])).stdout)
 const enqueue = (queue: string, ...data: unknown[]) =>
   run(['enqueue', queue, '--file', '-'], { input: data.map((one) => JSON.stringify(one)).join('\n') })

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type Ended, ownDatabase, Tidings, tidings } from './support.ts'
+import { type Ended, ownDatabase, spawned, Tidings, tidings } from './support.ts'
 
 let env: Record<string, string>
 beforeAll(async () => {
@@ -92,7 +92,7 @@ describe('messages', () => {
 
   it('wait for the next one', async () => {
     await run('queue', 'create', 'waiting')
-    const waiting = tidings(['read', 'waiting', '--wait', '20s', '--json'], { env })
+    const waiting = spawned(['read', 'waiting', '--wait', '20s', '--json'], { env })
     await run('enqueue', 'waiting', '1')
     expect(JSON.parse((await waiting).stdout)).toMatchObject([{ data: 1, receipt: expect.any(String) }])
   })

@@ -9,7 +9,7 @@ import { connect } from 'tidings'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { makeToken } from '../server/support.ts'
 import { startHttpServer, type TestHttpServer } from '../support/http-server.ts'
-import { folder, type RunSetting, tidings, write } from './support.ts'
+import { folder, type RunSetting, spawned, tidings, write } from './support.ts'
 
 const run = promisify(execFile)
 const good = makeToken({ name: 'ci', scopes: ['read', 'admin', 'send', 'receive'] })
@@ -23,7 +23,7 @@ afterAll(() => server?.stop())
 
 /** A command that asks a server. @returns also its error, if it has one */
 async function list(url: string, { env = {}, ...setting }: RunSetting = {}) {
-  const { code, stdout, stderr } = await tidings(['queue', 'list', '--json'], {
+  const { code, stdout, stderr } = await spawned(['queue', 'list', '--json'], {
     ...setting,
     env: { TIDINGS_URL: url, ...env },
   })

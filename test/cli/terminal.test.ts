@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { folder, ownDatabase, tidings, write } from './support.ts'
+import { folder, ownDatabase, spawned, tidings, write } from './support.ts'
 
 const main = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.meta.url))
 
@@ -47,7 +47,7 @@ describe.runIf(process.platform === 'linux')('at a terminal', () => {
   it('shows dead letters before they are sent again', async () => {
     write('failing/bad.mjs', 'export const handle = () => { throw new Error("no luck") }')
     await tidings(['enqueue', 'bad', '{"n":1}'], { env })
-    await tidings(['process', '--handlers', 'failing', '--once', '--max-attempts', '1'], { env })
+    await spawned(['process', '--handlers', 'failing', '--once', '--max-attempts', '1'], { env })
     const { code, screen } = await atTerminal('dead-letters redrive bad', 'y\n')
     expect(code).toBe(0)
     expect(screen).toMatch(
@@ -72,7 +72,7 @@ describe('redriving', () => {
     const run = (...args: string[]) => tidings(['dead-letters', ...args], { env })
     write('refusing/refused.mjs', 'export const handle = () => { throw new Error("no luck") }')
     for (const n of [1, 2]) await tidings(['enqueue', 'refused', String(n)], { env })
-    await tidings(['process', '--handlers', 'refusing', '--once', '--max-attempts', '1'], { env })
+    await spawned(['process', '--handlers', 'refusing', '--once', '--max-attempts', '1'], { env })
     expect((await run('redrive', 'refused', '--dry-run')).stdout).toBe(
       'would send 2 dead letters of queue refused again\n',
     )

@@ -1,11 +1,9 @@
 import { CommanderError } from 'commander'
 import { reportError } from './errors.ts'
-import { guardOutput } from './output.ts'
 import { program } from './program.ts'
 
 /** @returns the exit code: 0 done, 1 failed, 2 asked for wrongly */
 export async function run(args: readonly string[]): Promise<number> {
-  guardOutput()
   try {
     await program().parseAsync(args, { from: 'user' })
     return Number(process.exitCode ?? 0)
