@@ -41,6 +41,9 @@ const plain: NewMessage = {
   bare: false,
 }
 
+/** The reason for which cases roll a transaction back. */
+export const rolledBack = new Error('rolled back on purpose')
+
 /** The stage of one case: an engine, a queue that exists, and what lets a case be read as sentences. */
 export class Scene {
   readonly harness: Harness
@@ -112,6 +115,15 @@ export class Scene {
   async transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
     assert(this.harness.transaction, 'the harness has a transaction')
     return await this.harness.transaction(this.engine, work)
+  }
+
+  /** Runs `work` in a transaction of the application that is rolled back. */
+  async rollBack(work: (transaction: Transaction) => Promise<unknown>): Promise<void> {
+    const outcome = this.transaction(async (transaction) => {
+      await work(transaction)
+      throw rolledBack
+    })
+    await assert.rejects(outcome, rolledBack)
   }
 
   passTime(milliseconds: number): Promise<void> {

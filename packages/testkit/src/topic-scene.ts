@@ -124,6 +124,14 @@ export async function newTopic(scene: Scene, settings: TopicSettings = {}): Prom
   return topic
 }
 
+/** A topic of five messages with a subscription that has read none of them. */
+export async function subscribedTopic(scene: Scene): Promise<StagedTopic> {
+  const topic = await newTopic(scene)
+  await topic.appendMany(5)
+  await topic.subscribe('earliest')
+  return topic
+}
+
 /** A name that no consumer had before. */
 export const newConsumer = () => `consumer-${randomBytes(6).toString('hex')}`
 
@@ -157,4 +165,4 @@ export async function linkedTopic(scene: Scene): Promise<StagedTopic> {
 export const namesOf = (copies: readonly PublishedCopy[]) =>
   copies.map((copy) => ('queue' in copy ? copy.queue : copy.topic))
 /** A message with a dedup id. */
-export const once = (id: string, label: string) => ({ ...text(label), dedup: { id, windowMs: long } })
+export const once = (id: string, label = id, windowMs = long) => ({ ...text(label), dedup: { id, windowMs } })

@@ -3,6 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { group } from '../group.ts'
 import {
   archive,
+  atOnce,
   dataOf,
   idsOf,
   type Leased,
@@ -15,10 +16,8 @@ import {
   settlement,
   short,
   text,
+  times,
 } from '../scene.ts'
-
-const times = <T>(count: number, make: (index: number) => T) => Array.from({ length: count }, (_, index) => make(index))
-const atOnce = <T>(count: number, start: (index: number) => Promise<T>) => Promise.all(times(count, start))
 
 /** Calls `take` from several readers until each of them finds nothing. @returns all that they got */
 async function drain<T>(readers: number, take: () => Promise<T[]>): Promise<T[]> {

@@ -488,16 +488,6 @@ const races = group('routing', {
   },
 })
 
-/** Runs `work` in a transaction that is rolled back. */
-async function rolledBack(scene: Scene, work: (transaction: Transaction) => Promise<unknown>): Promise<void> {
-  const reason = new Error('rolled back on purpose')
-  const outcome = scene.transaction(async (transaction) => {
-    await work(transaction)
-    throw reason
-  })
-  await assert.rejects(outcome, reason)
-}
-
 const joining = group(
   'routing',
   {
@@ -521,7 +511,7 @@ const joining = group(
       const start = newStart()
       const queues = await boundQueues(scene, 3, start)
       const message = { dedup: { id: 'd', windowMs: long }, uniqueTarget: 't' }
-      await rolledBack(scene, (transaction) => publish(scene, start, message, transaction))
+      await scene.rollBack((transaction) => publish(scene, start, message, transaction))
       for (const queue of queues) assert.deepEqual(await scene.peek({}, queue), [])
       const again = await publish(scene, start, message)
       assert.deepEqual(

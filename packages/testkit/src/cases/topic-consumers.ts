@@ -1,21 +1,13 @@
 import assert from 'node:assert/strict'
 import { group } from '../group.ts'
-import { atOnce, long, type Scene, short, topicsOf } from '../scene.ts'
-import { newConsumer, newTopic, type StagedTopic } from '../topic-scene.ts'
-
-/** A topic with five messages and a subscription from the first of them. */
-async function subscribed(scene: Scene): Promise<StagedTopic> {
-  const topic = await newTopic(scene)
-  await topic.appendMany(5)
-  await topic.subscribe('earliest')
-  return topic
-}
+import { atOnce, long, short, topicsOf } from '../scene.ts'
+import { newConsumer, subscribedTopic } from '../topic-scene.ts'
 
 export const topicConsumers = group(
   'topic consumers',
   {
     'a hold tells where to go on': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       await topic.ack(2)
       const { receipt, cursor } = await topic.hold('me')
       assert.equal(cursor, 2)
@@ -25,7 +17,7 @@ export const topicConsumers = group(
     },
 
     'one consumer has the subscription at a time': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       const [first, second] = [newConsumer(), newConsumer()]
       await topic.hold(first)
       const retryMs = await topic.holdInVain(second)
@@ -34,7 +26,7 @@ export const topicConsumers = group(
     },
 
     'of many at once one has the subscription': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       for (let round = 0; round < 3; round++) {
         const holds = await atOnce(6, () => topic.store.hold(topic.name, 's', newConsumer(), long))
         const held = holds.filter((hold) => hold.held)
@@ -44,7 +36,7 @@ export const topicConsumers = group(
     },
 
     'a subscription is held by itself': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       await topic.subscribe('earliest', 'other')
       const { receipt } = await topic.hold('me')
       const other = await topic.hold('you', long, 'other')
@@ -54,7 +46,7 @@ export const topicConsumers = group(
     },
 
     'the holder goes on as long as it likes, and its receipts stay good': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       const me = newConsumer()
       const first = await topic.hold(me, short)
       const renewed = await topic.hold(me, long)
@@ -69,7 +61,7 @@ export const topicConsumers = group(
     },
 
     'after the lease ran out another consumer takes over': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       const [first, second] = [newConsumer(), newConsumer()]
       const old = await topic.hold(first, short)
       await topic.ack(2, old.receipt)
@@ -90,7 +82,7 @@ export const topicConsumers = group(
     },
 
     'a stale receipt changes nothing': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       const old = await topic.hold(newConsumer(), short)
       await scene.passTime(short)
       await topic.hold('me')
@@ -104,7 +96,7 @@ export const topicConsumers = group(
     },
 
     'a lease that ran out leaves the receipt good while nobody else came': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       const me = newConsumer()
       const { receipt } = await topic.hold(me, short)
       await scene.passTime(short)
@@ -117,7 +109,7 @@ export const topicConsumers = group(
     },
 
     'a receipt stays stale when its consumer comes back': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       const [first, second] = [newConsumer(), newConsumer()]
       const old = await topic.hold(first, short)
       await scene.passTime(short)
@@ -130,7 +122,7 @@ export const topicConsumers = group(
     },
 
     'leaving lets the next one in at once': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       const { receipt } = await topic.hold(newConsumer(), 100 * long)
       await topic.ack(3, receipt)
       assert.equal(await topic.leave(receipt), true)
@@ -140,7 +132,7 @@ export const topicConsumers = group(
     },
 
     'without a receipt an acknowledgement counts, whoever holds': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       const { receipt } = await topic.hold('me')
       assert.equal(await topic.ack(2, null), true)
       assert.equal((await topic.state()).consumer, 'me')
@@ -149,7 +141,7 @@ export const topicConsumers = group(
     },
 
     'a seek makes receipts stale, and the consumer goes on from there': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       const me = newConsumer()
       for (const all of [false, true]) {
         const { receipt } = await topic.hold(me)
@@ -169,7 +161,7 @@ export const topicConsumers = group(
     },
 
     'a seek to the place where it is makes receipts stale too': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       const { receipt } = await topic.hold()
       await topic.seek({ back: 0 })
       assert.equal(await topic.ack(1, receipt), false)
@@ -177,7 +169,7 @@ export const topicConsumers = group(
     },
 
     'a seek of one subscription leaves the receipts of others': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       await topic.subscribe('earliest', 'other')
       const { receipt } = await topic.hold()
       await topic.seek('latest', 'other')
@@ -185,7 +177,7 @@ export const topicConsumers = group(
     },
 
     'a receipt does not outlive its subscription': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       const me = newConsumer()
       const { receipt } = await topic.hold(me)
       await topic.store.unsubscribe(topic.name, 's')
@@ -197,7 +189,7 @@ export const topicConsumers = group(
     },
 
     'appending and reading need no hold': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       await topic.hold()
       assert.deepEqual(await topic.append({}), [6])
       assert.equal((await topic.read()).length, 6)

@@ -1,15 +1,7 @@
 import assert from 'node:assert/strict'
 import { group } from '../group.ts'
-import { atOnce, long, type Scene, short, times } from '../scene.ts'
-import { keepAll, newConsumer, newTopic, type StagedTopic } from '../topic-scene.ts'
-
-/** A topic with five messages and a subscription from the first of them. */
-async function subscribed(scene: Scene): Promise<StagedTopic> {
-  const topic = await newTopic(scene)
-  await topic.appendMany(5)
-  await topic.subscribe('earliest')
-  return topic
-}
+import { atOnce, long, short, times } from '../scene.ts'
+import { keepAll, newConsumer, type StagedTopic, subscribedTopic } from '../topic-scene.ts'
 
 /** A consumer takes over that nobody will hear of again. @returns how many vanished before it */
 async function vanish(topic: StagedTopic, subscription = 's'): Promise<number> {
@@ -29,12 +21,12 @@ export const topicTakeovers = group(
   'topic takeovers',
   {
     'holders that vanish one after the other are counted': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       for (const before of [0, 1, 2, 3]) assert.equal(await vanish(topic), before)
     },
 
     'a holder that goes on has not vanished': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       const me = newConsumer()
       for (let round = 0; round < 2; round++) {
         assert.equal((await topic.hold(me, short)).vanished, 0)
@@ -45,7 +37,7 @@ export const topicTakeovers = group(
     },
 
     'a holder that leaves has not vanished, and those before it have': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       for (let round = 0; round < 2; round++) assert.equal(await told(topic), 0)
       await vanish(topic)
       for (let round = 0; round < 3; round++) assert.equal(await told(topic), 1)
@@ -54,7 +46,7 @@ export const topicTakeovers = group(
     },
 
     'who leaves after its lease ran out has not vanished': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       const { receipt } = await topic.hold(newConsumer(), short)
       await scene.passTime(short)
       assert.equal(await topic.leave(receipt), true)
@@ -62,7 +54,7 @@ export const topicTakeovers = group(
     },
 
     'of many that want to take over one finds it counted': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       await vanish(topic)
       for (const before of [1, 2]) {
         const consumers = times(6, newConsumer)
@@ -74,7 +66,7 @@ export const topicTakeovers = group(
     },
 
     'the count is for the message that is next: an acknowledgement ends it': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       for (const receipt of [false, true]) {
         await vanish(topic)
         const me = newConsumer()
@@ -91,7 +83,7 @@ export const topicTakeovers = group(
     },
 
     'a seek ends the count, wherever it goes': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       for (const position of [{ back: 0 }, 'latest', 'earliest', { offset: 3 }] as const) {
         await topic.seek('earliest')
         await vanish(topic)
@@ -103,7 +95,7 @@ export const topicTakeovers = group(
     },
 
     'the count does not come back with the place': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       for (let round = 0; round < 2; round++) {
         assert.equal(await vanish(topic), 0)
         assert.equal(await told(topic), 1)
@@ -113,7 +105,7 @@ export const topicTakeovers = group(
     },
 
     'where there is nothing to read nobody vanishes': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       await vanish(topic)
       await topic.ack(5)
       for (let round = 0; round < 3; round++) assert.equal(await vanish(topic), 0)
@@ -124,7 +116,7 @@ export const topicTakeovers = group(
     },
 
     'a message that was removed takes its count with it': async (scene) => {
-      const topic = await subscribed(scene)
+      const topic = await subscribedTopic(scene)
       for (const before of [0, 1]) assert.equal(await vanish(topic), before)
       await topic.set({ retention: { ...keepAll, maxBytes: 1 } })
       await scene.engine.maintain()
@@ -138,7 +130,7 @@ export const topicTakeovers = group(
     },
 
     'every subscription has a count of its own': async (scene) => {
-      const [topic, other] = [await subscribed(scene), await subscribed(scene)]
+      const [topic, other] = [await subscribedTopic(scene), await subscribedTopic(scene)]
       await topic.subscribe('earliest', 'second')
       for (const before of [0, 1]) assert.equal(await vanish(topic), before)
       assert.equal(await vanish(topic, 'second'), 0)

@@ -16,16 +16,6 @@ import {
 } from '../scene.ts'
 import { newTopic, StagedTopic } from '../topic-scene.ts'
 
-/** Runs `work` in a transaction that is rolled back. */
-async function rolledBack(scene: Scene, work: (transaction: Transaction) => Promise<unknown>): Promise<void> {
-  const reason = new Error('rolled back on purpose')
-  const outcome = scene.transaction(async (transaction) => {
-    await work(transaction)
-    throw reason
-  })
-  await assert.rejects(outcome, reason)
-}
-
 type Begin = (transaction: Transaction) => Promise<unknown>
 
 /** Runs `work` while transactions are open that have begun like this; it may commit them, by their numbers. */
@@ -100,10 +90,10 @@ const joining = group(
       const topic = await newTopic(scene)
       const message = { dedup: { id: 'd', windowMs: long } }
       await topic.append({})
-      await rolledBack(scene, (transaction) => topic.appendIn(transaction, message, {}, {}))
+      await scene.rollBack((transaction) => topic.appendIn(transaction, message, {}, {}))
       assert.deepEqual(await topic.offsets(), [1])
       assert.deepEqual(await topic.append(message), [2])
-      await rolledBack(scene, (transaction) => topic.appendIn(transaction, {}))
+      await scene.rollBack((transaction) => topic.appendIn(transaction, {}))
       assert.deepEqual(await topic.append({}), [3])
       assert.deepEqual(await topic.offsets(), [1, 2, 3])
     },
@@ -208,7 +198,7 @@ const joining = group(
     'copies in linked queues come with the transaction': async (scene) => {
       const topic = await newTopic(scene)
       await topic.store.link(topic.name, { queue: scene.queue })
-      await rolledBack(scene, (transaction) => topic.appendIn(transaction, text('no')))
+      await scene.rollBack((transaction) => topic.appendIn(transaction, text('no')))
       await scene.transaction(async (transaction) => {
         await topic.appendIn(transaction, text('one'))
         assert.deepEqual(await scene.peek(), [])
@@ -225,7 +215,7 @@ const joining = group(
       await topic.store.link(topic.name, { pattern: start })
       await topic.store.link(topic.name, { queue: scene.queue })
       await scene.engine.bind(start, other)
-      await rolledBack(scene, (transaction) => scene.engine.publish([routed(start)], transaction))
+      await scene.rollBack((transaction) => scene.engine.publish([routed(start)], transaction))
       await scene.transaction(async (transaction) => {
         const copies = only(await scene.engine.publish([routed(start, text('one'))], transaction))
         assert.deepEqual(
@@ -272,7 +262,7 @@ const joining = group(
 
     'a missing topic is missing in a transaction too': async (scene) => {
       const missing = new StagedTopic(scene, scene.newTopicName())
-      await rolledBack(scene, (transaction) =>
+      await scene.rollBack((transaction) =>
         assertRejects(missing.appendIn(transaction, {}), 'TOPIC_NOT_FOUND', 'append'),
       )
     },

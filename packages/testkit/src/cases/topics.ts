@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { setImmediate as turn } from 'node:timers/promises'
 import { group } from '../group.ts'
 import { assertAtLeast, atOnce, dataOf, long, only, short, text, topicsOf } from '../scene.ts'
-import { byNumber, keepAll, newTopic, numbers, StagedTopic } from '../topic-scene.ts'
+import { byNumber, keepAll, newTopic, numbers, once, StagedTopic } from '../topic-scene.ts'
 
 const creating = group(
   'topics',
@@ -258,8 +258,6 @@ const appending = group(
   },
   { needs: ['topics'] },
 )
-
-const once = (id: string, label = id, windowMs = long) => ({ ...text(label), dedup: { id, windowMs } })
 
 const deduplicating = group(
   'topics',

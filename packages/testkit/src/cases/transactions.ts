@@ -12,25 +12,15 @@ import {
   only,
   release,
   remove,
+  rolledBack,
   type Scene,
   settlement,
   text,
   times,
 } from '../scene.ts'
 
-const reason = new Error('rolled back on purpose')
-
 function sendIn(scene: Scene, transaction: Transaction, message: Partial<NewMessage>, queue = scene.queue) {
   return scene.engine.send(queue, [newMessage(message)], transaction)
-}
-
-/** Runs `work` in a transaction that is rolled back. */
-async function rolledBack(scene: Scene, work: (transaction: Transaction) => Promise<unknown>): Promise<void> {
-  const outcome = scene.transaction(async (transaction) => {
-    await work(transaction)
-    throw reason
-  })
-  await assert.rejects(outcome, reason)
 }
 
 const joining = group(
@@ -48,14 +38,14 @@ const joining = group(
     },
 
     'a rollback leaves nothing': async (scene) => {
-      await rolledBack(scene, (transaction) => sendIn(scene, transaction, {}))
+      await scene.rollBack((transaction) => sendIn(scene, transaction, {}))
       assert.deepEqual(await scene.peek(), [])
       assert.equal((await scene.engine.stats(scene.queue)).ready, 0)
     },
 
     'a rollback frees the dedup id and the target': async (scene) => {
       const message = { dedup: { id: 'd', windowMs: long }, uniqueTarget: 't' }
-      await rolledBack(scene, (transaction) => sendIn(scene, transaction, message))
+      await scene.rollBack((transaction) => sendIn(scene, transaction, message))
       const [id] = await scene.send(message)
       assert.deepEqual(idsOf(await scene.peek()), [id])
     },
@@ -134,7 +124,7 @@ const joining = group(
 
     'a missing queue is missing in a transaction too': async (scene) => {
       const missing = scene.newName()
-      await rolledBack(scene, (transaction) =>
+      await scene.rollBack((transaction) =>
         assertRejects(sendIn(scene, transaction, {}, missing), 'QUEUE_NOT_FOUND', 'send'),
       )
     },
@@ -179,7 +169,7 @@ const settling = group(
     'a rollback leaves a lease as it was': async (scene) => {
       for (const ending of [remove, archive(), release(), release({ delayMs: long }), move(await scene.newQueue())]) {
         const leased = await scene.lease()
-        await rolledBack(scene, (transaction) => scene.settle(leased, ending, scene.queue, transaction))
+        await scene.rollBack((transaction) => scene.settle(leased, ending, scene.queue, transaction))
         assert.equal(await scene.placeOf(leased.id), 'leased', ending.kind)
         assert.equal(await scene.delete(leased), true, ending.kind)
       }
@@ -233,9 +223,9 @@ const owning = group(
       const outcome = scene.engine.transaction(async (transaction) => {
         await sendIn(scene, transaction, text('new'))
         await scene.settle(leased, remove, scene.queue, transaction)
-        throw reason
+        throw rolledBack
       })
-      await assert.rejects(outcome, (error) => error === reason)
+      await assert.rejects(outcome, (error) => error === rolledBack)
       assert.deepEqual(dataOf(await scene.peek()), ['old'])
       assert.equal(await scene.delete(leased), true)
     },
@@ -251,13 +241,13 @@ const owning = group(
 
     "the engine's own: it takes nothing after its end": async (scene) => {
       const committed = await scene.engine.transaction(async (transaction) => transaction)
-      let rolledBack: Transaction | undefined
+      let failed: Transaction | undefined
       const outcome = scene.engine.transaction(async (transaction) => {
-        rolledBack = transaction
-        throw reason
+        failed = transaction
+        throw rolledBack
       })
-      await assert.rejects(outcome, reason)
-      for (const transaction of [committed, rolledBack!]) {
+      await assert.rejects(outcome, rolledBack)
+      for (const transaction of [committed, failed!]) {
         await assertRejects(selectOne(transaction), 'CLOSED', 'query')
         await assertRejects(sendIn(scene, transaction, {}), 'CLOSED', 'send')
       }
