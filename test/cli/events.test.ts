@@ -52,6 +52,16 @@ describe('events', () => {
     await client.query(readFileSync(join(folder, up), 'utf8'))
     await client.end()
 
+    for (const prefix of [['--prefix', 'wrong'], []]) {
+      const { code, stderr } = await tidings(['events', ...prefix], { env })
+      expect({ code, stderr }).toEqual({
+        code: 2,
+        stderr:
+          'error: no queue announces anything with this prefix\n' +
+          'hint: Use --prefix app, as it was given to `tidings generate-migration`.\n',
+      })
+    }
+
     const programs = new Tidings(['events', '--prefix', 'app', '--namespace', 'mail', '--json'], { env })
     await programs.until(/listening to app\.pgmq_queue_created, app\.pgmq_message_ready\.mail\n/)
     await tidings(['enqueue', 'mail_jobs', '{"to":"Ada"}'], { env })

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, symlinkSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { folder, tidings, write } from './support.ts'
@@ -138,6 +138,18 @@ describe('a handler module that cannot be used', () => {
   it('a file that everybody can change', async () => {
     chmodSync(write('writable/a.mjs', good), 0o666)
     await expectRefused('writable', 'writable/a.mjs: it can be changed by everybody on this machine (chmod o-w)')
+  })
+
+  it.skipIf(process.geteuid?.() !== 0)('a file of another user, or a folder', async () => {
+    chownSync(write('foreign/a.mjs', good), 65_534, 65_534)
+    await expectRefused('foreign', 'foreign/a.mjs: it belongs to another user (uid 65534) (chown 0)')
+    write('foreign-folder/a.mjs', good)
+    chownSync(join(folder, 'foreign-folder'), 65_534, 65_534)
+    await expectRefused(
+      'foreign-folder',
+      "the handlers folder 'foreign-folder' belongs to another user (uid 65534)",
+      'Take that right away: chown 0 foreign-folder',
+    )
   })
 
   it('is left out with --skip-broken; all of them are named', async () => {

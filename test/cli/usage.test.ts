@@ -11,6 +11,8 @@ const wrong: [args: string[], error: string, hint: string][] = [
   [['queue', 'lst'], "unknown command 'lst'", 'hint: Did you mean list?'],
   [['status', '--jsn'], "unknown option '--jsn'", 'hint: Did you mean --json?'],
   [['process', '--concurency', '3'], "unknown option '--concurency'", 'hint: Did you mean --concurrency?'],
+  [['process', '--handlers', 'a', '--handlers', 'b'], '--handlers is given twice', 'hint: Give it once.'],
+  [['--url', 'memory:', 'status', '--url', 'local:x'], '--url is given twice', 'hint: Give it once.'],
   [['read'], "missing required argument 'queue'", usageHint],
   [['read', 'hires', 'more'], "too many arguments for 'read'. Expected 1 argument but got 2.", usageHint],
   [['read', 'hires', '--limit'], "option '--limit <n>' argument missing", usageHint],

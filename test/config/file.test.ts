@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { findConfigFile } from 'tidings-cli/internal/config/file'
@@ -12,7 +12,7 @@ beforeEach(() => {
   folder = mkdtempSync(join(root, 'one-'))
 })
 
-function write(name: string, text: string): string {
+function write(name: string, text: string | Buffer): string {
   const path = join(folder, name)
   writeFileSync(path, text)
   chmodSync(path, 0o644)
@@ -43,6 +43,8 @@ describe('a file that cannot be used is told with its line', () => {
     ['a.json', '{\n  "url": "memory:",\n}', 'a.json:3: Expected double-quoted property name'],
     ['b.json', '{', 'b.json:1: Expected property name or '],
     ['empty.json', '', 'empty.json:1: Unexpected end'],
+    ['twice.json', '{"url":"memory:","url":"memory:"}', 'twice.json: url is given twice'],
+    ['latin.json', Buffer.from('{"url":"Zo\xeb"}', 'latin1'), 'latin.json: it is in another encoding, not UTF-8'],
     ['a.toml', 'url = "memory:"\n[process\nlease = 1', 'a.toml:2: '],
     ['twice.toml', 'url = "memory:"\nurl = "memory:"', 'twice.toml:2: '],
     ['throws.mjs', 'const a = 1\n\nthrow new Error("boom")', 'throws.mjs:3: boom'],
@@ -54,11 +56,24 @@ describe('a file that cannot be used is told with its line', () => {
     expect(problems[0]?.startsWith(problem), problems[0]).toBe(true)
   })
 
+  test.skipIf(process.geteuid?.() !== 0)('a module of another user is not run', async () => {
+    const path = write('foreign.mjs', 'throw new Error("it ran")')
+    chownSync(path, 65_534, 65_534)
+    expect(await problemsOf(path)).toEqual(['foreign.mjs: it belongs to another user (uid 65534) (chown 0)'])
+  })
+
   test('a module that everybody may change is not run', async () => {
     const path = write('open.mjs', 'throw new Error("it ran")')
     chmodSync(path, 0o666)
     expect(await problemsOf(path)).toEqual(['open.mjs: it can be changed by everybody on this machine (chmod o-w)'])
   })
+})
+
+test.each([
+  ['bom.json', '\ufeff{"url":"memory:"}'],
+  ['bom.toml', '\ufeffurl = "memory:"\r\n'],
+])('a byte order mark is no part of %s', async (name, text) => {
+  expect(await readConfig(write(name, text))).toMatchObject({ config: { url: 'memory:' }, problems: [] })
 })
 
 test('several files in one folder are an error that names them', () => {

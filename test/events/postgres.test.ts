@@ -243,4 +243,10 @@ describe.each([
     await query(url, `BEGIN; INSERT INTO pgmq.q_undone (vt, message) VALUES (now(), '1'); ROLLBACK`)
     expect(await nothingBefore(seen, () => queue.send(2))).toMatchObject([{ data: 2 }])
   })
+
+  test('what the channels start with is told, whatever was asked for', async () => {
+    const { bus } = await open(server, { channelPrefix: 'shop' })
+    for (const prefix of ['shop', 'wrong'])
+      expect((await record(bus, { prefix })).events.stats()).toMatchObject({ prefix: 'shop.', installed: true })
+  })
 })

@@ -33,7 +33,7 @@ export async function serve(url: string, ...args: string[]): Promise<TestHttpSer
 /** Hears what is announced from now on. */
 export async function listen(server: { readonly url: string }, search = '', headers = {}): Promise<EventClient> {
   const client = await EventClient.open(server, `/v1/events${search}`, headers)
-  expect(await client.next('listening')).toEqual({ installed: true })
+  expect(await client.next('listening')).toEqual({ installed: true, prefix: expect.any(String) })
   return client
 }
 

@@ -389,7 +389,7 @@ describe('what somebody sends', () => {
           valid = false
         }
         if (valid && !/"a".*"a"|-0/.test(text)) assert.deepEqual(read(text), expected)
-        if (!valid) assert.match(refusal(() => read(text)).message, /the body is not JSON|position|given twice/)
+        if (!valid) assert.match(refusal(() => read(text)).message, /the body is not JSON|given twice/)
       }),
       { numRuns: 5_000 },
     )
@@ -401,9 +401,9 @@ describe('what somebody sends', () => {
     ['{"n":1e400}', /^n is 1e400, which a number cannot hold/, 'n'],
     ['{"n":1e-400}', /^n is 1e-400/, 'n'],
     [`[1${'0'.repeat(60_000)}1]`, /^\[0\] is an integer of 60002 digits; at most 4300/, '[0]'],
-    ['{"a":"x\\q"}', /^a has a text with .* wrong escape/, 'a'],
-    ['{"a":1', /^the body is not JSON: Unexpected end of JSON input/, 'a'],
-    ['[1,}', /^the body is not JSON: Unexpected "}" at position 3/, '[1]'],
+    ['{"a":"x\\q"}', /^the body is not JSON: Bad escaped character/, 'a'],
+    ['{"a":1', /^the body is not JSON: .* at position 6/, 'a'],
+    ['[1,}', /^the body is not JSON: Unexpected token '}'/, '[1]'],
     ['', /^the body is not JSON: Unexpected end of JSON input/, 'the body'],
   ]
   test.each(refused)('%s', (text, words, path) => {

@@ -1,4 +1,5 @@
 import { Argument, Command } from 'commander'
+import { TidingsError } from 'tidings/internal/core/errors'
 import { checkQueueName, checkTopicName } from 'tidings/internal/core/names'
 
 /** What the user gave by flags, under the names of the flags in camelCase. Three of them every command has. */
@@ -28,13 +29,25 @@ export function exampleText(examples: readonly string[]): string {
 }
 
 /** Adds the flags that all have to a command and those below it, after their own. */
-export function addGlobalFlags(command: Command): Command {
+export function addGlobalFlags(command: Command, seen = new Set<string>()): Command {
   command
     .option('--url <url>', 'Where the messages are: postgres://…, redis://…, https://… (See `tidings --help`.)')
     .option('--config <file>', 'The configuration file. (default: tidings.config.* in the working directory)')
     .option('--json', 'Prints JSON, for programs.')
-  for (const below of command.commands) addGlobalFlags(below)
+  refuseTwice(command, seen)
+  for (const below of command.commands) addGlobalFlags(below, seen)
   return command
+}
+
+/** The last one would win without a word. Before and behind the name of a command counts, too. */
+function refuseTwice(command: Command, seen: Set<string>): void {
+  for (const flag of command.options)
+    if (!flag.variadic)
+      command.on(`option:${flag.name()}`, () => {
+        const name = `--${flag.name()}`
+        if (seen.has(name)) throw new TidingsError('USAGE', `${name} is given twice`, { hint: 'Give it once.' })
+        seen.add(name)
+      })
 }
 
 /** The argument that names a queue, checked before anything is connected to. */

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
+import { parseEnv } from 'node:util'
 import { TidingsError } from 'tidings/internal/core/errors'
+import { decodeText } from 'tidings/internal/core/json'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -38,12 +40,17 @@ before the environment, that before the file, and that before the default.`
 
 /** Reads `.env` of the working directory, if there is one. What is set already stays. */
 export function loadEnvironment(): void {
+  let bytes: Buffer
   try {
-    process.loadEnvFile('.env')
+    bytes = readFileSync('.env')
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
-    if (code !== 'ENOENT') throw invalid(`the file .env cannot be read: ${message}`, { cause: error })
+    if (code === 'ENOENT') return
+    throw invalid(`the file .env cannot be read: ${message}`, { cause: error })
   }
+  // process.loadEnvFile would take a byte order mark for a part of the first name.
+  for (const [name, value] of Object.entries(parseEnv(decodeText(bytes, 'the file .env'))))
+    if (value !== undefined) process.env[name] ??= value
 }
 
 /**
@@ -88,7 +95,7 @@ function secret(name: string, env: Environment): { value: string; source: string
   const path = env[`${name}_FILE`]
   if (env[name] !== undefined && path !== undefined) throw invalid(`${name} and ${name}_FILE are both set`)
   const source = path === undefined ? name : `${name}_FILE`
-  const value = path === undefined ? env[name] : readSecret(path, source)
+  const value = path === undefined ? env[name]?.trim() : readSecret(path, source)
   if (value === '') throw invalid(`${source} is set, but empty`, { hint: 'Give it a value, or unset it.' })
   return value === undefined ? undefined : { value, source }
 }

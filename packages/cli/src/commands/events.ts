@@ -1,3 +1,4 @@
+import { TidingsError } from 'tidings/internal/core/errors'
 import type { QueueEvent } from 'tidings/internal/events/event'
 import { selectionOptions } from 'tidings/internal/events/options'
 import { command } from '../command.ts'
@@ -33,7 +34,9 @@ export const events = () =>
         process.on('SIGTERM', stop)
         whenOutputCloses(stop)
         await events.start()
-        const { channels, installed } = events.stats()
+        const { channels, installed, prefix: actual } = events.stats()
+        if (actual !== null && !channels.every((channel) => channel.startsWith(`${actual}pgmq_`)))
+          throw wrongPrefix(actual)
         if (installed === false)
           out.note('nothing here announces messages yet: apply what `tidings generate-migration` writes')
         out.note(`listening to ${channels.join(', ')}`)
@@ -42,6 +45,14 @@ export const events = () =>
         out.note(`${count(received, 'event')}${dropped > 0 ? `, ${dropped} dropped` : ''}`)
       }),
     )
+
+/** Nothing would ever come. */
+function wrongPrefix(actual: string): TidingsError {
+  const remedy = actual === '' ? 'Leave out --prefix' : `Use --prefix ${actual.slice(0, -1)}`
+  return new TidingsError('CONFIG_INVALID', 'no queue announces anything with this prefix', {
+    hint: `${remedy}, as it was given to \`tidings generate-migration\`.`,
+  })
+}
 
 function describe(event: QueueEvent): string {
   const at = event.type === 'queue_created' ? event.createdAt : event.readyAt

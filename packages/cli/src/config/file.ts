@@ -2,7 +2,9 @@ import { existsSync, statSync } from 'node:fs'
 import { readFile, realpath } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { TidingsError } from 'tidings/internal/core/errors'
-import { isWorldWritable, showPath } from '../handlers/files.ts'
+import { decodeText, parseJson } from 'tidings/internal/core/json'
+import { distrust } from 'tidings/internal/core/trust'
+import { showPath } from '../handlers/files.ts'
 import { importModule } from '../handlers/import.ts'
 
 const readers: Readonly<Record<string, (file: File) => Promise<unknown>>> = {
@@ -68,8 +70,8 @@ function unreadable(shown: string, error: unknown): TidingsError {
 
 async function readModule({ path, shown }: File): Promise<unknown> {
   const realPath = await realpath(path)
-  if (isWorldWritable(statSync(realPath)))
-    throw malformed(shown, undefined, 'it can be changed by everybody on this machine (chmod o-w)')
+  const doubt = distrust(statSync(realPath))
+  if (doubt) throw malformed(shown, undefined, `it ${doubt.why} (${doubt.remedy})`)
   const loaded = await importModule({ shown, realPath })
   if ('reason' in loaded) throw malformed(loaded.file, loaded.line, loaded.reason)
   if (!('default' in loaded.exports)) throw malformed(shown, undefined, 'it has no default export')
@@ -79,13 +81,19 @@ async function readModule({ path, shown }: File): Promise<unknown> {
 async function readJson({ path, shown }: File): Promise<unknown> {
   const text = await readText(path, shown)
   try {
-    return JSON.parse(text)
+    JSON.parse(text)
   } catch (error) {
     const { message } = error as Error
     const position = /at position (\d+)/.exec(message)?.[1]
     const end = /end of JSON/.test(message) ? text.length : Number(position ?? Number.NaN)
     const line = Number.isNaN(end) ? undefined : text.slice(0, end).split('\n').length
     throw malformed(shown, line, message.replace(/ in JSON at position.*| at position.*/, ''))
+  }
+  try {
+    return parseJson(text, 'it', '')
+  } catch (error) {
+    // A name given twice.
+    throw malformed(shown, undefined, (error as Error).message)
   }
 }
 
@@ -102,10 +110,13 @@ async function readToml({ path, shown }: File): Promise<unknown> {
 }
 
 async function readText(path: string, shown: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch (error) {
+  const bytes = await readFile(path).catch((error) => {
     throw unreadable(shown, error)
+  })
+  try {
+    return decodeText(bytes, 'it')
+  } catch (error) {
+    throw malformed(shown, undefined, (error as Error).message)
   }
 }
 

@@ -1,8 +1,9 @@
-import type { Dirent, Stats } from 'node:fs'
+import type { Dirent } from 'node:fs'
 import { readdir, realpath, stat } from 'node:fs/promises'
 import { join, relative, sep } from 'node:path'
 import { nearest, show, TidingsError } from 'tidings/internal/core/errors'
 import { checkQueueName } from 'tidings/internal/core/names'
+import { distrust } from 'tidings/internal/core/trust'
 
 /** A module that is to be loaded, checked as far as that goes without running it. */
 export interface ModuleFile {
@@ -59,8 +60,8 @@ async function openFolder(folder: string): Promise<{ root: string; entries: Dire
   try {
     const info = await stat(folder)
     if (!info.isDirectory()) throw unusable('is a file', 'Name the folder that the handler modules are in.')
-    if (isWorldWritable(info))
-      throw unusable('can be changed by everybody on this machine', `Take that right away: chmod o-w ${shown}`)
+    const doubt = distrust(info)
+    if (doubt) throw unusable(doubt.why, `Take that right away: ${doubt.remedy} ${shown}`)
     return { root: await realpath(folder), entries: await readdir(folder, { withFileTypes: true }) }
   } catch (error) {
     switch ((error as NodeJS.ErrnoException).code) {
@@ -109,16 +110,13 @@ async function checkFile(path: string, root: string): Promise<string | { realPat
     if (!realPath.startsWith(root + sep)) return `it is a link to '${realPath}', outside of the folder`
     const info = await stat(realPath)
     if (!info.isFile()) return 'it is not a regular file'
-    if (isWorldWritable(info)) return 'it can be changed by everybody on this machine (chmod o-w)'
-    return { realPath }
+    const doubt = distrust(info)
+    return doubt ? `it ${doubt.why} (${doubt.remedy})` : { realPath }
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     return code === 'ENOENT' ? 'it is a link to nothing' : message
   }
 }
-
-/** Windows has no such bits; what stat says there means nothing. */
-export const isWorldWritable = (info: Stats) => process.platform !== 'win32' && (info.mode & 0o002) !== 0
 
 /** Relative to the working directory where that is shorter to read. */
 export function showPath(path: string): string {

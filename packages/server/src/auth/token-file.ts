@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs'
 import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
+import { distrust } from 'tidings/internal/core/trust'
 import { parseToken, type Token } from './token.ts'
 
 /**
@@ -33,9 +34,10 @@ function parseLine(line: string, at: string): Token {
 
 function read(path: string): string {
   try {
-    if (statSync(path).mode & 0o002)
-      throw new TidingsError('CONFIG_INVALID', `the token file '${path}' can be changed by everybody on this machine`, {
-        hint: `chmod 600 '${path}'`,
+    const doubt = distrust(statSync(path))
+    if (doubt)
+      throw new TidingsError('CONFIG_INVALID', `the token file '${path}' ${doubt.why}`, {
+        hint: `${doubt.remedy} '${path}'`,
       })
     return readFileSync(path, 'utf8')
   } catch (error) {

@@ -28,7 +28,10 @@ const channelNames = option.list(
 
 const listening = {
   description: 'From now on it listens. Comes first.',
-  fields: { installed: shape.flag('Whether what `tidings generate-migration` writes was applied.') },
+  fields: {
+    installed: shape.flag('Whether what `tidings generate-migration` writes was applied.'),
+    prefix: shape.nullable(shape.text('What the names of the channels start with there.')),
+  },
 } as const
 const tooMany = { description: 'The server has as many of these streams as it may.' }
 const none = { description: 'The storage has no events.' }

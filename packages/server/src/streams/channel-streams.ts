@@ -35,7 +35,7 @@ export async function hearing(hall: Hall, tell: (heard: Heard, events: EventSink
   return {
     async run(events) {
       const tellAll = async () => {
-        await events.send('listening', { installed: hub.installed === true })
+        await events.send('listening', { installed: hub.installed === true, prefix: hub.prefix })
         for (let heard = await audience.next(); heard !== null; heard = await audience.next()) await tell(heard, events)
       }
       // Nobody waits any longer for a client that reads nothing.

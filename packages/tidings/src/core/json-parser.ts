@@ -132,15 +132,14 @@ export class JsonParser {
   }
 
   #string(): string {
-    const start = this.#at
-    const end = endOfString(this.#text, start)
-    const quoted = this.#text.slice(start, end)
+    const end = endOfString(this.#text, this.#at)
+    const quoted = this.#text.slice(this.#at, end)
     try {
       const value = JSON.parse(quoted) as string
       this.#at = end
       return value
     } catch {
-      throw this.#refused(`has a text with a control character or a wrong escape, at position ${start}`)
+      throw this.#unexpected()
     }
   }
 
@@ -163,12 +162,8 @@ export class JsonParser {
   }
 
   #unexpected(): TidingsError {
-    const position = this.#at
-    const character = show(String.fromCodePoint(this.#text.codePointAt(position) ?? 0))
-    const isEnd = position >= this.#text.length
-    const why = isEnd ? 'Unexpected end of JSON input' : `Unexpected ${character} at position ${position}`
-    return new TidingsError('BODY_NOT_JSON', `${this.#what} is not JSON: ${why}`, {
-      details: { path: this.#path(), position },
+    return new TidingsError('BODY_NOT_JSON', `${this.#what} is not JSON: ${wordsOf(this.#text)}`, {
+      details: { path: this.#path(), position: this.#at },
     })
   }
 
@@ -178,6 +173,16 @@ export class JsonParser {
       details: { path },
       ...(hint === undefined ? {} : { hint }),
     })
+  }
+}
+
+/** What Node says of text that is no JSON: it shows the place. */
+function wordsOf(text: string): string {
+  try {
+    JSON.parse(text)
+    return 'it cannot be read'
+  } catch (error) {
+    return (error as Error).message.slice(0, 100)
   }
 }
 

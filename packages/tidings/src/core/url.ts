@@ -1,13 +1,22 @@
 import { show, TidingsError } from './errors.ts'
 import { typeError } from './options.ts'
 
-/** @returns the kind of the storage. @throws TYPE, URL_INVALID */
+/** For URLs that cannot be read: most often it is the password. */
+export const percentEncode =
+  "In user and password write '/', '?', '#', '@' and '%' as %2F, %3F, %23, %40 and %25: encodeURIComponent(password)."
+
+/** @returns the kind of the storage. @throws TYPE, URL_INVALID without anything behind the scheme, which may be a secret */
 export function checkUrl(
   url: unknown,
   path = 'url',
 ): 'postgres' | 'redis' | 'local' | 'redis+local' | 'memory' | 'http' {
   if (typeof url !== 'string') throw typeError(path, url, 'a string')
   const scheme = /^([a-z+]+):/i.exec(url)?.[1]?.toLowerCase()
+  if (hasBrokenAuthority(url))
+    throw new TidingsError('URL_INVALID', `the ${scheme} URL has an '@' behind its first '/', '?' or '#'`, {
+      details: { field: path },
+      hint: percentEncode,
+    })
   switch (scheme) {
     case 'postgres':
     case 'postgresql':
@@ -26,11 +35,17 @@ export function checkUrl(
     case 'memory':
       return scheme
     default:
-      // Without what follows the scheme, which may hold a password.
       throw new TidingsError(
         'URL_INVALID',
         `the URL ${scheme ? `scheme ${show(scheme)}` : 'without a scheme'} is not known`,
         { details: { field: path } },
       )
   }
+}
+
+/** Where the host would be taken from the middle of a password. */
+function hasBrokenAuthority(url: string): boolean {
+  const start = url.indexOf('://') + 3
+  const end = start < 3 ? -1 : url.slice(start).search(/[/?#]/)
+  return end >= 0 && url.includes('@', start + end)
 }

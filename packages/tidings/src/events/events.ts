@@ -13,6 +13,8 @@ export interface EventsStats {
   readonly connected: boolean
   /** Whether what `tidings generate-migration` writes was applied; null before it was looked for. */
   readonly installed: boolean | null
+  /** What the names of the channels start with, as far as is known: 'shop.'. Of others nothing is ever heard. */
+  readonly prefix: string | null
   /** The channels that it listens to. */
   readonly channels: readonly string[]
   /** Events that came for it, dropped ones too. */
@@ -77,6 +79,7 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
     return {
       connected: this.state === 'running' && this.#hub.connected,
       installed: this.#hub.installed,
+      prefix: this.#hub.prefix,
       channels: this.#channels,
       ...this.#counts,
       saturation,
@@ -135,8 +138,12 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
     }
   }
 
-  protected override onStart(): Promise<void> {
-    return this.#hub.add(this.#subscriber)
+  protected override async onStart(): Promise<void> {
+    await this.#hub.add(this.#subscriber)
+    const { prefix } = this.#hub
+    const [channel = ''] = this.#channels
+    if (prefix !== null && !channel.startsWith(`${prefix}pgmq_`))
+      this.#surroundings.logger.warn({ prefix }, `nothing comes through ${channel}: check the prefix of the events`)
   }
 
   protected override async onStop(): Promise<void> {

@@ -37,6 +37,7 @@ export class EventHub {
   #lookAt = 0
   #looking: Promise<void> | undefined
   #installed: boolean | null = null
+  #prefix: string | null = null
   #isTroubled = false
   #closed = false
 
@@ -53,6 +54,11 @@ export class EventHub {
   /** Whether anything in the storage announces messages; null if that is not known yet. */
   get installed(): boolean | null {
     return this.#installed
+  }
+
+  /** What the names of the channels start with, where that is known. */
+  get prefix(): string | null {
+    return this.#prefix
   }
 
   /** @throws UNSUPPORTED */
@@ -192,10 +198,11 @@ export class EventHub {
     if (channels === undefined) return
     let nextMs = lookMs
     try {
-      const { installed, nextDueMs } = await channels.announceDue()
+      const { installed, prefix = null, nextDueMs } = await channels.announceDue()
       if (!installed && this.#installed === null)
         this.#logger.warn({}, 'nothing in this database announces messages yet: see `tidings generate-migration`')
       this.#installed = installed
+      this.#prefix = prefix
       this.#isTroubled = false
       nextMs = Math.min(lookMs, Math.max(shortestLookMs, nextDueMs ?? lookMs))
     } catch (error) {

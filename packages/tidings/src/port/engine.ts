@@ -353,6 +353,13 @@ export interface ChannelListener {
   lost(error: unknown): void
 }
 
+export interface Announcing {
+  readonly installed: boolean
+  /** What the names of the channels start with, where that is known: 'shop.', ''. */
+  readonly prefix?: string | null
+  readonly nextDueMs: number | null
+}
+
 /** A connection to channels by name, which nobody keeps up but its owner. */
 export interface Channels {
   /** Also those that are listened to already. @returns once in force */
@@ -363,7 +370,7 @@ export interface Channels {
    * @returns whether what announces messages is installed in the storage, and in how many milliseconds the next one is
    *   due, null if none is known
    */
-  announceDue(): Promise<{ readonly installed: boolean; readonly nextDueMs: number | null }>
+  announceDue(): Promise<Announcing>
   close(): Promise<void>
 }
 

@@ -1,5 +1,5 @@
 import { isTidingsError, TidingsError } from '../../core/errors.ts'
-import type { ChannelListener, Channels } from '../../port/engine.ts'
+import type { Announcing, ChannelListener, Channels } from '../../port/engine.ts'
 import { maxChannels } from '../../protocol/messages.ts'
 import type { Client } from './client.ts'
 import { readEvents, type ServerEvent } from './event-reader.ts'
@@ -22,6 +22,7 @@ export class HttpChannels implements Channels {
   readonly #wanted = new Set<string>()
   readonly #streams = new Set<Stream>()
   #installed = false
+  #prefix: string | null = null
   #trouble: TidingsError | null = null
   #failure: unknown = null
   #isOver = false
@@ -45,11 +46,11 @@ export class HttpChannels implements Channels {
   }
 
   /** The server announces what is due, for all who listen. */
-  async announceDue(): Promise<{ installed: boolean; nextDueMs: number | null }> {
+  async announceDue(): Promise<Announcing> {
     const trouble = this.#trouble
     this.#trouble = null
     if (trouble !== null) throw trouble
-    return { installed: this.#installed, nextDueMs: null }
+    return { installed: this.#installed, prefix: this.#prefix, nextDueMs: null }
   }
 
   async close(): Promise<void> {
@@ -97,10 +98,11 @@ export class HttpChannels implements Channels {
   }
 
   #notice({ event, data }: ServerEvent): void {
-    const fields = JSON.parse(data) as { installed?: boolean; channel: string; text: string }
+    const fields = JSON.parse(data) as { installed?: boolean; prefix?: string | null; channel: string; text: string }
     switch (event) {
       case 'listening':
         this.#installed = fields.installed === true
+        this.#prefix = fields.prefix ?? null
         return
       case 'notified':
         // Only what is installed tells of anything.

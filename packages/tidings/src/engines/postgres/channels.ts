@@ -1,6 +1,6 @@
 import type { Client, QueryConfig } from 'pg'
 import { TidingsError } from '../../core/errors.ts'
-import type { ChannelListener, Channels } from '../../port/engine.ts'
+import type { Announcing, ChannelListener, Channels } from '../../port/engine.ts'
 import type { Driver } from './driver.ts'
 import { isConnectionError, toTidingsError } from './errors.ts'
 import { statements as own } from './events.gen.ts'
@@ -47,15 +47,19 @@ export class PostgresChannels implements Channels {
     await Promise.all(channels.map((channel) => this.#query(`UNLISTEN ${this.#client.escapeIdentifier(channel)}`)))
   }
 
-  async announceDue(): Promise<{ installed: boolean; nextDueMs: number | null }> {
-    const { installed, may_announce, delayed_ms } = await this.#query(own.lookAtDue)
+  async announceDue(): Promise<Announcing> {
+    const { installed, prefix, may_announce, delayed_ms } = await this.#query(own.lookAtDue)
     const delayedMs = delayed_ms as number | null
     // Moving them into their queue is what announces them.
     if (delayedMs !== null && delayedMs <= 0) await this.#query(statements.maintain)
     // A role that may not announce what is due relies on another listener for it.
     const nextMs = may_announce === true ? ((await this.#query(own.announceDue)).next_ms as number | null) : null
     const known = [delayedMs, nextMs].filter((one) => one !== null)
-    return { installed: installed === true, nextDueMs: known.length > 0 ? Math.max(0, Math.min(...known)) : null }
+    return {
+      installed: installed === true,
+      prefix: prefix as string | null,
+      nextDueMs: known.length > 0 ? Math.max(0, Math.min(...known)) : null,
+    }
   }
 
   async close(): Promise<void> {

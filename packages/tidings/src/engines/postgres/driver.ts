@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { sleep, systemClock } from '../../core/clock.ts'
 import { isTidingsError, TidingsError } from '../../core/errors.ts'
+import { percentEncode } from '../../core/url.ts'
 import type { Transaction } from '../../port/engine.ts'
 import { inTurn } from '../../port/in-turn.ts'
 import { describeTarget, isConnectionError, toTidingsError } from './errors.ts'
@@ -258,7 +259,7 @@ export class Driver {
     } catch (error) {
       // The text of the cause may hold the URL with its password.
       const why = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : ''
-      throw new TidingsError('URL_INVALID', `the PostgreSQL URL cannot be read${why}`)
+      throw new TidingsError('URL_INVALID', `the PostgreSQL URL cannot be read${why}`, { hint: percentEncode })
     }
   }
 }

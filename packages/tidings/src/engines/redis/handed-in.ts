@@ -2,6 +2,7 @@ import { lookup } from 'node:dns'
 import { promisify } from 'node:util'
 import { show, TidingsError } from '../../core/errors.ts'
 import { typeError } from '../../core/options.ts'
+import { percentEncode } from '../../core/url.ts'
 import { tooOld } from './client.ts'
 import { type Address, describeAddresses, type RedisTarget } from './target.ts'
 
@@ -147,7 +148,12 @@ function startNodes(client: RedisConnection): (Address & object)[] {
 }
 
 function parseNode(text: string): Address & object {
-  const { hostname, port, username, password } = new URL(text.includes('://') ? text : `redis://${text}`)
+  const url = text.includes('://') ? text : `redis://${text}`
+  if (!URL.canParse(url))
+    throw new TidingsError('URL_INVALID', 'the Redis client has a startup node whose URL cannot be read', {
+      hint: percentEncode,
+    })
+  const { hostname, port, username, password } = new URL(url)
   return {
     host: hostname.replace(/^\[|\]$/g, ''),
     port: Number(port || 6379),

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { show, TidingsError } from '../../core/errors.ts'
 import { checkTls, parsePem, type TlsSettings } from '../../core/tls.ts'
+import { percentEncode } from '../../core/url.ts'
 
 export interface Address {
   readonly host: string
@@ -70,7 +71,7 @@ export function parseTarget(url: string, tls: TlsSettings | null = null): RedisT
 
 function toAddress(text: string): Address {
   const [, host, port] = /^(\[[0-9a-f:.]+\]|[^:[\]]*)(?::(\d+))?$/i.exec(text) ?? []
-  if (host === undefined || Number(port) > 65_535) throw invalid(`has the host ${show(text)}, which is none`)
+  if (host === undefined || Number(port) > 65_535) throw invalid('has a host that is none')
   return { host: host.replace(/^\[|\]$/g, '') || 'localhost', port: port === undefined ? defaultPort : Number(port) }
 }
 
@@ -93,7 +94,7 @@ function parametersOf(query: string | undefined, withTls: boolean): URLSearchPar
 }
 
 function dbOf(text: string): number {
-  if (text !== '' && !/^\d{1,6}$/.test(text)) throw invalid(`names the database ${show(text)}, which is no number`)
+  if (text !== '' && !/^\d{1,6}$/.test(text)) throw invalid('names a database that is no number')
   return Number(text)
 }
 
@@ -142,7 +143,7 @@ function decode(text: string): string {
   }
 }
 
-function invalid(why: string, hint = "Use 'redis://user:password@host:6379/0'."): TidingsError {
+function invalid(why: string, hint = `Use 'redis://user:password@host:6379/0'. ${percentEncode}`): TidingsError {
   return new TidingsError('URL_INVALID', `the Redis URL ${why}`, { hint })
 }
 
