@@ -47,6 +47,6 @@ function defineOver(
 }
 
 defineOver('HTTP over memory', async () => 'memory:', ['durable', 'topics'], {
-  'durability: what has to be on disk is stored like everything else': 'memory has no disk',
+  'durability: a message that has to be on disk is stored like any other': 'memory has no disk',
 })
 defineOver('HTTP over PostgreSQL 18', () => sharedServer('postgres18'), ['durable', 'events', 'topics'])

@@ -27,7 +27,7 @@ export const archiving = group('archiving', {
     assert.deepEqual((await scene.look(leased.id)).meta, { kept: 1, outcome: 'done' })
   },
 
-  'the archive is read by id, whatever the order of archiving': async (scene) => {
+  'the archive is read by id, in any order of archiving': async (scene) => {
     const ids = await scene.sendMany(3)
     const [a, b, c] = (await scene.claim()) as [Leased, Leased, Leased]
     for (const message of [c, a, b]) await scene.settle(message, archive())

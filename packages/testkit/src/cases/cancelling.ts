@@ -31,7 +31,7 @@ export const cancelling = group('cancelling', {
     assert.deepEqual(await scene.peek(), [])
   },
 
-  'what is not there is not removed': async (scene) => {
+  'a missing message is not removed': async (scene) => {
     const archived = await scene.lease()
     await scene.settle(archived, archive())
     const deleted = await scene.lease()

@@ -55,7 +55,7 @@ export const claiming = group('claiming', {
     assert.equal(second.sentAt, first.sentAt)
   },
 
-  'what is not claimed is not touched': async (scene) => {
+  'a message that is not claimed is not touched': async (scene) => {
     const [, second] = await scene.send({}, {})
     const before = await scene.look(second)
     await scene.claim({ limit: 1 })

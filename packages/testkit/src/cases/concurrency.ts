@@ -212,7 +212,7 @@ export const concurrency = group('concurrency', {
     assert.deepEqual(sorted(idsOf(arrived)), sorted(results.map((result) => result.newId!)))
   },
 
-  'a purge among senders and readers counts what it takes': async (scene) => {
+  'a purge among senders and readers counts the messages that it removes': async (scene) => {
     const [sent, purged, popped] = await Promise.all([
       atOnce(4, async () => {
         for (let round = 0; round < 10; round++) await scene.sendMany(2)

@@ -184,7 +184,7 @@ const tracking = group('correlation', {
     assert(!(await scene.engine.listQueues()).some(({ queue }) => queue === late.completionQueue))
   },
 
-  'what a task sends before it ends has to end as well': async (scene) => {
+  'a task that is sent before its parent ends has to end as well': async (scene) => {
     const tasks = new Tasks(scene)
     const other = await scene.newQueue()
     await tasks.send()
@@ -213,7 +213,7 @@ const tracking = group('correlation', {
     await tasks.isTold({ done: 1 })
   },
 
-  'what waits for its time is pending': async (scene) => {
+  'a delayed task is pending': async (scene) => {
     const tasks = new Tasks(scene)
     await scene.send(...waits.map((delayMs) => tasks.task({ delayMs })), tasks.task({ delayMs: short }))
     await tasks.isHere({ pending: 3 }, 'sent')
@@ -267,7 +267,7 @@ const tracking = group('correlation', {
     await tasks.isTold({ done: 2 })
   },
 
-  'an end is told once, whatever comes later': async (scene) => {
+  'an end is told once and not again': async (scene) => {
     const tasks = new Tasks(scene)
     const dlq = scene.newName()
     await tasks.send()
@@ -282,7 +282,7 @@ const tracking = group('correlation', {
     assert.equal((await tasks.state()).completedAt, completedAt)
   },
 
-  'what is popped is done': async (scene) => {
+  'a popped task is done': async (scene) => {
     const tasks = new Tasks(scene)
     await tasks.send(2)
     await scene.pop(1)
@@ -291,7 +291,7 @@ const tracking = group('correlation', {
     await tasks.isTold({ done: 2 })
   },
 
-  'what is cancelled is over': async (scene) => {
+  'a cancelled task is over': async (scene) => {
     const tasks = new Tasks(scene)
     const ids = await scene.send(tasks.task(), ...waits.map((delayMs) => tasks.task({ delayMs })))
     await scene.engine.cancel(scene.queue, ids.slice(0, 2))
@@ -300,7 +300,7 @@ const tracking = group('correlation', {
     await tasks.isTold({ cancelled: 3 })
   },
 
-  'what is purged is cancelled': async (scene) => {
+  'a purged task is cancelled': async (scene) => {
     const tasks = new Tasks(scene)
     await tasks.send(3)
     await scene.claimOne({ limit: 1 })
@@ -310,7 +310,7 @@ const tracking = group('correlation', {
     await tasks.isTold({ done: 1, cancelled: 3 })
   },
 
-  'what is dropped with its queue is cancelled, and a new queue starts anew': async (scene) => {
+  'tasks of a dropped queue are cancelled, and a new queue starts anew': async (scene) => {
     const tasks = new Tasks(scene)
     const others = new Tasks(scene)
     await tasks.send(2)
@@ -379,7 +379,7 @@ const inTransactions = group(
       await tasks.isHere({ pending: 1 }, 'committed')
     },
 
-    'what is sent and settled in one transaction does not end in between': async (scene) => {
+    'tasks that are sent and settled in one transaction do not end in between': async (scene) => {
       const tasks = new Tasks(scene)
       await tasks.send()
       const parent = await scene.claimOne()

@@ -9,7 +9,7 @@ const sendToDisk = (scene: Scene, ...messages: Partial<NewMessage>[]): Promise<S
 const stored = group(
   'durability',
   {
-    'what has to be on disk is stored like everything else': async (scene) => {
+    'a message that has to be on disk is stored like any other': async (scene) => {
       const dedup = { id: 'd', windowMs: long }
       const results = await sendToDisk(scene, text('plain'), { ...text('named'), dedup }, { delayMs: long })
       assert.deepEqual(
@@ -26,12 +26,12 @@ const stored = group(
 const refused = group(
   'disk',
   {
-    'where there is no disk, what has to be on it is refused': async (scene) => {
+    'without a disk, a message that has to be on disk is refused': async (scene) => {
       await assertRejects(sendToDisk(scene, text('a'), text('b')), 'DURABILITY_UNAVAILABLE', 'send')
       assert.deepEqual(await scene.peek(), [])
     },
 
-    'what is refused for want of a disk takes no dedup id, no target and no task': async (scene) => {
+    'a message refused for want of a disk takes no dedup id, no target and no task': async (scene) => {
       const tracked = { correlationId: scene.queue, completionQueue: null }
       const claimed = newMessage({ dedup: { id: 'd', windowMs: long }, uniqueTarget: 't', tracked })
       await assertRejects(sendToDisk(scene, claimed), 'DURABILITY_UNAVAILABLE', 'send')

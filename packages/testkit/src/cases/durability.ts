@@ -17,7 +17,7 @@ import {
 export const durability = group(
   'durability',
   {
-    'what was sent outlives the engine': async (scene) => {
+    'a message outlives the engine': async (scene) => {
       await scene.settle(await scene.lease(text('archived')), archive())
       await scene.settle(await scene.lease(text('released')), release({ meta: { m: 1 } }))
       await scene.send(text('ready'), { ...text('delayed'), delayMs: long })

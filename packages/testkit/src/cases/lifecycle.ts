@@ -220,7 +220,7 @@ const queueStates = group('lifecycle', {
     await scene.engine.close()
   },
 
-  'closing waits for what is under way': async (scene) => {
+  'closing waits for calls under way': async (scene) => {
     const sending = Array.from({ length: 5 }, () => scene.engine.send(scene.queue, [newMessage({})], null))
     const closing = scene.engine.close()
     // Refused or stored, but not left hanging.

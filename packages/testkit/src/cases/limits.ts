@@ -61,7 +61,7 @@ const anywhere = group('limits', {
     assert.equal((await scene.claim()).length, 2)
   },
 
-  'an empty queue refuses what is too long for it': async (scene) => {
+  'an empty queue refuses a batch beyond its limit': async (scene) => {
     await assertFull(sendUpTo(scene, 1, two))
     assert.equal(await lengthOf(scene), 0)
   },
@@ -106,7 +106,7 @@ const anywhere = group('limits', {
     await sendUpTo(scene, 1, [{}])
   },
 
-  'duplicates of what is there do not count': async (scene) => {
+  'duplicates of stored messages do not count': async (scene) => {
     const first = { dedup: { id: 'd', windowMs: long } }
     const second = { uniqueTarget: 't' }
     await scene.send(first, second)
@@ -133,7 +133,7 @@ const anywhere = group('limits', {
     assert.equal(await lengthOf(scene), 2)
   },
 
-  'what is refused takes no dedup id and no target': async (scene) => {
+  'a refused message takes no dedup id and no target': async (scene) => {
     const first = { dedup: { id: 'd', windowMs: long } }
     const second = { uniqueTarget: 't' }
     await assertFull(sendUpTo(scene, 1, [first, second]))
@@ -145,7 +145,7 @@ const anywhere = group('limits', {
     assert.equal(await lengthOf(scene), 2)
   },
 
-  'what is refused is no task': async (scene) => {
+  'a refused message is no task': async (scene) => {
     const correlationId = scene.newName()
     const tracked = { correlationId, completionQueue: null }
     await assertFull(sendUpTo(scene, 0, [{ tracked }]))
@@ -160,7 +160,7 @@ const anywhere = group('limits', {
     )
   },
 
-  'who sends without a limit is not refused': async (scene) => {
+  'a sender without a limit is not refused': async (scene) => {
     await sendUpTo(scene, 1, [{}])
     await scene.send({})
     await assertFull(sendUpTo(scene, 2, [{}]))
@@ -168,7 +168,7 @@ const anywhere = group('limits', {
     assert.equal(await lengthOf(scene), 3)
   },
 
-  'what comes by a binding or a move counts, but is not refused': async (scene) => {
+  'a message that comes by a binding or a move counts, but is not refused': async (scene) => {
     await sendUpTo(scene, 1, [{}])
     const routingKey = `case.${scene.queue}`
     await scene.engine.bind(routingKey, scene.queue)
@@ -234,7 +234,7 @@ const fromTwo = group(
 const inTransactions = group(
   'limits',
   {
-    'a transaction counts what it sent itself': async (scene) => {
+    'a transaction counts its own messages': async (scene) => {
       await scene.transaction(async (transaction) => {
         await sendUpTo(scene, 1, [{}], { transaction })
         await assertFull(sendUpTo(scene, 1, [{}], { transaction }))
@@ -261,7 +261,7 @@ const inTransactions = group(
       await sendUpTo(scene, 1, [{}])
     },
 
-    'who sends meanwhile waits for the transaction and finds what it sent': async (scene) => {
+    'a sender waits for an open transaction and counts its messages': async (scene) => {
       let others: Promise<PromiseSettledResult<unknown>[]> = Promise.resolve([])
       await scene.transaction(async (transaction) => {
         await sendUpTo(scene, 2, [{}], { transaction })

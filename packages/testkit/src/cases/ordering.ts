@@ -89,7 +89,7 @@ export const ordering = group('ordering keys', {
     assert.deepEqual(dataOf(await scene.claim()).sort(), ['1', 'free'])
   },
 
-  'whatever takes the first message away frees the next': async (scene) => {
+  'every end of the first message frees the next': async (scene) => {
     const other = await scene.newQueue()
     for (const ending of [remove, archive(), move(other)]) {
       await scene.send(keyed('1'), keyed('2'))

@@ -80,7 +80,7 @@ export const peeking = group('peeking', {
     assert.deepEqual(idsOf(await scene.peek({ ids })), [ready, delayed])
   },
 
-  'messages are found by what their meta says': async (scene) => {
+  'messages are found by fields of their meta': async (scene) => {
     const [a, b, , foreign] = await scene.send(
       { meta: { target_id: '7', version: '1' } },
       { meta: { target_id: '7', version: '2' } },
@@ -97,7 +97,7 @@ export const peeking = group('peeking', {
     assert.equal((await scene.peek({ meta: {} })).length, 7)
   },
 
-  'what is found by meta is in every place, whatever its body is stored like': async (scene) => {
+  'messages are found by meta in every state, with any form of body': async (scene) => {
     const meta = { target_id: '7' }
     const archived = await scene.lease({ meta, bare: true })
     await scene.settle(archived, archive())
@@ -110,7 +110,7 @@ export const peeking = group('peeking', {
     assert.deepEqual(await scene.peek({ meta, place: 'leased', ids: [ready] }), [])
   },
 
-  'what is found by meta can be paged through': async (scene) => {
+  'messages found by meta can be paged through': async (scene) => {
     const [a, , c, , e] = await scene.send(...[1, 2, 1, 2, 1].map((id) => ({ meta: { target_id: `${id}` } })))
     const meta = { target_id: '1' }
     assert.deepEqual(idsOf(await scene.peek({ meta, limit: 2 })), [a, c])

@@ -44,7 +44,7 @@ function besideTwoOldOnes<T>(
 }
 
 export const pruning = group('pruning', {
-  'removes what was archived long ago': (scene) =>
+  'removes messages archived long ago': (scene) =>
     besideTwoOldOnes(
       scene,
       async (archivedForMs) => {
@@ -72,7 +72,7 @@ export const pruning = group('pruning', {
       return true
     }),
 
-  'removes what is beyond the number, the longest archived first': async (scene) => {
+  'removes messages beyond the number, the longest archived first': async (scene) => {
     const [, , third, fourth] = await fill(scene, 4)
     assert.equal(await prune(scene, { keep: 2 }), 2)
     assert.deepEqual(await archived(scene), [fourth, third])
@@ -132,7 +132,7 @@ export const pruning = group('pruning', {
     assert.deepEqual(await archived(scene), ids.slice(7).reverse())
   },
 
-  'leaves what is known of a correlation': async (scene) => {
+  'leaves the counts of a correlation': async (scene) => {
     const correlationId = scene.newName()
     const message = await scene.lease({ tracked: { correlationId, completionQueue: null } })
     await scene.settle(message, archive())

@@ -51,7 +51,7 @@ export const queues = group('queues', {
     assert.deepEqual(dataOf(await scene.claim()), ['new'])
   },
 
-  'a purge removes what is not archived': async (scene) => {
+  'a purge removes all messages but archived ones': async (scene) => {
     const archived = await scene.lease()
     await scene.settle(archived, archive())
     await scene.lease()

@@ -25,7 +25,7 @@ export const releasing = group('releasing', {
     assert.equal((await scene.claimOne()).id, leased.id)
   },
 
-  'a delay replaces what was left of the lease': async (scene) => {
+  'a delay replaces the rest of the lease': async (scene) => {
     const leased = await scene.lease({}, 10 * long)
     await scene.settle(leased, release({ delayMs: short }))
     await scene.passTime(short)

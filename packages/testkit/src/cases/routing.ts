@@ -108,7 +108,7 @@ const routes = group('routing', {
     assert.equal((await scene.peek()).length, 1)
   },
 
-  'what no pattern matches goes nowhere': async (scene) => {
+  'a message that no pattern matches goes nowhere': async (scene) => {
     const start = newStart()
     await scene.engine.bind(`${start}.a`, scene.queue)
     assert.deepEqual(await publish(scene, `${start}.b`), [])
@@ -520,7 +520,7 @@ const joining = group(
       )
     },
 
-    'what no pattern matches leaves the transaction as it was': async (scene) => {
+    'a message that no pattern matches leaves the transaction as it was': async (scene) => {
       await scene.transaction(async (transaction) => {
         assert.deepEqual(await publish(scene, newStart(), {}, transaction), [])
         await scene.engine.send(scene.queue, [newMessage({})], transaction)

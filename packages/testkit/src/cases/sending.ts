@@ -43,7 +43,7 @@ export const sending = group('sending', {
     )
   },
 
-  'what a message carries besides its data does not change its headers and meta': async (scene) => {
+  'options of a message do not change its headers and meta': async (scene) => {
     const [id] = await scene.send({
       meta: { m: 1 },
       headers: { h: 1 },
@@ -124,14 +124,14 @@ export const sending = group('sending', {
     assert.notEqual(second, first)
   },
 
-  'what the caller changes after sending stays outside': async (scene) => {
+  'changes that the caller makes after sending stay outside': async (scene) => {
     const meta = { m: 'before' }
     const [id] = await scene.send({ meta })
     meta.m = 'after'
     assert.deepEqual((await scene.look(id)).meta, { m: 'before' })
   },
 
-  'what the reader changes stays outside': async (scene) => {
+  'changes that a reader makes stay outside': async (scene) => {
     const leased = await scene.lease({ meta: { deep: { m: 'before' } } })
     Object.assign(leased.meta.deep as object, { m: 'after' })
     assert.deepEqual((await scene.look(leased.id)).meta, { deep: { m: 'before' } })

@@ -29,7 +29,7 @@ export const statistics = group('stats', {
     assert.deepEqual({ ready, delayed, leased, archived }, { ready: 4, delayed: 3, leased: 2, archived: 1 })
   },
 
-  'what time made ready counts as ready': async (scene) => {
+  'a message that came due counts as ready': async (scene) => {
     await scene.lease({}, short)
     await scene.send({ delayMs: short })
     await scene.passTime(short)
@@ -44,7 +44,7 @@ export const statistics = group('stats', {
     assert.deepEqual({ ready, leased }, { ready: 2, leased: 1 })
   },
 
-  'what was sent stays counted': async (scene) => {
+  'settled messages stay counted as sent': async (scene) => {
     await scene.sendMany(5)
     const before = (await scene.engine.stats(scene.queue)).totalSent
     assert(before >= 5)

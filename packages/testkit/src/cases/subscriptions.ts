@@ -164,7 +164,7 @@ const subscribing = group(
       assert(createdAt > sentAt - long, 'created in this case')
     },
 
-    'the lag is what is there after the cursor': async (scene) => {
+    'the lag counts the messages after the cursor': async (scene) => {
       const topic = await newTopic(scene)
       await topic.subscribe('earliest')
       const lag = async () => (await topic.state()).lag
@@ -277,7 +277,7 @@ const moving = group(
       assert.deepEqual(await cursors(), [9, 9, 9])
     },
 
-    'what is sought is read again': async (scene) => {
+    'messages are read again after a seek back': async (scene) => {
       const topic = await topicWith(scene, 1, 3)
       await topic.subscribe('earliest')
       await topic.ack(3)

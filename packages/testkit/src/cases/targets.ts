@@ -103,7 +103,7 @@ export const targets = group('unique targets', {
     assert.deepEqual(dataOf(await scene.peek()), ['a', 'b'])
   },
 
-  'the first of a batch gets the target, whatever else it carries': async (scene) => {
+  'the first of a batch gets the target, also with a dedup id': async (scene) => {
     const batch = ['z', 'm', 'a'].map((id) =>
       newMessage({ ...text(id), uniqueTarget: 't', dedup: { id, windowMs: long } }),
     )

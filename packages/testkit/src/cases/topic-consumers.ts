@@ -131,7 +131,7 @@ export const topicConsumers = group(
       assert.equal(cursor, 3)
     },
 
-    'without a receipt an acknowledgement counts, whoever holds': async (scene) => {
+    'without a receipt an acknowledgement counts, with any holder': async (scene) => {
       const topic = await subscribedTopic(scene)
       const { receipt } = await topic.hold('me')
       assert.equal(await topic.ack(2, null), true)

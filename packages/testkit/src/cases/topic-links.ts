@@ -7,7 +7,7 @@ import { linkedTopic, linkPattern, linkQueue, namesOf, newTopic, once, publish }
 const queues = group(
   'topic links',
   {
-    'what a topic takes goes into its linked queues too': async (scene) => {
+    'a message of a topic goes into its linked queues too': async (scene) => {
       const topic = await newTopic(scene)
       const other = await scene.newQueue()
       await topic.append(text('before'))

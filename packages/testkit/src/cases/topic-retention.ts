@@ -80,7 +80,7 @@ export const topicRetention = group(
       assert.deepEqual(await kept(topic), [])
     },
 
-    'what everybody has read goes': async (scene) => {
+    'messages that every subscription has read go': async (scene) => {
       const topic = await retaining(scene, { whenRead: true })
       await topic.subscribe('earliest', 'fast')
       await topic.subscribe('earliest', 'slow')
@@ -147,7 +147,7 @@ export const topicRetention = group(
       assert.deepEqual([firstOffset, lastOffset], [7, 7])
     },
 
-    'who comes too late has missed what is gone': async (scene) => {
+    'a late subscription has missed the removed messages': async (scene) => {
       const topic = await retaining(scene, { maxAgeMs: short })
       await topic.subscribe('earliest')
       await topic.appendMany(6)
@@ -169,7 +169,7 @@ export const topicRetention = group(
       assert.deepEqual([then.cursor, then.lag, then.missed], [7, 2, 0])
     },
 
-    'nobody goes back to what is gone': async (scene) => {
+    'no seek goes back to removed messages': async (scene) => {
       const topic = await retaining(scene, { maxAgeMs: short })
       await topic.subscribe('earliest')
       await topic.appendMany(6)

@@ -19,7 +19,7 @@ import { linkedTopic, linkPattern, linkQueue, namesOf, newTopic, numbers, once, 
 const patterns = group(
   'topic routing',
   {
-    'what is published goes into every topic with a matching pattern': async (scene) => {
+    'a published message goes into every topic with a matching pattern': async (scene) => {
       const start = newStart()
       const [topic, other, deaf] = [await newTopic(scene), await newTopic(scene), await newTopic(scene)]
       await linkPattern(topic, `${start}.paid`)
@@ -147,7 +147,7 @@ async function seenTogether(
 const both = group(
   'topic routing',
   {
-    'what is published goes through a topic into its queues': async (scene) => {
+    'a published message goes through a topic into its queues': async (scene) => {
       const start = newStart()
       const topic = await linkedTopic(scene)
       await linkPattern(topic, start)
@@ -196,7 +196,7 @@ const both = group(
       assert.deepEqual(await there.labels(), ['before'])
     },
 
-    'a queue that is bound gets what its topic has already': async (scene) => {
+    'a bound queue gets a message that its topic has already': async (scene) => {
       const start = newStart()
       const topic = await newTopic(scene)
       await topic.append(once('d', 'before'))

@@ -45,7 +45,7 @@ export const topicTakeovers = group(
       assert.equal(await told(topic), 2)
     },
 
-    'who leaves after its lease ran out has not vanished': async (scene) => {
+    'a holder that leaves after its lease ran out has not vanished': async (scene) => {
       const topic = await subscribedTopic(scene)
       const { receipt } = await topic.hold(newConsumer(), short)
       await scene.passTime(short)
@@ -82,7 +82,7 @@ export const topicTakeovers = group(
       }
     },
 
-    'a seek ends the count, wherever it goes': async (scene) => {
+    'a seek to any position ends the count': async (scene) => {
       const topic = await subscribedTopic(scene)
       for (const position of [{ back: 0 }, 'latest', 'earliest', { offset: 3 }] as const) {
         await topic.seek('earliest')

@@ -131,7 +131,7 @@ const joining = group(
       assert.deepEqual(await topic.labels(), ['meanwhile', 'again', 'open'])
     },
 
-    'who has read everything still gets what commits late': async (scene) => {
+    'a subscription that has read everything still gets messages that commit late': async (scene) => {
       const topic = await newTopic(scene)
       await topic.subscribe()
       const late: Begin = (transaction) => topic.appendIn(transaction, text('late'))
@@ -208,7 +208,7 @@ const joining = group(
       assert.deepEqual(await topic.labels(), ['one'])
     },
 
-    'what is published in a transaction has no offset yet': async (scene) => {
+    'a message published in a transaction has no offset yet': async (scene) => {
       const start = newStart()
       const topic = await newTopic(scene)
       const other = await scene.newQueue()

@@ -47,7 +47,7 @@ export const topicWatching = group(
       }
     },
 
-    'leaving wakes who waits for the subscription': async (scene) => {
+    'leaving wakes consumers that wait for the subscription': async (scene) => {
       const topic = await newTopic(scene)
       await topic.subscribe()
       const { receipt } = await topic.hold()

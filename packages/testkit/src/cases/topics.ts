@@ -164,7 +164,7 @@ const appending = group(
       assert.deepEqual([plain.data, plain.meta, plain.headers], ['null', {}, {}])
     },
 
-    'what is read is a copy': async (scene) => {
+    'a read message is a copy': async (scene) => {
       const topic = await newTopic(scene)
       const meta = { deep: { m: 1 } }
       await topic.append({ meta })
@@ -347,7 +347,7 @@ const racing = group(
       }
     },
 
-    'who follows the end passes over nothing': async (scene) => {
+    'a reader that follows the end passes over nothing': async (scene) => {
       const topic = await newTopic(scene)
       const total = 100
       const following = (async () => {

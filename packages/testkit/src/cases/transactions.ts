@@ -205,7 +205,7 @@ const settling = group(
 const owning = group(
   'transactions',
   {
-    "the engine's own: what is sent and settled in it is done together": async (scene) => {
+    "the engine's own: sends and settlements in it take effect together": async (scene) => {
       const leased = await scene.lease(text('old'))
       const answer = await scene.engine.transaction(async (transaction) => {
         assert.deepEqual((await selectOne(transaction)).rows, [{ one: '1' }])

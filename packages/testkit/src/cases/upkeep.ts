@@ -3,7 +3,7 @@ import { group } from '../group.ts'
 import { archive, idsOf, long, release, short } from '../scene.ts'
 
 export const upkeep = group('upkeep', {
-  'an engine says what it is and can': async (scene) => {
+  'an engine has a name and declares its features': async (scene) => {
     assert(scene.engine.name.length > 0)
     assert.deepEqual([...scene.engine.supports].sort(), [...scene.harness.supports].sort())
   },

@@ -33,7 +33,7 @@ export const watching = group('watching', {
     }
   },
 
-  'a batch announces what is ready and what is not': async (scene) => {
+  'a batch announces ready and delayed messages': async (scene) => {
     const wakes = await scene.watch()
     wakes.clear()
     await scene.send({ delayMs: 10 * long }, {}, { delayMs: long })
