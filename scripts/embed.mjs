@@ -1,7 +1,7 @@
 // Writes the .sql files below packages/tidings/src/engines/postgres/sql into sql.gen.ts and events.gen.ts, and the .lua files of
 // packages/tidings/src/engines/redis/lua and relay into lua.gen.ts, so that the package needs no file access at run time and bundlers take it along.
 // With --check it only tells whether these files are up to date.
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -12,7 +12,16 @@ const folder = (name) =>
   readdirSync(join(root, 'sql', name))
     .filter((file) => file.endsWith('.sql'))
     .sort()
-    .map((file) => ({ name: file.replace(/\.sql$/, ''), sql: readFileSync(join(root, 'sql', name, file), 'utf8') }))
+    .map((file) => ({ name: file.replace(/\.sql$/, ''), sql: portable(join(root, 'sql', name, file)) }))
+
+/** Text that every encoding of a database holds, and that means the same whatever standard_conforming_strings is. */
+function portable(file) {
+  const text = readFileSync(file, 'utf8')
+  const [found] = text.match(/[^\x20-\x7e\n]|\\/u) ?? []
+  if (found !== undefined)
+    throw new Error(`${file} holds ${JSON.stringify(found)}: use printable ASCII without backslashes`)
+  return text
+}
 
 /** `-- name: send` starts a statement; comment lines under it are its header. */
 function statements(file) {
@@ -73,10 +82,21 @@ const scripts = Object.fromEntries(
 const literal = (value) => JSON.stringify(value, null, 2)
 const head = (kind) => `// Made by scripts/embed.mjs from the .${kind} files; do not edit.\n`
 const [down, , up] = folder('events')
+const [functions, pgmqFunctions] = [folder('functions'), folder('pgmq')]
+
+/** When these functions got their text: what tells newer from older ones, so it stays while they stay. */
+function functionsMadeAt() {
+  const before = existsSync(join(root, 'sql.gen.ts')) ? readFileSync(join(root, 'sql.gen.ts'), 'utf8') : ''
+  const [, madeAt] = /^export const functionsMadeAt = "(.+)"$/m.exec(before) ?? []
+  return madeAt && before.includes(functionsText) ? madeAt : new Date().toISOString()
+}
+
+const functionsText = `export const functions = ${literal(functions)} as const
+export const pgmqFunctions = ${literal(pgmqFunctions)} as const
+`
 const generated = {
   'postgres/sql.gen.ts': `${head('sql')}export const migrations = ${literal(folder('migrations'))} as const
-export const functions = ${literal(folder('functions'))} as const
-export const pgmqFunctions = ${literal(folder('pgmq'))} as const
+${functionsText}export const functionsMadeAt = ${literal(functionsMadeAt())}
 export const statements = ${literal(statements('statements.sql'))} as const
 `,
   'postgres/events.gen.ts': `${head('sql')}export const up = ${literal(up.sql)}

@@ -24,6 +24,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the schema on %s', (server
       { version: 4, name: '0004_correlation' },
       { version: 5, name: '0005_topic' },
       { version: 6, name: '0006_vanished' },
+      { version: 7, name: '0007_oldest_program' },
     ])
     await Promise.all(engines.map((engine) => engine.close()))
   })
@@ -34,7 +35,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the schema on %s', (server
     try {
       await expect(openEngine(url)).rejects.toMatchObject({
         code: 'SCHEMA_NEWER',
-        message: 'the schema has version 99, this program knows 6',
+        message: 'the schema has version 99 and works with programs of version 99 or newer; this one is of version 7',
       })
     } finally {
       await query(url, 'DELETE FROM tidings.migration WHERE version = 99')

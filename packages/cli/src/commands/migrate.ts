@@ -9,7 +9,12 @@ export const migrate = () =>
     'Brings the schema of the storage up to date. Connecting does so, too, where the role may.',
     'tidings migrate --dry-run',
     'tidings migrate',
+    'tidings migrate --down',
   )
+    .option(
+      '--down',
+      'Puts the functions of this version in the place of newer ones, once the newer programs have stopped for good.',
+    )
     .option('--dry-run', 'Only prints what would be done, with the SQL.')
     .action(
       withContext(async ({ given, out, target }) => {
@@ -24,7 +29,8 @@ export const migrate = () =>
           )
         await migrations.open()
         try {
-          const plan = await (dryRun ? migrations.plan() : migrations.apply())
+          const wish = { down: given.down === true }
+          const plan = await (dryRun ? migrations.plan(wish) : migrations.apply(wish))
           out.result({ dryRun, ...plan }, () => (dryRun ? wouldDo(plan) : done(plan)))
         } finally {
           await migrations.close()

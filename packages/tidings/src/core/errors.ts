@@ -115,7 +115,10 @@ export const errorTable = {
   ),
   STORAGE_FULL: failure('Free space on the server. Reading and settling still work.', 507, true),
   PERMISSION_DENIED: failure('Grant the role what `tidings doctor` lists.', 403),
-  SCHEMA_NEWER: failure('Update this program: the database was migrated by a newer version of Tidings.', 500),
+  SCHEMA_NEWER: failure(
+    'Update this program, or restore the backup from before the database was migrated: its tables have changed.',
+    500,
+  ),
   SCHEMA_MISSING: failure('Run once as a role that may create schemas; it installs what is needed.', 500),
   STORAGE_FAILED: failure('See the cause.', 500),
   LOCAL_UNAVAILABLE: failure('Use a server of your own: set DATABASE_URL or REDIS_URL, or pass --url.', 503),

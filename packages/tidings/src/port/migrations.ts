@@ -2,10 +2,15 @@
 export interface Migrations {
   open(): Promise<void>
   /** What there is to do. Changes nothing. @throws SCHEMA_NEWER */
-  plan(): Promise<MigrationPlan>
+  plan(wish: MigrationWish): Promise<MigrationPlan>
   /** @returns what was done; nothing, where another process was faster. @throws SCHEMA_NEWER, SCHEMA_MISSING */
-  apply(): Promise<MigrationPlan>
+  apply(wish: MigrationWish): Promise<MigrationPlan>
   close(): Promise<void>
+}
+
+export interface MigrationWish {
+  /** Puts the functions of this program in the place of newer ones, for going back to it for good. */
+  readonly down?: boolean
 }
 
 export interface MigrationPlan {

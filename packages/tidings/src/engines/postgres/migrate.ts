@@ -1,30 +1,36 @@
 import { createHash } from 'node:crypto'
 import { isTidingsError, TidingsError } from '../../core/errors.ts'
-import type { MigrationPlan, MigrationStep, Migrations } from '../../port/migrations.ts'
+import type { MigrationPlan, MigrationStep, Migrations, MigrationWish } from '../../port/migrations.ts'
 import { Driver, type PostgresTarget, type Row } from './driver.ts'
-import { functions, migrations, pgmqFunctions } from './sql.gen.ts'
+import { functions, functionsMadeAt, migrations, pgmqFunctions } from './sql.gen.ts'
 
 type Query = (text: string) => Promise<readonly Row[]>
 
 const newest = migrations.length
-const fingerprint = createHash('sha256')
+/**
+ * The schema version of the oldest programs that work with these tables and functions. A change that breaks a statement
+ * of theirs (other parameters or results, a column gone) needs a migration, with whose number this grows.
+ */
+const oldestProgram = 7
+/** Newer functions compare greater. Programs before version 7 wrote the hash alone. */
+const fingerprint = `${functionsMadeAt} ${createHash('sha256')
   .update(JSON.stringify([functions, pgmqFunctions]))
-  .digest('hex')
+  .digest('hex')}`
 
 /**
  * Brings the schema up to date, in one transaction, from however many processes at once: the first does it, the others
  * wait for it and find it done. Tables are changed by numbered files that are appended and never edited; functions are
- * replaced whenever they differ.
+ * replaced by newer ones, never by older ones.
  * @returns what was done
- * @throws SCHEMA_NEWER if a newer version of Tidings was here, SCHEMA_MISSING if this role may not install
+ * @throws SCHEMA_NEWER if this program is too old for what is there, SCHEMA_MISSING if this role may not install
  */
-export async function migrate(driver: Driver): Promise<MigrationPlan> {
-  const found = await planOf(driver)
+export async function migrate(driver: Driver, wish: MigrationWish = {}): Promise<MigrationPlan> {
+  const found = await planOf(driver, wish)
   if (found.steps.length === 0) return found
   try {
     return await driver.transaction(async (query) => {
       await query("SELECT pg_advisory_xact_lock(hashtextextended('tidings.migrate', 0))")
-      const plan = await makePlan(query)
+      const plan = await makePlan(query, wish)
       for (const { sql } of plan.steps) await query(sql)
       return plan
     })
@@ -37,8 +43,8 @@ export async function migrate(driver: Driver): Promise<MigrationPlan> {
 }
 
 /** What `migrate` would do. Without a transaction or a lock, so that it works for a role with few rights. */
-function planOf(driver: Driver): Promise<MigrationPlan> {
-  return makePlan((text) => driver.query(text, [], { repeatable: true }))
+function planOf(driver: Driver, wish: MigrationWish): Promise<MigrationPlan> {
+  return makePlan((text) => driver.query(text, [], { repeatable: true }), wish)
 }
 
 /** The schema, for those who want to see to it themselves. */
@@ -53,12 +59,12 @@ export class PostgresMigrations implements Migrations {
     await this.#driver.open()
   }
 
-  plan(): Promise<MigrationPlan> {
-    return planOf(this.#driver)
+  plan(wish: MigrationWish): Promise<MigrationPlan> {
+    return planOf(this.#driver, wish)
   }
 
-  apply(): Promise<MigrationPlan> {
-    return migrate(this.#driver)
+  apply(wish: MigrationWish): Promise<MigrationPlan> {
+    return migrate(this.#driver, wish)
   }
 
   close(): Promise<void> {
@@ -67,24 +73,45 @@ export class PostgresMigrations implements Migrations {
 }
 
 /** @throws SCHEMA_NEWER */
-async function makePlan(query: Query): Promise<MigrationPlan> {
-  const state = await readState(query)
-  const { version } = state
-  if (version > newest)
-    throw new TidingsError('SCHEMA_NEWER', `the schema has version ${version}, this program knows ${newest}`)
-  const isUpToDate = version === newest && state.fingerprint === fingerprint
-  const steps = isUpToDate ? [] : stepsFrom(version, await arePgmqFunctionsOurs(query))
-  return { from: version, to: newest, steps }
+async function makePlan(query: Query, { down }: MigrationWish): Promise<MigrationPlan> {
+  const found = await readState(query)
+  const { version } = found
+  if (version > newest && newest < (found.oldestProgram ?? version))
+    throw new TidingsError(
+      'SCHEMA_NEWER',
+      `the schema has version ${version} and works with programs of version ${found.oldestProgram ?? version} or newer; this one is of version ${newest}`,
+      { details: { version, oldestProgram: found.oldestProgram ?? version, program: newest } },
+    )
+  const isNewer = version > newest || (version === newest && found.fingerprint > fingerprint)
+  const isUpToDate = version >= newest && found.fingerprint === fingerprint
+  const to = Math.max(version, newest)
+  if (isUpToDate || isNewer !== (down ?? false)) return { from: version, to, steps: [] }
+  return { from: version, to, steps: stepsFrom(version, await arePgmqFunctionsOurs(query)) }
+}
+
+interface State {
+  readonly version: number
+  readonly fingerprint: string
+  readonly oldestProgram: number | null
 }
 
 /** Looks into the catalog, since `to_regclass` may still answer within a transaction what was so before its lock. */
-async function readState(query: Query): Promise<{ version: number; fingerprint: unknown }> {
+async function readState(query: Query): Promise<State> {
   const [there] = await query(
     "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = 'tidings' AND tablename = 'migration') AS there",
   )
-  if (!there?.there) return { version: 0, fingerprint: null }
-  const [row] = await query('SELECT version, fingerprint FROM tidings.migration ORDER BY version DESC LIMIT 1')
-  return { version: Number(row?.version ?? 0), fingerprint: row?.fingerprint }
+  if (!there?.there) return { version: 0, fingerprint: '', oldestProgram: null }
+  // As JSON, since a column may be missing.
+  const [row] = await query(
+    'SELECT row_to_json(m)::text AS state FROM tidings.migration m ORDER BY version DESC LIMIT 1',
+  )
+  const state = JSON.parse(String(row?.state ?? '{}'))
+  const madeNow = String(state.fingerprint ?? '')
+  return {
+    version: Number(state.version ?? 0),
+    fingerprint: madeNow.includes(' ') ? madeNow : '',
+    oldestProgram: state.oldest_program ?? null,
+  }
 }
 
 /** Where PGMQ is not there, the first migration makes its schema. */
@@ -116,7 +143,9 @@ CREATE TABLE IF NOT EXISTS tidings.migration (
   version integer PRIMARY KEY, name text NOT NULL, fingerprint text NOT NULL,
   applied_at timestamptz NOT NULL DEFAULT now())`
 
-const rows = migrations.map(({ name }, index) => `(${index + 1}, '${name}', '${fingerprint}')`)
-const enter = `INSERT INTO tidings.migration (version, name, fingerprint) VALUES
+const rows = migrations.map(({ name }, index) => `(${index + 1}, '${name}', '', ${oldestProgram})`)
+/** The last row counts. Programs that go back leave the version and what works with it as they are. */
+const enter = `INSERT INTO tidings.migration (version, name, fingerprint, oldest_program) VALUES
   ${rows.join(',\n  ')}
-ON CONFLICT (version) DO UPDATE SET fingerprint = EXCLUDED.fingerprint`
+ON CONFLICT (version) DO UPDATE SET oldest_program = EXCLUDED.oldest_program;
+UPDATE tidings.migration SET fingerprint = '${fingerprint}'`

@@ -239,7 +239,7 @@ WHERE n.nspname = 'pgmq' AND c.relname IN (SELECT 'q_' || lower(m.queue_name) FR
 ORDER BY n.nspname, c.relname;
 
 -- name: diagnoseOpenFunctions
--- Functions of ours that every role of the database may call -> name
+-- Functions of ours that every role of the database may call → name
 SELECT format('%s.%s', n.nspname, p.proname) AS name
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname IN ('tidings', 'tidings_events') AND has_function_privilege('public', p.oid, 'EXECUTE')

@@ -19,7 +19,7 @@ BEGIN
 END
 $$;
 
--- Whether a body is {"data": …, "meta": {…}} and nothing else. Anything else is data that another client sent, or that
+-- Whether a body is {"data": ..., "meta": {...}} and nothing else. Anything else is data that another client sent, or that
 -- we sent bare, with its meta in a header.
 CREATE OR REPLACE FUNCTION tidings.is_envelope(message jsonb, headers jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$

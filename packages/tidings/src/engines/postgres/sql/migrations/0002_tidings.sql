@@ -25,7 +25,7 @@ CREATE INDEX delayed_due ON tidings.delayed (queue_name, due, msg_id);
 CREATE INDEX delayed_key ON tidings.delayed (queue_name, (headers ->> 'x-pgmq-group') COLLATE "C", msg_id)
   WHERE headers ? 'x-pgmq-group';
 
--- Dedup ids ('id:…', until expires_at) and unique targets ('target:…', while their message lives).
+-- Dedup ids ('id:...', until expires_at) and unique targets ('target:...', while their message lives).
 CREATE TABLE tidings.dedup (
   queue_name text NOT NULL,
   key text NOT NULL,

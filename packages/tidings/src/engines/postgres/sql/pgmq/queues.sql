@@ -8,8 +8,8 @@ BEGIN
   IF length(queue_name) > 47 THEN
     RAISE EXCEPTION 'queue name is too long, maximum length is 47 characters';
   END IF;
-  IF queue_name ~ '\$|;|--|''' THEN
-    RAISE EXCEPTION 'queue name contains invalid characters: $, ;, --, or \''';
+  IF queue_name ~ '[$;'']|--' THEN
+    RAISE EXCEPTION 'queue name contains invalid characters: $, ;, --, or ''';
   END IF;
   PERFORM tidings.create_queue(lower(queue_name));
 END
