@@ -72,7 +72,7 @@ export class Upkeep {
       const [isThere, hasMore, left, old, ...following] = (await look(cursors)) as Answer
       cursors = following
       await this.#relay.forget(destination, old)
-      if (!(await this.#relay.tryDeliver(destination, left))) isDone = false
+      if (!(await this.#relay.deliverLeft(destination, left))) isDone = false
       if (hasMore === 1 || cursors.some((cursor) => cursor !== '')) continue
       const outbox = destinationKey(destination, 'outbox')
       const isGone = isDone && isThere === 0 && (await this.#driver.call(outbox, ['EXISTS', outbox])) === 0

@@ -86,6 +86,13 @@ export class Deliverer {
     }
   }
 
+  /** As `Relay.deliverLeft`. */
+  async deliverLeft(origin: string, list: readonly string[]): Promise<boolean> {
+    if (await this.tryDeliver(origin, list)) return true
+    const delivered = await Promise.all(pairsOf(list).map((entry) => this.tryDeliver(origin, entry)))
+    return delivered.every(Boolean)
+  }
+
   async #deliver(origin: string, list: readonly string[]): Promise<Delivered> {
     const entries = readEntries(list)
     const deliveries: Deliveries = new Map()

@@ -1,3 +1,4 @@
+import { TidingsError } from '../../../core/errors.ts'
 import { pairsOf } from '../calling.ts'
 import type { TaskEvent } from '../correlations.ts'
 import type { Options } from '../messages.ts'
@@ -21,9 +22,30 @@ export interface Move {
   readonly event?: TaskEvent
 }
 
-/** @param list ids and texts in turn, as the scripts return them */
+const kinds: Readonly<Record<OutboxEntry['kind'], true>> = {
+  event: true,
+  move: true,
+  copies: true,
+  gone: true,
+  intent: true,
+}
+
+/**
+ * @param list ids and texts in turn, as the scripts return them
+ * @throws STORAGE_FAILED for an entry that only another version can read
+ */
 export const readEntries = (list: readonly string[]): [id: string, entry: OutboxEntry][] =>
-  pairsOf(list).map(([id, text]) => [id, JSON.parse(text)])
+  pairsOf(list).map(([id, text]) => [id, readEntry(id, text)])
+
+function readEntry(id: string, text: string): OutboxEntry {
+  try {
+    const entry: OutboxEntry = JSON.parse(text)
+    if (Object.hasOwn(kinds, entry.kind)) return entry
+  } catch {
+    // Not JSON, or no object.
+  }
+  throw new TidingsError('STORAGE_FAILED', `this version cannot read the outbox entry ${id}`)
+}
 
 /**
  * What an inbox keeps: an entry, or one of the messages in it, and whose outbox it is from. It begins with the time at which

@@ -13,21 +13,21 @@ import { type Delivered, Deliverer } from './deliverer.ts'
 import type { OutboxEntry } from './outbox.ts'
 
 /**
- * What has to reach another slot: moved messages, copies of published ones, events of tasks. A script writes it as an entry
- * into the outbox of its queue or topic, in the step that it follows from. On one server copies need no entry: one
+ * Moved messages, copies of published ones and events of tasks that have to reach another slot. A script writes each as an
+ * entry into the outbox of its queue or topic, in the step that it follows from. On one server copies need no entry: one
  * script stores them all.
  *
- * | state     | outbox of the origin      | inbox of the destination | next, and who does it                                        |
- * |-----------|---------------------------|--------------------------|--------------------------------------------------------------|
- * | intended  | `<time>-<nonce>-intent`   |                          | fulfilled: removed by the send or publish that it announces  |
- * | withdrawn | `…-intent-over`           |                          | from an intent of 60 s, by upkeep; its tasks are told as void |
- * | posted    | `<time>-<nonce>-<number>` |                          | delivered, by the process that wrote it; after 1 s by upkeep |
- * | delivered | the same                  | `<entry>[/<message>]@<origin>` with the result | removed from the outbox, by the same   |
- * | done      |                           | the same                 | forgotten: after 15 s by the same process; after 1 day by upkeep |
- * | forgotten |                           | only its mark is at or after `<time>` | a late delivery is refused: OUTCOME_UNKNOWN     |
+ * | state     | outbox of the origin         | inbox of the destination    | next state                                                                       |
+ * |-----------|------------------------------|-----------------------------|----------------------------------------------------------------------------------|
+ * | intended  | `<time>-<nonce>-intent`      |                             | removed by the send or publish that it announces; withdrawn by upkeep after 60 s |
+ * | withdrawn | `<time>-<nonce>-intent-over` |                             | delivered by upkeep: its tasks are void                                          |
+ * | posted    | `<time>-<nonce>-<number>`    |                             | delivered by the process that wrote it, or by upkeep after 1 s                   |
+ * | delivered | the same                     | `<id>[/<message>]@<origin>` | done: removed from the outbox by the process that delivered it                   |
+ * | done      |                              | the same                    | forgotten, after 15 s by that process, or after 1 day by upkeep                  |
+ * | forgotten |                              | a mark not before `<time>`  | none: a later delivery is refused, OUTCOME_UNKNOWN                               |
  *
- * Every step may be repeated, at any time and by several processes. An origin is a queue or a topic; a correlation that has
- * ended is one without an outbox: its field `told` says whether its message is delivered.
+ * Every step may be repeated, at any time and by several processes. The message about the end of a correlation is delivered
+ * in the same way. Its origin is the correlation, which has a field `told` instead of an outbox.
  */
 export class Relay {
   readonly #driver: Driver
@@ -62,6 +62,14 @@ export class Relay {
    */
   tryDeliver(origin: string, list: readonly string[]): Promise<boolean> {
     return this.#deliverer.tryDeliver(origin, list)
+  }
+
+  /**
+   * Delivers what other processes have left in an outbox. An entry that cannot be delivered holds up no other one.
+   * @returns whether nothing is left
+   */
+  deliverLeft(origin: string, list: readonly string[]): Promise<boolean> {
+    return this.#deliverer.deliverLeft(origin, list)
   }
 
   /** Removes from an inbox the deliveries whose entries are gone from their outbox. */

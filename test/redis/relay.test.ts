@@ -1,3 +1,4 @@
+import { pairsOf } from 'tidings/internal/engines/redis/calling'
 import { Correlations, type Ended } from 'tidings/internal/engines/redis/correlations'
 import { Driver } from 'tidings/internal/engines/redis/driver'
 import { destinationKey, keysOf, newNonce, topicDestination } from 'tidings/internal/engines/redis/keys'
@@ -38,7 +39,7 @@ afterAll(async () => {
   await engine?.close()
 })
 beforeEach(async () => {
-  names = ['a', 'b', 'c'].map((letter) => newName(`late_${letter}`))
+  names = ['a', 'b', 'c'].map((letter) => newName(`relay_${letter}`))
   for (const name of names) await engine.createQueue(name)
 })
 
@@ -192,7 +193,7 @@ test('upkeep forgets what came long ago only if it is gone from where it came fr
 
 test('an entry of an older version is delivered: the stored names stay', async () => {
   const [from, to, other] = names as [string, string, string]
-  const topic = newName('late_topic')
+  const topic = newName('relay_topic')
   await engine.topics.createTopic(topic, {})
   const incarnationOf = async (key: string) => (await driver.call(key, ['HGET', key, 'incarnation'])) as string
   const made = (Date.now() - 2_000).toString(36).padStart(9, '0')
@@ -228,4 +229,19 @@ test('an entry of an older version is delivered: the stored names stay', async (
   ] as const
   for (const [key, delivery] of inboxes) expect(await driver.call(key, ['HGET', key, delivery])).toMatch(/^\d+ \+\w+$/)
   await engine.topics.dropTopic(topic)
+})
+
+test('an entry that cannot be delivered holds up no other one, and stays', async () => {
+  const [from, to] = names as [string, string]
+  const made = (Date.now() - 2_000).toString(36).padStart(9, '0')
+  const outbox = `{tidings:q:${from}}:outbox`
+  const move = { kind: 'move', to, body: '[{},{}]\n"moved"', options: { s: 1, d: 0 } }
+  const unreadable = { [`${made}-a-0`]: '{"kind":"later"}', [`${made}-b-0`]: 'no JSON', [`${made}-c-0`]: 'null' }
+  const entries = { ...unreadable, [`${made}-d-0`]: JSON.stringify(move) }
+  await driver.call(outbox, ['HSET', outbox, ...Object.entries(entries).flat()])
+  await engine.maintain()
+  expect((await peekAll(engine, to)).map(({ data }) => data)).toEqual(['"moved"'])
+  const left = (await driver.call(outbox, ['HGETALL', outbox])) as string[]
+  expect(Object.fromEntries(pairsOf(left))).toEqual(unreadable)
+  await driver.call(outbox, ['DEL', outbox])
 })
