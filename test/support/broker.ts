@@ -21,7 +21,8 @@ interface Started {
 }
 
 const starts: Record<SharedServer, (url: (name: SharedServer) => Promise<string>) => Promise<Started>> = {
-  postgres15: () => startPostgres(15),
+  /** TIDINGS_TEST_POSTGRES may name a server of another version, to try that one. */
+  postgres15: () => givenOr(process.env.TIDINGS_TEST_POSTGRES, () => startPostgres(15)),
   postgres18: () => startPostgres(18),
   /** Keeps its data on disk. */
   redis: () => startRedis(),
@@ -32,6 +33,9 @@ const starts: Record<SharedServer, (url: (name: SharedServer) => Promise<string>
   /** Over `postgres18`. */
   http: async (url) => startHttpServer(await url('postgres18')),
 }
+
+const givenOr = async (url: string | undefined, start: () => Promise<Started>): Promise<Started> =>
+  url ? { url, stop: async () => {} } : start()
 
 /** Starts the servers that test files share, each when the first file asks for it; files run in processes of their own. */
 export class Broker {

@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events'
-import type { HttpBindings } from '@hono/node-server'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { Hono } from 'hono'
 import type { Bus } from 'tidings/internal/bus/bus'
 import { systemClock } from 'tidings/internal/core/clock'
@@ -43,6 +44,12 @@ export interface ServerCompany {
   readonly sentinel?: SentinelWatch | undefined
 }
 
+/** What Hono's server for Node hands over beside a request; with that, a client that leaves is noticed at once. */
+export interface NodeBindings {
+  readonly incoming: IncomingMessage | Http2ServerRequest
+  readonly outgoing: ServerResponse | Http2ServerResponse
+}
+
 /** Starts and stops by the contract of all services: `await using` stops it. */
 export class Server extends Service {
   readonly #settings: ServerSettings
@@ -74,8 +81,8 @@ export class Server extends Service {
   }
 
   /** Answers a request, as Bun, Deno, Next and Hono want it. */
-  readonly fetch = (request: Request, bindings?: HttpBindings): Response | Promise<Response> =>
-    this.#app.fetch(request, bindings ?? ({} as HttpBindings))
+  readonly fetch = (request: Request, bindings?: NodeBindings): Response | Promise<Response> =>
+    this.#app.fetch(request, (bindings ?? {}) as AppEnv['Bindings'])
 
   /** Where it listens: 'http://127.0.0.1:8080'. Empty before it was started. */
   get url(): string {
