@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Plugin } from 'vitest/config'
 
 /** One planted bug: a text of a source file, and the text that takes its place. */
@@ -13,9 +13,7 @@ export interface Mutation {
 }
 
 const root = join(import.meta.dirname, '../..')
-const mutable = ['packages/tidings/src/engines/memory/', 'packages/testkit/src/memory-harness.ts'].map((path) =>
-  join(root, path),
-)
+const engine = join(root, 'packages/tidings/src/engines/memory/')
 
 export const sourceOf = (file: string): string => readFileSync(join(root, file), 'utf8')
 
@@ -42,24 +40,34 @@ export function mutated(module: string, { file, find, replace }: Mutation): stri
   return `${join(root, module)}?mutation=${query}`
 }
 
-/** Loads mutated modules: the query of an import goes on to the imports of the module, and changes the source of its file. */
+/** Whether a module is this file or imports it, also through others of the engine. */
+function reaches(module: string, file: string): boolean {
+  if (module === file) return true
+  if (!module.startsWith(engine)) return false
+  const imports = readFileSync(module, 'utf8').matchAll(/from '(\.\/.*)'/g)
+  return [...imports].some(([, path]) => reaches(join(dirname(module), path!), file))
+}
+
+/** Loads mutated modules: the query of an import goes on to every import that leads to the changed file. */
 export function mutationPlugin(): Plugin {
-  const queryOf = (id = '') => /\?mutation=(.*)$/.exec(id)
+  const mutationOf = (id = ''): (Mutation & { query: string }) | null => {
+    const [, query, text] = /(\?mutation=(.*))$/.exec(id) ?? []
+    return query === undefined ? null : { query, ...JSON.parse(Buffer.from(text!, 'base64url').toString()) }
+  }
   return {
     name: 'mutations',
     enforce: 'pre',
     async resolveId(source, importer) {
-      const query = queryOf(importer)
-      if (query === null) return null
+      const mutation = mutationOf(importer)
+      if (mutation === null) return null
       const resolved = await this.resolve(source, importer, { skipSelf: true })
-      if (resolved === null || !mutable.some((path) => resolved.id.startsWith(path))) return resolved
-      return resolved.id + query[0]
+      if (resolved === null || !reaches(resolved.id, join(root, mutation.file))) return resolved
+      return resolved.id + mutation.query
     },
     transform(code, id) {
-      const query = queryOf(id)
-      if (query === null) return null
-      const { file, find, replace } = JSON.parse(Buffer.from(query[1]!, 'base64url').toString())
-      return id.startsWith(join(root, file)) ? code.replace(find, () => replace) : null
+      const mutation = mutationOf(id)
+      if (mutation === null || !id.startsWith(join(root, mutation.file))) return null
+      return code.replace(mutation.find, () => mutation.replace)
     },
   }
 }
