@@ -30,6 +30,7 @@ import { program } from 'tidings-cli/internal/program'
 import { serverOptions } from 'tidings-server/internal/app/options'
 import { tokenOptions } from 'tidings-server/internal/auth/token'
 import { allRoutes } from 'tidings-server/internal/routes/all'
+import { apiReport } from './api-report.mjs'
 
 const head = '<!-- Made by scripts/make-reference.mjs from the code; do not edit. -->\n'
 
@@ -222,6 +223,14 @@ ${parts.join('\n\n')}
 `
 }
 
+const api = () => `${head}
+# API
+
+All that the packages export, as TypeScript declares it, without the comments. A change here is a change for users.
+
+${apiReport()}
+`
+
 const folder = fileURLToPath(new URL('../docs/reference/', import.meta.url))
 const files = {
   'options.md': options(),
@@ -229,6 +238,7 @@ const files = {
   'cli.md': commandLine(),
   'config.md': config(),
   'http.md': http(),
+  'api.md': api(),
 }
 
 if (process.argv.includes('--check')) {
