@@ -66,6 +66,7 @@ const calls = [
     'The source is a URL, or `{ redis: client }` with a `Redis` or `Cluster` of ioredis that is yours.',
   ],
   ['connect(url, { tls })', connectOptions.tls.properties],
+  ['connect(url, { pool })', connectOptions.pool.properties],
   ['bus.queue(name, options?)', queue.queueOptions],
   ['queue.send(data, options?)', queue.sendOptionsWithTx],
   [

@@ -71,7 +71,7 @@ describe('what is wrong is told with its path', () => {
       'nothing near',
       { zzzzzz: 3 },
       'OPTION_UNKNOWN zzzzzz is not a setting',
-      'There are url, handlers, process, queues, events, sentinel, serve.',
+      'There are url, pool, handlers, process, queues, events, sentinel, serve.',
     ],
     [
       'a rule with a typing error',

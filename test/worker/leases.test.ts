@@ -102,6 +102,21 @@ describe('leases', () => {
     await bus.close()
   })
 
+  test('a renewal without an answer keeps no lease alive', async () => {
+    const { bus, clock, server, watcher, observe } = scene()
+    const queue = bus.queue('unanswered')
+    await queue.send('x')
+    const { begun, end, handler } = waiting()
+    queue.work(handler, { observe })
+    const { signal } = await begun.promise
+    server.memory.extend = () => new Promise(() => {})
+    await runUntil(clock, watcher.until('leaseLost'))
+    expect(signal.reason).toMatchObject({ code: 'LEASE_LOST' })
+    expect(clock.now()).toBeGreaterThanOrEqual(4_000)
+    end.resolve(undefined)
+    await bus.close()
+  })
+
   test('an interruption shorter than the lease goes unnoticed by the handler', async () => {
     const { bus, clock, server, watcher, observe } = scene()
     const queue = bus.queue('short')

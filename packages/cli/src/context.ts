@@ -52,7 +52,7 @@ export function urlOf({ file, config: { url } }: CheckedConfig): Target | undefi
   return url === undefined || file === null ? undefined : { url, source: file }
 }
 
-async function open(target: Target, { queues = {} }: Config, logger: Logger | undefined): Promise<Bus> {
+async function open(target: Target, { queues = {}, pool }: Config, logger: Logger | undefined): Promise<Bus> {
   const { url, source } = target
   const token = tokenOf(target, process.env)
   const [{ connect }, { queuePart }] = await Promise.all([
@@ -61,7 +61,7 @@ async function open(target: Target, { queues = {} }: Config, logger: Logger | un
   ])
   const options = Object.entries(queues).map(([name, settings]) => [name, queuePart(settings)])
   try {
-    return await connect(url, { queues: Object.fromEntries(options), logger, token })
+    return await connect(url, { queues: Object.fromEntries(options), logger, token, pool })
   } catch (error) {
     if (!isTidingsError(error) || source === '--url') throw error
     const { code, message, cause, details } = error

@@ -3,6 +3,7 @@ import { TidingsError } from './core/errors.ts'
 import type { Logger } from './core/logger.ts'
 import { checkQueueName } from './core/names.ts'
 import * as option from './core/options.ts'
+import { type PoolSettings, poolOption } from './core/pool.ts'
 import { type TlsSettings, tlsOption } from './core/tls.ts'
 import { checkUrl } from './core/url.ts'
 import type { PostgresTarget } from './engines/postgres/driver.ts'
@@ -16,6 +17,7 @@ import type { Migrations } from './port/migrations.ts'
 export const connectOptions = {
   token: option.text('For a server that wants one: a URL of http or https.', { default: null, check: checkToken }),
   tls: tlsOption,
+  pool: poolOption,
   logger: option.value<Logger, Logger | null>('Takes what Tidings has to say: pino, winston, console.', {
     default: null,
     defaultText: 'silent',
@@ -55,8 +57,8 @@ export async function connect(
 ): Promise<Bus> {
   const [source = 'local:.tidings', options] = given
   if (given.length > 0 && given[0] === undefined) throw noSource()
-  const { logger, queues, token, tls } = option.parseOptions(connectOptions, options, 'connect')
-  const engine = await createEngine(source, { token, tls })
+  const { logger, queues, token, tls, pool } = option.parseOptions(connectOptions, options, 'connect')
+  const engine = await createEngine(source, { token, tls, pool })
   await engine.open()
   // Who asks for one in memory knows that it keeps nothing.
   if (logger && engine.name === 'redis' && source !== 'redis+local:') await warn(engine, logger)
@@ -85,6 +87,7 @@ export async function eventsMigration(options?: EventsMigrationOptions): Promise
 interface Access {
   readonly token: string | null
   readonly tls: TlsSettings | null
+  readonly pool: PoolSettings | null
 }
 
 /** The only place that names the engines. Each is loaded when it is asked for. */
@@ -94,7 +97,7 @@ async function createEngine(source: string | ConnectSource, access: Access): Pro
   refuseAccess(access, kind, `the URL is one of ${kind}`)
   if (kind === 'http') {
     const { HttpEngine } = await import('./engines/http/http.ts')
-    return new HttpEngine({ url: source, ...access })
+    return new HttpEngine({ url: source, token: access.token, tls: access.tls })
   }
   if (kind === 'memory') {
     const { MemoryEngine } = await import('./engines/memory/memory.ts')
@@ -105,7 +108,7 @@ async function createEngine(source: string | ConnectSource, access: Access): Pro
     return new RedisEngine(kind === 'redis' ? { url: source, tls: access.tls } : await localRedis(source))
   }
   const { PostgresEngine } = await import('./engines/postgres/postgres.ts')
-  return new PostgresEngine(await postgresTarget(source))
+  return new PostgresEngine(await postgresTarget(source), access.pool?.max)
 }
 
 async function engineOn(source: ConnectSource, access: Access): Promise<Engine> {
@@ -122,13 +125,15 @@ async function engineOn(source: ConnectSource, access: Access): Promise<Engine> 
   return new RedisEngine({ client: source.redis })
 }
 
-function refuseAccess({ token, tls }: Access, kind: string, why: string): void {
+function refuseAccess({ token, tls, pool }: Access, kind: string, why: string): void {
   if (token !== null && kind !== 'http')
     throw new TidingsError('OPTION_CONFLICT', `token is given, which is for http and https; ${why}`)
   if (tls !== null && kind !== 'redis' && kind !== 'http')
     throw new TidingsError('OPTION_CONFLICT', `tls is given, which is for rediss and https; ${why}`, {
       hint: 'PostgreSQL takes files in its URL: ?sslrootcert=<file>.',
     })
+  if (pool !== null && kind !== 'postgres' && kind !== 'local')
+    throw new TidingsError('OPTION_CONFLICT', `pool is given, which is for PostgreSQL; ${why}`)
 }
 
 /** The migrations of a storage, not opened yet; null for one that has no schema. @throws URL_INVALID */

@@ -1,4 +1,5 @@
 import * as option from 'tidings/internal/core/options'
+import { poolOption } from 'tidings/internal/core/pool'
 import { checkUrl } from 'tidings/internal/core/url'
 import { eventsMigrationOptions } from 'tidings/internal/events/migration'
 import { type QueueOptions, queueOptions } from 'tidings/internal/messages/options'
@@ -23,6 +24,7 @@ export const generalSettings = {
     default: null,
     check: (url, path) => void checkUrl(url, path),
   }),
+  pool: poolOption,
   handlers: option.text('The folder with the handler modules, seen from this file.', { default: 'handlers' }),
 } as const
 
@@ -66,7 +68,7 @@ export const sections: readonly Section[] = [
     path: '',
     doc: 'General.',
     schema: generalSettings,
-    examples: { url: "'postgres://user@host/database'" },
+    examples: { url: "'postgres://user@host/database'", pool: '{ max: 20 }' },
   },
   {
     path: 'process',

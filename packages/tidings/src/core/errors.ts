@@ -108,12 +108,27 @@ export const errorTable = {
   // Storage and surroundings.
   CONNECTION_FAILED: failure('Check that the server runs, and the host, port, user and password.', 503, true),
   CONNECTION_LOST: failure('Try again; work resumes when the server is back.', 503, true),
+  CONNECTION_LIMIT: failure(
+    'Lower `pool.max` of the processes, or allow this role and the server more connections. Nothing was stored.',
+    503,
+    true,
+  ),
   OUTCOME_UNKNOWN: failure(
     'The connection broke before the answer came, so it may have been stored or not. Send with a dedup id to make repeating safe.',
     503,
     true,
   ),
   STORAGE_FULL: failure('Free space on the server. Reading and settling still work.', 507, true),
+  STORAGE_READ_ONLY: failure(
+    'Connect to the primary. After a failover work resumes by itself. Nothing was stored.',
+    503,
+    true,
+  ),
+  STORAGE_BUSY: failure(
+    'Try again: the storage ended the statement before it was done. Nothing was stored.',
+    503,
+    true,
+  ),
   PERMISSION_DENIED: failure('Grant the role what `tidings doctor` lists.', 403),
   SCHEMA_NEWER: failure(
     'Update this program, or restore the backup from before the database was migrated: its tables have changed.',

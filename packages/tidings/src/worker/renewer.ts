@@ -9,6 +9,9 @@ interface RenewerCalls {
   lost(delivery: Delivery): void
 }
 
+/** An answer that has not come after so many ticks, each of which could have read it, does not count any more. */
+const patientTicks = 4
+
 /** Keeps the leases alive of all messages that are in hand, by one timer for all. */
 export class Renewer {
   readonly #clock: Clock
@@ -16,7 +19,8 @@ export class Renewer {
   readonly #tickMs: number
   readonly #held: Iterable<Delivery>
   readonly #calls: RenewerCalls
-  readonly #renewing = new Set<Delivery>()
+  /** How many ticks have passed since the storage was asked. */
+  readonly #renewing = new Map<Delivery, number>()
   #timer: Timer | undefined
   #lastTick = 0
 
@@ -45,13 +49,21 @@ export class Renewer {
     this.#calls.tick?.()
     for (const delivery of this.#held) {
       delivery.timePassed(passedMs)
-      if (delivery.leftMs <= (this.#leaseMs * 2) / 3) void this.#renew(delivery)
+      const ticks = this.#renewing.get(delivery)
+      if (ticks !== undefined) this.#await(delivery, ticks + 1)
+      else if (delivery.leftMs <= (this.#leaseMs * 2) / 3) void this.#renew(delivery)
     }
   }
 
+  /** A storage that answers too late, since a lock is in the way there, keeps no lease alive. */
+  #await(delivery: Delivery, ticks: number): void {
+    this.#renewing.set(delivery, ticks)
+    if (ticks >= patientTicks && delivery.leftMs <= 0 && !delivery.ended && !delivery.lost) this.#calls.lost(delivery)
+  }
+
   async #renew(delivery: Delivery): Promise<void> {
-    if (delivery.ended || delivery.lost || this.#renewing.has(delivery)) return
-    this.#renewing.add(delivery)
+    if (delivery.ended || delivery.lost) return
+    this.#renewing.set(delivery, 0)
     try {
       await delivery.extend(this.#leaseMs)
     } catch (error) {

@@ -3,9 +3,6 @@ import type { NewMessage, Transaction } from '../../port/engine.ts'
 import type { Driver, Row } from './driver.ts'
 import { statements } from './sql.gen.ts'
 
-/** A worker's statements are small; one that hangs for this long is on a dead connection. */
-const promptMs = 5_000
-
 /** How the engine sends its statements. */
 export class Calls {
   readonly #driver: Driver
@@ -17,11 +14,6 @@ export class Calls {
   /** For what may be done twice without harm. */
   read(text: string, values: readonly unknown[]): Promise<Row[]> {
     return this.#driver.query(text, values, { repeatable: true })
-  }
-
-  /** The same where an answer is expected soon. A claim that got lost just runs out. */
-  prompt(text: string, values: readonly unknown[]): Promise<Row[]> {
-    return this.#driver.query(text, values, { repeatable: true, timeoutMs: promptMs })
   }
 
   /** For what must not be done twice: if the answer is lost, the outcome is unknown. */

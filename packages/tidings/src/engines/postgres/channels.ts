@@ -1,38 +1,35 @@
-import type { Client, QueryConfig } from 'pg'
+import type { QueryConfig } from 'pg'
 import { TidingsError } from '../../core/errors.ts'
 import type { Announcing, ChannelListener, Channels } from '../../port/engine.ts'
+import type { Connection } from './connections.ts'
 import type { Driver } from './driver.ts'
-import { isConnectionError, toTidingsError } from './errors.ts'
+import { toTidingsError } from './errors.ts'
 import { statements as own } from './events.gen.ts'
-import { isDirect } from './pooler.ts'
 import { statements } from './sql.gen.ts'
+import { failureOf } from './sqlstates.ts'
 
 const patienceMs = 5_000
 
 /** A listening connection for the events that the triggers of `sql/events` send. */
 export class PostgresChannels implements Channels {
-  readonly #client: Client
+  readonly #connection: Connection
   readonly #listener: ChannelListener
   #last: Promise<unknown> = Promise.resolve()
   #over = false
 
   /** @throws UNSUPPORTED behind a pooler, where notifications go astray */
   static async open(driver: Driver, listener: ChannelListener): Promise<PostgresChannels> {
-    const client = await driver.connectAlone()
-    try {
-      if (await isDirect(client)) return new PostgresChannels(client, listener)
-    } catch (error) {
-      await client.end().catch(() => {})
-      throw toTidingsError(error, driver.where, 'CONNECTION_LOST')
-    }
-    await client.end().catch(() => {})
+    const connection = await driver.connect('listening')
+    if (connection.session.isDirect) return new PostgresChannels(connection, listener)
+    connection.release(true)
     throw new TidingsError('UNSUPPORTED', `events do not come through the pooler at ${driver.where}`, {
       hint: 'Connect to the server itself, or let the pooler keep a connection for each session.',
     })
   }
 
-  private constructor(client: Client, listener: ChannelListener) {
-    this.#client = client
+  private constructor(connection: Connection, listener: ChannelListener) {
+    const { client } = connection
+    this.#connection = connection
     this.#listener = listener
     client.on('notification', ({ channel, payload }) => listener.notified(channel, payload ?? ''))
     client.on('error', (error) => this.#end(error))
@@ -40,11 +37,15 @@ export class PostgresChannels implements Channels {
   }
 
   async listen(channels: readonly string[]): Promise<void> {
-    await Promise.all(channels.map((channel) => this.#query(`LISTEN ${this.#client.escapeIdentifier(channel)}`)))
+    await Promise.all(
+      channels.map((channel) => this.#query(`LISTEN ${this.#connection.client.escapeIdentifier(channel)}`)),
+    )
   }
 
   async unlisten(channels: readonly string[]): Promise<void> {
-    await Promise.all(channels.map((channel) => this.#query(`UNLISTEN ${this.#client.escapeIdentifier(channel)}`)))
+    await Promise.all(
+      channels.map((channel) => this.#query(`UNLISTEN ${this.#connection.client.escapeIdentifier(channel)}`)),
+    )
   }
 
   async announceDue(): Promise<Announcing> {
@@ -63,19 +64,20 @@ export class PostgresChannels implements Channels {
   }
 
   async close(): Promise<void> {
+    if (this.#over) return
     this.#over = true
-    await this.#client.end().catch(() => {})
+    this.#connection.release(true)
   }
 
   /** One statement after the other, as `pg` wants it. @returns the first row */
   async #query(text: string): Promise<Readonly<Record<string, unknown>>> {
     const config: QueryConfig & { query_timeout: number } = { text, query_timeout: patienceMs }
-    const result = this.#last.then(() => this.#client.query(config))
+    const result = this.#last.then(() => this.#connection.client.query(config))
     this.#last = result.catch(() => {})
     try {
       return (await result).rows[0] ?? {}
     } catch (error) {
-      if (isConnectionError(error)) this.#end(error)
+      if (failureOf(error).connection === 'drop') this.#end(error)
       throw toTidingsError(error, 'the connection for events', 'CONNECTION_LOST')
     }
   }

@@ -1,6 +1,6 @@
 import type { Finding } from '../../port/engine.ts'
+import { fewestForListening } from './connections.ts'
 import type { Driver, Row } from './driver.ts'
-import { isDirect } from './pooler.ts'
 import { statements } from './sql.gen.ts'
 
 const oldestVersion = 130_000
@@ -15,8 +15,9 @@ export async function diagnose(driver: Driver): Promise<Finding[]> {
     checkVersion(server),
     ...checkDurability(server),
     checkPermissions(server),
+    ...checkConnections(server, driver.poolMax),
+    checkWriting(server),
     ...checkOpenFunctions(await run(statements.diagnoseOpenFunctions)),
-    checkConnections(server),
     await checkPooler(driver),
     ...checkHorizon(await run(statements.diagnoseHorizon)),
     ...checkTables(await run(statements.diagnoseTables)),
@@ -73,6 +74,35 @@ function checkPermissions(server: Row): Finding {
       )
 }
 
+/** One process is compared with each limit; how many processes there are is not known. */
+function checkConnections(server: Row, poolMax: number): Finding[] {
+  const { connections, max_connections, role, role_limit, database_limit } = server
+  const findings: Finding[] = []
+  const compare = (what: string, limit: number) => {
+    if (limit >= 0 && limit < poolMax)
+      findings.push(
+        warning(
+          'connections',
+          `${what} allows ${limit} connections, and this process may open ${poolMax} (pool.max)`,
+          'Raise the limit, or lower pool.max until all processes together stay below it.',
+        ),
+      )
+  }
+  compare('the server', Number(max_connections))
+  compare(`role ${String(role)}`, Number(role_limit))
+  compare('the database', Number(database_limit))
+  const what = `${connections} of ${max_connections} connections are in use; this process may open ${poolMax}`
+  if (Number(connections) >= Number(max_connections) * 0.9)
+    findings.push(warning('connections', what, 'Raise max_connections, or put a pooler in front.'))
+  return findings.length > 0 ? findings : [ok('connections', what)]
+}
+
+function checkWriting(server: Row): Finding {
+  return server.read_only === 'off'
+    ? ok('writing', 'the server takes writes')
+    : problem('writing', 'the server is read only, a standby perhaps', 'Connect to the primary.')
+}
+
 /** Databases in which an early `tidings generate-migration` was applied let everybody call its functions. */
 function checkOpenFunctions(rows: readonly Row[]): Finding[] {
   if (rows.length === 0) return []
@@ -86,26 +116,22 @@ function checkOpenFunctions(rows: readonly Row[]): Finding[] {
   ]
 }
 
-function checkConnections(server: Row): Finding {
-  const what = `${server.connections} of ${server.max_connections} connections are in use`
-  return Number(server.connections) < Number(server.max_connections) * 0.9
-    ? ok('connections', what)
-    : warning('connections', what, 'Raise max_connections, or put a pooler in front.')
-}
-
 async function checkPooler(driver: Driver): Promise<Finding> {
-  const client = await driver.connectAlone()
-  try {
-    return (await isDirect(client))
-      ? ok('wake-up', 'connected to the server itself: new messages are announced')
-      : warning(
-          'wake-up',
-          'connected through a pooler: new messages are found by polling twice a second',
-          'For less delay, give workers a connection to the server itself.',
-        )
-  } finally {
-    await client.end()
-  }
+  const { session, release } = await driver.connect('statement')
+  release(false)
+  if (driver.poolMax < fewestForListening)
+    return warning(
+      'wake-up',
+      `pool.max is ${driver.poolMax}, which leaves no connection to listen: new messages are found by polling twice a second`,
+      `For less delay, set pool.max to ${fewestForListening} or more.`,
+    )
+  return session.isDirect
+    ? ok('wake-up', 'connected to the server itself: new messages are announced')
+    : warning(
+        'wake-up',
+        'connected through a pooler: new messages are found by polling twice a second',
+        'For less delay, give workers a connection to the server itself.',
+      )
 }
 
 function checkHorizon(rows: readonly Row[]): Finding[] {

@@ -4,7 +4,10 @@ import { isTidingsError, TidingsError } from '../../core/errors.ts'
 import { percentEncode } from '../../core/url.ts'
 import type { Transaction } from '../../port/engine.ts'
 import { inTurn } from '../../port/in-turn.ts'
-import { describeTarget, isConnectionError, toTidingsError } from './errors.ts'
+import { type Connection, Connections, connectTimeoutMs, type Use } from './connections.ts'
+import { describeTarget, toTidingsError } from './errors.ts'
+import { Overdue } from './overdue.ts'
+import { failureOf } from './sqlstates.ts'
 
 /** Where the server is: a URL, or a function that finds (and, for the local one, starts) it. */
 export type PostgresTarget =
@@ -14,34 +17,30 @@ export type PostgresTarget =
 export interface QueryOptions {
   /** Whether repeating the statement after a lost connection does no harm. */
   readonly repeatable: boolean
-  /** Gives up on a connection that does not answer for so long, in milliseconds. */
-  readonly timeoutMs?: number
 }
 
 export type Row = Readonly<Record<string, unknown>>
 
-const maxConnections = 10
-/** A server that cannot be reached is reported within 5 s. */
-const connectTimeoutMs = 4_000
-/** After a first success, how long a call waits for the server to come back before it fails. */
-const reconnectMs = 5_000
-const longestStatementMs = 60_000
+/** For how long a call that may be repeated is repeated, after it failed for the first time. */
+const patienceMs = 5_000
+const firstPauseMs = 50
+const longestPauseMs = 500
 const rollbackMs = 5_000
 
-/** Connections to PostgreSQL: a pool for statements, and single ones for listening. */
+/** Statements and transactions on PostgreSQL. */
 export class Driver {
+  /** How many connections there may be, for everything. */
+  readonly poolMax: number
   readonly #target: PostgresTarget
   #config: pg.ClientConfig | undefined
-  #pool: pg.Pool | undefined
-  /** For transactions that last as long as somebody's work; who asks for them says how many there are. */
-  #held: pg.Pool | undefined
-  /** Whether the server gives transactions a snapshot of their own, unless they ask for another isolation. */
-  #isolates = false
+  #connections: Connections | undefined
+  #overdue: Overdue | undefined
   #closing: Promise<void> | undefined
   readonly #underWay = new Set<Promise<unknown>>()
 
-  constructor(target: PostgresTarget) {
+  constructor(target: PostgresTarget, poolMax = 10) {
     this.#target = target
+    this.poolMax = poolMax
   }
 
   /** 'host:port', for messages. */
@@ -51,26 +50,11 @@ export class Driver {
 
   async open(): Promise<void> {
     this.#config = await this.#locate()
-    this.#pool = this.#newPool(maxConnections)
-    this.#held = this.#newPool(Number.MAX_SAFE_INTEGER)
-    const client = await this.#connect()
-    try {
-      const { rows } = await client.query('SHOW default_transaction_isolation')
-      this.#isolates = rows[0]?.default_transaction_isolation !== 'read committed'
-    } catch (error) {
-      throw toTidingsError(error, this.where, 'CONNECTION_FAILED')
-    } finally {
-      client.release()
-    }
-  }
-
-  #newPool(max: number): pg.Pool {
-    const pool = new pg.Pool({ ...this.#config, max, idleTimeoutMillis: 30_000 })
-    // An idle connection that breaks is replaced when the next one is needed.
-    pool.on('error', () => {})
-    // One that breaks between two statements of its user would end the process.
-    pool.on('connect', (client) => void client.on('error', () => {}))
-    return pool
+    const connections = new Connections(this.#config, this.poolMax, this.where)
+    this.#connections = connections
+    this.#overdue = new Overdue(this.#config, () => connections.renew())
+    const connection = await this.connect('statement')
+    connection.release(false)
   }
 
   /** Waits for what is under way, also where it still waits for a connection. */
@@ -81,12 +65,109 @@ export class Driver {
 
   async #close(): Promise<void> {
     await Promise.allSettled(this.#underWay)
-    await Promise.all([this.#pool?.end(), this.#held?.end()])
+    await this.#connections?.close()
   }
 
   /** One statement in a transaction of its own, which is read committed: it sees what was committed while it waited. */
-  query(text: string, values: readonly unknown[], options: QueryOptions): Promise<Row[]> {
-    return this.#whileOpen(() => this.#queryPersistently(text, values, options))
+  query(text: string, values: readonly unknown[], { repeatable }: QueryOptions): Promise<Row[]> {
+    return this.#whileOpen(() =>
+      this.#persistently(repeatable, () =>
+        this.#with('statement', async (connection) => {
+          const { begin, needsTransaction } = connection.session
+          if (!needsTransaction) return this.#ask(connection, text, values)
+          // Three statements instead of one: behind a pooler, settings of a session go astray.
+          return this.#transact(connection, begin, () => this.#ask(connection, text, values))
+        }),
+      ),
+    )
+  }
+
+  /** One statement in a transaction that somebody else began. */
+  async queryWithin(transaction: Transaction, text: string, values: readonly unknown[]): Promise<readonly Row[]> {
+    if (this.#closing !== undefined) throw closed()
+    try {
+      return (await transaction.query(text, values)).rows
+    } catch (error) {
+      throw toTidingsError(error, this.where, 'CONNECTION_LOST')
+    }
+  }
+
+  /**
+   * Several statements in one transaction, rolled back when `work` rejects.
+   * @param work is called again where nothing has come of it and the same may succeed
+   */
+  transaction<T>(work: (query: (text: string, values?: readonly unknown[]) => Promise<Row[]>) => Promise<T>) {
+    return this.#whileOpen(() =>
+      this.#persistently(false, () =>
+        this.#with('statement', (connection) =>
+          this.#transact(connection, connection.session.begin, () =>
+            work((text, values) => this.#ask(connection, text, values)),
+          ),
+        ),
+      ),
+    )
+  }
+
+  /** A transaction for somebody's work, which may take long: on a connection that nothing else waits for. */
+  hold<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
+    return this.#whileOpen(() => this.#hold(work))
+  }
+
+  async #hold<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
+    const connection = await this.#persistently(true, () => this.#begin())
+    let over = false
+    let drop = false
+    const watched = async <Answer>(answer: Promise<Answer>, text: string, bytes = 0) => {
+      try {
+        return await this.#watch(connection, text, bytes, answer)
+      } catch (error) {
+        drop ||= failureOf(error).connection === 'drop'
+        throw error
+      }
+    }
+    const { client } = connection
+    const transaction = inTurn({
+      async query(text, values) {
+        // The connection may be somebody else's by now.
+        if (over) throw new TidingsError('CLOSED', 'the transaction has ended')
+        return watched(client.query(text, [...values]), text, sizeOf(values))
+      },
+    })
+    try {
+      const result = await work(transaction).catch(async (reason: unknown) => {
+        over = true
+        const rollback: pg.QueryConfig & { query_timeout: number } = { text: 'ROLLBACK', query_timeout: rollbackMs }
+        if (!drop) await watched(client.query(rollback), rollback.text).catch(() => {})
+        throw reason
+      })
+      over = true
+      const done = await watched(client.query('COMMIT'), 'COMMIT').catch((error: unknown) => {
+        throw toTidingsError(error, this.where, 'OUTCOME_UNKNOWN')
+      })
+      if (done.command !== 'COMMIT')
+        throw new TidingsError('STORAGE_FAILED', 'the transaction was rolled back, since one of its statements failed')
+      return result
+    } finally {
+      connection.release(drop)
+    }
+  }
+
+  /** What others commit meanwhile must be seen: the lease of the message at hand may have been prolonged. */
+  async #begin(): Promise<Connection> {
+    const connection = await this.connect('transaction')
+    try {
+      await this.#ask(connection, connection.session.begin)
+      return connection
+    } catch (error) {
+      connection.release(true)
+      throw error
+    }
+  }
+
+  /** A connection from those that there may be; the caller releases it. @throws CONNECTION_FAILED, CONNECTION_LIMIT */
+  connect(use: Use): Promise<Connection> {
+    if (!this.#connections || this.#closing !== undefined) throw closed()
+    return this.#connections.connect(use)
   }
 
   async #whileOpen<T>(call: () => Promise<T>): Promise<T> {
@@ -100,154 +181,65 @@ export class Driver {
     }
   }
 
-  async #queryPersistently(text: string, values: readonly unknown[], options: QueryOptions): Promise<Row[]> {
-    for (let attempt = 1; ; attempt++) {
+  /** Repeats what did nothing and may succeed soon: the server starts again, or another one takes its place. */
+  async #persistently<T>(repeatable: boolean, attempt: () => Promise<T>): Promise<T> {
+    let giveUpAt: number | undefined
+    for (let pauseMs = 0; ; pauseMs = Math.min(pauseMs * 2 || firstPauseMs, longestPauseMs)) {
       try {
-        return await this.#queryOnce(text, values, options)
+        return await attempt()
       } catch (error) {
-        // What was rolled back, and what may be done twice, is tried again.
-        const again =
-          isTidingsError(error, 'CONNECTION_LOST') || (isTidingsError(error) && error.details.rolledBack === true)
-        if (!again || attempt === 3 || this.#closing !== undefined) throw error
+        giveUpAt ??= Date.now() + patienceMs
+        const again = mayRepeat(error, repeatable) && Date.now() + pauseMs <= giveUpAt && this.#closing === undefined
+        if (!again) throw toTidingsError(error, this.where, repeatable ? 'CONNECTION_LOST' : 'OUTCOME_UNKNOWN')
+        if (pauseMs > 0) await sleep(systemClock, pauseMs)
+        // Starts the local server again if it is gone.
+        if ('locate' in this.#target && isTidingsError(error, 'CONNECTION_FAILED')) await this.#target.locate()
       }
     }
   }
 
-  async #queryOnce(text: string, values: readonly unknown[], options: QueryOptions): Promise<Row[]> {
-    const client = await this.#connectPatiently()
-    let broken: Error | undefined
+  async #with<T>(use: Use, work: (connection: Connection) => Promise<T>): Promise<T> {
+    const connection = await this.connect(use)
+    let drop = false
     try {
-      const config: pg.QueryConfig & { query_timeout: number } = {
-        text,
-        values: [...values],
-        query_timeout: options.timeoutMs ?? longestStatementMs,
-      }
-      const result = await (this.#isolates ? queryCommitted(client, config) : client.query(config))
-      return result.rows as Row[]
+      return await work(connection)
     } catch (error) {
-      if (isConnectionError(error)) broken = error as Error
-      throw toTidingsError(error, this.where, options.repeatable ? 'CONNECTION_LOST' : 'OUTCOME_UNKNOWN')
+      drop = failureOf(error).connection === 'drop'
+      throw error
     } finally {
-      client.release(broken)
+      connection.release(drop)
     }
   }
 
-  /** One statement in a transaction that somebody else began. */
-  async queryWithin(transaction: Transaction, text: string, values: readonly unknown[]): Promise<readonly Row[]> {
-    if (this.#closing !== undefined) throw closed()
+  async #transact<T>(connection: Connection, begin: string, work: () => Promise<T>): Promise<T> {
     try {
-      return (await transaction.query(text, values)).rows
-    } catch (error) {
-      throw toTidingsError(error, this.where, 'CONNECTION_LOST')
-    }
-  }
-
-  /** Several statements in one transaction, rolled back when `work` rejects. */
-  async transaction<T>(work: (query: (text: string, values?: readonly unknown[]) => Promise<Row[]>) => Promise<T>) {
-    const client = await this.#connectPatiently()
-    let broken: Error | undefined
-    try {
-      await client.query('BEGIN ISOLATION LEVEL READ COMMITTED')
-      const result = await work(async (text, values) => {
-        // Without values the simple protocol is used, which takes several statements at once.
-        const answer = await (values ? client.query(text, [...values]) : client.query(text))
-        return answer.rows as Row[]
-      })
-      await client.query('COMMIT')
+      await this.#ask(connection, begin)
+      const result = await work()
+      await this.#ask(connection, 'COMMIT')
       return result
     } catch (error) {
-      if (isConnectionError(error)) broken = error as Error
-      else await client.query('ROLLBACK').catch(() => {})
-      throw toTidingsError(error, this.where, 'OUTCOME_UNKNOWN')
-    } finally {
-      client.release(broken)
+      if (failureOf(error).connection === 'keep') await this.#ask(connection, 'ROLLBACK').catch(() => {})
+      throw error
     }
   }
 
-  /** A transaction for somebody's work, which may take long: on a connection that nothing else waits for. */
-  hold<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
-    return this.#whileOpen(() => this.#hold(work))
+  /** @param values without them the simple protocol is used, which takes several statements at once */
+  async #ask({ client, ...connection }: Connection, text: string, values?: readonly unknown[]): Promise<Row[]> {
+    const answer = values ? client.query(text, [...values]) : client.query(text)
+    return (await this.#watch({ client, ...connection }, text, sizeOf(values ?? []), answer)).rows as Row[]
   }
 
-  async #hold<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
-    const client = await this.#connectPatiently(this.#held)
-    let over = false
-    let broken: Error | undefined
-    const carryOut = async (text: string, timeoutMs: number, lostAs: 'CONNECTION_LOST' | 'OUTCOME_UNKNOWN') => {
-      try {
-        const config: pg.QueryConfig & { query_timeout: number } = { text, query_timeout: timeoutMs }
-        return (await client.query(config)).command
-      } catch (error) {
-        if (isConnectionError(error)) broken = error as Error
-        throw toTidingsError(error, this.where, lostAs)
-      }
-    }
-    const transaction = inTurn({
-      async query(text, values) {
-        // The connection may be somebody else's by now.
-        if (over) throw new TidingsError('CLOSED', 'the transaction has ended')
-        return client.query(text, [...values])
-      },
-    })
-    try {
-      // What others commit meanwhile must be seen: the lease of the message at hand may have been prolonged.
-      await carryOut('BEGIN ISOLATION LEVEL READ COMMITTED', longestStatementMs, 'CONNECTION_LOST')
-      const result = await work(transaction).catch(async (reason: unknown) => {
-        over = true
-        await carryOut('ROLLBACK', rollbackMs, 'CONNECTION_LOST').catch(() => {})
-        throw reason
-      })
-      over = true
-      const done = await carryOut('COMMIT', longestStatementMs, 'OUTCOME_UNKNOWN')
-      if (done !== 'COMMIT')
-        throw new TidingsError('STORAGE_FAILED', 'the transaction was rolled back, since one of its statements failed')
-      return result
-    } finally {
-      client.release(broken)
-    }
-  }
-
-  /** A connection of its own, not from the pool; the caller ends it. */
-  async connectAlone(): Promise<pg.Client> {
-    if (this.#closing !== undefined) throw closed()
-    const client = new pg.Client(this.#config)
-    client.on('error', () => {})
-    try {
-      await client.connect()
-      return client
-    } catch (error) {
-      await client.end().catch(() => {})
-      throw toTidingsError(error, this.where, 'CONNECTION_FAILED')
-    }
-  }
-
-  /** Waits for a server that is just starting again. Nothing was sent yet, so nothing can be done twice. */
-  async #connectPatiently(pool = this.#pool): Promise<pg.PoolClient> {
-    const giveUpAt = Date.now() + reconnectMs
-    for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 500)) {
-      try {
-        return await this.#connect(pool)
-      } catch (error) {
-        if (!isTidingsError(error, 'CONNECTION_FAILED') || error.details.comesBack !== true) throw error
-        if (Date.now() + pauseMs > giveUpAt || this.#closing !== undefined) throw error
-      }
-      await sleep(systemClock, pauseMs)
-      // Starts the local server again if it is gone.
-      if ('locate' in this.#target) await this.#target.locate()
-    }
-  }
-
-  async #connect(pool = this.#pool): Promise<pg.PoolClient> {
-    if (!pool) throw closed()
-    try {
-      return await pool.connect()
-    } catch (error) {
-      throw toTidingsError(error, this.where, 'CONNECTION_FAILED')
-    }
+  #watch<T>(connection: Connection, text: string, bytes: number, answer: Promise<T>): Promise<T> {
+    return (this.#overdue as Overdue).watch(connection, text, bytes, answer)
   }
 
   async #locate(): Promise<pg.ClientConfig> {
-    const common = { application_name: 'tidings', connectionTimeoutMillis: connectTimeoutMs, keepAlive: true }
+    const common = {
+      application_name: 'tidings',
+      connectionTimeoutMillis: connectTimeoutMs,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: 5_000,
+    }
     if ('locate' in this.#target) {
       const { host, port, user, database } = await this.#target.locate()
       return { ...common, host, port, user, database }
@@ -264,18 +256,17 @@ export class Driver {
   }
 }
 
-/** Three statements instead of one, but also through a pooler, where settings of a session go astray. */
-async function queryCommitted(client: pg.PoolClient, config: pg.QueryConfig): Promise<pg.QueryResult> {
-  await client.query('BEGIN ISOLATION LEVEL READ COMMITTED')
-  try {
-    const result = await client.query(config)
-    await client.query('COMMIT')
-    return result
-  } catch (error) {
-    if (!isConnectionError(error)) await client.query('ROLLBACK')
-    throw error
-  }
+/** Whether the same again can do no harm and may succeed. */
+function mayRepeat(error: unknown, repeatable: boolean): boolean {
+  // Without a connection nothing was sent.
+  if (isTidingsError(error)) return error.details.comesBack === true
+  const { outcome, retry } = failureOf(error)
+  return retry && (repeatable || outcome === 'nothing')
 }
+
+/** About how many bytes are to be sent. */
+const sizeOf = (values: readonly unknown[]) =>
+  values.reduce<number>((sum, value) => sum + (typeof value === 'string' ? value.length : 0), 0)
 
 function closed(): TidingsError {
   return new TidingsError('CLOSED', 'the connection was closed')

@@ -1,57 +1,23 @@
 import type { ClientConfig } from 'pg'
 import { type ErrorCode, TidingsError } from '../../core/errors.ts'
-
-/** SQLSTATE → what it means to the user. PostgreSQL's documentation, appendix A; TD… are raised by our functions. */
-const codes: Readonly<Record<string, ErrorCode>> = {
-  TD404: 'QUEUE_NOT_FOUND',
-  TD405: 'TOPIC_NOT_FOUND',
-  TD406: 'SUBSCRIPTION_NOT_FOUND',
-  '42P07': 'QUEUE_NAME_CONFLICT',
-  '42501': 'PERMISSION_DENIED',
-  '53100': 'STORAGE_FULL',
-  '28000': 'CONNECTION_FAILED',
-  '28P01': 'CONNECTION_FAILED',
-  '3D000': 'CONNECTION_FAILED',
-  '53300': 'CONNECTION_FAILED',
-}
-
-/** The server is starting, stopping or recovering: it will be back. */
-const comesBack = new Set(['57P01', '57P02', '57P03', 'ECONNREFUSED', 'ECONNRESET', 'ENOENT', '53300'])
-
-/** Deadlock and serialization failure: nothing was done, and the same again may succeed. */
-const rolledBack = new Set(['40P01', '40001'])
-
-const codeOf = (error: unknown) => String((error as { code?: unknown } | null)?.code ?? '')
-
-/** Whether the connection is unusable after this error. */
-export function isConnectionError(error: unknown): boolean {
-  const code = codeOf(error)
-  if (/^(08|57P0)/.test(code) || /^E[A-Z]+$/.test(code)) return true
-  return (
-    error instanceof Error && /^(Connection terminated|Query read timeout|Client has encountered)/.test(error.message)
-  )
-}
+import { failureOf, sqlStateOf } from './sqlstates.ts'
 
 /**
  * @param where host and port, for the message
- * @param lostAs the code for a connection that broke
+ * @param lostAs the code for a connection that broke; CONNECTION_FAILED for one that was not there yet
  */
 export function toTidingsError(error: unknown, where: string, lostAs: ErrorCode): TidingsError {
   if (error instanceof TidingsError) return error
-  const code = codeOf(error)
+  const failure = failureOf(error)
+  const code = failure.code ?? lostAs
   const why = reasonOf(error)
-  const details = { sqlState: code, comesBack: comesBack.has(code), rolledBack: rolledBack.has(code) }
-  const known = codes[code]
-  if (known?.endsWith('_NOT_FOUND')) return notFound(known, why)
-  if (known === 'CONNECTION_FAILED' || (lostAs === 'CONNECTION_FAILED' && known === undefined))
-    return new TidingsError('CONNECTION_FAILED', `cannot connect to PostgreSQL at ${where}: ${why}`, {
-      cause: error,
-      details,
-    })
-  if (known) return new TidingsError(known, `PostgreSQL at ${where}: ${why}`, { cause: error, details })
-  if (isConnectionError(error))
-    return new TidingsError(lostAs, `lost the connection to PostgreSQL at ${where}: ${why}`, { cause: error, details })
-  return new TidingsError('STORAGE_FAILED', `PostgreSQL at ${where}: ${why}`, { cause: error, details })
+  const options = { cause: error, details: { sqlState: sqlStateOf(error), comesBack: failure.retry } }
+  if (code.endsWith('_NOT_FOUND')) return notFound(code, why)
+  if (code === 'CONNECTION_FAILED' || (lostAs === 'CONNECTION_FAILED' && code === 'STORAGE_FAILED'))
+    return new TidingsError('CONNECTION_FAILED', `cannot connect to PostgreSQL at ${where}: ${why}`, options)
+  if (failure.code === null)
+    return new TidingsError(code, `lost the connection to PostgreSQL at ${where}: ${why}`, options)
+  return new TidingsError(code, `PostgreSQL at ${where}: ${why}`, options)
 }
 
 /** @param why what our functions raise: names what is missing, be it one thing or a part of another */
@@ -67,7 +33,7 @@ function reasonOf(error: unknown): string {
   // Node tries several addresses and reports all of them at once.
   if (error instanceof AggregateError) return error.errors.map(reasonOf).join('; ')
   const message = error instanceof Error ? error.message : String(error)
-  return message || codeOf(error) || 'unknown error'
+  return message || sqlStateOf(error) || 'unknown error'
 }
 
 export function describeTarget(config: ClientConfig | undefined): string {

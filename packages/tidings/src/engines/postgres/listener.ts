@@ -3,6 +3,7 @@ import { TidingsError } from '../../core/errors.ts'
 import type { Watch } from '../../port/engine.ts'
 import type { Driver } from './driver.ts'
 import { Link } from './listening-connection.ts'
+import type { Poller } from './poller.ts'
 
 type Wake = (dueMs: number) => void
 
@@ -17,7 +18,7 @@ const longestPauseMs = 1_000
 export class Listener {
   readonly #driver: Driver
   readonly #watches = new Map<string, Set<Wake>>()
-  #link: Link | undefined
+  #link: Link | Poller | undefined
   #establishing: Promise<void> | undefined
   #interrupted = false
   #pauseMs = firstPauseMs

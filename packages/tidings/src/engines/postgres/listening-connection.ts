@@ -1,20 +1,15 @@
-import type { Client, QueryConfig, QueryResult } from 'pg'
+import type { QueryConfig, QueryResult } from 'pg'
 import { sleep, systemClock } from '../../core/clock.ts'
+import { isTidingsError } from '../../core/errors.ts'
+import { believedMs, type Connection } from './connections.ts'
 import type { Driver } from './driver.ts'
 import { toTidingsError } from './errors.ts'
-import { isDirect } from './pooler.ts'
+import { type LinkEvents, Poller } from './poller.ts'
 import { statements } from './sql.gen.ts'
-
-export interface LinkEvents {
-  notified(queue: string, dueMs: number): void
-  lost(): void
-}
 
 /** A half-open connection is noticed within these two together. */
 const heartbeatMs = 2_000
 const heartbeatTimeoutMs = 2_500
-/** How often readers are woken behind a pooler, through which notifications do not come. */
-const pooledPollMs = 500
 /** How soon and how slowly the end of transactions is looked for that were writing when the waiting began. */
 const firstLookMs = 10
 const longestLookMs = 500
@@ -24,29 +19,28 @@ const longestLookMs = 500
  * they have to announce what they send.
  */
 export class Link {
-  readonly #client: Client
+  readonly #connection: Connection
   readonly #events: LinkEvents
-  /** False behind a pooler that gives every transaction another server connection. */
-  readonly #direct: boolean
   readonly #listening = new Set<string>()
   readonly #waiting = new Map<string, Promise<void>>()
   readonly #heartbeat: NodeJS.Timeout
   #last: Promise<unknown> = Promise.resolve()
   #over = false
 
-  static async open(driver: Driver, events: LinkEvents): Promise<Link> {
-    const client = await driver.connectAlone()
-    try {
-      return new Link(client, await isDirect(client), events)
-    } catch (error) {
-      await client.end().catch(() => {})
+  static async open(driver: Driver, events: LinkEvents): Promise<Link | Poller> {
+    const connection = await driver.connect('listening').catch((error: unknown) => {
+      if (isTidingsError(error, 'CONNECTION_LIMIT')) return null
       throw error
-    }
+    })
+    if (connection?.session.isDirect) return new Link(connection, events)
+    // A lock of a session would stay behind on a connection of the pooler.
+    connection?.release(true)
+    return new Poller(driver, events, connection ? null : believedMs)
   }
 
-  private constructor(client: Client, direct: boolean, events: LinkEvents) {
-    this.#client = client
-    this.#direct = direct
+  private constructor(connection: Connection, events: LinkEvents) {
+    const { client } = connection
+    this.#connection = connection
     this.#events = events
     client.on('notification', ({ channel, payload }) => {
       const queue = queueOf(channel)
@@ -54,7 +48,7 @@ export class Link {
     })
     client.on('error', () => this.#end())
     client.on('end', () => this.#end())
-    this.#heartbeat = setInterval(() => this.#beat(), direct ? heartbeatMs : pooledPollMs)
+    this.#heartbeat = setInterval(() => void this.#beat(), heartbeatMs)
     this.#heartbeat.unref()
   }
 
@@ -121,17 +115,16 @@ export class Link {
   }
 
   async close(): Promise<void> {
+    if (this.#over) return
     this.#over = true
     clearInterval(this.#heartbeat)
-    await this.#client.end().catch(() => {})
+    this.#connection.release(true)
   }
 
-  #beat(): void {
-    if (!this.#direct) {
-      for (const queue of this.#waiting.keys()) this.#events.notified(queue, 0)
-      return
-    }
-    this.#query('SELECT 1').catch(() => this.#end())
+  /** A server that became read only announces nothing: senders have another one. */
+  async #beat(): Promise<void> {
+    const { rows } = await this.#query(statements.mode).catch(() => ({ rows: [] }))
+    if (rows[0]?.read_only !== 'off') this.#end()
   }
 
   /** One statement after the other, as `pg` wants it. One that hangs ends by its timeout, and with it the link. */
@@ -141,7 +134,7 @@ export class Link {
       values: [...values],
       query_timeout: heartbeatTimeoutMs,
     }
-    const result = this.#last.then(() => this.#client.query(config))
+    const result = this.#last.then(() => this.#connection.client.query(config))
     this.#last = result.catch(() => {})
     return result
   }

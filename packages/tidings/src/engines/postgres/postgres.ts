@@ -62,8 +62,9 @@ export class PostgresEngine implements Engine {
   readonly #listener: Listener
   readonly #cursors = new Map<string, Cursor>()
 
-  constructor(target: PostgresTarget) {
-    this.#driver = new Driver(target)
+  /** @param poolMax how many connections there may be, for everything */
+  constructor(target: PostgresTarget, poolMax?: number) {
+    this.#driver = new Driver(target, poolMax)
     this.#calls = new Calls(this.#driver)
     this.#disk = new Disk(this.#calls)
     this.#listener = new Listener(this.#driver)
@@ -181,7 +182,7 @@ export class PostgresEngine implements Engine {
 
   async claim(queue: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
     if (ids) {
-      const rows = await this.#calls.prompt(statements.claimIds, [queue, limit, leaseMs, toIdList(ids)])
+      const rows = await this.#calls.read(statements.claimIds, [queue, limit, leaseMs, toIdList(ids)])
       return { messages: rows.map((row) => toStoredMessage(row, true)).sort(inOrder), nextDueMs: null }
     }
     return this.#claimNext(queue, limit, leaseMs)
@@ -202,7 +203,7 @@ export class PostgresEngine implements Engine {
     const cursor = this.#cursorOf(queue)
     const take = (quantity: number, sweep: boolean) =>
       this.#takeOnce(cursor, quantity, sweep, true, () =>
-        this.#calls.prompt(statements.claim, [queue, quantity, leaseMs, cursor.mark, cursor.lastKey, sweep]),
+        this.#calls.read(statements.claim, [queue, quantity, leaseMs, cursor.mark, cursor.lastKey, sweep]),
       )
     const first = await take(limit, cursor.shouldSweep(performance.now()))
     const left = limit - first.messages.length
@@ -262,7 +263,7 @@ export class PostgresEngine implements Engine {
   async extend(queue: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]> {
     if (leases.length === 0) return []
     const entries = leases.map(toLeaseEntry)
-    const rows = await this.#calls.prompt(statements.extend, [queue, JSON.stringify(entries), leaseMs])
+    const rows = await this.#calls.read(statements.extend, [queue, JSON.stringify(entries), leaseMs])
     const receipts: (string | null)[] = leases.map(() => null)
     for (const row of rows) {
       const index = (row.at as number) - 1

@@ -67,7 +67,7 @@ export class PostgresTopics implements TopicStore {
   }
 
   async read(topic: string, after: number, limit: number): Promise<TopicMessage[]> {
-    return (await this.#calls.prompt(statements.readTopic, [topic, after, limit])).map(toTopicMessage)
+    return (await this.#calls.read(statements.readTopic, [topic, after, limit])).map(toTopicMessage)
   }
 
   async subscribe(topic: string, subscription: string, from: Position): Promise<boolean> {
@@ -86,7 +86,7 @@ export class PostgresTopics implements TopicStore {
 
   async hold(topic: string, subscription: string, consumer: string, leaseMs: number): Promise<Hold> {
     const values = [topic, subscription, consumer, leaseMs]
-    const [row] = await this.#calls.prompt(statements.holdSubscription, values)
+    const [row] = await this.#calls.read(statements.holdSubscription, values)
     return typeof row?.receipt === 'string'
       ? { held: true, receipt: row.receipt, cursor: row.cursor as number, vanished: row.vanished as number }
       : { held: false, retryMs: (row?.retry_ms as number | null) ?? 1 }
@@ -99,7 +99,7 @@ export class PostgresTopics implements TopicStore {
 
   async ack(topic: string, subscription: string, offset: number, receipt: string | null): Promise<boolean> {
     const proof = receipt === null ? null : toProof(receipt)
-    const [row] = await this.#calls.prompt(statements.ackTopic, [topic, subscription, offset, proof])
+    const [row] = await this.#calls.read(statements.ackTopic, [topic, subscription, offset, proof])
     return row?.done === true
   }
 

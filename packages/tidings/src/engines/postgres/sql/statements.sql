@@ -1,6 +1,43 @@
 -- What the engine sends. Parameters are scalars and each is cast, so that every driver passes them alike; a batch is
 -- one JSON text.
 
+-- name: prepareSession
+-- $1 the process that the start of the connection named. Sets what our sessions need, whatever the role or the database
+-- has; what the URL says stands. Behind a pooler the session is everybody's: there each transaction sets it
+-- → is_direct, begin: how such a transaction begins; null if none is needed
+WITH needed (name, setting, of_transaction) AS (VALUES
+  ('default_transaction_isolation', 'read committed', true),
+  ('lock_timeout', '0', true),
+  ('statement_timeout', '0', true),
+  ('transaction_timeout', '0', true),
+  ('idle_in_transaction_session_timeout', '0', true),
+  ('idle_session_timeout', '0', false),
+  ('tcp_keepalives_idle', '10', false),
+  ('tcp_keepalives_interval', '5', false),
+  ('tcp_keepalives_count', '3', false),
+  ('tcp_user_timeout', '30000', false),
+  ('client_connection_check_interval', CASE WHEN version() LIKE '%linux%' THEN '5000' ELSE '0' END, false)
+), missing AS MATERIALIZED (
+  SELECT n.name, n.setting, n.of_transaction FROM needed n JOIN pg_settings s USING (name)
+  WHERE s.setting <> n.setting AND s.source <> 'client'
+), connection AS (
+  SELECT coalesce(pg_backend_pid() = $1::integer, false) AS is_direct
+)
+SELECT c.is_direct,
+  CASE WHEN NOT c.is_direct AND EXISTS (SELECT FROM missing WHERE of_transaction) THEN
+    concat_ws('; ', 'BEGIN ISOLATION LEVEL READ COMMITTED', (
+      SELECT string_agg(format('SET LOCAL %I = %L', name, setting), '; ') FROM missing
+      WHERE of_transaction AND name <> 'default_transaction_isolation'))
+  END AS begin,
+  (SELECT count(set_config(name, setting, false)) FROM missing WHERE c.is_direct) AS set
+FROM connection c;
+
+-- name: work
+-- $1 how many characters of a statement → pid, beginning of each statement that the server works on for this role
+SELECT pid::text AS pid, left(query, $1::integer) AS beginning FROM pg_stat_activity
+WHERE usename = session_user AND datname = current_database() AND pid <> pg_backend_pid()
+  AND (state IS NULL OR state NOT LIKE 'idle%');
+
 -- name: createQueue
 -- $1 queue → created
 SELECT tidings.create_queue($1::text) AS created;
@@ -188,6 +225,10 @@ SELECT to_json(tidings.start_waiting($1::text))::text AS writers;
 -- $1 transactions as JSON; on the listening connection → writers, as JSON
 SELECT to_json(tidings.still_open(ARRAY(SELECT jsonb_array_elements_text($1::text::jsonb))))::text AS writers;
 
+-- name: mode
+-- → read_only: on for a standby, and where a role or database is set so
+SELECT current_setting('transaction_read_only') AS read_only;
+
 -- name: checkQueue
 -- $1 queue, or place of a topic; fails if there is none
 SELECT to_json(tidings.tables_behind($1::text))::text AS tables;
@@ -197,13 +238,16 @@ SELECT to_json(tidings.tables_behind($1::text))::text AS tables;
 SELECT pg_advisory_unlock_shared(tidings.waiting_lock($1::text));
 
 -- name: diagnoseServer
--- → version, version_number, fsync, synchronous_commit, full_page_writes, connections, max_connections, pid,
---   may_create, pgmq_extension
+-- → version, version_number, fsync, synchronous_commit, full_page_writes, connections, max_connections, role, role_limit
+--   and database_limit: -1 for none; may_create, pgmq_extension
 SELECT current_setting('server_version') AS version, current_setting('server_version_num')::integer AS version_number,
   current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
   current_setting('full_page_writes') AS full_page_writes,
   (SELECT count(*)::integer FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
-  current_setting('max_connections')::integer AS max_connections,
+  current_setting('max_connections')::integer AS max_connections, session_user AS role,
+  (SELECT rolconnlimit FROM pg_roles WHERE rolname = session_user) AS role_limit,
+  (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) AS database_limit,
+  current_setting('transaction_read_only') AS read_only,
   has_schema_privilege('pgmq', 'CREATE') AS may_create,
   (SELECT extversion FROM pg_extension WHERE extname = 'pgmq') AS pgmq_extension,
   (SELECT version FROM tidings.migration ORDER BY version DESC LIMIT 1) AS schema_version;

@@ -1,0 +1,136 @@
+import pg from 'pg'
+import { sleep, systemClock } from '../../core/clock.ts'
+import { type Connection, cutOff, streamOf } from './connections.ts'
+import { statements } from './sql.gen.ts'
+import { AnswerLost, isOfServer } from './sqlstates.ts'
+
+/** From then on it is asked what has become of a statement, again and again. */
+const lateMs = 1_000
+const againMs = 1_000
+/** A slow line may still be busy with carrying the statement. */
+const bytesPerMs = 64
+const askTimeoutMs = 2_500
+/** A busy process notices everything late, also that an answer has come. */
+const busyMs = 500
+/** A server that can be reached and not asked: it has no more connections, or another password. */
+const longestUnclearMs = 60_000
+/** A statement is known by its beginning where its session is not known. */
+const knownBy = 100
+
+interface Statement {
+  readonly connection: Connection
+  readonly text: string
+  readonly sentAt: number
+  bytesRead: number
+  fail(lost: AnswerLost): void
+}
+
+/** What the server says that it works on. */
+interface Work {
+  readonly processes: ReadonlySet<unknown>
+  readonly texts: ReadonlySet<unknown>
+}
+
+/**
+ * Finds statements whose answers will never come. How long a statement takes says nothing: one may wait for a lock or
+ * empty a large queue. So the server is asked, on a new connection, whether it works on it.
+ */
+export class Overdue {
+  readonly #config: pg.ClientConfig
+  readonly #found: () => void
+  readonly #late = new Set<Statement>()
+  #looking = false
+
+  /** @param found is called when an answer was found to be lost */
+  constructor(config: pg.ClientConfig, found: () => void) {
+    this.#config = config
+    this.#found = found
+  }
+
+  /** @throws AnswerLost soon after the connection broke without a word; otherwise what the answer is */
+  async watch<T>(connection: Connection, text: string, bytes: number, answer: Promise<T>): Promise<T> {
+    let fail: (lost: AnswerLost) => void = () => {}
+    const lost = new Promise<never>((_resolve, reject) => {
+      fail = reject
+    })
+    const sentAt = performance.now()
+    const { bytesRead } = streamOf(connection.client)
+    const statement: Statement = { connection, text, sentAt, bytesRead, fail }
+    const timer = systemClock.after(lateMs + bytes / bytesPerMs, () => {
+      this.#late.add(statement)
+      void this.#look()
+    })
+    try {
+      return await Promise.race([answer, lost])
+    } finally {
+      timer.cancel()
+      this.#late.delete(statement)
+    }
+  }
+
+  async #look(): Promise<void> {
+    if (this.#looking) return
+    this.#looking = true
+    while (this.#late.size > 0) {
+      const asked = [...this.#late].filter((statement) => !isAnswering(statement))
+      if (asked.length > 0) {
+        const work = await this.#ask(asked.every(({ connection }) => connection.session.isDirect))
+        // What has come meanwhile is read first.
+        await new Promise((resolve) => setImmediate(resolve))
+        this.#judge(asked, work)
+      }
+      if (this.#late.size > 0) await sleep(systemClock, againMs)
+    }
+    this.#looking = false
+  }
+
+  #judge(asked: readonly Statement[], work: Work | 'unclear' | 'unreachable'): void {
+    const isLost = ({ connection, text, sentAt }: Statement) => {
+      if (work === 'unreachable') return true
+      if (work === 'unclear') return performance.now() - sentAt > longestUnclearMs
+      return connection.session.isDirect
+        ? !work.processes.has(processOf(connection.client))
+        : !work.texts.has(text.slice(0, knownBy)) && !work.texts.has('')
+    }
+    const lost = asked.filter((statement) => this.#late.has(statement) && !isAnswering(statement) && isLost(statement))
+    if (lost.length === 0) return
+    this.#found()
+    for (const statement of lost) statement.fail(new AnswerLost(work !== 'unreachable'))
+  }
+
+  /** @param direct whether a connection that is made leads to the server, and not to a pooler that may be busy */
+  async #ask(direct: boolean): Promise<Work | 'unclear' | 'unreachable'> {
+    const startedAt = performance.now()
+    const client = new pg.Client({ ...this.#config, connectionTimeoutMillis: askTimeoutMs })
+    client.on('error', () => {})
+    const timer = systemClock.after(askTimeoutMs, () => cutOff(client))
+    let isReached = false
+    try {
+      await client.connect()
+      isReached = !direct
+      const { rows } = await client.query(statements.work, [knownBy])
+      return {
+        processes: new Set(rows.map(({ pid }) => pid)),
+        texts: new Set(rows.map(({ beginning }) => beginning)),
+      }
+    } catch (error) {
+      const wasBusy = performance.now() - startedAt > askTimeoutMs + busyMs
+      return wasBusy || isReached || isOfServer(error) ? 'unclear' : 'unreachable'
+    } finally {
+      timer.cancel()
+      client.end().catch(() => {})
+      systemClock.after(busyMs, () => cutOff(client))
+    }
+  }
+}
+
+/** A large answer on a slow line comes in parts. */
+function isAnswering(statement: Statement): boolean {
+  const { bytesRead } = streamOf(statement.connection.client)
+  const before = statement.bytesRead
+  statement.bytesRead = bytesRead
+  return bytesRead > before
+}
+
+/** As text: applications change what numbers are read as. */
+const processOf = (client: pg.ClientBase) => String((client as pg.ClientBase & { processID?: number | null }).processID)

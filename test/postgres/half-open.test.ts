@@ -1,0 +1,128 @@
+import { Bus } from 'tidings/internal/bus/bus'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { type Line, startLine } from '../support/line.ts'
+import { sharedServer } from '../support/shared-servers.ts'
+import { newDatabase, newName, openEngine, query, until } from './support.ts'
+
+/** What is asked for; a busy machine notices later, so the best of three counts. */
+const soonMs = 5_000
+
+let database: { url: string; drop(): Promise<void> }
+let line: Line
+let bus: Bus
+
+beforeAll(async () => {
+  database = await newDatabase(await sharedServer('postgres18'))
+})
+afterAll(() => database?.drop())
+beforeEach(async () => {
+  const url = new URL(database.url)
+  line = await startLine({ host: url.hostname, port: Number(url.port) })
+  url.port = String(line.port)
+  bus = new Bus(await openEngine(url.href))
+})
+afterEach(async () => {
+  line.thaw()
+  await bus.close()
+  line.close()
+})
+
+/** Measures how long it takes until the call is answered, well or not. */
+async function noticed(freeze: () => Promise<void> | void, call: () => Promise<unknown>): Promise<unknown> {
+  for (let round = 1; ; round++) {
+    await freeze()
+    const startedAt = performance.now()
+    const answer = await call().catch((error: unknown) => error)
+    if (performance.now() - startedAt < soonMs) return answer
+    if (round === 3) throw new Error(`took ${Math.round(performance.now() - startedAt)} ms`, { cause: answer })
+  }
+}
+
+describe.each([
+  ['the server can be reached anew', 'pass'],
+  ['nothing passes any more', 'frozen'],
+] as const)('a connection that falls silent, where %s', (_where, newOnes) => {
+  const calls = [
+    ['send', (name: string) => bus.queue(name).send(1)],
+    ['publish', (name: string) => bus.publish(`Of.${name}`, 1)],
+    ['stats', (name: string) => bus.queue(name).stats()],
+    ['read', (name: string) => bus.queue(name).read({ limit: 1 })],
+    ['create', (name: string) => bus.queue(`${name}_more`).create()],
+  ] as const
+
+  test.each(calls)('%s notices within 5 s', async (what, call) => {
+    const name = newName('silent')
+    await bus.queue(name).send(0)
+    await bus.bind(`Of.${name}`, name)
+    const answer = await noticed(
+      async () => {
+        line.thaw()
+        await bus.queue(name).stats()
+        line.freeze(newOnes)
+      },
+      () => call(name),
+    )
+    const mustNotBeRepeated = what === 'send' || what === 'publish'
+    if (newOnes === 'pass' && !mustNotBeRepeated) expect(answer).not.toBeInstanceOf(Error)
+    else
+      expect(answer).toMatchObject({ code: mustNotBeRepeated ? 'OUTCOME_UNKNOWN' : 'CONNECTION_LOST', retryable: true })
+    // No other connection is taken that is silent, too.
+    line.thaw()
+    expect((await bus.queue(name).stats()).ready).toBeGreaterThanOrEqual(0)
+  })
+})
+
+test('a worker goes on soon, and handles nothing twice', async () => {
+  const queue = bus.queue<number>(newName('silent'))
+  const handled: number[] = []
+  const worker = queue.work(({ data }) => void handled.push(data), { concurrency: 5 })
+  await queue.sendBatch(Array.from({ length: 20 }, (_, data) => ({ data })))
+  await until(() => handled.length === 20, 'all were handled')
+  await queue.send(20)
+  line.freeze('pass')
+  const outside = new Bus(await openEngine(database.url))
+  await outside.queue(queue.name).send(21)
+  const startedAt = performance.now()
+  await until(() => handled.includes(21), 'the message was handled that was sent in the silence')
+  expect(performance.now() - startedAt).toBeLessThan(15_000)
+  await worker.stop()
+  await outside.close()
+  expect(handled.filter((data) => data < 20)).toHaveLength(20)
+})
+
+test('a stop ends at its deadline, and so does the process', async () => {
+  const queue = bus.queue(newName('silent'))
+  let isHandling = false
+  const worker = queue.work(async (_message, { signal }) => {
+    isHandling = true
+    line.freeze('frozen')
+    await new Promise((resolve) => signal.addEventListener('abort', resolve))
+  })
+  await queue.send(1)
+  await until(() => isHandling, 'the message is handled')
+  const startedAt = performance.now()
+  await worker.stop({ deadline: '500ms' })
+  // The last release is tried for one second more.
+  expect(performance.now() - startedAt).toBeLessThan(4_000)
+  await bus.close()
+  expect(performance.now() - startedAt).toBeLessThan(12_000)
+})
+
+test('a statement that takes long is not given up', async () => {
+  const queue = bus.queue(newName('slow'))
+  await queue.create()
+  const { default: pg } = await import('pg')
+  const locker = new pg.Client({ connectionString: database.url })
+  await locker.connect()
+  try {
+    await locker.query(`BEGIN; LOCK TABLE pgmq.q_${queue.name}`)
+    const send = queue.send(1)
+    const waiting = `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND now() - query_start > interval '6 s'`
+    await until(async () => (await query(database.url, waiting)).length > 0, 'the send has waited for long')
+    await locker.query('COMMIT')
+    await send
+    expect(await queue.stats()).toMatchObject({ ready: 1 })
+  } finally {
+    await locker.end()
+  }
+})

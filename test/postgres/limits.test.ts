@@ -1,0 +1,131 @@
+import type { Bus } from 'tidings/internal/bus/bus'
+import { connect } from 'tidings/internal/connect'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { sharedServer } from '../support/shared-servers.ts'
+import { newDatabase, newName, query, until } from './support.ts'
+
+let database: { url: string; drop(): Promise<void> }
+const role = newName('limited')
+let roleUrl: string
+
+beforeAll(async () => {
+  database = await newDatabase(await sharedServer('postgres18'))
+  await query(database.url, `CREATE ROLE ${role} LOGIN SUPERUSER`)
+  const url = new URL(database.url)
+  url.username = role
+  roleUrl = url.href
+})
+afterAll(async () => {
+  await database?.drop()
+  await query(await sharedServer('postgres18'), `DROP ROLE ${role}`)
+})
+
+const sessions = async () => {
+  const rows = await query(
+    database.url,
+    "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tidings'",
+  )
+  return rows.length
+}
+
+/** Calls `look` again and again while the work goes on. @returns the largest of its answers */
+async function mostDuring(work: Promise<unknown>, look: () => Promise<number>): Promise<number> {
+  let most = 0
+  let isOver = false
+  void work.finally(() => {
+    isOver = true
+  })
+  while (!isOver) most = Math.max(most, await look())
+  await work
+  return most
+}
+
+describe.each([1, 2, 3, 5])('at most %i connections', (max) => {
+  async function worksWithin(bus: Bus): Promise<void> {
+    const queue = bus.queue<number>(newName('few'))
+    await queue.create()
+    let handled = 0
+    const worker = queue.work(() => void handled++, { concurrency: 10 })
+    const transactional = bus.queue<number>(newName('few_tx'))
+    await transactional.sendBatch(Array.from({ length: 20 }, (_, data) => ({ data })))
+    let committed = 0
+    const other = transactional.work(
+      async (_message, { tx }) => {
+        await tx.query('SELECT pg_sleep(0.05)', [])
+        committed++
+      },
+      { transactional: true, concurrency: 10, maxAttempts: 1 },
+    )
+    await Promise.all(Array.from({ length: 100 }, (_, index) => queue.send(index)))
+    await Promise.all(Array.from({ length: 10 }, (_, index) => bus.queue(`few_${index}`).send(index)))
+    await until(() => handled === 100 && committed === 20, 'all were handled')
+    await Promise.all([worker.stop(), other.stop()])
+    expect(other.stats()).toMatchObject({ succeeded: 20, failed: 0, deadLettered: 0 })
+  }
+
+  test('by pool.max: everything works within it', async () => {
+    const bus = await connect(database.url, { pool: { max } })
+    // The bus connects, the first worker listens, the looking does not count.
+    const most = await mostDuring(worksWithin(bus), sessions)
+    const findings = await bus.diagnose()
+    await bus.close()
+    expect(most).toBeLessThanOrEqual(max)
+    expect(findings).toContainEqual(expect.objectContaining({ check: 'wake-up', level: max < 3 ? 'warning' : 'ok' }))
+    expect(await sessions()).toBe(0)
+  })
+
+  test('by the limit of the role: everything works within it, and doctor names it', async () => {
+    await query(database.url, `ALTER ROLE ${role} NOSUPERUSER CONNECTION LIMIT ${max}`)
+    await query(database.url, `GRANT ALL ON DATABASE ${new URL(database.url).pathname.slice(1)} TO ${role}`)
+    await query(
+      database.url,
+      `GRANT ALL ON SCHEMA pgmq, tidings TO ${role}; GRANT ALL ON ALL TABLES IN SCHEMA pgmq, tidings TO ${role};
+       GRANT ALL ON ALL SEQUENCES IN SCHEMA pgmq, tidings TO ${role};
+       GRANT ALL ON ALL FUNCTIONS IN SCHEMA pgmq, tidings TO ${role}`,
+    )
+    const bus = await connect(roleUrl)
+    await worksWithin(bus)
+    expect(await bus.diagnose()).toContainEqual(
+      expect.objectContaining({ check: 'connections', message: expect.stringContaining(`${role} allows ${max}`) }),
+    )
+    await bus.close()
+  })
+})
+
+test('no connection at all: a typed error within 5 s', async () => {
+  const bus = await connect(roleUrl)
+  await query(database.url, `ALTER ROLE ${role} CONNECTION LIMIT 0`)
+  const startedAt = performance.now()
+  await expect(connect(roleUrl)).rejects.toMatchObject({
+    code: 'CONNECTION_LIMIT',
+    message: expect.stringContaining(role),
+  })
+  expect(performance.now() - startedAt).toBeLessThan(5_000)
+  await bus.close()
+})
+
+test('handlers that hold all connections and wait for another one are told so', async () => {
+  const bus = await connect(database.url, { pool: { max: 1 } })
+  const queue = bus.queue(newName('self'))
+  await queue.send(1)
+  const errors: unknown[] = []
+  const worker = queue.work(
+    async () => {
+      await bus.queue(`${queue.name}_more`).send(2)
+    },
+    {
+      transactional: true,
+      maxAttempts: 1,
+      observe: (event) => void (event.type === 'failed' && errors.push(event.error)),
+    },
+  )
+  await until(() => errors.length > 0, 'the handler failed')
+  expect(errors[0]).toMatchObject({ code: 'CONNECTION_LIMIT', message: expect.stringContaining('pool.max is 1') })
+  await worker.stop()
+  await bus.close()
+})
+
+test('pool is refused where there is none', async () => {
+  await expect(connect('memory:', { pool: { max: 3 } })).rejects.toMatchObject({ code: 'OPTION_CONFLICT' })
+  await expect(connect(database.url, { pool: { max: 0 } })).rejects.toMatchObject({ code: 'RANGE' })
+})
