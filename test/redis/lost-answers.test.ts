@@ -136,7 +136,7 @@ test('a claim that is repeated gives the same messages, which were read once', a
   expect(await engine.settle(name, endings)).toMatchObject([{ settled: true }, { settled: true }])
 })
 
-test('tasks that are announced twice are not taken back', async () => {
+test('tasks that are announced twice are not withdrawn', async () => {
   const tracked = { correlationId: newName('c'), completionQueue: null }
   proxy.loseAnswerTo(`{tidings:q:${name}}:outbox`)
   await expect(engine.send(name, [message({ tracked })], null)).rejects.toMatchObject(unknown)

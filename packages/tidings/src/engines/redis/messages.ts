@@ -29,14 +29,14 @@ export function encode(message: NewMessage, task?: string): Encoded {
 }
 
 /** A message for several queues and topics: for queues its meta up to their name, for topics its own. */
-export type Template = readonly [head: string, meta: string, headers: string, data: string, options: string]
+export type Template = readonly [metaStart: string, meta: string, headers: string, data: string, options: string]
 
 export function toTemplate(message: NewMessage, task?: string): Template {
   const { queue_name, ...meta } = message.meta
   const start = JSON.stringify(meta).slice(0, -1)
-  const head = `${start}${start === '{' ? '' : ','}"queue_name":"`
+  const metaStart = `${start}${start === '{' ? '' : ','}"queue_name":"`
   const own = JSON.stringify(message.meta)
-  return [head, own, JSON.stringify(message.headers), message.data, toOptions(message, task)]
+  return [metaStart, own, JSON.stringify(message.headers), message.data, toOptions(message, task)]
 }
 
 function toOptions(message: NewMessage, task?: string): string {

@@ -118,13 +118,13 @@ export class Server {
 
 async function connectSoon(client: RedisClient): Promise<void> {
   const connected = client.connect()
-  const late = new Promise<never>((_resolve, reject) => {
+  const timeout = new Promise<never>((_resolve, reject) => {
     const noAnswer = new Error(`no answer within ${handshakeTimeoutMs / 1_000} seconds`)
     const timer = systemClock.after(handshakeTimeoutMs, () => reject(Object.assign(noAnswer, { code: 'ETIMEDOUT' })))
     const cancel = () => timer.cancel()
     connected.then(cancel, cancel)
   })
-  await Promise.race([connected, late])
+  await Promise.race([connected, timeout])
 }
 
 /** Sentinels that have not heard of a failover yet send us to the old primary: there, nothing new would ever come. */

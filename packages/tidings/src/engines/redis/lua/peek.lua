@@ -31,8 +31,8 @@ local function placeOf(id, m)
 end
 
 local function contains(body, m, text)
-  local head = string.sub(body, 1, (string.find(body, '\n', 1, true)))
-  if string.find(head, text, 1, true) then return true end
+  local firstLine = string.sub(body, 1, (string.find(body, '\n', 1, true)))
+  if string.find(firstLine, text, 1, true) then return true end
   for _, change in pairs(m.m or {}) do
     if string.find(change, text, 1, true) then return true end
   end

@@ -1,5 +1,5 @@
 #!lua
--- Announces in an outbox which tasks are about to be sent. Upkeep takes back an intent that is old.
+-- Announces in an outbox which tasks are about to be sent. Upkeep withdraws an old intent.
 -- KEYS  1 meta of the queue or the topic; 2 its outbox
 -- ARGV  1 nonce; 2 the tasks, as an outbox entry
 -- Returns the id of the intent.

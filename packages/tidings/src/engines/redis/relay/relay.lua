@@ -29,7 +29,7 @@ local function postRemoved(q, removed)
   post(q, { kind = 'gone', grave = removed })
 end
 
--- Fulfils an intent, '' for none. Returns false if upkeep has taken it back.
+-- Fulfils an intent, '' for none. Returns false if upkeep has withdrawn it.
 local function fulfil(destination, intent)
   return intent == '' or redis.call('HDEL', destination.outbox, intent) == 1
 end

@@ -101,7 +101,7 @@ export class Relay {
     if (tasks.length === 0) return ''
     const args = [newNonce(), JSON.stringify(toIntent(tasks))]
     const keys = [destinationKey(origin, 'meta'), destinationKey(origin, 'outbox')] as const
-    // A second one would be taken back, and its tasks with it.
+    // A second intent would be withdrawn, and its tasks with it.
     const intent = await this.#driver.run('intend', keys, args, { repeatable: false })
     await this.#correlations.note(tasks)
     return intent as string
