@@ -31,7 +31,7 @@ export async function runCase(one: ConformanceCase, harness: Harness): Promise<v
   try {
     await withDeadline(one.run(scene), harness.caseTimeoutMs ?? 45_000)
   } catch (error) {
-    // What went wrong first is what matters.
+    // The first error tells more than one of the cleaning up.
     await scene.close().catch(() => {})
     throw error
   }

@@ -1,6 +1,6 @@
 import type { Engine, Feature, Transaction } from 'tidings/internal/port/engine'
 
-/** What the suite has to know about an engine in order to try it. */
+/** An engine as the suite tries it. */
 export interface Harness {
   /** For the report: 'PostgreSQL 18'. */
   readonly name: string

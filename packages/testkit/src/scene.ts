@@ -167,7 +167,7 @@ export class Scene {
     for (;;) {
       const whole = { limit: 100, leaseMs: long, ids: null, ...request }
       const { messages, nextDueMs } = await this.engine.claim(queue, whole)
-      // What cases lease or delay themselves is later than that.
+      // The leases and delays of cases end later than that.
       if (messages.length > 0 || nextDueMs === null || nextDueMs > long / 2) return messages.map(asLeased)
       await this.passTime(nextDueMs)
     }
@@ -186,7 +186,7 @@ export class Scene {
     return leased
   }
 
-  /** What a claim says that finds nothing; the next one, if this one says when the engine will know. */
+  /** The answer of a claim that finds nothing; of the next one, if this one says when the engine will know. */
   async nextDueMs(queue = this.queue): Promise<number | null> {
     const ask = async () => {
       const claim = await this.engine.claim(queue, { limit: 100, leaseMs: long, ids: null })
@@ -314,7 +314,7 @@ export const leaseOf = ({ id, receipt }: Leased) => ({ id, receipt })
 export const settlement = (message: Leased, ending: Ending) => ({ ...leaseOf(message), ...ending })
 
 export const idsOf = (messages: readonly { readonly id: string }[]) => messages.map((message) => message.id)
-/** What the messages carry, read from JSON. */
+/** The data of messages, read from JSON. */
 export const dataOf = (messages: readonly { readonly data: string }[]) =>
   messages.map((message): unknown => JSON.parse(message.data))
 /** A message that carries this text, for cases that tell messages apart by it. */

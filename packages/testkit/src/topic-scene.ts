@@ -92,7 +92,7 @@ export class StagedTopic {
     return hold
   }
 
-  /** Tries to hold what somebody else holds. @returns for how long at most */
+  /** Tries to hold a subscription that another consumer holds. @returns for how long at most */
   async holdInVain(consumer = newConsumer(), leaseMs = long, subscription = 's'): Promise<number> {
     const hold = await this.store.hold(this.name, subscription, consumer, leaseMs)
     assert(!hold.held, 'the subscription is held by somebody else')
@@ -138,7 +138,7 @@ export const newConsumer = () => `consumer-${randomBytes(6).toString('hex')}`
 /** From the first to the last, both included. */
 export const numbers = (first: number, last: number) => times(last - first + 1, (index) => first + index)
 
-/** What a retention is made of: nothing is removed. */
+/** A retention that removes nothing. */
 export const keepAll = { maxAgeMs: null, maxBytes: null, whenRead: false }
 export const byNumber = (a: number, b: number) => a - b
 

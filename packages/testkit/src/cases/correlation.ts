@@ -50,7 +50,7 @@ class Tasks {
     return state
   }
 
-  /** What is known of the queue of the case. */
+  /** The counts of the queue of the case. */
   async here(): Promise<TaskCounts> {
     const found = (await this.state()).queues.filter(({ queue }) => queue === this.scene.queue)
     return only(found)

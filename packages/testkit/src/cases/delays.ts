@@ -60,7 +60,7 @@ export const delays = group('delays', {
     assert.deepEqual(idsOf(await scene.claim()), [first, id])
   },
 
-  'a delayed message holds nobody up': async (scene) => {
+  'a delayed message holds no other up': async (scene) => {
     await scene.send({ ...text('late'), delayMs: long }, text('now'), { ...text('later'), delayMs: long }, text('too'))
     assert.deepEqual(dataOf(await scene.claim()), ['now', 'too'])
   },

@@ -97,7 +97,7 @@ export const durability = group(
       assert.equal((await second.pop(name, 1)).length, 1)
       await second.dropQueue(name)
       await assertRejects(send(), 'QUEUE_NOT_FOUND', 'send')
-      // Whatever the first engine remembers of the old queue is of no use now.
+      // The first engine's memory of the old queue is of no use now.
       await second.createQueue(name)
       await send()
       assert.equal((await scene.claim({}, name)).length, 1)

@@ -189,7 +189,7 @@ const queueStates = group('lifecycle', {
 
   'every operation on a queue that was dropped': async (scene) => {
     const leased = await scene.lease()
-    // What an engine remembers of the queue must not outlive it.
+    // An engine's memory of the queue must not outlive the queue.
     for (const call of Object.values(queueCalls(scene.engine, scene.queue, { id: leased.id, receipt: 'stale' })))
       await call()
     await scene.engine.dropQueue(scene.queue)

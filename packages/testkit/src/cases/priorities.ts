@@ -41,7 +41,7 @@ export const priorities = group('priorities', {
     assert.deepEqual(idsOf(await scene.claim()), [low])
   },
 
-  'a high message that is not ready holds nobody up': async (scene) => {
+  'a high message that is not ready holds no other up': async (scene) => {
     await scene.send({ ...text('high'), priority: 9, delayMs: long }, text('low'))
     assert.deepEqual(dataOf(await scene.claim()), ['low'])
   },

@@ -365,7 +365,7 @@ function publishUntilDone(scene: Scene, routingKey: string, publishers: number) 
     return results
   })
   const results = published.then((all) => all.flat())
-  // Whoever asks for the results hears of a failure; until then it is nobody's.
+  // The caller that asks for the results hears of a failure, not the process.
   results.catch(() => {})
   return {
     results,
@@ -446,7 +446,7 @@ const races = group('routing', {
     await publishing.during(async () => {
       for (let round = 0; round < 10; round++) {
         await scene.engine.bind(`${start}.a`, other)
-        // Whoever publishes after this finds the binding.
+        // A message published after this finds the binding.
         assert(queuesOf(await publish(scene, `${start}.a`, text('known'))).includes(other))
         await scene.engine.unbind(`${start}.a`, other)
         assert(!queuesOf(await publish(scene, `${start}.a`, text('known'))).includes(other))
@@ -528,7 +528,7 @@ const joining = group(
       assert.equal((await scene.peek()).length, 1)
     },
 
-    'an open transaction that has published holds nobody up': async (scene) => {
+    'an open transaction that has published holds no other caller up': async (scene) => {
       const start = newStart()
       const queues = await boundQueues(scene, 2, start)
       await scene.transaction(async (transaction) => {

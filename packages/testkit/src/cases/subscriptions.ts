@@ -244,7 +244,7 @@ const moving = group(
       await topic.ack(4)
       const { movedAt } = await topic.state()
       await scene.passTime(short)
-      // What changes nothing is no move.
+      // A call that changes nothing is no move.
       await topic.ack(3)
       assert.equal((await topic.state()).movedAt, movedAt)
     },

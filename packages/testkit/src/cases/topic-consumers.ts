@@ -95,7 +95,7 @@ export const topicConsumers = group(
       assert.equal(before.consumer, 'me')
     },
 
-    'a lease that ran out leaves the receipt good while nobody else came': async (scene) => {
+    'a lease that ran out leaves the receipt good until another consumer comes': async (scene) => {
       const topic = await subscribedTopic(scene)
       const me = newConsumer()
       const { receipt } = await topic.hold(me, short)
@@ -147,7 +147,7 @@ export const topicConsumers = group(
         const { receipt } = await topic.hold(me)
         await topic.ack(4, receipt)
         await topic.seek({ offset: 2 }, all ? null : 's')
-        // What was in hand belongs to the place before.
+        // Messages in hand belong to the position before.
         assert.equal(await topic.ack(5, receipt), false)
         assert.equal(await topic.leave(receipt), false)
         assert.equal((await topic.state()).consumer, me)

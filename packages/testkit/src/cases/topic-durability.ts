@@ -166,7 +166,7 @@ export const topicDurability = group(
       await theirs.dropTopic(topic.name)
       await assertRejects(topic.tryAppend({}), 'TOPIC_NOT_FOUND', 'append')
       assert.deepEqual(only(await scene.engine.publish([routed(start)], null)), [])
-      // Whatever the first engine remembers of the old topic is of no use now.
+      // The first engine's memory of the old topic is of no use now.
       await theirs.createTopic(topic.name, {})
       assert.deepEqual(await topic.append({}), [1])
     },

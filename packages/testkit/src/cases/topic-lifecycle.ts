@@ -47,7 +47,7 @@ export const topicLifecycle = group(
 
     'every operation on a topic that was dropped': async (scene) => {
       const topic = await newTopic(scene)
-      // What an engine remembers of the topic must not outlive it.
+      // An engine's memory of the topic must not outlive the topic.
       for (const call of Object.values(topicCalls(scene, topic.name))) await call()
       await topic.store.dropTopic(topic.name)
       for (const [name, call] of Object.entries(topicCalls(scene, topic.name)))

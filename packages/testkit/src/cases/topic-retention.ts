@@ -95,7 +95,7 @@ export const topicRetention = group(
       assert.deepEqual(await kept(topic), [])
     },
 
-    'while nobody subscribes nothing counts as read': async (scene) => {
+    'without subscriptions nothing counts as read': async (scene) => {
       const topic = await retaining(scene, { whenRead: true })
       await topic.appendMany(3)
       assert.deepEqual(await kept(topic), [1, 2, 3])

@@ -21,10 +21,10 @@ const patterns = group(
   {
     'a published message goes into every topic with a matching pattern': async (scene) => {
       const start = newStart()
-      const [topic, other, deaf] = [await newTopic(scene), await newTopic(scene), await newTopic(scene)]
+      const [topic, other, unlinked] = [await newTopic(scene), await newTopic(scene), await newTopic(scene)]
       await linkPattern(topic, `${start}.paid`)
       await linkPattern(other, `${start}.*`)
-      await linkPattern(deaf, `${start}.sent`)
+      await linkPattern(unlinked, `${start}.sent`)
       const copies = await publish(scene, `${start}.paid`, { ...text('one'), meta: { m: 1 }, headers: { h: 2 } })
       assert.deepEqual(
         copies,
@@ -34,7 +34,7 @@ const patterns = group(
         const { data, meta, headers } = only(await one.read())
         assert.deepEqual([data, meta, headers], ['"one"', { m: 1 }, { h: 2 }])
       }
-      assert.deepEqual(await deaf.read(), [])
+      assert.deepEqual(await unlinked.read(), [])
     },
 
     'a pattern of a topic matches whole segments': async (scene) => {
@@ -117,7 +117,7 @@ const patterns = group(
   { needs: ['topics'] },
 )
 
-/** Stores messages while somebody looks: what is seen in one of the places must be in the next one too. */
+/** Stores messages while a reader looks: a message that is seen in one destination must be in the next one too. */
 async function seenTogether(
   places: readonly (() => Promise<unknown[]>)[],
   store: (label: string) => Promise<unknown>,

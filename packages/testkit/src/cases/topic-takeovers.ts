@@ -3,14 +3,14 @@ import { group } from '../group.ts'
 import { atOnce, long, short, times } from '../scene.ts'
 import { keepAll, newConsumer, type StagedTopic, subscribedTopic } from '../topic-scene.ts'
 
-/** A consumer takes over that nobody will hear of again. @returns how many vanished before it */
+/** A consumer takes over and vanishes. @returns how many vanished before it */
 async function vanish(topic: StagedTopic, subscription = 's'): Promise<number> {
   const { vanished } = await topic.hold(newConsumer(), short, subscription)
   await topic.scene.passTime(short)
   return vanished
 }
 
-/** What the next consumer is told, who leaves again. */
+/** The count that the next consumer is told. It leaves again. */
 async function told(topic: StagedTopic, subscription = 's'): Promise<number> {
   const { vanished, receipt } = await topic.hold(newConsumer(), long, subscription)
   assert.equal(await topic.leave(receipt, subscription), true)
@@ -104,7 +104,7 @@ export const topicTakeovers = group(
       }
     },
 
-    'where there is nothing to read nobody vanishes': async (scene) => {
+    'where there is nothing to read no holder vanishes': async (scene) => {
       const topic = await subscribedTopic(scene)
       await vanish(topic)
       await topic.ack(5)

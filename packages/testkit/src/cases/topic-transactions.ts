@@ -111,7 +111,7 @@ const joining = group(
       assert.deepEqual(await topic.tryAppend(once('new')), [{ offset: 3, duplicate: true }])
     },
 
-    'an open transaction holds nobody up': async (scene) => {
+    'an open transaction holds no other caller up': async (scene) => {
       const topic = await newTopic(scene)
       await topic.subscribe()
       await scene.transaction(async (transaction) => {

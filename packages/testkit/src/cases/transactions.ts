@@ -80,7 +80,7 @@ const joining = group(
       assert.deepEqual({ data: JSON.stringify(JSON.parse(data)), meta, headers, priority, orderingKey }, message)
     },
 
-    'an open transaction holds nobody up': async (scene) => {
+    'an open transaction holds no other caller up': async (scene) => {
       await scene.send(text('before'))
       await scene.transaction(async (transaction) => {
         await sendIn(scene, transaction, text('open'))
