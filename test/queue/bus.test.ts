@@ -213,3 +213,21 @@ describe('a bus in memory for tests', () => {
     assert.deepEqual(times, [0, 10_000, 20_000])
   })
 })
+
+describe('closing', () => {
+  test('what was sent in the same tick is stored first, with the queue that this takes', async () => {
+    const { bus } = scene()
+    await bus.queue('bound').create()
+    await bus.bind('a.#', 'bound')
+    const sending = Promise.all([
+      bus.queue('new').send(1),
+      bus.queue('new').sendBatch([{ data: 2 }]),
+      bus.topic('news').publish(3),
+      bus.publish('a.b', 4),
+    ])
+    await bus.close()
+    const [id, [second], { offset }, copies] = await sending
+    assert.deepEqual([[id, second!.id].sort(), offset, copies.length], [['1', '2'], 1, 1])
+    await refusal(() => bus.queue('new').send(5), 'CLOSED')
+  })
+})

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { type ErrorCode, isTidingsError } from 'tidings/internal/core/errors'
 import type { JsonValue } from 'tidings/internal/core/json'
@@ -115,9 +116,17 @@ describe('what is kept of an error', () => {
     [undefined, 'threw undefined'],
     [{ a: 1 }, 'threw an object'],
     ['x\u0000y\ud800', 'xy\ufffd'],
+    [runInNewContext('new TypeError("of another realm")'), 'of another realm'],
+    [runInNewContext('new TypeError()'), 'TypeError'],
+    [{ message: 'of a library', code: 42 }, 'of a library'],
+    [{ message: 5 }, 'threw an object'],
     [trap, 'threw something that cannot be described'],
   ])('%#', (thrown, message) => {
     assert.equal(describeError(thrown).message, message)
+  })
+
+  test('has the stack of an error of another realm', () => {
+    assert.match(String(errorMeta(runInNewContext('new Error("far")')).stack_trace), /Error: far\n/)
   })
 
   test('is cut', () => {

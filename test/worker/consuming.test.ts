@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { Bus } from 'tidings/internal/bus/bus'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -204,3 +206,78 @@ describe('consume', () => {
     expect(log.lines.map((line) => line.text)).toEqual(['the lease of a message was lost'])
   })
 })
+
+describe('what is left behind', () => {
+  test('a next() that lost a race gives its message to the following one', async () => {
+    const { bus, clock } = scene()
+    const queue = bus.queue<number>('race')
+    const consumer = queue.consume()
+    await Promise.race([consumer.next(), settleDown(clock)])
+    await queue.send(1)
+    const { value } = await runUntil(clock, consumer.next())
+    expect(value!.data).toBe(1)
+    await consumer.return!()
+    expect(await queue.stats()).toMatchObject({ ready: 1, leased: 0 })
+  })
+
+  test('a message that came to a lost race is given again, not deleted', async () => {
+    const { bus, clock } = scene()
+    const queue = bus.queue<number>('late')
+    const consumer = queue.consume()
+    const lost = consumer.next()
+    await settleDown(clock)
+    await queue.sendBatch([{ data: 1 }, { data: 2 }])
+    await runUntil(clock, lost)
+    expect((await consumer.next()).value!.data).toBe(1)
+    expect((await consumer.next()).value!.data).toBe(2)
+    expect(await queue.stats()).toMatchObject({ ready: 0, leased: 1 })
+    await consumer.return!()
+  })
+
+  test('a message that the loop did not come back for goes back when the bus is closed', async () => {
+    const { bus, clock, server } = scene()
+    await bus.queue('closing').send(1)
+    const consumer = bus.queue('closing').consume()
+    expect((await consumer.next()).value!.data).toBe(1)
+    await runUntil(clock, bus.close())
+    const settled = server.calls.filter(({ member }) => member === 'settle').map(({ args }) => args[1])
+    expect(settled).toMatchObject([[{ kind: 'release', delayMs: 0 }]])
+  })
+
+  test('an iteration that nobody holds any more is ended, and its message goes back', async () => {
+    const { bus, clock } = scene()
+    const queue = bus.queue('dropped')
+    await queue.send(1)
+    const held = [await (async () => (await queue.consume().next()).value!)()]
+    await collectGarbage()
+    expect(await queue.stats(), 'the message is still held').toMatchObject({ leased: 1 })
+    held.pop()
+    for (let tries = 0; clock.pending > 0 && tries < 50; tries++) await collectGarbage()
+    expect(await queue.stats()).toMatchObject({ ready: 1, leased: 0 })
+    expect(clock.pending).toBe(0)
+  })
+
+  test.each(['read', 'pop'] as const)('%s with an aborted signal gives back what it still gets', async (how) => {
+    const { bus, clock, server } = scene()
+    const queue = bus.queue<number>('aborted')
+    await queue.create()
+    const aborted = new AbortController()
+    const waiting = queue[how]({ wait: '1h', signal: aborted.signal })
+    await settleDown(clock)
+    server.trouble = (member) => {
+      if (member === 'claim') aborted.abort()
+      return null
+    }
+    await queue.send(1)
+    expect(await runUntil(clock, waiting)).toEqual([])
+    expect(await queue.stats()).toMatchObject({ ready: 1, leased: 0 })
+    expect((await queue.peek())[0]!.readCount).toBe(0)
+  })
+})
+
+/** Lets the garbage collector run, and what waits for that. */
+async function collectGarbage(): Promise<void> {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+  for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate)
+}

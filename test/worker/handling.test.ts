@@ -300,3 +300,33 @@ describe('handling', () => {
     expect(() => queue.consume({ wait: -1 })).toThrow(expect.objectContaining({ code: 'RANGE' }))
   })
 })
+
+describe('what a handler returns', () => {
+  test.each([false, 'retry', 5, { retry: true }, [1], new Error('returned')])(
+    '%j is no outcome, of which it is told once',
+    async (odd) => {
+      const { bus, clock, log, watcher, observe } = scene()
+      const queue = bus.queue('odd')
+      await queue.sendBatch([{ data: 1 }, { data: 2 }])
+      const worker = queue.work(() => odd, { observe })
+      await watcher.until('succeeded', 2)
+      await runUntil(clock, worker.stop())
+      expect(log.lines.map(({ level, text }) => `${level} ${text}`)).toEqual([
+        'warn Return nothing, or retry(), snooze(), deadLetter(), done() or archive(); throw what went wrong.',
+      ])
+      expect(log.lines[0]!.details).toMatchObject({
+        error: expect.stringMatching(/^the handler returned .*no outcome/),
+      })
+    },
+  )
+
+  test('of a batch, each entry counts for itself', async () => {
+    const { bus, clock, watcher, observe, log } = scene()
+    const queue = bus.queue('batches')
+    await queue.sendBatch([{ data: 1 }, { data: 2 }, { data: 3 }])
+    const worker = queue.workBatch(() => [new Error('first'), undefined, 'odd'], { observe, batchSize: 3 })
+    await watcher.until('succeeded', 3)
+    await runUntil(clock, worker.stop())
+    expect(log.lines.filter(({ text }) => text.startsWith('Return nothing'))).toHaveLength(1)
+  })
+})

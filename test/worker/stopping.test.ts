@@ -1,12 +1,55 @@
+import type { Bus } from 'tidings/internal/bus/bus'
 import { TidingsError } from 'tidings/internal/core/errors'
 import type { StandardSchemaV1 } from 'tidings/internal/core/schema'
 import type { Message } from 'tidings/internal/messages/message'
 import { done } from 'tidings/internal/worker/outcome'
-import type { HandlerContext } from 'tidings/internal/worker/worker'
+import type { HandlerContext, Worker } from 'tidings/internal/worker/worker'
 import { describe, expect, test } from 'vitest'
 import { lostConnection, runUntil, Signal, scene, settleDown } from './support.ts'
 
 const numbers = (count: number) => Array.from({ length: count }, (_, data) => ({ data }))
+
+describe('a handler that ends what calls it', () => {
+  const ways = {
+    'worker.stop': (worker: Worker) => worker.stop(),
+    'worker.drain': (worker: Worker) => worker.drain(),
+    'bus.close': (_: Worker, bus: Bus) => bus.close(),
+    'bus.close after an await': async (_: Worker, bus: Bus) => {
+      await null
+      await bus.close()
+    },
+  }
+  test.each(Object.entries(ways))('by %s goes on, and its message is done', async (_name, end) => {
+    const { bus, clock, server, watcher, observe } = scene()
+    const queue = bus.queue('last')
+    await queue.sendBatch([{ data: 1 }, { data: 2 }])
+    const worker: Worker = queue.work(() => end(worker, bus) as Promise<undefined>, { observe, concurrency: 1 })
+    await runUntil(clock, worker.finished)
+    expect(watcher.of('succeeded').length).toBeGreaterThanOrEqual(1)
+    expect(server.calls.filter(({ member }) => member === 'settle').length).toBeGreaterThanOrEqual(1)
+    await runUntil(clock, bus.close())
+    expect(clock.pending).toBe(0)
+  })
+
+  test('cannot wait for its own end, and is told so', async () => {
+    const { bus, clock, watcher, observe } = scene()
+    await bus.queue('waits').send(1)
+    const worker: Worker = bus.queue('waits').work(() => worker.finished, { observe, maxAttempts: 1 })
+    await watcher.until('failed', 1)
+    expect(watcher.of('failed')[0]!.error).toMatchObject({ code: 'OPTION_CONFLICT' })
+    await runUntil(clock, worker.stop())
+  })
+
+  test('and one that reads a topic', async () => {
+    const { bus, clock } = scene()
+    await bus.topic('news').publish(1)
+    const subscriber: { stop(): Promise<void>; finished: Promise<void> } = bus
+      .topic('news')
+      .subscribe('payroll', () => subscriber.stop(), { from: 'earliest' })
+    await runUntil(clock, subscriber.finished)
+    await runUntil(clock, bus.close())
+  })
+})
 
 describe('stop', () => {
   test('lets handlers finish and settle, gives back what was read ahead, and causes no redelivery', async () => {

@@ -4,6 +4,8 @@ import { type Logger, silentLogger } from '../core/logger.ts'
 import { defaultDeadLetterQueue } from '../core/names.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import type { Serializer } from '../core/serializer.ts'
+import { isCalledBy, onItsOwn, Service } from '../core/service.ts'
+import { WeakValues } from '../core/weak-values.ts'
 import { Events } from '../events/events.ts'
 import { EventHub } from '../events/hub.ts'
 import type { EventsOptions } from '../events/options.ts'
@@ -35,12 +37,14 @@ export class Bus implements AsyncDisposable {
   readonly #engine: Engine
   readonly #surroundings: QueueSurroundings & TopicSurroundings
   readonly #publisher: Publisher
-  readonly #calls = new Map<string, QueueCalls>()
-  readonly #topicCalls = new Map<string, TopicCalls>()
+  readonly #calls = new WeakValues<string, QueueCalls>()
+  readonly #topicCalls = new WeakValues<string, TopicCalls>()
   /** Workers, and consumers of topics. */
   readonly #workers = new Set<Running>()
   readonly #eventHub: EventHub
   readonly #sentinels = new Set<Sentinel>()
+  /** What calls functions of the user's. */
+  readonly #own = new WeakSet<Service>()
   /** Runs while there are workers. */
   #upkeep: Upkeep | undefined
   /** Where the application said that a queue's dead letters go; null: nowhere. */
@@ -61,11 +65,9 @@ export class Bus implements AsyncDisposable {
       engine: this.#engine,
       clock: options.clock ?? systemClock,
       logger: options.logger ?? silentLogger,
-      callsOf: (queue) => this.#callsOf(queue),
-      topicCallsOf: (store, topic) => {
-        if (!this.#topicCalls.has(topic)) this.#topicCalls.set(topic, new TopicCalls(this.#engine, store, topic))
-        return this.#topicCalls.get(topic)!
-      },
+      callsOf: (queue) => this.#calls.get(queue, () => new QueueCalls(this.#engine, this.#surroundings.clock, queue)),
+      topicCallsOf: (store, topic) => this.#topicCalls.get(topic, () => new TopicCalls(this.#engine, store, topic)),
+      readers: new Set(),
       adopt: (worker) => this.#adopt(worker),
     }
     this.#eventHub = new EventHub(this.#surroundings)
@@ -194,7 +196,9 @@ export class Bus implements AsyncDisposable {
    */
   events(options?: EventsOptions): Events {
     this.#eventHub.check()
-    return new Events(options, this.#eventHub, this.#surroundings)
+    const events = new Events(options, this.#eventHub, this.#surroundings)
+    this.#own.add(events)
+    return events
   }
 
   /**
@@ -216,6 +220,7 @@ export class Bus implements AsyncDisposable {
     const adopt = (sentinel: Sentinel) => {
       this.#checkOpen()
       this.#sentinels.add(sentinel)
+      this.#own.add(sentinel)
     }
     return new Sentinel(options, { engine, clock, logger, deadLetterQueueOf, adopt })
   }
@@ -225,33 +230,40 @@ export class Bus implements AsyncDisposable {
     return this.#engine.diagnose()
   }
 
-  /** Stops all workers gracefully, and all events, then gives the connections back. Safe to call twice. */
+  /**
+   * Stops all workers gracefully, and all events, then gives the connections back. Safe to call twice. A handler that calls it
+   * is not waited for: the bus begins to close, and is closed when the handler has returned.
+   */
   close(): Promise<void> {
-    this.#closing ??= this.#closeOnce()
-    return this.#closing
+    this.#closing ??= onItsOwn(() => this.#closeOnce())
+    return isCalledBy(this.#own) ? Promise.resolve() : this.#closing
   }
 
   async #closeOnce(): Promise<void> {
     try {
       await Promise.all([this.#eventHub.close(), ...[...this.#workers, ...this.#sentinels].map((one) => one.stop())])
+      await Promise.all([...this.#surroundings.readers].map((one) => one.giveBack()))
       await this.#upkeep?.stop()
+      await this.#pending()
     } finally {
       await this.#engine.close()
     }
   }
 
-  #callsOf(queue: string): QueueCalls {
-    let calls = this.#calls.get(queue)
-    if (!calls) {
-      calls = new QueueCalls(this.#engine, this.#surroundings.clock, queue)
-      this.#calls.set(queue, calls)
+  /** What was sent before closing is still stored, with the calls that this takes. */
+  async #pending(): Promise<void> {
+    for (let isBusy = true; isBusy; ) {
+      await new Promise(setImmediate)
+      const calls = [...this.#calls.values(), ...this.#topicCalls.values(), this.#publisher].filter((one) => one.isBusy)
+      isBusy = calls.length > 0
+      await Promise.all(calls.map((one) => one.idle()))
     }
-    return calls
   }
 
   #adopt(worker: Running): void {
     this.#checkOpen()
     this.#workers.add(worker)
+    if (worker instanceof Service) this.#own.add(worker)
     if (!this.#upkeep) {
       this.#upkeep = new Upkeep(this.#surroundings)
       void this.#upkeep.start()

@@ -42,6 +42,14 @@ export class Publisher {
     this.#publishes = new Batcher((messages: RoutedMessage[]) => engine.publish(messages, null), engine, sizeOf)
   }
 
+  get isBusy(): boolean {
+    return this.#publishes.isBusy
+  }
+
+  idle(): Promise<void> {
+    return this.#publishes.idle()
+  }
+
   async bind(pattern: string, place: BoundPlace): Promise<boolean> {
     if (isTopic(place))
       return this.#topicCall(place, (store) => store.link(place.name, { pattern: checkPattern(pattern) }))

@@ -8,7 +8,7 @@ import { validate } from '../core/schema.ts'
 import { unpack } from '../core/serializer.ts'
 import type { QueueAccess } from '../messages/access.ts'
 import type { QueueCalls } from '../messages/calls.ts'
-import { type Decoded, decodeAll, unlessLost } from '../messages/decode.ts'
+import { type Decoded, decodeAll, giveBack, unlessLost } from '../messages/decode.ts'
 import { scan, type Wanted } from '../messages/filter.ts'
 import { Message, StoredCopy } from '../messages/message.ts'
 import { withNearestName } from '../messages/missing-queue.ts'
@@ -41,7 +41,8 @@ import type {
   StoredMessage,
   Transaction,
 } from '../port/engine.ts'
-import { type ConsumeOptions, Consumer } from '../worker/consumer.ts'
+import { type ConsumeOptions, Consumer, type HoldingReader } from '../worker/consumer.ts'
+import { Iteration } from '../worker/iteration.ts'
 import { type BatchHandler, type BatchWorkOptions, type Handler, Worker, type WorkOptions } from '../worker/worker.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { Replay, type Replayed, type ReplayOptions } from './replay.ts'
@@ -60,6 +61,8 @@ export interface QueueSurroundings {
   callsOf(queue: string): QueueCalls
   /** Tells the bus of a worker, so that closing the bus stops it. */
   adopt(worker: Worker): void
+  /** Who may have messages in hand, that closing the bus gives back. */
+  readonly readers: Set<HoldingReader>
 }
 
 /**
@@ -153,17 +156,19 @@ export class Queue<In = unknown, Out = In> {
   async read(options?: ReadOptions): Promise<Message<Out>[]> {
     const { limit, lease, wait, signal } = option.parseOptions(readOptions, options, 'read')
     return this.#waitFor(wait, signal, async () => {
-      const { decoded, nextDueMs } = await this.#claim(limit, lease)
+      const { decoded, nextDueMs } = await this.#claim(limit, lease, signal)
       return { found: decoded.map((one) => this.#toMessage(one)), nextDueMs }
     })
   }
 
   /** Goes on while all that it gets is sorted out: behind that there may be messages to return. */
-  async #claim(limit: number, leaseMs: number): Promise<{ decoded: Decoded<Out>[]; nextDueMs: number | null }> {
+  async #claim(limit: number, leaseMs: number, signal: AbortSignal | null) {
     for (;;) {
       const { messages, nextDueMs } = await this.#engine.claim(this.name, { limit, leaseMs, ids: null })
       const decoded = await decodeAll(this.access(), messages)
-      if (decoded.length > 0 || messages.length === 0) return { decoded, nextDueMs }
+      // Nobody may be there any more who would settle them.
+      if (signal?.aborted) await giveBack(decoded.splice(0))
+      if (signal?.aborted || decoded.length > 0 || messages.length === 0) return { decoded, nextDueMs }
     }
   }
 
@@ -185,7 +190,7 @@ export class Queue<In = unknown, Out = In> {
   async pop(options?: PopOptions): Promise<StoredCopy<Out>[]> {
     const { limit, wait, signal } = option.parseOptions(popOptions, options, 'pop')
     return this.#waitFor(wait, signal, async () => {
-      if (wait > 0 || this.#judgesUnderLease) return this.#claimAndDelete(limit)
+      if (wait > 0 || this.#judgesUnderLease) return this.#claimAndDelete(limit, signal)
       const popped = await popUnexpired(this.access(), limit)
       const found = popped.map((stored) => new StoredCopy(this.name, stored, fromJson(stored.data) as Out))
       return { found, nextDueMs: null }
@@ -200,8 +205,8 @@ export class Queue<In = unknown, Out = In> {
   }
 
   /** A claim also tells whoever waits when the next message is due. */
-  async #claimAndDelete(limit: number): Promise<{ found: StoredCopy<Out>[]; nextDueMs: number | null }> {
-    const { decoded, nextDueMs } = await this.#claim(limit, popLeaseMs)
+  async #claimAndDelete(limit: number, signal: AbortSignal | null) {
+    const { decoded, nextDueMs } = await this.#claim(limit, popLeaseMs, signal)
     const found = await Promise.all(
       decoded.map(async ({ stored, data, lease }) =>
         (await unlessLost(lease.settle({ kind: 'delete' }))) ? new StoredCopy(this.name, stored, data) : null,
@@ -270,7 +275,7 @@ export class Queue<In = unknown, Out = In> {
    * loop asks for the next one, and released when the loop ends by break or by an error.
    */
   consume(options?: ConsumeOptions): AsyncIterableIterator<Message<Out>> {
-    return new Consumer(this.access(), options)
+    return new Iteration(new Consumer(this.access(), this.#surroundings.readers, options))
   }
 
   /** What failed too often: look at it, send it again. */

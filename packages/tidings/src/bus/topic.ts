@@ -25,7 +25,7 @@ import type { SubscribeOptions, TopicConsumeOptions } from '../subscription/opti
 import { Subscriber } from '../subscription/subscriber.ts'
 import { Subscription } from '../subscription/subscription.ts'
 import type { TopicCalls } from '../topics/calls.ts'
-import { type PublishedMessage, toPublished } from '../topics/message.ts'
+import { type ConsumedMessage, type PublishedMessage, toPublished } from '../topics/message.ts'
 import { topicsOf, withNearestTopic } from '../topics/missing-topic.ts'
 import {
   type PositionInput,
@@ -39,6 +39,7 @@ import {
   topicPublishOptions,
   topicReadOptions,
 } from '../topics/options.ts'
+import { Iteration } from '../worker/iteration.ts'
 import type { QueueOrName } from './publisher.ts'
 
 /** What a topic gets from its bus. */
@@ -152,8 +153,8 @@ export class Topic<In = unknown, Out = In> {
    * message when the loop asks for the next one; it does not pass the one at hand when the loop ends by `break` or an
    * error.
    */
-  consume(subscription: string, options?: TopicConsumeOptions): TopicConsumer<Out> {
-    return new TopicConsumer(this.#access(subscription), options)
+  consume(subscription: string, options?: TopicConsumeOptions): Iteration<ConsumedMessage<Out>> {
+    return new Iteration(new TopicConsumer(this.#access(subscription), options))
   }
 
   /**

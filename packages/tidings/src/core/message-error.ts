@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import { show } from './errors.ts'
 import type { JsonObject } from './json.ts'
 
@@ -20,12 +21,14 @@ export function describeError(error: unknown): { message: string; stack: string 
   }
 }
 
+/** By its members, since errors of another realm, and of libraries that make their own, are no instances of Error. */
 function describe(error: unknown): { message: string; stack: string | null } {
-  const isError = error instanceof Error
-  const message = isError ? error.message || error.name : typeof error === 'string' ? error : `threw ${show(error)}`
+  if (typeof error === 'string') return { message: storable(error, maxErrorLength), stack: null }
+  const { message, name, stack } = (error ?? {}) as { message?: unknown; name?: unknown; stack?: unknown }
+  const text = [message, types.isNativeError(error) ? name : undefined].find((one) => typeof one === 'string' && one)
   return {
-    message: storable(message, maxErrorLength),
-    stack: isError && error.stack ? storable(error.stack, maxStackLength) : null,
+    message: storable((text as string | undefined) ?? `threw ${show(error)}`, maxErrorLength),
+    stack: typeof stack === 'string' && stack ? storable(stack, maxStackLength) : null,
   }
 }
 

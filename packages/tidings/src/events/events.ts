@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Clock } from '../core/clock.ts'
 import { TidingsError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
@@ -36,9 +35,6 @@ interface Surroundings {
   readonly clock: Clock
   readonly logger: Logger
 }
-
-/** Whose handler this is. */
-const insideHandler = new AsyncLocalStorage<Events>()
 
 /**
  * What the queues tell of themselves, for one reader: `for await (const event of events)` or `events.listen(handler)`.
@@ -102,7 +98,7 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
   async #handleAll(handler: (event: QueueEvent) => void | Promise<void>): Promise<void> {
     for (let event = await this.#next(); event !== null; event = await this.#next()) {
       try {
-        await insideHandler.run(this, () => handler(event))
+        await this.call(() => handler(event))
       } catch (error) {
         this.#counts.handlerErrors++
         this.#noteError(error, 'the handler of an event threw', null)
@@ -149,8 +145,7 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
   protected override async onStop(): Promise<void> {
     this.#wakeUp()
     await this.#hub.remove(this.#subscriber)
-    // It would wait for itself.
-    if (insideHandler.getStore() !== this) await this.#handling
+    await this.#handling
   }
 
   #notified(channel: string, text: string): void {

@@ -13,6 +13,7 @@ export class Batcher<Item, Result> {
   #waiting: Entry<Item, Result>[] = []
   #scheduled = false
   #sending = false
+  #last: Promise<unknown> = Promise.resolve()
 
   /** @param send returns one result an item, in order; if it rejects, every item of the batch does */
   constructor(
@@ -26,10 +27,22 @@ export class Batcher<Item, Result> {
   }
 
   add(item: Item): Promise<Result> {
-    return new Promise((resolve, reject) => {
+    const result = new Promise<Result>((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject })
       this.#schedule()
     })
+    this.#last = result
+    return result
+  }
+
+  get isBusy(): boolean {
+    return this.#sending || this.#waiting.length > 0
+  }
+
+  /** Waits for the results of what was added so far. */
+  async idle(): Promise<void> {
+    // They come in their order.
+    await this.#last.catch(() => {})
   }
 
   #schedule(): void {

@@ -83,6 +83,19 @@ export class QueueCalls implements LeaseCalls {
     return extensions.add({ id, receipt })
   }
 
+  get isBusy(): boolean {
+    return this.#creating !== undefined || this.#batchers.some((one) => one.isBusy)
+  }
+
+  async idle(): Promise<void> {
+    await this.#creating?.catch(() => {})
+    await Promise.all(this.#batchers.map((one) => one.idle()))
+  }
+
+  get #batchers() {
+    return [...this.#sends.values(), this.#settlements, ...this.#extensions.values()]
+  }
+
   create(): Promise<boolean> {
     return this.#engine.createQueue(this.#queue)
   }

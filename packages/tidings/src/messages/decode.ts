@@ -21,9 +21,14 @@ export async function decodeAll<T>(access: QueueAccess<T>, leased: readonly Stor
   const decoded = results.flatMap((result) => (result.status === 'fulfilled' && result.value ? [result.value] : []))
   const failure = results.find((result) => result.status === 'rejected')
   if (failure === undefined) return decoded
+  await giveBack(decoded)
+  throw failure.reason
+}
+
+/** Ends leases as if the messages had not been read. */
+export async function giveBack(decoded: readonly Decoded<unknown>[]): Promise<void> {
   const release = { kind: 'release', delayMs: 0, meta: {}, uncount: true } as const
   await Promise.allSettled(decoded.map(({ lease }) => lease.settle(release)))
-  throw failure.reason
 }
 
 async function decode<T>(access: QueueAccess<T>, stored: StoredMessage): Promise<Decoded<T> | null> {

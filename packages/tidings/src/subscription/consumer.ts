@@ -1,8 +1,8 @@
 import { sleep } from '../core/clock.ts'
 import { isTidingsError } from '../core/errors.ts'
-import { newTurns } from '../core/in-turn.ts'
 import * as option from '../core/options.ts'
 import { ConsumedMessage, ReceivedMessage } from '../topics/message.ts'
+import type { Reader } from '../worker/iteration.ts'
 import type { SubscriptionAccess } from './access.ts'
 import { type DeadLetterBox, deadLetterBox, deadLetterQueueOf } from './dead-letter.ts'
 import { Journal } from './events.ts'
@@ -13,11 +13,11 @@ import { type TopicConsumeOptions, topicConsumeOptions } from './options.ts'
 const undecodedMs = 1_000
 
 /**
- * The messages of a subscription, one after the other, for `for await`. The subscription passes a message when the loop
+ * The messages of a subscription, one after the other, for an iteration. The subscription passes a message when the loop
  * asks for the next one, or by `message.ack()`; it does not pass the one at hand when the loop ends by `break` or an
  * error. When the loop has ended, however it did, others can have the subscription at once.
  */
-export class TopicConsumer<T> implements AsyncIterableIterator<ConsumedMessage<T>>, AsyncDisposable {
+export class TopicConsumer<T> implements Reader<ConsumedMessage<T>> {
   /** Resolves when the loop has ended and the subscription was left. */
   readonly finished: Promise<void>
 
@@ -28,8 +28,6 @@ export class TopicConsumer<T> implements AsyncIterableIterator<ConsumedMessage<T
   readonly #deadLetters: DeadLetterBox | null
   readonly #stopBySignal = () => this.#feed.stop()
   #current: Item | null = null
-  /** Callers of `next` that do not wait get their messages one after the other. */
-  readonly #inTurn = newTurns()
   #begun = false
   #closing: Promise<void> | undefined
   #resolveFinished: () => void = () => {}
@@ -50,42 +48,29 @@ export class TopicConsumer<T> implements AsyncIterableIterator<ConsumedMessage<T
     })
   }
 
-  [Symbol.asyncIterator](): this {
-    return this
+  get holdsCurrent(): boolean {
+    return this.#current !== null && !this.#current.tenure.interrupted.aborted
   }
 
   /** @throws CLOSED if the bus was closed before; BODY_INVALID with `deadLetter: false` */
-  next(): Promise<IteratorResult<ConsumedMessage<T>, undefined>> {
-    return this.#inTurn(async () => {
-      try {
-        this.#begin()
-        if (this.#current !== null && !this.#options.manualAck) this.#passCurrent()
-        const message = await this.#nextMessage()
-        return message === null ? await this.#end() : { done: false, value: message }
-      } catch (error) {
-        await this.#end()
-        throw error
-      }
-    })
+  async next(): Promise<ConsumedMessage<T> | null> {
+    this.#begin()
+    if (!this.#options.manualAck) this.#passCurrent()
+    return this.#nextMessage()
   }
 
-  /** Ends the iteration; the message at hand comes again. */
-  return(): Promise<IteratorResult<ConsumedMessage<T>, undefined>> {
+  interrupt(): void {
     this.#feed.stop()
-    return this.#inTurn(() => this.#end())
   }
 
-  async throw(error: unknown): Promise<IteratorResult<ConsumedMessage<T>, undefined>> {
-    await this.return()
-    throw error
+  /** Leaves the subscription; the message at hand comes again. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
   }
 
-  async stop(): Promise<void> {
-    await this.return()
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.return()
+  stop(): Promise<void> {
+    return this.close()
   }
 
   #begin(): void {
@@ -136,12 +121,6 @@ export class TopicConsumer<T> implements AsyncIterableIterator<ConsumedMessage<T
       }
     }
     return null
-  }
-
-  async #end(): Promise<{ done: true; value: undefined }> {
-    this.#closing ??= this.#close()
-    await this.#closing
-    return { done: true, value: undefined }
   }
 
   async #close(): Promise<void> {

@@ -41,9 +41,6 @@ type Parsed = option.OptionsOutput<typeof subscribeOptions>
 export class Subscriber<T = unknown> extends Service {
   /** Where messages go that failed too often; null: it stops at them. */
   readonly deadLetterQueue: string | null
-  /** Resolves when the subscriber has stopped, for whatever reason. */
-  readonly finished: Promise<void>
-
   readonly #access: SubscriptionAccess<T>
   readonly #handler: SubscriptionHandler<T>
   readonly #options: Parsed
@@ -54,8 +51,8 @@ export class Subscriber<T = unknown> extends Service {
   readonly #stopBySignal = () => this.#stopByItself()
   #call: AbortController | null = null
   #failure: unknown = null
+  #complained = false
   #working: Promise<void> = Promise.resolve()
-  #resolveFinished: () => void = () => {}
 
   /** @throws TYPE, RANGE, OPTION_UNKNOWN, DEAD_LETTER_INVALID and the like */
   constructor(access: SubscriptionAccess<T>, handler: SubscriptionHandler<T>, options?: SubscribeOptions) {
@@ -70,9 +67,6 @@ export class Subscriber<T = unknown> extends Service {
     this.#feed = new Feed(access, { ...this.#options, ...forEver }, this.#journal)
     this.#deadLetters = deadLetterBox(access, this.deadLetterQueue, this.#options, this.#journal)
     this.#deadline = new Deadline(clock)
-    this.finished = new Promise((resolve) => {
-      this.#resolveFinished = resolve
-    })
   }
 
   /** What happened since the start, and what is in hand now. A failed last attempt counts as dead-lettered, too. */
@@ -94,10 +88,8 @@ export class Subscriber<T = unknown> extends Service {
    */
   override async stop(options?: StopOptions): Promise<void> {
     const { deadline } = option.parseOptions(stopOptions, options, 'stop')
-    if (this.state !== 'stopped') this.#deadline.set(deadline)
+    if (this.state === 'running' || this.state === 'stopping') this.#deadline.set(deadline)
     await super.stop()
-    this.#deadline.clear()
-    this.#resolveFinished()
   }
 
   /**
@@ -107,7 +99,7 @@ export class Subscriber<T = unknown> extends Service {
   drain(): Promise<void> {
     this.#feed.drain()
     void this.start()
-    return this.finished
+    return this.isCaller ? Promise.resolve() : this.finished
   }
 
   protected override async onStart(): Promise<void> {
@@ -122,6 +114,7 @@ export class Subscriber<T = unknown> extends Service {
     this.#feed.stop()
     const left = this.#working.then(() => this.#feed.close())
     await Promise.race([left, this.#deadline.over.then(() => this.#abandon(left))])
+    this.#deadline.clear()
     this.#journal.tell({ type: 'stopped', error: this.#failure })
   }
 
@@ -146,7 +139,7 @@ export class Subscriber<T = unknown> extends Service {
 
   /** Without a deadline: nobody is waiting who set one. */
   #stopByItself(): void {
-    void super.stop().then(this.#resolveFinished)
+    void super.stop()
   }
 
   /** Until the message is through, or no longer this consumer's business. */
@@ -201,7 +194,7 @@ export class Subscriber<T = unknown> extends Service {
       const message = new ReceivedMessage(name, redelivered, topic, stored, decoded.data)
       const { maxAttempts } = this.#options
       const context = { topic, subscription: name, attempt, maxAttempts, signal: call.signal, logger }
-      const outcome = toOutcome(await this.#handler(message, context))
+      const outcome = toOutcome(await this.call(() => this.#handler(message, context)), (why) => this.#complain(why))
       // A handler that was told to break off may return early, so that its return does not mean success.
       return call.signal.aborted ? null : outcome
     } catch (error) {
@@ -226,6 +219,12 @@ export class Subscriber<T = unknown> extends Service {
     if (this.#deadLetters) return this.#deadLetters.put(item, error, attempts)
     this.#failure = error
     this.#stopByItself()
+  }
+
+  /** Once: a handler that returns something does so every time. */
+  #complain(why: TidingsError): void {
+    if (!this.#complained) this.#journal.warn(why, why.hint)
+    this.#complained = true
   }
 
   #delayAfter(attempt: number, error: unknown): number {

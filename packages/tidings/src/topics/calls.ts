@@ -18,6 +18,15 @@ export class TopicCalls {
     this.#appends = new Batcher((messages) => store.append(topic, messages, null), storage, sizeOf)
   }
 
+  get isBusy(): boolean {
+    return this.#creating !== undefined || this.#appends.isBusy
+  }
+
+  async idle(): Promise<void> {
+    await this.#creating?.catch(() => {})
+    await this.#appends.idle()
+  }
+
   append(message: NewMessage): Promise<AppendResult> {
     return this.#appends.add(message)
   }

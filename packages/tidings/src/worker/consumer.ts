@@ -1,5 +1,4 @@
 import { isTidingsError, TidingsError } from '../core/errors.ts'
-import { newTurns } from '../core/in-turn.ts'
 import type { JsonObject } from '../core/json.ts'
 import { errorMeta } from '../core/message-error.ts'
 import * as option from '../core/options.ts'
@@ -10,21 +9,27 @@ import type { Ending } from '../port/engine.ts'
 import { Claimer } from './claimer.ts'
 import type { Delivery } from './delivery.ts'
 import { Journal } from './events.ts'
+import type { Reader } from './iteration.ts'
 import { type ConsumeOptions, consumeOptions } from './options.ts'
 import { Renewer } from './renewer.ts'
 import { Settler } from './settler.ts'
 
 export type { ConsumeOptions } from './options.ts'
 
+/** Whoever may have a message in hand when the bus is closed. */
+export interface HoldingReader {
+  giveBack(): Promise<void>
+}
+
 /** When to try again if a schema failed for a reason other than the data. */
 const undecodedMs = 1_000
 
 /**
- * The messages of a queue, one after the other, for `for await`. The lease is renewed while the loop body runs. A
+ * The messages of a queue, one after the other, for an iteration. The lease is renewed while the loop body runs. A
  * message that the body did not settle is deleted when the loop asks for the next one, and released when the loop ends
  * by `break` or an error. One that was delivered `maxAttempts` times is dead-lettered instead of being delivered again.
  */
-export class Consumer<T> implements AsyncIterableIterator<Message<T>>, AsyncDisposable {
+export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
   readonly #access: QueueAccess<T>
   readonly #options: option.OptionsOutput<typeof consumeOptions>
   readonly #journal: Journal
@@ -34,13 +39,16 @@ export class Consumer<T> implements AsyncIterableIterator<Message<T>>, AsyncDisp
   readonly #held = new Set<Delivery>()
   readonly #end = new AbortController()
   readonly #abort = () => this.#end.abort()
+  readonly #readers: Set<HoldingReader>
   #current: Delivery | null = null
-  /** Callers of `next` that do not wait get their messages one after the other. */
-  readonly #inTurn = newTurns()
 
-  /** @throws TYPE, RANGE, OPTION_UNKNOWN and the like */
-  constructor(access: QueueAccess<T>, options?: ConsumeOptions) {
+  /**
+   * @param readers where it stands while it may have a message in hand
+   * @throws TYPE, RANGE, OPTION_UNKNOWN and the like
+   */
+  constructor(access: QueueAccess<T>, readers: Set<HoldingReader>, options?: ConsumeOptions) {
     this.#access = access
+    this.#readers = readers
     this.#options = option.parseOptions(consumeOptions, options, 'consume')
     this.#journal = new Journal(access.logger, null)
     this.#settler = new Settler(access.name, access.clock, this.#journal)
@@ -52,40 +60,33 @@ export class Consumer<T> implements AsyncIterableIterator<Message<T>>, AsyncDisp
     signal?.addEventListener('abort', this.#abort, { once: true })
   }
 
-  [Symbol.asyncIterator](): this {
-    return this
+  get holdsCurrent(): boolean {
+    return this.#current !== null && !this.#current.lost && !this.#current.ended
   }
 
   /** @throws CLOSED if the bus was closed */
-  next(): Promise<IteratorResult<Message<T>, undefined>> {
-    return this.#inTurn(async () => {
-      try {
-        await this.#finishCurrent()
-        const message = await this.#nextMessage()
-        return message === null ? this.#close() : { done: false, value: message }
-      } catch (error) {
-        this.#close()
-        throw error
-      }
-    })
+  async next(): Promise<Message<T> | null> {
+    this.#readers.add(this)
+    await this.#finishCurrent()
+    return this.#nextMessage()
   }
 
-  /** Ends the iteration and releases the message at hand. */
-  return(): Promise<IteratorResult<Message<T>, undefined>> {
+  interrupt(): void {
     this.#end.abort()
-    return this.#inTurn(async () => {
-      if (this.#current !== null) await this.#release(this.#current, {})
-      return this.#close()
-    })
   }
 
-  async throw(error: unknown): Promise<IteratorResult<Message<T>, undefined>> {
-    await this.return()
-    throw error
+  async close(): Promise<void> {
+    this.#end.abort()
+    await this.giveBack()
+    this.#readers.delete(this)
+    this.#options.signal?.removeEventListener('abort', this.#abort)
+    this.#claimer.close()
+    this.#renewer.stop()
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.return()
+  /** The bus is about to be closed. */
+  async giveBack(): Promise<void> {
+    if (this.#current !== null) await this.#release(this.#current, {})
   }
 
   async #nextMessage(): Promise<Message<T> | null> {
@@ -169,13 +170,5 @@ export class Consumer<T> implements AsyncIterableIterator<Message<T>>, AsyncDisp
   #lost(delivery: Delivery): void {
     delivery.lost = true
     this.#journal.tell({ type: 'leaseLost', queue: this.#access.name, message: delivery.message })
-  }
-
-  #close(): { done: true; value: undefined } {
-    this.#end.abort()
-    this.#options.signal?.removeEventListener('abort', this.#abort)
-    this.#claimer.close()
-    this.#renewer.stop()
-    return { done: true, value: undefined }
   }
 }

@@ -1,5 +1,5 @@
 import type { Duration } from '../core/duration.ts'
-import { TidingsError } from '../core/errors.ts'
+import { show, TidingsError } from '../core/errors.ts'
 import * as option from '../core/options.ts'
 
 /** What is to become of a message. A null delay leaves it to the backoff. */
@@ -16,7 +16,7 @@ const brand = Symbol.for('tidings.outcome')
 
 /**
  * What a handler may return to say what is to become of its message: `done()`, `archive()`, `retry()`, `snooze()` or
- * `deadLetter()`. Anything else that it returns means success.
+ * `deadLetter()`. Nothing means success. So does any other value, with a warning.
  */
 export class Outcome {
   readonly [brand] = true
@@ -79,14 +79,24 @@ export const deadLetter = (reason: unknown): Outcome => new Outcome({ kind: 'dea
 /** What was thrown is a reason to try again. */
 export const failed = (error: unknown): Outcome => new Outcome({ kind: 'retry', delayMs: null, reason: error })
 
-export const toOutcome = (result: unknown): Outcome => (isOutcome(result) ? result : success)
+/** @param complain told of a value that says nothing about the message: it may have been meant to */
+export function toOutcome(result: unknown, complain: (why: TidingsError) => void): Outcome {
+  if (isOutcome(result)) return result
+  if (result !== undefined && result !== null) complain(oddAnswer(result))
+  return success
+}
 
 const isOutcome = (value: unknown): value is Outcome => (value as Partial<Outcome> | null | undefined)?.[brand] === true
 
+const oddAnswer = (result: unknown) =>
+  new TidingsError('TYPE', `the handler returned ${show(result)}, which is no outcome; the message counts as done`, {
+    hint: 'Return nothing, or retry(), snooze(), deadLetter(), done() or archive(); throw what went wrong.',
+  })
+
 /** One outcome for each message of a batch. */
-export function toOutcomes(result: unknown, count: number): Outcome[] {
-  if (!Array.isArray(result)) return new Array<Outcome>(count).fill(toOutcome(result))
-  if (result.length === count) return Array.from<unknown, Outcome>(result, toOutcome)
+export function toOutcomes(result: unknown, count: number, complain: (why: TidingsError) => void): Outcome[] {
+  if (!Array.isArray(result)) return new Array<Outcome>(count).fill(toOutcome(result, complain))
+  if (result.length === count) return Array.from<unknown, Outcome>(result, (one) => toOutcome(one, complain))
   const wrong = new TidingsError(
     'HANDLER_FAILED',
     `the handler returned ${result.length} outcomes for ${count} messages`,

@@ -31,6 +31,7 @@ export class Process {
   readonly #invoke: Invoke
   readonly #isBatch: boolean
   readonly #journal: Journal
+  #complained = false
 
   constructor(
     access: QueueAccess<unknown>,
@@ -151,10 +152,17 @@ export class Process {
     const count = messages.length
     try {
       const result = await this.#invoke(messages, context)
-      return this.#isBatch ? toOutcomes(result, count) : [toOutcome(result)]
+      const complain = (why: TidingsError) => this.#complain(why)
+      return this.#isBatch ? toOutcomes(result, count, complain) : [toOutcome(result, complain)]
     } catch (error) {
       return new Array<Outcome>(count).fill(failed(error))
     }
+  }
+
+  /** Once: a handler that returns something does so every time. */
+  #complain(why: TidingsError): void {
+    if (!this.#complained) this.#journal.warn(this.#access.name, why, why.hint)
+    this.#complained = true
   }
 
   #judge(delivery: Delivery, { decision }: Outcome, context: CallContext, durationMs: number): Verdict {

@@ -57,9 +57,6 @@ const lastReleaseMs = 1_000
  * waits, new messages too. That holds for one worker; several on one queue keep order only by `orderingKey`.
  */
 export class Worker extends Service {
-  /** Resolves when the worker has stopped, for whatever reason: `stop`, `drain`, `maxMessages`, a closed bus. */
-  readonly finished: Promise<void>
-
   readonly #access: QueueAccess<unknown>
   readonly #options: ParsedWorkOptions
   readonly #inOrder: boolean
@@ -81,7 +78,6 @@ export class Worker extends Service {
   #begun = 0
   #draining = false
   #fetching: Promise<void> = Promise.resolve()
-  #resolveFinished: () => void = () => {}
   #resolveEmpty: (() => void) | undefined
 
   private constructor(access: QueueAccess<unknown>, options: ParsedWorkOptions, invoke: Invoke, isBatch: boolean) {
@@ -100,7 +96,8 @@ export class Worker extends Service {
     this.#options = options
     this.#inOrder = concurrency === 1
     this.#journal = new Journal(logger, options.observe)
-    this.#process = new Process(access, options, invoke, isBatch, this.#journal)
+    const call: Invoke = (messages, context) => this.call(() => invoke(messages, context))
+    this.#process = new Process(access, options, call, isBatch, this.#journal)
     this.#settler = new Settler(name, clock, this.#journal)
     const claimer = new Claimer(access, options, this.#settler, this.#journal)
     this.#head = new Head(claimer, clock, lease)
@@ -117,9 +114,6 @@ export class Worker extends Service {
     this.#pace = new Pace(concurrency * batchSize)
     this.#buffer = new Buffer(clock, batchSize, batchWait, () => this.#pump())
     this.#deadline = new Deadline(clock)
-    this.finished = new Promise((resolve) => {
-      this.#resolveFinished = resolve
-    })
   }
 
   /** @throws TYPE, RANGE, OPTION_UNKNOWN and the like */
@@ -149,10 +143,8 @@ export class Worker extends Service {
    */
   override async stop(options?: StopOptions): Promise<void> {
     const { deadline } = option.parseOptions(stopOptions, options, 'stop')
-    if (this.state !== 'stopped') this.#deadline.set(deadline)
+    if (this.state === 'running' || this.state === 'stopping') this.#deadline.set(deadline)
     await super.stop()
-    this.#deadline.clear()
-    this.#resolveFinished()
   }
 
   /**
@@ -166,7 +158,7 @@ export class Worker extends Service {
     void this.start()
     this.#pump()
     this.#fetcher.lookAgain()
-    return this.finished
+    return this.isCaller ? Promise.resolve() : this.finished
   }
 
   protected override async onStart(): Promise<void> {
@@ -180,6 +172,7 @@ export class Worker extends Service {
     const finished = this.#fetching.then(() => this.#emptyHands())
     await Promise.race([finished, this.#deadline.over])
     if (this.#held.size > 0) await this.#abandon(finished)
+    this.#deadline.clear()
     this.#settler.stop()
     this.#renewer.stop()
     this.#journal.tell({ type: 'stopped', queue: this.#access.name })
@@ -347,7 +340,7 @@ export class Worker extends Service {
 
   /** Without a deadline: nobody is waiting who set one. */
   #stopByItself(): void {
-    void super.stop().then(this.#resolveFinished)
+    void super.stop()
   }
 
   #emptyHands(): Promise<void> {

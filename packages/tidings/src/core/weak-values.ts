@@ -1,0 +1,24 @@
+/** Values by their keys, each kept only as long as somebody else holds it. */
+export class WeakValues<K, V extends object> {
+  readonly #references = new Map<K, WeakRef<V>>()
+  readonly #collected = new FinalizationRegistry<K>((key) => {
+    if (this.#references.get(key)?.deref() === undefined) this.#references.delete(key)
+  })
+
+  get(key: K, make: () => V): V {
+    const known = this.#references.get(key)?.deref()
+    if (known !== undefined) return known
+    const value = make()
+    this.#references.set(key, new WeakRef(value))
+    this.#collected.register(value, key)
+    return value
+  }
+
+  /** Those that are still held. */
+  *values(): Generator<V> {
+    for (const reference of this.#references.values()) {
+      const value = reference.deref()
+      if (value !== undefined) yield value
+    }
+  }
+}
