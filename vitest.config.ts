@@ -57,6 +57,7 @@ export default defineConfig({
   test: {
     pool: 'forks',
     maxWorkers: 2,
+    maxConcurrency: 8,
     sequence: { sequencer: LongestFirst },
     // For what waits for ever; how long a test takes is up to the machine.
     testTimeout: 60_000,

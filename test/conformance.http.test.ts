@@ -2,7 +2,8 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { HttpEngine } from 'tidings/internal/engines/http/http'
 import type { Feature } from 'tidings/internal/port/engine'
 import { defineConformance, type Harness } from 'tidings-testkit'
-import { afterAll, beforeAll, describe, test } from 'vitest'
+import { afterAll, beforeAll, describe } from 'vitest'
+import { runner } from './support/conformance.ts'
 import { startHttpServer, type TestHttpServer } from './support/http-server.ts'
 import { sharedServer } from './support/shared-servers.ts'
 
@@ -41,8 +42,7 @@ function defineOver(
       // The server's clock runs like ours, but timers may be early by a millisecond.
       passTime: (_engine, milliseconds) => wait(milliseconds + 5),
     }
-    const skip = (sentence: string, reason: string) => test.skip(`${sentence} (${reason})`, () => {})
-    defineConformance({ describe, test, skip }, harness)
+    defineConformance(runner, harness)
   })
 }
 

@@ -2,8 +2,8 @@ import { setTimeout as wait } from 'node:timers/promises'
 import pg from 'pg'
 import { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { defineConformance, type Harness } from 'tidings-testkit'
-import { describe, test } from 'vitest'
 import type { SharedServer } from './support/broker.ts'
+import { runner } from './support/conformance.ts'
 import { sharedServer } from './support/shared-servers.ts'
 
 /** Opens an engine. Several share one server, and one database of it. */
@@ -39,8 +39,6 @@ async function harness(name: string, server: SharedServer): Promise<Harness> {
     },
   }
 }
-
-const runner = { describe, test, skip: (name: string, reason: string) => test.skip(`${name} (${reason})`, () => {}) }
 
 defineConformance(runner, await harness('PostgreSQL 15', 'postgres15'))
 defineConformance(runner, await harness('PostgreSQL 18', 'postgres18'))

@@ -5,6 +5,7 @@ import type { RedisSource } from 'tidings/internal/engines/redis/driver'
 import { RedisEngine } from 'tidings/internal/engines/redis/redis'
 import { defineConformance, type Harness } from 'tidings-testkit'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { runner } from './support/conformance.ts'
 import { askRedis } from './support/redis.ts'
 import { sharedServer } from './support/shared-servers.ts'
 
@@ -26,8 +27,6 @@ function harness(name: string, source: RedisSource, skips: Harness['skips'] = {}
     skips,
   }
 }
-
-const runner = { describe, test, skip: (name: string, reason: string) => test.skip(`${name} (${reason})`, () => {}) }
 
 const redis = await sharedServer('redis')
 defineConformance(runner, harness('Redis', redis))

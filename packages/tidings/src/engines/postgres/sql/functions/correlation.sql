@@ -189,12 +189,16 @@ DECLARE
 BEGIN
   FOR one IN SELECT DISTINCT t.held_in FROM tidings.task t WHERE t.state = 'pending' ORDER BY 1 LOOP
     CONTINUE WHEN to_regclass(format('pgmq.%I', 'q_' || one)) IS NULL;
-    EXECUTE format($sql$
-      SELECT array_agg(t.msg_id) FROM tidings.task t
-      WHERE t.held_in = $1 AND t.state = 'pending'
-        AND NOT EXISTS (SELECT FROM %s q WHERE q.msg_id = t.msg_id)
-        AND NOT EXISTS (SELECT FROM tidings.delayed d WHERE d.queue_name = $1 AND d.msg_id = t.msg_id)
-    $sql$, tidings.table_of(one)) INTO gone USING one;
+    BEGIN
+      EXECUTE format($sql$
+        SELECT array_agg(t.msg_id) FROM tidings.task t
+        WHERE t.held_in = $1 AND t.state = 'pending'
+          AND NOT EXISTS (SELECT FROM %s q WHERE q.msg_id = t.msg_id)
+          AND NOT EXISTS (SELECT FROM tidings.delayed d WHERE d.queue_name = $1 AND d.msg_id = t.msg_id)
+      $sql$, tidings.table_of(one)) INTO gone USING one;
+    EXCEPTION WHEN undefined_table OR SQLSTATE 'TD404' THEN
+      CONTINUE; -- The queue was dropped meanwhile.
+    END;
     IF gone IS NOT NULL THEN
       PERFORM tidings.end_tasks(one, gone, 'done');
     END IF;

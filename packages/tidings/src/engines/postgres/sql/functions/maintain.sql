@@ -12,10 +12,14 @@ BEGIN
   DELETE FROM tidings.dedup d WHERE d.expires_at <= clock_timestamp();
 
   FOR one IN SELECT DISTINCT d.queue_name FROM tidings.delayed d WHERE d.due <= clock_timestamp() LOOP
-    IF to_regclass(format('pgmq.%I', 'q_' || one)) IS NOT NULL THEN
-      PERFORM tidings.promote(one, 10000);
-      PERFORM tidings.announce(one, 0);
-    END IF;
+    BEGIN
+      IF to_regclass(format('pgmq.%I', 'q_' || one)) IS NOT NULL THEN
+        PERFORM tidings.promote(one, 10000);
+        PERFORM tidings.announce(one, 0);
+      END IF;
+    EXCEPTION WHEN undefined_table OR SQLSTATE 'TD404' THEN
+      CONTINUE; -- The queue was dropped meanwhile.
+    END;
   END LOOP;
 
   -- Queues that another client dropped.
@@ -28,12 +32,16 @@ BEGIN
 
   -- Unique targets whose message is gone.
   FOR one IN SELECT DISTINCT d.queue_name FROM tidings.dedup d WHERE d.expires_at IS NULL LOOP
-    EXECUTE format($sql$
-      DELETE FROM tidings.dedup d
-      WHERE d.queue_name = $1 AND d.expires_at IS NULL
-        AND NOT EXISTS (SELECT FROM %s q WHERE q.msg_id = d.msg_id)
-        AND NOT EXISTS (SELECT FROM tidings.delayed p WHERE p.queue_name = $1 AND p.msg_id = d.msg_id)
-    $sql$, tidings.table_of(one)) USING one;
+    BEGIN
+      EXECUTE format($sql$
+        DELETE FROM tidings.dedup d
+        WHERE d.queue_name = $1 AND d.expires_at IS NULL
+          AND NOT EXISTS (SELECT FROM %s q WHERE q.msg_id = d.msg_id)
+          AND NOT EXISTS (SELECT FROM tidings.delayed p WHERE p.queue_name = $1 AND p.msg_id = d.msg_id)
+      $sql$, tidings.table_of(one)) USING one;
+    EXCEPTION WHEN undefined_table OR SQLSTATE 'TD404' THEN
+      CONTINUE; -- The queue was dropped meanwhile.
+    END;
   END LOOP;
 
   -- From transactions that committed after their topic was dropped.
