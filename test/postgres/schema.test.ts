@@ -25,6 +25,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the schema on %s', (server
       { version: 5, name: '0005_topic' },
       { version: 6, name: '0006_vanished' },
       { version: 7, name: '0007_oldest_program' },
+      { version: 8, name: '0008_upkeep' },
     ])
     await Promise.all(engines.map((engine) => engine.close()))
   })
@@ -35,7 +36,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the schema on %s', (server
     try {
       await expect(openEngine(url)).rejects.toMatchObject({
         code: 'SCHEMA_NEWER',
-        message: 'the schema has version 99 and works with programs of version 99 or newer; this one is of version 7',
+        message: 'the schema has version 99 and works with programs of version 99 or newer; this one is of version 8',
       })
     } finally {
       await query(url, 'DELETE FROM tidings.migration WHERE version = 99')

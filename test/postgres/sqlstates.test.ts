@@ -42,7 +42,11 @@ const rows = [
   ['TD406', 'TD406', ['SUBSCRIPTION_NOT_FOUND', once], ['SUBSCRIPTION_NOT_FOUND', once], kept],
   ['42P07', '42P07', ['QUEUE_NAME_CONFLICT', once], ['QUEUE_NAME_CONFLICT', once], kept],
   ['42501', '42501', ['PERMISSION_DENIED', once], ['PERMISSION_DENIED', once], kept],
-  ['all others', '22012', ['STORAGE_FAILED', once], ['STORAGE_FAILED', once], kept],
+  ['22', '22012', ['STORAGE_FAILED', once], ['STORAGE_FAILED', once], kept],
+  ['22P05', '22P05', ['BODY_UNSUPPORTED_CHAR', once], ['BODY_UNSUPPORTED_CHAR', once], kept],
+  ['23', '23514', ['STORAGE_FAILED', once], ['STORAGE_FAILED', once], kept],
+  ['54', '54000', ['STORAGE_FAILED', once], ['STORAGE_FAILED', once], kept],
+  ['P0001', 'P0001', ['STORAGE_FAILED', once], ['STORAGE_FAILED', once], kept],
   ['all others', 'XX000', ['STORAGE_FAILED', once], ['STORAGE_FAILED', once], kept],
 ] as const
 

@@ -30,7 +30,7 @@ async function build({ mark, madeAt, migration }: Changes): Promise<typeof tidin
     writeFileSync(path, text.replace(pattern, to))
   }
   edit('sql.gen.js', /functionsMadeAt = ".+?"/, `functionsMadeAt = "${madeAt}"`)
-  edit('sql.gen.js', /-- One process does it at a time/, `-- ${mark}. One process does it at a time`)
+  edit('sql.gen.js', /-- What a transaction of an application holds/, `-- ${mark}. One process does it at a time`)
   if (migration) {
     const entry = JSON.stringify({ name: `0099_${mark}`, sql: migration.sql })
     edit('sql.gen.js', /(export const migrations = \[[\s\S]*?\n)\]/, `$1,${entry}]`)

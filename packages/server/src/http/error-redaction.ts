@@ -24,10 +24,10 @@ export function discreet(error: unknown): TidingsError {
   const isOfStorage = httpStatus >= 500 || code === 'PERMISSION_DENIED'
   if (!isOfStorage || (cause === undefined && code !== 'LOCAL_UNAVAILABLE')) return error
   const [message, hint] = told[code] ?? ['the storage of the server failed', seeLog]
-  // By this clients know that waiting is worth it.
-  const { comesBack } = details
+  // By this clients know that waiting is worth it, or that it was for what they sent.
+  const { comesBack, refused } = details
   return new TidingsError(code, message, {
     ...(hint === undefined ? {} : { hint }),
-    details: comesBack === undefined ? {} : { comesBack },
+    details: { ...(comesBack === undefined ? {} : { comesBack }), ...(refused === true ? { refused } : {}) },
   })
 }

@@ -34,3 +34,12 @@ function describe(error: unknown): { message: string; stack: string | null } {
 
 const storable = (text: string, limit: number) =>
   (text.length > limit ? `${text.slice(0, limit)}…` : text).replaceAll('\u0000', '').toWellFormed()
+
+/** The same with every character that is not ASCII written as its code. */
+export const inAscii = (meta: JsonObject): JsonObject =>
+  Object.fromEntries(
+    Object.entries(meta).map(([name, value]) => [name, typeof value === 'string' ? escaped(value) : value]),
+  )
+
+const escaped = (text: string) =>
+  text.replace(/[\u{80}-\u{10ffff}]/gu, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`)

@@ -1,4 +1,33 @@
+import { isTidingsError } from '../core/errors.ts'
 import { fitting, type Limits } from '../port/limits.ts'
+
+/** Why one item of several was not carried out. */
+export class Failure {
+  readonly error: unknown
+
+  constructor(error: unknown) {
+    this.error = error
+  }
+}
+
+/**
+ * Sends items together; where the storage refuses something in them, in halves, so that what it refuses fails alone.
+ * @returns one result an item, in order
+ */
+export async function sendApart<Item, Result>(
+  items: Item[],
+  send: (items: Item[]) => Promise<(Result | Failure)[]>,
+): Promise<(Result | Failure)[]> {
+  try {
+    return await send(items)
+  } catch (error) {
+    const refused = isTidingsError(error) && error.details.refused === true
+    if (items.length === 1 || !refused) return items.map(() => new Failure(error))
+    const half = items.length >> 1
+    const first = await sendApart(items.slice(0, half), send)
+    return [...first, ...(await sendApart(items.slice(half), send))]
+  }
+}
 
 /**
  * Groups single calls into batches without making anybody wait: the first call goes out at the end of the current
@@ -7,7 +36,7 @@ import { fitting, type Limits } from '../port/limits.ts'
  * The limits of the storage bound a batch; a single item may be larger.
  */
 export class Batcher<Item, Result> {
-  readonly #send: (items: Item[]) => Promise<Result[]>
+  readonly #send: (items: Item[]) => Promise<(Result | Failure)[]>
   readonly #storage: { readonly limits: Limits }
   readonly #size: (item: Item) => number
   #waiting: Entry<Item, Result>[] = []
@@ -15,9 +44,9 @@ export class Batcher<Item, Result> {
   #sending = false
   #last: Promise<unknown> = Promise.resolve()
 
-  /** @param send returns one result an item, in order; if it rejects, every item of the batch does */
+  /** @param send returns one result an item, in order; if it rejects, nothing was done, or nobody knows */
   constructor(
-    send: (items: Item[]) => Promise<Result[]>,
+    send: (items: Item[]) => Promise<(Result | Failure)[]>,
     storage: { readonly limits: Limits },
     size: (item: Item) => number = () => 0,
   ) {
@@ -60,15 +89,15 @@ export class Batcher<Item, Result> {
       fitting(this.#waiting, this.#storage.limits, ({ item }) => this.#size(item)),
     )
     this.#sending = true
-    try {
-      const results = await this.#send(batch.map((entry) => entry.item))
-      for (const [index, entry] of batch.entries()) entry.resolve(results[index] as Result)
-    } catch (error) {
-      for (const entry of batch) entry.reject(error)
-    } finally {
-      this.#sending = false
-      this.#schedule()
+    const items = batch.map((entry) => entry.item)
+    const results = await sendApart(items, this.#send)
+    for (const [index, { resolve, reject }] of batch.entries()) {
+      const result = results[index] as Result | Failure
+      if (result instanceof Failure) reject(result.error)
+      else resolve(result)
     }
+    this.#sending = false
+    this.#schedule()
   }
 }
 

@@ -3,7 +3,7 @@ import { isTidingsError } from '../core/errors.ts'
 import type { Engine, Lease, NewMessage, SendResult, SendTerms, Settlement, SettleResult } from '../port/engine.ts'
 import { sizeOf, sizeWith } from '../port/limits.ts'
 import { queueFull } from '../port/queue-full.ts'
-import { Batcher } from './batcher.ts'
+import { Batcher, Failure, sendApart } from './batcher.ts'
 import type { LeaseCalls } from './lease.ts'
 
 /** Of calls that cannot travel together: whoever makes ever other ones must not fill the memory. */
@@ -11,16 +11,11 @@ const maxKinds = 100
 
 const sizeOfSettlement = (settlement: Settlement) => sizeWith('meta' in settlement ? settlement.meta : {})
 
-/** Why one message of several was not stored. */
-interface Failure {
-  readonly error: unknown
-}
-
 /** The calls that one process makes for one queue, grouped so that single ones travel together. */
 export class QueueCalls implements LeaseCalls {
   readonly #engine: Engine
   readonly #queue: string
-  readonly #sends = new Map<string, Batcher<NewMessage, SendResult | Failure>>()
+  readonly #sends = new Map<string, Batcher<NewMessage, SendResult>>()
   readonly #settlements: Batcher<Settlement, SettleResult>
   readonly #extensions = new Map<number, Batcher<Lease, string | null>>()
   readonly clock: Clock
@@ -43,9 +38,7 @@ export class QueueCalls implements LeaseCalls {
       sends = new Batcher((messages) => this.#sendOn(terms, messages), this.#engine, sizeOf)
       this.#sends.set(kind, sends)
     }
-    const result = await sends.add(message)
-    if ('error' in result) throw result.error
-    return result
+    return sends.add(message)
   }
 
   /** What travels together by chance does not share the fate of a batch: what there is room for is stored. */
@@ -56,15 +49,14 @@ export class QueueCalls implements LeaseCalls {
     } catch (error) {
       if (maxLength === undefined || !isTidingsError(error, 'QUEUE_FULL')) throw error
       const room = maxLength - (error.details.length as number)
-      if (messages.length === 1) return [{ error }]
-      const refused = { error: queueFull(this.#queue, maxLength - room, maxLength, 1) }
+      if (messages.length === 1) return [new Failure(error)]
+      const refused = new Failure(queueFull(this.#queue, maxLength - room, maxLength, 1))
       if (room <= 0) return messages.map(() => refused)
       const count = Math.min(room, messages.length - 1)
       const first = await this.#sendOn(terms, messages.slice(0, count))
-      const rest = messages.slice(count)
       // The first ones are stored, whatever befalls the others.
-      const others = this.#sendOn(terms, rest).catch((error: unknown) => rest.map(() => ({ error })))
-      return [...first, ...(await others)]
+      const others = await sendApart(messages.slice(count), (rest) => this.#sendOn(terms, rest))
+      return [...first, ...others]
     }
   }
 

@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.ts'
 import { isTidingsError, TidingsError } from '../core/errors.ts'
 import type { JsonObject } from '../core/json.ts'
-import { errorMeta } from '../core/message-error.ts'
+import { errorMeta, inAscii } from '../core/message-error.ts'
 import type { Ending, Settlement, SettleResult, StoredMessage } from '../port/engine.ts'
 import type { ExpiredPolicy } from './expiry.ts'
 
@@ -67,9 +67,20 @@ export class MessageLease {
 
   async #settleNow(ending: Ending): Promise<boolean> {
     await this.#extending
-    const { settled } = await this.#calls.settle({ ...ending, id: this.message.id, receipt: this.#receipt })
+    const { settled } = await this.#carryOut(ending)
     if (!settled) throw this.#lost(ending.kind)
     return true
+  }
+
+  async #carryOut(ending: Ending): Promise<SettleResult> {
+    const lease = { id: this.message.id, receipt: this.#receipt }
+    try {
+      return await this.#calls.settle({ ...ending, ...lease })
+    } catch (error) {
+      // What a handler throws may have characters that the storage does not take.
+      if (!isTidingsError(error, 'BODY_UNSUPPORTED_CHAR') || !('meta' in ending)) throw error
+      return this.#calls.settle({ ...ending, meta: inAscii(ending.meta), ...lease })
+    }
   }
 
   /** Leaves the settling to the caller, under the newest receipt: no extension is under way, and none begins. */

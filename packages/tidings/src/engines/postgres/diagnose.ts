@@ -13,6 +13,7 @@ export async function diagnose(driver: Driver): Promise<Finding[]> {
   const [server] = (await run(statements.diagnoseServer)) as [Row]
   return [
     checkVersion(server),
+    checkEncoding(server),
     ...checkDurability(server),
     checkPermissions(server),
     ...checkConnections(server, driver.poolMax),
@@ -21,6 +22,7 @@ export async function diagnose(driver: Driver): Promise<Finding[]> {
     await checkPooler(driver),
     ...checkHorizon(await run(statements.diagnoseHorizon)),
     ...checkTables(await run(statements.diagnoseTables)),
+    ...checkParked(await run(statements.diagnoseParked)),
   ]
 }
 
@@ -44,6 +46,16 @@ function checkVersion(server: Row): Finding {
   return Number(server.version_number) >= oldestVersion
     ? ok('version', what)
     : problem('version', what, 'Upgrade to PostgreSQL 13 or newer.')
+}
+
+function checkEncoding({ encoding }: Row): Finding {
+  return encoding === 'UTF8' || encoding === 'SQL_ASCII'
+    ? ok('encoding', `the database has the encoding ${String(encoding)}`)
+    : warning(
+        'encoding',
+        `the database has the encoding ${String(encoding)}: messages with other characters are refused`,
+        'Move to a database with the encoding UTF8.',
+      )
 }
 
 function checkDurability(server: Row): Finding[] {
@@ -163,6 +175,14 @@ function checkTables(rows: readonly Row[]): Finding[] {
           `Run VACUUM ${table}; if that does not help, see what holds vacuum back.`,
         ),
       )
+    if (row.unlogged === true)
+      found.push(
+        warning(
+          'durability',
+          `${table} is unlogged: a crash of the server empties it`,
+          `ALTER TABLE ${table} SET LOGGED, if its messages matter.`,
+        ),
+      )
     if (!ours)
       found.push(
         warning(
@@ -176,4 +196,14 @@ function checkTables(rows: readonly Row[]): Finding[] {
   return findings.length > 0
     ? findings
     : [ok('tables', `${rows.filter((row) => row.of_queue).length} queues, none with too many dead rows`)]
+}
+
+function checkParked(rows: readonly Row[]): Finding[] {
+  return rows.map(({ queue, parked }) =>
+    warning(
+      'parked',
+      `queue '${String(queue)}' has ${Number(parked)} messages that another client has hidden for ever (vt = infinity)`,
+      `SELECT pgmq.set_vt('${String(queue)}', …, 0) makes one ready again.`,
+    ),
+  )
 }

@@ -9,7 +9,8 @@ const trustedMs = 1_000
 /** Looks whether a commit is on disk when the server says so. */
 export class Disk {
   readonly #calls: Calls
-  #lookAgainAt = 0
+  /** Until when what was found of a queue is believed. */
+  readonly #trusted = new Map<string, number>()
 
   constructor(calls: Calls) {
     this.#calls = calls
@@ -19,18 +20,25 @@ export class Disk {
    * @param transaction the application's own, which may have a setting of its own
    * @throws DURABILITY_UNAVAILABLE
    */
-  async confirm(transaction: Transaction | null): Promise<void> {
+  async confirm(queue: string, transaction: Transaction | null): Promise<void> {
     const now = performance.now()
-    if (transaction === null && now < this.#lookAgainAt) return
+    if (transaction === null && now < (this.#trusted.get(queue) ?? 0)) return
     const [row] = transaction
-      ? await this.#calls.writeWithin(transaction, statements.disk, [])
-      : await this.#calls.read(statements.disk, [])
+      ? await this.#calls.writeWithin(transaction, statements.disk, [queue])
+      : await this.#calls.read(statements.disk, [queue])
     if (row?.fsync !== 'on') throw durabilityUnavailable(`fsync=${row?.fsync}`, 'Turn fsync on for the server.')
     if (row.synchronous_commit === 'off')
       throw durabilityUnavailable(
         'synchronous_commit=off',
         'Set synchronous_commit to on, for the database, the role or the transaction.',
       )
-    if (transaction === null) this.#lookAgainAt = now + trustedMs
+    if (row.unlogged === true)
+      throw durabilityUnavailable(
+        `queue '${queue}' is unlogged: a crash of the server empties it`,
+        `ALTER TABLE pgmq."q_${queue}" SET LOGGED.`,
+      )
+    if (transaction !== null) return
+    for (const [other, until] of this.#trusted) if (until <= now) this.#trusted.delete(other)
+    this.#trusted.set(queue, now + trustedMs)
   }
 }

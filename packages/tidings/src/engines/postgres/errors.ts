@@ -11,12 +11,15 @@ export function toTidingsError(error: unknown, where: string, lostAs: ErrorCode)
   const failure = failureOf(error)
   const code = failure.code ?? lostAs
   const why = reasonOf(error)
-  const options = { cause: error, details: { sqlState: sqlStateOf(error), comesBack: failure.retry } }
+  const refused = failure.outcome === 'refused'
+  const details = { sqlState: sqlStateOf(error), comesBack: failure.retry, ...(refused ? { refused } : {}) }
+  const options = { cause: error, details }
   if (code.endsWith('_NOT_FOUND')) return notFound(code, why)
   if (code === 'CONNECTION_FAILED' || (lostAs === 'CONNECTION_FAILED' && code === 'STORAGE_FAILED'))
     return new TidingsError('CONNECTION_FAILED', `cannot connect to PostgreSQL at ${where}: ${why}`, options)
   if (failure.code === null)
     return new TidingsError(code, `lost the connection to PostgreSQL at ${where}: ${why}`, options)
+  if (code === 'BODY_UNSUPPORTED_CHAR') return new TidingsError(code, `PostgreSQL cannot store this: ${why}`, options)
   return new TidingsError(code, `PostgreSQL at ${where}: ${why}`, options)
 }
 

@@ -1,4 +1,5 @@
-import { show, TidingsError } from '../../core/errors.ts'
+import { eachAlone } from '../../core/each-alone.ts'
+import { isTidingsError, show, TidingsError } from '../../core/errors.ts'
 import type {
   Binding,
   ChannelListener,
@@ -137,7 +138,7 @@ export class PostgresEngine implements Engine {
     { maxLength, durability }: SendTerms = {},
   ): Promise<SendResult[]> {
     if (messages.length === 0) return []
-    if (durability === 'fsync') await this.#disk.confirm(transaction)
+    if (durability === 'fsync') await this.#disk.confirm(queue, transaction)
     const values = [queue, toBatch(messages), messages.every(isPlain)]
     if (messages.some(isSorted)) await this.#calls.enableSorting(queue, messages)
     const rows =
@@ -295,9 +296,26 @@ export class PostgresEngine implements Engine {
   }
 
   async maintain(): Promise<void> {
-    await this.#calls.read(statements.maintain, [])
-    await this.topics.maintain()
-    for (const cursor of this.#cursors.values()) cursor.expectSweep()
+    const queues = (await this.#calls.read(statements.queuesToMaintain, [])).map((row) => row.queue as string)
+    await eachAlone([
+      ...queues.map((queue) => () => this.#maintainQueue(queue)),
+      () => this.#calls.read(statements.maintain, []),
+      () => this.topics.maintain(),
+      async () => {
+        for (const cursor of this.#cursors.values()) cursor.expectSweep()
+      },
+    ])
+  }
+
+  async #maintainQueue(queue: string): Promise<void> {
+    try {
+      await this.#calls.read(statements.maintainQueue, [queue])
+      await this.#calls.read(statements.indexQueue, [queue])
+    } catch (error) {
+      // It was dropped in this moment.
+      if (isTidingsError(error, 'QUEUE_NOT_FOUND')) return
+      throw isTidingsError(error) ? error.within(`queue '${queue}'`) : error
+    }
   }
 
   diagnose(): Promise<Finding[]> {

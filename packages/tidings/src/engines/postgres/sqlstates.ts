@@ -4,9 +4,9 @@ import type { ErrorCode } from '../../core/errors.ts'
 export interface Failure {
   /**
    * nothing: the statement did nothing, and may succeed later. unknown: it may have been carried out. final: it did
-   * nothing, and would fail again.
+   * nothing, and would fail again. refused: the same for what is in the data; without it the others may be stored.
    */
-  readonly outcome: 'nothing' | 'unknown' | 'final'
+  readonly outcome: 'nothing' | 'unknown' | 'final' | 'refused'
   /** Whether the connection is used on. */
   readonly connection: 'keep' | 'drop'
   /** Whether the driver itself tries again for some seconds; where the outcome is unknown, only what may be done twice. */
@@ -55,6 +55,13 @@ export const failures: Readonly<Record<string, Row>> = {
   '53100': ['nothing', 'keep', 'tell', 'STORAGE_FULL'],
   '53300': ['nothing', 'drop', 'retry', 'CONNECTION_LIMIT'],
   '58': ['nothing', 'keep', 'tell', 'STORAGE_BUSY'],
+
+  // The data, by what the server can hold, or by constraints and triggers of the application.
+  '22': ['refused', 'keep', 'tell', 'STORAGE_FAILED'],
+  '22P05': ['refused', 'keep', 'tell', 'BODY_UNSUPPORTED_CHAR'],
+  '23': ['refused', 'keep', 'tell', 'STORAGE_FAILED'],
+  '54': ['refused', 'keep', 'tell', 'STORAGE_FAILED'],
+  P0001: ['refused', 'keep', 'tell', 'STORAGE_FAILED'],
 
   // What was asked for.
   TD404: ['final', 'keep', 'tell', 'QUEUE_NOT_FOUND'],

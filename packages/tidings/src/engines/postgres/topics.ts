@@ -1,3 +1,4 @@
+import { eachAlone } from '../../core/each-alone.ts'
 import { isTidingsError } from '../../core/errors.ts'
 import type {
   AppendResult,
@@ -114,18 +115,27 @@ export class PostgresTopics implements TopicStore {
 
   /** Topic by topic, in small steps, so that none of them is locked for long. */
   async maintain(): Promise<void> {
-    for (const { topic, prune } of await this.#calls.read(statements.topicsToMaintain, []))
-      await this.#maintain(topic as string, prune === true).catch((error: unknown) => {
-        // It was dropped meanwhile.
-        if (!isTidingsError(error, 'TOPIC_NOT_FOUND')) throw error
-      })
+    const topics = await this.#calls.read(statements.topicsToMaintain, [])
+    await eachAlone(
+      topics.map(
+        ({ topic, prune }) =>
+          () =>
+            this.#maintain(topic as string, prune === true),
+      ),
+    )
   }
 
   async #maintain(topic: string, prune: boolean): Promise<void> {
-    await this.#calls.read(statements.maintainTopic, [topic])
-    while (prune) {
-      const [row] = await this.#calls.read(statements.pruneTopic, [topic])
-      if (row?.more !== true) return
+    try {
+      await this.#calls.read(statements.maintainTopic, [topic])
+      while (prune) {
+        const [row] = await this.#calls.read(statements.pruneTopic, [topic])
+        if (row?.more !== true) return
+      }
+    } catch (error) {
+      // It was dropped meanwhile.
+      if (isTidingsError(error, 'TOPIC_NOT_FOUND')) return
+      throw isTidingsError(error) ? error.within(`topic '${topic}'`) : error
     }
   }
 }

@@ -79,8 +79,10 @@ SELECT id, duplicate, there::float8, fresh::float8
 FROM tidings.send_limited($1::text, $2::text::jsonb, $3::boolean, $4::bigint);
 
 -- name: disk
--- → fsync, synchronous_commit
-SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit;
+-- $1 queue → fsync, synchronous_commit, unlogged
+SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
+  EXISTS (SELECT FROM pg_class c
+    WHERE c.relnamespace = 'pgmq'::regnamespace AND c.relname = 'q_' || $1::text AND c.relpersistence = 'u') AS unlogged;
 
 -- name: bind
 -- $1 pattern, $2 queue → bound
@@ -134,6 +136,18 @@ SELECT id FROM tidings.cancel($1::text, ARRAY(SELECT jsonb_array_elements_text($
 -- $1 correlation id → queue, pending, running, done, dead, cancelled, started_at, completed_at
 SELECT queue, pending::float8, running::float8, done::float8, dead::float8, cancelled::float8, started_at, completed_at
 FROM tidings.correlation_state($1::text);
+
+-- name: queuesToMaintain
+-- → queue
+SELECT queue FROM tidings.queues_to_maintain() AS queue;
+
+-- name: maintainQueue
+-- $1 queue
+SELECT tidings.maintain_queue($1::text);
+
+-- name: indexQueue
+-- $1 queue. In a transaction of its own, since it locks the table.
+SELECT tidings.index_queue($1::text);
 
 -- name: maintain
 SELECT tidings.maintain();
@@ -239,7 +253,7 @@ SELECT pg_advisory_unlock_shared(tidings.waiting_lock($1::text));
 
 -- name: diagnoseServer
 -- → version, version_number, fsync, synchronous_commit, full_page_writes, connections, max_connections, role, role_limit
---   and database_limit: -1 for none; may_create, pgmq_extension
+--   and database_limit: -1 for none; may_create, pgmq_extension, schema_version, encoding
 SELECT current_setting('server_version') AS version, current_setting('server_version_num')::integer AS version_number,
   current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
   current_setting('full_page_writes') AS full_page_writes,
@@ -250,7 +264,8 @@ SELECT current_setting('server_version') AS version, current_setting('server_ver
   current_setting('transaction_read_only') AS read_only,
   has_schema_privilege('pgmq', 'CREATE') AS may_create,
   (SELECT extversion FROM pg_extension WHERE extname = 'pgmq') AS pgmq_extension,
-  (SELECT version FROM tidings.migration ORDER BY version DESC LIMIT 1) AS schema_version;
+  (SELECT version FROM tidings.migration ORDER BY version DESC LIMIT 1) AS schema_version,
+  current_setting('server_encoding') AS encoding;
 
 -- name: diagnoseHorizon
 -- What keeps vacuum from removing dead rows for more than a minute → what, since_ms
@@ -270,17 +285,22 @@ SELECT what, since_ms FROM (
 
 -- name: diagnoseTables
 -- Tables of queues, and our own, with their dead rows, and whether this role may use them
--- → relation, of_queue, live, dead, bytes, usable, ours
+-- → relation, of_queue, live, dead, bytes, usable, ours, unlogged
 SELECT format('%s.%s', n.nspname, c.relname) AS relation, n.nspname = 'pgmq' AS of_queue, s.n_live_tup::float8 AS live,
   s.n_dead_tup::float8 AS dead, pg_table_size(c.oid)::float8 AS bytes,
   has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE') AS usable,
-  n.nspname <> 'pgmq' OR coalesce(c.reloptions @> '{fillfactor=50}', false) AS ours
+  n.nspname <> 'pgmq' OR coalesce(c.reloptions @> '{fillfactor=50}', false) AS ours,
+  c.relpersistence = 'u' AS unlogged
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
 WHERE n.nspname = 'pgmq' AND c.relname IN (SELECT 'q_' || lower(m.queue_name) FROM pgmq.meta m)
   OR n.nspname = 'tidings' AND c.relkind = 'r' AND c.relname <> 'migration'
 ORDER BY n.nspname, c.relname;
+
+-- name: diagnoseParked
+-- Messages that another client has hidden for ever → queue, parked
+SELECT queue, parked::float8 FROM tidings.parked();
 
 -- name: diagnoseOpenFunctions
 -- Functions of ours that every role of the database may call → name

@@ -1,7 +1,7 @@
 -- Small things that the other functions share.
 
--- The table of a queue, or of its archive; raises TD404 where there is none.
-CREATE OR REPLACE FUNCTION tidings.table_of(queue text, prefix text = 'q_') RETURNS regclass
+-- The table of a queue, or of its archive, or null.
+CREATE OR REPLACE FUNCTION tidings.find_table(queue text, prefix text = 'q_') RETURNS regclass
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   found regclass := to_regclass(format('pgmq.%I', prefix || queue));
@@ -12,6 +12,19 @@ BEGIN
     SELECT c.oid INTO found FROM pg_class c
     WHERE c.relname = prefix || queue AND c.relnamespace = 'pgmq'::regnamespace;
   END IF;
+  RETURN found;
+END
+$$;
+
+-- The same; raises TD404 where there is none.
+CREATE OR REPLACE FUNCTION tidings.table_of(queue text, prefix text = 'q_') RETURNS regclass
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  found regclass := to_regclass(format('pgmq.%I', prefix || queue));
+BEGIN
+  IF found IS NULL THEN
+    found := tidings.find_table(queue, prefix);
+  END IF;
   IF found IS NULL THEN
     RAISE EXCEPTION 'queue "%" does not exist', queue USING ERRCODE = 'TD404', DETAIL = queue;
   END IF;
@@ -21,21 +34,25 @@ $$;
 
 -- Whether a body is {"data": ..., "meta": {...}} and nothing else. Anything else is data that another client sent, or that
 -- we sent bare, with its meta in a header.
+-- In PL/pgSQL, which keeps its plan for the session.
 CREATE OR REPLACE FUNCTION tidings.is_envelope(message jsonb, headers jsonb) RETURNS boolean
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT coalesce(
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN coalesce(
     jsonb_typeof(message) = 'object'
       AND message ? 'data'
       AND jsonb_typeof(message -> 'meta') = 'object'
       AND message - '{data,meta}'::text[] = '{}'
-      AND NOT coalesce(headers ? 'x-tidings-meta', false),
-    false)
+      AND headers -> 'x-tidings-meta' IS NULL,
+    false);
+END
 $$;
 
--- Fields of `patch` over those of `meta`; a null takes a field away.
+-- Fields of `patch` over those of `meta`; a null takes a field away. What is no object has no fields.
 CREATE OR REPLACE FUNCTION tidings.merge_meta(meta jsonb, patch jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT (coalesce(meta, '{}') || patch) - ARRAY(SELECT key FROM jsonb_each(patch) WHERE value = 'null')
+  SELECT (CASE WHEN jsonb_typeof(meta) = 'object' THEN meta ELSE '{}' END || patch)
+    - ARRAY(SELECT key FROM jsonb_each(patch) WHERE value = 'null')
 $$;
 
 -- The body with its meta patched; a bare body stays as it is.
@@ -47,37 +64,66 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   END
 $$;
 
--- The headers with the meta of a bare body patched, which is kept there.
+-- The headers with the meta of a bare body patched, which is kept there. Clients of PGMQ may send any JSON as headers:
+-- what is no object, and so has no place for meta, becomes the header x-tidings-headers.
 CREATE OR REPLACE FUNCTION tidings.patched_headers(message jsonb, headers jsonb, patch jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE
     WHEN patch = '{}' OR tidings.is_envelope(message, headers) THEN headers
-    ELSE jsonb_set(coalesce(headers, '{}'), '{x-tidings-meta}',
-      tidings.merge_meta(headers -> 'x-tidings-meta', patch))
+    ELSE
+      CASE
+        WHEN jsonb_typeof(headers) = 'object' THEN headers
+        WHEN headers <> 'null' THEN jsonb_set('{}', '{x-tidings-headers}', headers)
+        ELSE '{}'
+      END || jsonb_set('{}', '{x-tidings-meta}', tidings.merge_meta(headers -> 'x-tidings-meta', patch))
   END
 $$;
 
+-- Expressions that stand in many statements. They are texts and no functions that are called: those have a SET, so that
+-- PostgreSQL cannot put their bodies in their place, and costs more than all the rest of a claim.
+
+-- The priority of a message, of which there is an index: a whole number of up to three digits. What else a client puts
+-- there says nothing.
+CREATE OR REPLACE FUNCTION tidings.priority_expression() RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT $sql$(CASE WHEN headers ->> 'x-tidings-priority' ~ '^-?[0-9]{1,3}$'
+    THEN (headers ->> 'x-tidings-priority')::integer END)$sql$
+$$;
+
+-- Whether an entry e of a batch proves a lease on a message of the table q.
+CREATE OR REPLACE FUNCTION tidings.proof_expression() RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT $sql$(q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
+    AND q.vt = timestamptz '1970-01-01 00:00:00+00' + (e ->> 'v')::bigint * interval '1 microsecond')$sql$
+$$;
+
+-- Times as numbers. Other clients hide messages until 'infinity': that is the last moment that a date of JavaScript holds.
+
 -- Microseconds since 1970: exact, and the same in every time zone.
 CREATE OR REPLACE FUNCTION tidings.microseconds(moment timestamptz) RETURNS bigint
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   -- A double holds these exactly: 53 bits reach to the year 2255.
   SELECT round(date_part('epoch', moment) * 1000000)::bigint
 $$;
 
 CREATE OR REPLACE FUNCTION tidings.from_microseconds(value bigint) RETURNS timestamptz
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT timestamptz '1970-01-01 00:00:00+00' + value * interval '1 microsecond'
 $$;
 
 CREATE OR REPLACE FUNCTION tidings.milliseconds(moment timestamptz) RETURNS double precision
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT floor(round(date_part('epoch', moment) * 1000000) / 1000)
 $$;
 
 -- Milliseconds from now until a moment, rounded up.
 CREATE OR REPLACE FUNCTION tidings.milliseconds_until(moment timestamptz) RETURNS double precision
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT ceil(date_part('epoch', moment - clock_timestamp()) * 1000)
+  SELECT CASE
+    WHEN isfinite(moment) THEN ceil(date_part('epoch', moment - clock_timestamp()) * 1000)
+    WHEN moment = 'infinity' THEN 8.64e15
+    WHEN moment = '-infinity' THEN -8.64e15
+  END
 $$;
 
 -- A message as it lies in a table, and as the engine reads it.
@@ -109,11 +155,11 @@ BEGIN
     CASE WHEN envelope.is_one THEN r.message -> 'meta' ELSE r.headers -> 'x-tidings-meta' END::text,
     r.headers::text,
     r.read_ct,
-    tidings.microseconds(r.vt)::text,
-    tidings.milliseconds(r.enqueued_at),
-    tidings.milliseconds(r.vt),
-    tidings.milliseconds(r.last_read_at),
-    tidings.milliseconds(r.archived_at),
+    CASE WHEN isfinite(r.vt) THEN round(date_part('epoch', r.vt) * 1000000)::bigint::text END,
+    floor(round(date_part('epoch', r.enqueued_at) * 1000000) / 1000),
+    least(greatest(floor(round(date_part('epoch', r.vt) * 1000000) / 1000), -8.64e15), 8.64e15),
+    floor(round(date_part('epoch', r.last_read_at) * 1000000) / 1000),
+    floor(round(date_part('epoch', r.archived_at) * 1000000) / 1000),
     NULL::double precision,
     NULL::double precision
   -- Called once a message, not with every mention.

@@ -46,7 +46,7 @@ BEGIN
     SELECT array_agg(msg_id) FROM (
       SELECT q.msg_id FROM %1$s q
       WHERE q.msg_id = ANY ($1) AND q.vt <= clock_timestamp()
-        AND (q.headers IS NULL OR NOT q.headers ? 'x-pgmq-group' OR NOT EXISTS (
+        AND (q.headers ->> 'x-pgmq-group' IS NULL OR NOT EXISTS (
           SELECT FROM %1$s e
           WHERE e.headers ? 'x-pgmq-group'
             AND (e.headers ->> 'x-pgmq-group') COLLATE "C" = (q.headers ->> 'x-pgmq-group') COLLATE "C"
@@ -56,11 +56,12 @@ BEGIN
           WHERE d.queue_name = $3 AND d.headers ? 'x-pgmq-group'
             AND (d.headers ->> 'x-pgmq-group') COLLATE "C" = (q.headers ->> 'x-pgmq-group') COLLATE "C"
             AND d.msg_id < q.msg_id))
-      ORDER BY coalesce((q.headers ->> 'x-tidings-priority')::integer, 0) DESC, q.msg_id
+      ORDER BY coalesce(%2$s, 0) DESC, q.msg_id
       LIMIT $2 FOR UPDATE OF q SKIP LOCKED
     ) ready
-  $sql$, tidings.table_of(queue)) INTO picked USING ids, quantity, queue;
-  RETURN QUERY SELECT * FROM tidings.to_messages(tidings.take(queue, lease_ms, coalesce(picked, '{}'), NULL, NULL));
+  $sql$, tidings.table_of(queue), tidings.priority_expression()) INTO picked USING ids, quantity, queue;
+  RETURN QUERY SELECT * FROM tidings.to_messages(
+    tidings.take(tidings.table_of(queue), tidings.settings_of(queue), lease_ms, picked));
 END
 $$;
 
@@ -110,12 +111,22 @@ CREATE OR REPLACE FUNCTION tidings.take_next(
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   settings tidings.queue := tidings.settings_of(queue);
+  live regclass := tidings.table_of(queue);
+  next record;
 BEGIN
-  -- The usual case takes one statement.
+  -- The usual case.
   IF NOT settings.has_keys AND NOT settings.has_priorities THEN
-    RETURN tidings.take(queue, lease_ms, NULL, mark, quantity);
+    SELECT * INTO next FROM tidings.pick_next(live, quantity, mark);
+    IF next.found_keys IS NOT TRUE AND next.found_priorities IS NOT TRUE THEN
+      RETURN tidings.take(live, settings, lease_ms, next.ids);
+    END IF;
+    -- Other clients send them without a word, and our own senders may have begun at this moment.
+    UPDATE tidings.queue q SET
+      has_keys = q.has_keys OR coalesce(next.found_keys, false),
+      has_priorities = q.has_priorities OR coalesce(next.found_priorities, false)
+    WHERE q.queue_name = queue RETURNING * INTO settings;
   END IF;
-  RETURN tidings.take(queue, lease_ms, tidings.pick(queue, settings, quantity, mark, last_key), NULL, NULL);
+  RETURN tidings.take(live, settings, lease_ms, tidings.pick(queue, settings, quantity, mark, last_key));
 END
 $$;
 
@@ -129,7 +140,7 @@ DECLARE
   ids bigint[] := '{}';
 BEGIN
   IF settings.has_priorities THEN
-    ids := tidings.pick_priority(live, quantity, 1, 100);
+    ids := tidings.pick_priority(live, quantity, 1, 999);
   END IF;
   IF settings.has_keys THEN
     -- Beginning after the key that came last, then from the start.
@@ -140,7 +151,7 @@ BEGIN
   END IF;
   ids := ids || tidings.pick_plain(live, quantity - cardinality(ids), mark);
   IF settings.has_priorities THEN
-    ids := ids || tidings.pick_priority(live, quantity - cardinality(ids), -100, -1);
+    ids := ids || tidings.pick_priority(live, quantity - cardinality(ids), -999, -1);
   END IF;
   RETURN ids;
 END
@@ -153,12 +164,12 @@ DECLARE
 BEGIN
   EXECUTE format($sql$
     SELECT array_agg(msg_id) FROM (
-      SELECT msg_id FROM %s
+      SELECT msg_id FROM %1$s
       WHERE msg_id > $1 AND vt <= clock_timestamp()
-        AND (headers IS NULL OR NOT headers ?| '{x-pgmq-group,x-tidings-priority}')
+        AND (headers IS NULL OR headers ->> 'x-pgmq-group' IS NULL AND coalesce(%2$s, 0) = 0)
       ORDER BY msg_id LIMIT $2 FOR UPDATE SKIP LOCKED
     ) ready
-  $sql$, live) INTO ids USING mark, quantity;
+  $sql$, live, tidings.priority_expression()) INTO ids USING mark, quantity;
   RETURN coalesce(ids, '{}');
 END
 $$;
@@ -171,13 +182,13 @@ DECLARE
 BEGIN
   EXECUTE format($sql$
     SELECT array_agg(msg_id) FROM (
-      SELECT msg_id FROM %s
-      WHERE headers ? 'x-tidings-priority' AND NOT headers ? 'x-pgmq-group'
-        AND (headers ->> 'x-tidings-priority')::integer BETWEEN $1 AND $2
+      SELECT msg_id FROM %1$s
+      WHERE headers ? 'x-tidings-priority' AND headers ->> 'x-pgmq-group' IS NULL
+        AND %2$s BETWEEN $1 AND $2
         AND vt <= clock_timestamp()
-      ORDER BY (headers ->> 'x-tidings-priority')::integer DESC, msg_id LIMIT $3 FOR UPDATE SKIP LOCKED
+      ORDER BY %2$s DESC, msg_id LIMIT $3 FOR UPDATE SKIP LOCKED
     ) ready
-  $sql$, live) INTO ids USING lowest, highest, quantity;
+  $sql$, live, tidings.priority_expression()) INTO ids USING lowest, highest, quantity;
   RETURN coalesce(ids, '{}');
 END
 $$;
@@ -198,7 +209,8 @@ BEGIN
   EXECUTE format($sql$
     WITH RECURSIVE head AS (
       (SELECT (headers ->> 'x-pgmq-group') COLLATE "C" AS key, msg_id, vt FROM %1$s
-        WHERE headers ? 'x-pgmq-group' AND ($2 IS NULL OR (headers ->> 'x-pgmq-group') COLLATE "C" > $2)
+        WHERE headers ? 'x-pgmq-group' AND (headers ->> 'x-pgmq-group') COLLATE "C" IS NOT NULL
+          AND ($2 IS NULL OR (headers ->> 'x-pgmq-group') COLLATE "C" > $2)
         ORDER BY (headers ->> 'x-pgmq-group') COLLATE "C", msg_id LIMIT 1)
       UNION ALL
       SELECT next.* FROM head CROSS JOIN LATERAL (
@@ -226,74 +238,77 @@ BEGIN
 END
 $$;
 
--- Leases messages: those of `ids`, which are locked already; or, where ids is null, the next plain ones after the mark.
--- When a message is read again, the time of its first read goes into a header: PGMQ keeps only the last.
+-- Locks the next messages after the mark, where they are all plain; otherwise it says what is among them.
+CREATE OR REPLACE FUNCTION tidings.pick_next(
+  live regclass, quantity integer, mark bigint, OUT ids bigint[], OUT found_keys boolean, OUT found_priorities boolean
+)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  EXECUTE format($sql$
+    SELECT array_agg(msg_id), bool_or(headers ->> 'x-pgmq-group' IS NOT NULL), bool_or(headers ? 'x-tidings-priority')
+    FROM (
+      SELECT msg_id, headers FROM %s WHERE msg_id > $1 AND vt <= $2 ORDER BY msg_id LIMIT $3 FOR UPDATE SKIP LOCKED
+    ) next
+  $sql$, live) INTO ids, found_keys, found_priorities USING mark, clock_timestamp(), quantity;
+END
+$$;
+
+-- Leases messages that are locked already. When a message is read again, the time of its first read goes into a header:
+-- PGMQ keeps only the last, and tables from before it had last_read_at not even that.
 CREATE OR REPLACE FUNCTION tidings.take(
-  queue text, lease_ms bigint, ids bigint[], mark bigint, quantity integer
+  live regclass, settings tidings.queue, lease_ms bigint, ids bigint[]
 ) RETURNS tidings.stored[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   taken tidings.stored[];
 BEGIN
-  IF NOT (tidings.settings_of(queue)).has_last_read THEN
-    RETURN tidings.take_without_last_read(queue, lease_ms, ids, mark, quantity);
+  IF ids IS NULL OR ids = '{}' THEN
+    RETURN NULL;
   END IF;
-  EXECUTE format($sql$
-    WITH taken AS (
-      UPDATE %1$s SET
-        vt = clock_timestamp() + $2 * interval '1 millisecond',
-        read_ct = read_ct + 1,
-        last_read_at = clock_timestamp(),
-        headers = CASE
-          WHEN read_ct = 0 OR last_read_at IS NULL OR coalesce(headers ? 'x-tidings-first-read', false) THEN headers
-          ELSE coalesce(headers, '{}')
-            || jsonb_build_object('x-tidings-first-read', tidings.milliseconds(last_read_at))
-        END
-      WHERE msg_id = ANY (coalesce($1, ARRAY(
-        SELECT msg_id FROM %1$s WHERE msg_id > $3 AND vt <= clock_timestamp()
-        ORDER BY msg_id LIMIT $4 FOR UPDATE SKIP LOCKED)))
-      RETURNING msg_id, read_ct, enqueued_at, last_read_at, vt, message, headers, NULL::timestamptz
-    )
-    SELECT array_agg(taken::tidings.stored) FROM taken
-  $sql$, tidings.table_of(queue)) INTO taken USING ids, lease_ms, mark, quantity;
+  IF settings.has_last_read THEN
+    EXECUTE format($sql$
+      WITH taken AS (
+        UPDATE %s SET
+          vt = clock_timestamp() + $2 * interval '1 millisecond', read_ct = read_ct + 1,
+          last_read_at = clock_timestamp(),
+          headers = CASE WHEN read_ct = 0 THEN headers ELSE tidings.with_first_read(headers, last_read_at) END
+        WHERE msg_id = ANY ($1)
+        RETURNING msg_id, read_ct, enqueued_at, last_read_at, vt, message, headers, NULL::timestamptz
+      )
+      SELECT array_agg(taken::tidings.stored) FROM taken
+    $sql$, live) INTO taken USING ids, lease_ms;
+  ELSE
+    EXECUTE format($sql$
+      WITH taken AS (
+        UPDATE %s SET
+          vt = clock_timestamp() + $2 * interval '1 millisecond', read_ct = read_ct + 1,
+          headers = tidings.with_first_read(headers, clock_timestamp())
+        WHERE msg_id = ANY ($1)
+        RETURNING msg_id, read_ct, enqueued_at, clock_timestamp(), vt, message, headers, NULL::timestamptz
+      )
+      SELECT array_agg(taken::tidings.stored) FROM taken
+    $sql$, live) INTO taken USING ids, lease_ms;
+  END IF;
   RETURN taken;
 END
 $$;
 
--- The same for tables of PGMQ from before it had last_read_at: the first read goes into the header at once.
-CREATE OR REPLACE FUNCTION tidings.take_without_last_read(
-  queue text, lease_ms bigint, ids bigint[], mark bigint, quantity integer
-) RETURNS tidings.stored[]
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  taken tidings.stored[];
-BEGIN
-  EXECUTE format($sql$
-    WITH taken AS (
-      UPDATE %1$s SET
-        vt = clock_timestamp() + $2 * interval '1 millisecond',
-        read_ct = read_ct + 1,
-        headers = CASE
-          WHEN coalesce(headers ? 'x-tidings-first-read', false) THEN headers
-          ELSE coalesce(headers, '{}')
-            || jsonb_build_object('x-tidings-first-read', tidings.milliseconds(clock_timestamp()))
-        END
-      WHERE msg_id = ANY (coalesce($1, ARRAY(
-        SELECT msg_id FROM %1$s WHERE msg_id > $3 AND vt <= clock_timestamp()
-        ORDER BY msg_id LIMIT $4 FOR UPDATE SKIP LOCKED)))
-      RETURNING msg_id, read_ct, enqueued_at, clock_timestamp(), vt, message, headers, NULL::timestamptz
-    )
-    SELECT array_agg(taken::tidings.stored) FROM taken
-  $sql$, tidings.table_of(queue)) INTO taken USING ids, lease_ms, mark, quantity;
-  RETURN taken;
-END
+CREATE OR REPLACE FUNCTION tidings.with_first_read(headers jsonb, moment timestamptz) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE
+    WHEN moment IS NULL OR headers ? 'x-tidings-first-read' OR jsonb_typeof(headers) <> 'object' THEN headers
+    ELSE coalesce(headers, '{}') || jsonb_build_object('x-tidings-first-read', tidings.milliseconds(moment))
+  END
 $$;
 
--- Moves messages that have come due from tidings.delayed into the queue's table.
+-- Moves messages that have come due from tidings.delayed into the queue's table, and tells who waits there.
 CREATE OR REPLACE FUNCTION tidings.promote(queue text, quantity integer) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  -- Not called in the statements: for each of all rows it would say something else, and no index could help.
+  moment constant timestamptz := clock_timestamp();
 BEGIN
-  IF NOT EXISTS (SELECT FROM tidings.delayed d WHERE d.queue_name = queue AND d.due <= clock_timestamp()) THEN
+  IF NOT EXISTS (SELECT FROM tidings.delayed d WHERE d.queue_name = queue AND d.due <= moment) THEN
     RETURN;
   END IF;
   EXECUTE format($sql$
@@ -301,27 +316,31 @@ BEGIN
       DELETE FROM tidings.delayed d
       WHERE d.queue_name = $1 AND d.msg_id = ANY (ARRAY(
         SELECT msg_id FROM tidings.delayed
-        WHERE queue_name = $1 AND due <= clock_timestamp()
+        WHERE queue_name = $1 AND due <= $3
         ORDER BY due, msg_id LIMIT $2 FOR UPDATE SKIP LOCKED))
       RETURNING *
     )
     INSERT INTO %1$s (msg_id, read_ct, enqueued_at, vt, message, headers %2$s) OVERRIDING SYSTEM VALUE
     SELECT msg_id, read_ct, enqueued_at, due, message, headers %2$s FROM due
-  $sql$, tidings.table_of(queue), tidings.last_read_column(queue)) USING queue, quantity;
+  $sql$, tidings.table_of(queue), tidings.last_read_column(queue)) USING queue, quantity, moment;
+  -- Whoever does this may want only some of them.
+  PERFORM tidings.announce(queue, 0);
 END
 $$;
 
 -- Milliseconds until the next message becomes ready that was not at the time `since`, when a sweep began: delayed, or
 -- with a lease that runs out. 0 if it has become ready meanwhile, since the sweep may have passed it before. Null if
--- there is none.
+-- there is none. In one statement, which sees what is moved from one place to the other exactly once.
 CREATE OR REPLACE FUNCTION tidings.next_due_ms(queue text, since timestamptz) RETURNS double precision
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   soonest timestamptz;
 BEGIN
-  EXECUTE format('SELECT min(vt) FROM %s WHERE vt > $1', tidings.table_of(queue)) INTO soonest USING since;
-  SELECT least(soonest, min(due)) INTO soonest FROM (
-    SELECT d.due FROM tidings.delayed d WHERE d.queue_name = queue ORDER BY d.due LIMIT 1) next;
+  EXECUTE format($sql$
+    SELECT least(
+      (SELECT min(vt) FROM %s WHERE vt > $1 AND vt < 'infinity'),
+      (SELECT due FROM tidings.delayed WHERE queue_name = $2 ORDER BY due LIMIT 1))
+  $sql$, tidings.table_of(queue)) INTO soonest USING since, queue;
   RETURN CASE WHEN soonest IS NOT NULL THEN greatest(tidings.milliseconds_until(soonest), 0) END;
 END
 $$;

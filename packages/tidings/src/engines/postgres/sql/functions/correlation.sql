@@ -51,9 +51,9 @@ $$;
 -- Whether a message is a dead letter once its meta is patched.
 CREATE OR REPLACE FUNCTION tidings.is_dead_letter(message jsonb, headers jsonb, patch jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT coalesce(
+  SELECT tidings.merge_meta(
     CASE WHEN tidings.is_envelope(message, headers) THEN message -> 'meta' ELSE headers -> 'x-tidings-meta' END,
-    '{}') || patch ->> 'dead_lettered_at' IS NOT NULL
+    patch) ->> 'dead_lettered_at' IS NOT NULL
 $$;
 
 -- Notes correlations to look at when the transaction commits.
@@ -180,36 +180,32 @@ BEGIN
 END
 $$;
 
--- Ends tasks whose message another client of PGMQ removed, and forgets what was completed long ago.
-CREATE OR REPLACE FUNCTION tidings.maintain_tasks() RETURNS void
+-- Ends tasks whose message another client of PGMQ removed.
+CREATE OR REPLACE FUNCTION tidings.end_lost_tasks(queue text, live regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  one text;
   gone bigint[];
 BEGIN
-  FOR one IN SELECT DISTINCT t.held_in FROM tidings.task t WHERE t.state = 'pending' ORDER BY 1 LOOP
-    CONTINUE WHEN to_regclass(format('pgmq.%I', 'q_' || one)) IS NULL;
-    BEGIN
-      EXECUTE format($sql$
-        SELECT array_agg(t.msg_id) FROM tidings.task t
-        WHERE t.held_in = $1 AND t.state = 'pending'
-          AND NOT EXISTS (SELECT FROM %s q WHERE q.msg_id = t.msg_id)
-          AND NOT EXISTS (SELECT FROM tidings.delayed d WHERE d.queue_name = $1 AND d.msg_id = t.msg_id)
-      $sql$, tidings.table_of(one)) INTO gone USING one;
-    EXCEPTION WHEN undefined_table OR SQLSTATE 'TD404' THEN
-      CONTINUE; -- The queue was dropped meanwhile.
-    END;
-    IF gone IS NOT NULL THEN
-      PERFORM tidings.end_tasks(one, gone, 'done');
-    END IF;
-  END LOOP;
+  EXECUTE format($sql$
+    SELECT array_agg(t.msg_id) FROM tidings.task t
+    WHERE t.held_in = $1 AND t.state = 'pending'
+      AND NOT EXISTS (SELECT FROM %s q WHERE q.msg_id = t.msg_id)
+      AND NOT EXISTS (SELECT FROM tidings.delayed d WHERE d.queue_name = $1 AND d.msg_id = t.msg_id)
+  $sql$, live) INTO gone USING queue;
+  IF gone IS NOT NULL THEN
+    PERFORM tidings.end_tasks(queue, gone, 'done');
+  END IF;
+END
+$$;
 
+-- Forgets correlations that were completed long ago.
+CREATE OR REPLACE FUNCTION tidings.forget_correlations() RETURNS void
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   WITH old AS (
     DELETE FROM tidings.correlation c
-    WHERE c.completed_at < clock_timestamp() - interval '30 days'
+    WHERE c.completed_at < now() - interval '30 days'
       AND NOT EXISTS (SELECT FROM tidings.task t WHERE t.correlation_id = c.correlation_id AND t.state = 'pending')
     RETURNING c.correlation_id
   )
-  DELETE FROM tidings.task t USING old WHERE t.correlation_id = old.correlation_id;
-END
+  DELETE FROM tidings.task t USING old WHERE t.correlation_id = old.correlation_id
 $$;

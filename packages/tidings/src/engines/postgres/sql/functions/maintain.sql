@@ -1,52 +1,84 @@
--- What time asks for in storage.
+-- What time asks for in storage: queue by queue, and what belongs to none, each in a transaction of its own, so that one
+-- that fails stops none of the others. Any number of processes may do it at the same time.
+
+-- The queues that have something to be done, or that another client dropped.
+CREATE OR REPLACE FUNCTION tidings.queues_to_maintain() RETURNS SETOF text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  WITH RECURSIVE
+  -- From name to name, not from message to message.
+  delaying AS (
+    (SELECT d.queue_name FROM tidings.delayed d ORDER BY d.queue_name LIMIT 1)
+    UNION ALL
+    SELECT (SELECT d.queue_name FROM tidings.delayed d WHERE d.queue_name > n.queue_name ORDER BY d.queue_name LIMIT 1)
+    FROM delaying n WHERE n.queue_name IS NOT NULL
+  ), known AS (
+    SELECT q.queue_name FROM tidings.queue q
+    UNION SELECT b.queue_name FROM tidings.binding b
+    UNION SELECT l.queue_name FROM tidings.topic_queue l
+    UNION SELECT n.queue_name FROM delaying n WHERE n.queue_name IS NOT NULL
+  )
+  SELECT k.queue_name FROM known k WHERE tidings.find_table(k.queue_name) IS NULL
+  UNION SELECT q.queue_name FROM tidings.queue q WHERE NOT q.indexed
+  UNION SELECT n.queue_name FROM delaying n
+    WHERE EXISTS (SELECT FROM tidings.delayed d WHERE d.queue_name = n.queue_name AND d.due <= statement_timestamp())
+  UNION SELECT d.queue_name FROM tidings.dedup d WHERE d.expires_at IS NULL
+  UNION SELECT t.held_in FROM tidings.task t WHERE t.state = 'pending'
+  ORDER BY 1
+$$;
+
+CREATE OR REPLACE FUNCTION tidings.maintain_queue(queue text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  live regclass := tidings.find_table(queue);
+BEGIN
+  IF live IS NULL THEN
+    -- Under the lock of creating, after which it may be there again, with messages of its own.
+    PERFORM pg_advisory_xact_lock(hashtext('pgmq.queue_' || queue));
+    IF tidings.find_table(queue) IS NULL THEN
+      PERFORM tidings.forget(queue);
+    END IF;
+    RETURN;
+  END IF;
+  PERFORM tidings.promote(queue, 10000);
+  PERFORM tidings.free_targets(queue, live);
+  PERFORM tidings.end_lost_tasks(queue, live);
+EXCEPTION WHEN undefined_table OR SQLSTATE 'TD404' THEN
+  -- The queue was dropped meanwhile, which the next time sees.
+  NULL;
+END
+$$;
+
+-- Forgets unique targets whose message is gone. First they are locked, so that no sender takes one any more; then, in a
+-- statement that sees what was committed before, it is looked whether the message is still gone.
+CREATE OR REPLACE FUNCTION tidings.free_targets(queue text, live regclass) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  is_unused constant text := format($sql$
+    d.queue_name = $1 AND d.expires_at IS NULL
+    AND NOT EXISTS (SELECT FROM %s q WHERE q.msg_id = d.msg_id)
+    AND NOT EXISTS (SELECT FROM tidings.delayed p WHERE p.queue_name = $1 AND p.msg_id = d.msg_id)
+  $sql$, live);
+  unused text[];
+BEGIN
+  EXECUTE format($sql$
+    SELECT array_agg(key) FROM (
+      SELECT d.key FROM tidings.dedup d WHERE %s ORDER BY d.key FOR UPDATE OF d SKIP LOCKED) locked
+  $sql$, is_unused) INTO unused USING queue;
+  EXECUTE format('DELETE FROM tidings.dedup d WHERE d.key = ANY ($2) AND %s', is_unused) USING queue, unused;
+END
+$$;
+
+-- Forgets what belongs to no queue any more.
 CREATE OR REPLACE FUNCTION tidings.maintain() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  one text;
+  moment constant timestamptz := clock_timestamp();
 BEGIN
-  -- One process does it at a time; the others need not wait for it.
-  IF NOT pg_try_advisory_xact_lock(hashtextextended('tidings.maintain', 0)) THEN
-    RETURN;
-  END IF;
-
-  DELETE FROM tidings.dedup d WHERE d.expires_at <= clock_timestamp();
-
-  FOR one IN SELECT DISTINCT d.queue_name FROM tidings.delayed d WHERE d.due <= clock_timestamp() LOOP
-    BEGIN
-      IF to_regclass(format('pgmq.%I', 'q_' || one)) IS NOT NULL THEN
-        PERFORM tidings.promote(one, 10000);
-        PERFORM tidings.announce(one, 0);
-      END IF;
-    EXCEPTION WHEN undefined_table OR SQLSTATE 'TD404' THEN
-      CONTINUE; -- The queue was dropped meanwhile.
-    END;
-  END LOOP;
-
-  -- Queues that another client dropped.
-  FOR one IN
-    SELECT q.queue_name FROM tidings.queue q
-    WHERE to_regclass(format('pgmq.%I', 'q_' || q.queue_name)) IS NULL
-  LOOP
-    PERFORM tidings.forget(one);
-  END LOOP;
-
-  -- Unique targets whose message is gone.
-  FOR one IN SELECT DISTINCT d.queue_name FROM tidings.dedup d WHERE d.expires_at IS NULL LOOP
-    BEGIN
-      EXECUTE format($sql$
-        DELETE FROM tidings.dedup d
-        WHERE d.queue_name = $1 AND d.expires_at IS NULL
-          AND NOT EXISTS (SELECT FROM %s q WHERE q.msg_id = d.msg_id)
-          AND NOT EXISTS (SELECT FROM tidings.delayed p WHERE p.queue_name = $1 AND p.msg_id = d.msg_id)
-      $sql$, tidings.table_of(one)) USING one;
-    EXCEPTION WHEN undefined_table OR SQLSTATE 'TD404' THEN
-      CONTINUE; -- The queue was dropped meanwhile.
-    END;
-  END LOOP;
-
+  -- What a transaction of an application holds is left to the next time.
+  DELETE FROM tidings.dedup d WHERE (d.queue_name, d.key) IN (
+    SELECT e.queue_name, e.key FROM tidings.dedup e WHERE e.expires_at <= moment FOR UPDATE SKIP LOCKED);
   -- From transactions that committed after their topic was dropped.
   DELETE FROM tidings.topic_pending p WHERE NOT EXISTS (SELECT FROM tidings.topic t WHERE t.id = p.topic_id);
-
-  PERFORM tidings.maintain_tasks();
+  PERFORM tidings.forget_correlations();
 END
 $$;

@@ -9,6 +9,8 @@ RETURNS SETOF tidings.message
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   seen tidings.stored[];
+  -- Not called in the statement: what says something else for each row keeps the messages from being read in their order.
+  moment constant timestamptz := clock_timestamp();
   -- Not a function, which would cost more for every row than all the rest.
   has_meta constant text := $sql$
     ($4 IS NULL OR NOT EXISTS (
@@ -33,11 +35,11 @@ BEGIN
       SELECT array_agg(found::tidings.stored) FROM (
         SELECT msg_id, read_ct, enqueued_at, last_read_at, vt, message, headers, NULL::timestamptz FROM (
           SELECT msg_id, read_ct, enqueued_at, %2$s AS last_read_at, vt, message, headers,
-            CASE WHEN vt <= clock_timestamp() THEN 'ready' WHEN read_ct = 0 THEN 'delayed' ELSE 'leased' END AS place
+            CASE WHEN vt <= $7 THEN 'ready' WHEN read_ct = 0 THEN 'delayed' ELSE 'leased' END AS place
           FROM %1$s
           UNION ALL
           SELECT msg_id, read_ct, enqueued_at, last_read_at, due, message, headers,
-            CASE WHEN due <= clock_timestamp() THEN 'ready' ELSE 'delayed' END
+            CASE WHEN due <= $7 THEN 'ready' ELSE 'delayed' END
           FROM tidings.delayed WHERE queue_name = $6
         ) live
         WHERE ($5 IS NULL OR place = $5) AND ($2 IS NULL OR msg_id > $2) AND ($3 IS NULL OR msg_id = ANY ($3))
@@ -45,7 +47,7 @@ BEGIN
         ORDER BY msg_id LIMIT $1
       ) found
     $sql$, tidings.table_of(queue), tidings.last_read_or_null(queue), has_meta) INTO seen
-    USING quantity, after_id, ids, meta, place, queue;
+    USING quantity, after_id, ids, meta, place, queue, moment;
   END IF;
   RETURN QUERY SELECT * FROM tidings.to_messages(seen);
 END

@@ -1,17 +1,32 @@
 -- Creating, dropping, listing and emptying queues.
 
+-- What PGMQ knows of a queue; null if it knows nothing. Only names with capitals, which PGMQ keeps as they were given,
+-- take more than a look into the index.
+CREATE OR REPLACE FUNCTION tidings.meta_of(queue text) RETURNS pgmq.meta
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  found_meta pgmq.meta;
+BEGIN
+  SELECT * INTO found_meta FROM pgmq.meta m WHERE m.queue_name = queue;
+  IF NOT FOUND AND tidings.find_table(queue) IS NOT NULL THEN
+    SELECT * INTO found_meta FROM pgmq.meta m WHERE lower(m.queue_name) = queue;
+  END IF;
+  RETURN found_meta;
+END
+$$;
+
 -- Creates the tables of a queue where they are missing. Returns true if it did.
 -- fillfactor 50 and no index on vt: the update by which a claim takes a message stays on its page (HOT).
 CREATE OR REPLACE FUNCTION tidings.create_queue(queue text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF EXISTS (SELECT FROM pgmq.meta m WHERE lower(m.queue_name) = queue) THEN
+  IF (tidings.meta_of(queue)).queue_name IS NOT NULL THEN
     PERFORM tidings.settings_of(queue);
     RETURN false;
   END IF;
   -- The lock that PGMQ's own create takes.
   PERFORM pg_advisory_xact_lock(hashtext('pgmq.queue_' || queue));
-  IF EXISTS (SELECT FROM pgmq.meta m WHERE lower(m.queue_name) = queue) THEN
+  IF (tidings.meta_of(queue)).queue_name IS NOT NULL THEN
     RETURN false;
   END IF;
 
@@ -39,59 +54,62 @@ BEGIN
     )
   $sql$, 'a_' || queue);
   EXECUTE format('CREATE INDEX %I ON pgmq.%I (archived_at)', 'archived_at_idx_' || queue, 'a_' || queue);
-  PERFORM tidings.create_indexes(queue);
 
   INSERT INTO pgmq.meta (queue_name, is_partitioned, is_unlogged) VALUES (queue, false, false);
   -- Whatever another client left behind when it dropped a queue of this name.
   PERFORM tidings.forget(queue);
   INSERT INTO tidings.queue (queue_name) VALUES (queue);
+  PERFORM tidings.index_queue(queue);
   RETURN true;
 END
 $$;
 
--- The indexes behind ordering keys and priorities: partial, so that they hold no plain message.
-CREATE OR REPLACE FUNCTION tidings.create_indexes(queue text) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  EXECUTE format($sql$
-    CREATE INDEX ON %1$s ((headers ->> 'x-pgmq-group') COLLATE "C", msg_id) WHERE headers ? 'x-pgmq-group';
-    CREATE INDEX ON %1$s (((headers ->> 'x-tidings-priority')::integer) DESC, msg_id)
-      WHERE headers ? 'x-tidings-priority'
-  $sql$, tidings.table_of(queue));
-END
-$$;
-
-CREATE OR REPLACE FUNCTION tidings.has_indexes(queue text) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT EXISTS (
-    SELECT FROM pg_index i
-    WHERE i.indrelid = tidings.table_of(queue)
-      AND pg_get_expr(i.indpred, i.indrelid) LIKE '%x-tidings-priority%')
-$$;
-
--- Notes that a queue has messages with ordering keys or priorities from now on. Does not wait long for a lock: the
--- transaction that holds it may be the one for which this is done, on another connection.
-CREATE OR REPLACE FUNCTION tidings.enable(queue text, keys boolean, priorities boolean) RETURNS void
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
+-- Makes the indexes behind ordering keys and priorities: partial, so that they hold no plain message. They only make it
+-- faster: where a lock cannot be had soon, or this role does not own the table, another call may.
+CREATE OR REPLACE FUNCTION tidings.index_queue(queue text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
 DECLARE
-  settings tidings.queue := tidings.settings_of(queue);
+  live regclass := tidings.table_of(queue);
+  outdated regclass;
 BEGIN
-  IF (settings.has_keys OR NOT keys) AND (settings.has_priorities OR NOT priorities)
-    AND tidings.has_indexes(queue)
-  THEN
+  IF (tidings.settings_of(queue)).indexed THEN
     RETURN;
   END IF;
   PERFORM pg_advisory_xact_lock(hashtext('pgmq.queue_' || queue));
-  IF NOT tidings.has_indexes(queue) THEN
-    BEGIN
-      PERFORM tidings.create_indexes(queue);
-    EXCEPTION WHEN lock_not_available THEN
-      -- They only make it faster; the next send tries again.
-      NULL;
-    END;
+  FOR outdated IN
+    SELECT i.indexrelid FROM pg_index i
+    WHERE i.indrelid = live AND pg_get_expr(i.indpred, i.indrelid) ~ 'x-pgmq-group|x-tidings-priority'
+  LOOP
+    EXECUTE format('DROP INDEX %s', outdated);
+  END LOOP;
+  EXECUTE format($sql$
+    CREATE INDEX ON %1$s ((headers ->> 'x-pgmq-group') COLLATE "C", msg_id) WHERE headers ? 'x-pgmq-group';
+    CREATE INDEX ON %1$s (%2$s DESC, msg_id) WHERE headers ? 'x-tidings-priority'
+  $sql$, live, tidings.priority_expression());
+  UPDATE tidings.queue q SET indexed = true WHERE q.queue_name = queue;
+EXCEPTION WHEN lock_not_available OR insufficient_privilege THEN
+  NULL;
+END
+$$;
+
+-- Notes that a queue has messages with ordering keys or priorities from now on, and makes the indexes behind them. Does
+-- not wait long for a lock: the transaction that holds it may be the one for which this is done, on another connection.
+-- A claim that finds such messages notes it as well.
+CREATE OR REPLACE FUNCTION tidings.enable(queue text, keys boolean, priorities boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
+DECLARE
+  settings tidings.queue;
+BEGIN
+  settings := tidings.settings_of(queue);
+  IF NOT settings.indexed THEN
+    PERFORM tidings.index_queue(queue);
   END IF;
-  UPDATE tidings.queue q SET has_keys = q.has_keys OR keys, has_priorities = q.has_priorities OR priorities
-  WHERE q.queue_name = queue;
+  IF keys AND NOT settings.has_keys OR priorities AND NOT settings.has_priorities THEN
+    UPDATE tidings.queue q SET has_keys = q.has_keys OR keys, has_priorities = q.has_priorities OR priorities
+    WHERE q.queue_name = queue;
+  END IF;
+EXCEPTION WHEN lock_not_available THEN
+  NULL;
 END
 $$;
 
@@ -162,7 +180,7 @@ BEGIN
       count(*) FILTER (WHERE is_ready),
       count(*) FILTER (WHERE NOT is_ready AND NOT is_read),
       count(*) FILTER (WHERE NOT is_ready AND is_read),
-      -tidings.milliseconds_until(min(vt) FILTER (WHERE is_ready)),
+      -tidings.milliseconds_until(min(greatest(vt, enqueued_at)) FILTER (WHERE is_ready)),
       -tidings.milliseconds_until(max(enqueued_at)),
       -tidings.milliseconds_until(min(enqueued_at))
     FROM place
@@ -173,7 +191,23 @@ BEGIN
     SELECT greatest(archived, c.reltuples::bigint) INTO archived FROM pg_class c WHERE c.oid = archive;
   END IF;
   EXECUTE format('SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM %s', sequence) INTO total_sent;
-  SELECT tidings.microseconds(m.created_at) / 1000 INTO created_at
-  FROM pgmq.meta m WHERE lower(m.queue_name) = queue;
+  created_at := tidings.microseconds((tidings.meta_of(queue)).created_at) / 1000;
+END
+$$;
+
+-- Queues with messages that are hidden for ever, which no reader will find. Reads all messages.
+CREATE OR REPLACE FUNCTION tidings.parked() RETURNS TABLE (queue text, parked bigint)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  live regclass;
+BEGIN
+  FOR queue IN SELECT lower(m.queue_name) FROM pgmq.meta m ORDER BY 1 LOOP
+    live := tidings.find_table(queue);
+    CONTINUE WHEN live IS NULL OR NOT has_table_privilege(live, 'SELECT');
+    EXECUTE format($sql$SELECT count(*) FROM %s WHERE vt = 'infinity'$sql$, live) INTO parked;
+    IF parked > 0 THEN
+      RETURN NEXT;
+    END IF;
+  END LOOP;
 END
 $$;

@@ -13,6 +13,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   live regclass := tidings.table_of(queue);
+  proof text := tidings.proof_expression();
   positions integer[];
   tracked bigint[];
 BEGIN
@@ -20,28 +21,26 @@ BEGIN
   IF EXISTS (SELECT FROM tidings.task t WHERE t.state = 'pending') THEN
     EXECUTE format($sql$
       WITH gone AS (
-        DELETE FROM %s q
+        DELETE FROM %1$s q
         USING jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
         WHERE e ->> 'k' = 'delete'
-          AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
-          AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
+          AND %2$s
         RETURNING position::integer, q.msg_id, q.headers
       )
       SELECT array_agg(position), array_agg(msg_id) FILTER (WHERE headers ? 'x-tidings-tracked') FROM gone
-    $sql$, live) INTO positions, tracked USING batch;
+    $sql$, live, proof) INTO positions, tracked USING batch;
     RETURN QUERY SELECT position, NULL::text FROM unnest(positions) AS deleted (position);
     IF tracked IS NOT NULL THEN
       PERFORM tidings.end_tasks(queue, tracked, 'done');
     END IF;
   ELSE
     RETURN QUERY EXECUTE format($sql$
-      DELETE FROM %s q
+      DELETE FROM %1$s q
       USING jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
       WHERE e ->> 'k' = 'delete'
-        AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
-        AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
+        AND %2$s
       RETURNING position::integer, NULL::text
-    $sql$, live) USING batch;
+    $sql$, live, proof) USING batch;
   END IF;
   IF NOT plain THEN
     RETURN QUERY SELECT * FROM tidings.settle_archive(queue, live, batch);
@@ -68,8 +67,7 @@ BEGIN
       DELETE FROM %1$s q
       USING jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
       WHERE e ->> 'k' = 'archive'
-        AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
-        AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
+        AND %4$s
       RETURNING q.*, e, position
     ), kept AS (
       INSERT INTO %2$s (msg_id, read_ct, enqueued_at, vt, message, headers %3$s)
@@ -83,7 +81,7 @@ BEGIN
       array_agg(msg_id) FILTER (WHERE headers ? 'x-tidings-tracked'
         AND tidings.is_dead_letter(message, headers, e -> 'm'))
     FROM gone
-  $sql$, live, tidings.table_of(queue, 'a_'), tidings.last_read_column(queue))
+  $sql$, live, tidings.table_of(queue, 'a_'), tidings.last_read_column(queue), tidings.proof_expression())
   INTO positions, done, dead USING batch;
   RETURN QUERY SELECT position, NULL::text FROM unnest(positions) AS archived (position);
   IF done IS NOT NULL THEN
@@ -104,17 +102,16 @@ DECLARE
   soonest bigint;
 BEGIN
   RETURN QUERY EXECUTE format($sql$
-    UPDATE %s q SET
+    UPDATE %1$s q SET
       vt = clock_timestamp(),
       read_ct = q.read_ct - CASE WHEN (e ->> 'u')::boolean THEN 1 ELSE 0 END,
       message = tidings.patched_message(q.message, q.headers, e -> 'm'),
       headers = tidings.patched_headers(q.message, q.headers, e -> 'm')
     FROM jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
     WHERE e ->> 'k' = 'release' AND (e ->> 'd')::bigint = 0
-      AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
-      AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
+      AND %2$s
     RETURNING position::integer, NULL::text
-  $sql$, live) USING batch;
+  $sql$, live, tidings.proof_expression()) USING batch;
   GET DIAGNOSTICS released = ROW_COUNT;
   IF released > 0 THEN
     PERFORM tidings.announce(queue, 0);
@@ -125,8 +122,7 @@ BEGIN
       DELETE FROM %1$s q
       USING jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
       WHERE e ->> 'k' = 'release' AND (e ->> 'd')::bigint > 0
-        AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
-        AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
+        AND %3$s
       RETURNING q.*, e, position
     ), postponed AS (
       INSERT INTO tidings.delayed (queue_name, msg_id, due, read_ct, enqueued_at, message, headers %2$s)
@@ -136,7 +132,7 @@ BEGIN
       FROM gone
     )
     SELECT position::integer, NULL::text FROM gone
-  $sql$, live, tidings.last_read_column(queue)) USING batch, queue;
+  $sql$, live, tidings.last_read_column(queue), tidings.proof_expression()) USING batch, queue;
   GET DIAGNOSTICS released = ROW_COUNT;
   IF released > 0 THEN
     SELECT min((e ->> 'd')::bigint) INTO soonest FROM jsonb_array_elements(batch) AS entries (e)
@@ -169,11 +165,9 @@ BEGIN
     -- A move whose receipt is stale must not leave a new queue behind.
     EXECUTE format($sql$
       SELECT EXISTS (
-        SELECT FROM %s q JOIN jsonb_array_elements($1) AS entries (e)
-          ON q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
-          AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
+        SELECT FROM %1$s q JOIN jsonb_array_elements($1) AS entries (e) ON %2$s
         WHERE e ->> 'k' = 'move' AND e ->> 't' = $2)
-    $sql$, live) INTO anything USING batch, target;
+    $sql$, live, tidings.proof_expression()) INTO anything USING batch, target;
     CONTINUE WHEN NOT anything;
     PERFORM tidings.create_queue(target);
     target_live := tidings.table_of(target);
@@ -182,8 +176,7 @@ BEGIN
         DELETE FROM %1$s q
         USING jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
         WHERE e ->> 'k' = 'move' AND e ->> 't' = $2
-          AND q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
-          AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint)
+          AND %3$s
         RETURNING q.msg_id, q.message, q.headers, q.enqueued_at, e, position
       ), numbered AS MATERIALIZED (
         SELECT *, nextval($3::regclass) AS id FROM (SELECT * FROM gone ORDER BY position) ordered
@@ -191,7 +184,10 @@ BEGIN
         SELECT position, id, msg_id, enqueued_at,
           clock_timestamp() + (e ->> 'd')::bigint * interval '1 millisecond' AS due,
           tidings.patched_message(message, headers, e -> 'm') AS message,
-          tidings.patched_headers(message, headers, e -> 'm') - 'x-tidings-first-read' AS headers
+          tidings.patched_headers(
+            message,
+            CASE WHEN jsonb_typeof(headers) = 'object' THEN headers - 'x-tidings-first-read' ELSE headers END,
+            e -> 'm') AS headers
         FROM numbered
       ), stored AS (
         INSERT INTO %2$s (msg_id, enqueued_at, vt, message, headers) OVERRIDING SYSTEM VALUE
@@ -208,7 +204,7 @@ BEGIN
         array_agg(CASE WHEN tidings.is_dead_letter(message, headers, '{}') THEN 'dead' ELSE 'pending' END ORDER BY id)
           FILTER (WHERE headers ? 'x-tidings-tracked')
       FROM moved
-    $sql$, live, target_live)
+    $sql$, live, target_live, tidings.proof_expression())
     INTO positions, new_ids, tracked, tracked_ids, was
     USING batch, target, pg_get_serial_sequence(target_live::text, 'msg_id');
     RETURN QUERY SELECT position, id::text FROM unnest(positions, new_ids) AS moved (position, id);
@@ -236,12 +232,11 @@ BEGIN
   -- Forgotten by a crash, the lease just ends earlier.
   PERFORM set_config('synchronous_commit', 'off', true);
   RETURN QUERY EXECUTE format($sql$
-    UPDATE %s q SET vt = clock_timestamp() + $2 * interval '1 millisecond'
+    UPDATE %1$s q SET vt = clock_timestamp() + $2 * interval '1 millisecond'
     FROM jsonb_array_elements($1) WITH ORDINALITY AS entries (e, position)
-    WHERE q.msg_id = (e ->> 'i')::bigint AND q.read_ct = (e ->> 'r')::integer
-      AND q.vt = tidings.from_microseconds((e ->> 'v')::bigint) AND q.vt > clock_timestamp()
+    WHERE %2$s AND q.vt > clock_timestamp()
     RETURNING position::integer, tidings.microseconds(q.vt)::text
-  $sql$, tidings.table_of(queue)) USING batch, lease_ms;
+  $sql$, tidings.table_of(queue), tidings.proof_expression()) USING batch, lease_ms;
 END
 $$;
 
@@ -252,19 +247,24 @@ DECLARE
   cancelled bigint[];
   tracked bigint[];
 BEGIN
-  EXECUTE format($sql$
-    WITH gone AS (
-      DELETE FROM %s WHERE msg_id = ANY ($1) AND (vt <= clock_timestamp() OR read_ct = 0) RETURNING msg_id, headers
-    ), unwaited AS (
-      DELETE FROM tidings.delayed d WHERE d.queue_name = $2 AND d.msg_id = ANY ($1) RETURNING d.msg_id, d.headers
-    )
-    SELECT array_agg(msg_id), array_agg(msg_id) FILTER (WHERE headers ? 'x-tidings-tracked')
-    FROM (SELECT * FROM gone UNION ALL SELECT * FROM unwaited) removed
-  $sql$, tidings.table_of(queue)) INTO cancelled, tracked USING ids, queue;
-  RETURN QUERY SELECT c::text FROM unnest(cancelled) c;
-  IF tracked IS NOT NULL THEN
-    PERFORM tidings.end_tasks(queue, tracked, 'cancelled');
-  END IF;
+  -- Twice: what had come due was moved from one place to the other while the first time waited for its lock.
+  FOR attempt IN 1..2 LOOP
+    EXECUTE format($sql$
+      WITH gone AS (
+        DELETE FROM %s WHERE msg_id = ANY ($1) AND (vt <= clock_timestamp() OR read_ct = 0) RETURNING msg_id, headers
+      ), unwaited AS (
+        DELETE FROM tidings.delayed d WHERE d.queue_name = $2 AND d.msg_id = ANY ($1) RETURNING d.msg_id, d.headers
+      )
+      SELECT array_agg(msg_id), array_agg(msg_id) FILTER (WHERE headers ? 'x-tidings-tracked')
+      FROM (SELECT * FROM gone UNION ALL SELECT * FROM unwaited) removed
+    $sql$, tidings.table_of(queue)) INTO cancelled, tracked USING ids, queue;
+    RETURN QUERY SELECT c::text FROM unnest(cancelled) c;
+    IF tracked IS NOT NULL THEN
+      PERFORM tidings.end_tasks(queue, tracked, 'cancelled');
+    END IF;
+    ids := ARRAY(SELECT unnest(ids) EXCEPT SELECT unnest(cancelled));
+    EXIT WHEN ids = '{}';
+  END LOOP;
   IF (tidings.settings_of(queue)).has_keys THEN
     PERFORM tidings.announce(queue, 0);
   END IF;
