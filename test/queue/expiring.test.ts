@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import type { QueueOptions, StoredCopy } from 'tidings'
 import { Bus } from 'tidings/internal/bus/bus'
+import { claimUnexpired } from 'tidings/internal/messages/unexpired'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { Lines, runUntil } from '../worker/support.ts'
@@ -329,4 +330,25 @@ test('a message is never both handled and expired, and never neither', async () 
     }),
     { numRuns: 60 },
   )
+})
+
+describe('many that have expired', () => {
+  test.each([
+    ['pop', async (bus: Bus) => bus.queue('q').pop({ limit: 10 }), 'send'],
+    [
+      'a claim past the queue',
+      (bus: Bus) => claimUnexpired(bus.queue('q').access(), { limit: 1_001, leaseMs: 1_000, ids: null }),
+      'settle',
+    ],
+  ] as const)('by %s become dead letters in batches', async (_how, take, member) => {
+    const { bus, clock, spy } = scene()
+    await bus.queue('q').sendBatch(Array.from({ length: 1_000 }, (_, data) => ({ data, ttl: '1s' as const })))
+    await bus.queue('q').send('good')
+    await clock.advance(2_000)
+    spy.calls.length = 0
+    await take(bus)
+    assert.equal((await bus.queue('q').deadLetters.list({ limit: 1_000 })).length, 1_000)
+    // A pop takes ten at a time, a claim all at once.
+    assert(spy.of(member).length <= (member === 'send' ? 105 : 2), `${spy.of(member).length} calls`)
+  })
 })

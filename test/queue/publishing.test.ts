@@ -99,10 +99,15 @@ describe('publish', () => {
     }
   })
 
-  test('alone sets the routing key: send leaves it out', async () => {
+  test('a routing key goes on with the meta of a message that is sent on', async () => {
     const { bus } = scene()
-    await bus.queue('q').send(1, { meta: { routingKey: 'a' } })
-    assert.deepEqual((await bus.queue('q').peek())[0]?.meta, { queueName: 'q' })
+    await bound(bus, { one: ['a.#'] })
+    await bus.publish('a.b', 1)
+    const [message] = await bus.queue('one').read()
+    await bus.queue('q').send(1, { meta: message!.meta })
+    assert.deepEqual((await bus.queue('q').peek())[0]?.meta, { queueName: 'q', routingKey: 'a.b' })
+    for (const meta of [{ routingKey: 'a..b' }, { routing_key: 'a b' }, { routingKey: 5 as unknown as string }])
+      await assert.rejects(bus.queue('q').send(1, { meta }), /meta\.routing_?[kK]ey/)
   })
 
   test('takes the options of send', async () => {

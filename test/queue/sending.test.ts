@@ -379,3 +379,13 @@ describe('a transaction of the application', () => {
     assert.match(error.hint, /Did you mean 'jobs'/)
   })
 })
+
+test('a batch of more data than goes into one step is refused before it is made whole', async () => {
+  const { bus, memory } = scene()
+  let made = 0
+  const large = { toJSON: () => `${made++}`.padEnd(1_000_000, 'x') }
+  const batch = Array.from({ length: 560 }, () => ({ data: large }))
+  await assert.rejects(bus.queue('q').sendBatch(batch), { code: 'BATCH_SIZE', message: /bytes or more; at most/ })
+  assert(made <= 200, `${made} were made`)
+  assert.deepEqual(await memory.listQueues(), [])
+})

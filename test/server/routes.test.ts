@@ -393,6 +393,21 @@ describe('streams', () => {
     stream.destroy()
   })
 
+  test('an acknowledgement by hand goes forward, or is refused', async () => {
+    const server = await startServer()
+    await ask(server, 'PUT', '/v1/topics/t')
+    await ask(server, 'PUT', '/v1/topics/t/subscriptions/s', { body: { from: 'earliest' } })
+    await post(server, '/v1/topics/t/messages', { entries: [{ message: 1 }, { message: 2 }, { message: 3 }] })
+    const ack = async (offset: number) => {
+      const { status, body } = await ask(server, 'POST', '/v1/topics/t/subscriptions/s/ack', { body: { offset } })
+      return { status, answer: body.code ?? body.acked }
+    }
+    assert.deepEqual(await ack(2), { status: 200, answer: true })
+    assert.deepEqual(await ack(2), { status: 200, answer: true })
+    assert.deepEqual(await ack(1), { status: 400, answer: 'RANGE' })
+    assert.deepEqual(await ack(9), { status: 200, answer: true })
+  })
+
   test('end with an error that says why', async () => {
     const engine = new MemoryEngine()
     const server = await serve(engine)

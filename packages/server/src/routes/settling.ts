@@ -274,7 +274,8 @@ async function endById(call: ByIdCall, ids: readonly string[], ending: Ending): 
   const { engine } = call.bus
   const { queue } = call.params
   const known = knownLeases(call, ids)
-  const free = ids.filter((id) => !known.some((lease) => lease.id === id))
+  const knownIds = new Set(known.map(({ id }) => id))
+  const free = ids.filter((id) => !knownIds.has(id))
   if (ending.kind === 'delete') {
     const removed = free.length > 0 ? await engine.cancel(queue, free) : []
     return [...(await settleAll(call, known, ending)), ...free.filter((_, index) => removed[index])]

@@ -3,7 +3,7 @@ import { TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
 import { checkKey, parseIsoTime } from 'tidings/internal/messages/options'
 import { Lookout } from 'tidings/internal/messages/wait'
-import type { Position, TopicMessage } from 'tidings/internal/port/topic-store'
+import type { Position, TopicMessage, TopicStore } from 'tidings/internal/port/topic-store'
 import { toWireHold, toWireSubscription } from 'tidings/internal/protocol/topics'
 import { topicsOf } from 'tidings/internal/topics/missing-topic'
 import { shape } from '../http/fields.ts'
@@ -160,7 +160,7 @@ export const subscriptionRoutes: readonly Route[] = [
     path: '/v1/topics/{topic}/subscriptions/{subscription}/ack',
     tag,
     summary: 'Moves the cursor forward',
-    description: 'Never back, and never past the end of the topic.',
+    description: 'Never past the end of the topic. Without a receipt an offset before the cursor is refused.',
     scope: 'receive',
     body: {
       offset: option.required(offset('Read up to and including this offset.')),
@@ -170,7 +170,9 @@ export const subscriptionRoutes: readonly Route[] = [
       200: { description: 'Done, or not.', fields: { acked: shape.flag('False if the receipt was stale.') } },
     },
     async handle({ bus, params: { topic, subscription }, body, acks }) {
-      const acked = await topicsOf(bus.engine).ack(topic, subscription, body.offset, body.receipt)
+      const store = topicsOf(bus.engine)
+      const acked = await store.ack(topic, subscription, body.offset, body.receipt)
+      if (body.receipt === null) await checkMoved(store, topic, subscription, body.offset)
       if (acked) acks.acked(topic, subscription, body.offset)
       return { status: 200, body: { acked } }
     },
@@ -312,4 +314,18 @@ function parsePosition(value: unknown, path: string): Position {
   const time = others.length === 0 && name === 'time' && typeof at === 'string' ? parseIsoTime(at) : Number.NaN
   if (Number.isFinite(time)) return { time }
   throw option.typeError(path, value, "'earliest', 'latest', {offset}, {time} or {back}")
+}
+
+/** By hand nobody means to do nothing. Several consumers of one stream may well acknowledge in another order. */
+async function checkMoved(store: TopicStore, topic: string, subscription: string, offset: number): Promise<void> {
+  const [{ cursor } = { cursor: 0 }] = await store.subscriptions(topic, subscription)
+  if (offset < cursor)
+    throw new TidingsError(
+      'RANGE',
+      `offset is ${offset}, but subscription '${subscription}' has read up to ${cursor}`,
+      {
+        details: { field: 'offset', value: offset, cursor },
+        hint: 'An acknowledgement moves it forward only; `seek` moves it back.',
+      },
+    )
 }

@@ -1,6 +1,7 @@
 import type { Duration } from '../core/duration.ts'
 import { type JsonObject, type JsonValue, toJsonValue } from '../core/json.ts'
 import * as option from '../core/options.ts'
+import { checkRoutingKey } from '../core/pattern.ts'
 import type { StoredMessage } from '../port/engine.ts'
 import type { MessageLease } from './lease.ts'
 
@@ -95,7 +96,7 @@ export const metaFields = [
 const textFields: ReadonlySet<string> = new Set(metaFields.map((name) => wireNames[name]))
 
 /** What Tidings alone says of a message, anew for each that is sent. */
-const ownFields: ReadonlySet<string> = new Set(['queue_name', 'routing_key', 'data_encoding', 'ttl_ms'])
+const ownFields: ReadonlySet<string> = new Set(['queue_name', 'data_encoding', 'ttl_ms'])
 
 export const toWireName = (name: string): string =>
   Object.hasOwn(wireNames, name) ? wireNames[name as keyof typeof wireNames] : name
@@ -105,19 +106,20 @@ export const isTextField = (wire: string): boolean => textFields.has(wire)
 
 /**
  * Meta as it is stored: names of the wire format, nothing undefined or null. Known fields may be given by either name.
- * What Tidings alone says is left out where it was given, since the meta of a message that was read may be sent on.
- * @throws TYPE for a known field that is not text, BODY_NOT_JSON and the like for others
+ * What Tidings alone says is left out where it was given, since the meta of a message that was read may be sent on. Its
+ * routing key goes with it, unless it is published under another.
+ * @throws TYPE for a known field that is not text, KEY_INVALID, BODY_NOT_JSON and the like for others
  */
 export function toWireMeta(meta: MessageMeta, queue: string | null, routingKey: string | null = null): JsonObject {
   const wire: Record<string, JsonValue> = {}
   if (queue !== null) wire.queue_name = queue
-  if (routingKey !== null) wire.routing_key = routingKey
   for (const [name, value] of Object.entries(meta)) {
     const wireName = Object.hasOwn(wireNames, name) ? wireNames[name as keyof typeof wireNames] : name
     if (value === undefined || value === null || ownFields.has(wireName)) continue
     if (textFields.has(wireName) && typeof value !== 'string') throw option.typeError(`meta.${name}`, value, 'a string')
-    define(wire, wireName, value)
+    define(wire, wireName, wireName === 'routing_key' ? checkRoutingKey(value, `meta.${name}`) : value)
   }
+  if (routingKey !== null) wire.routing_key = routingKey
   return toJsonValue(wire, 'meta') as JsonObject
 }
 

@@ -5,11 +5,15 @@ import * as option from '../core/options.ts'
 import { type StandardSchemaV1, validate } from '../core/schema.ts'
 import { pack, type Serializer, unpack } from '../core/serializer.ts'
 import type { Engine, NewMessage, Tracked } from '../port/engine.ts'
+import { sizeOf } from '../port/limits.ts'
 import { expiryMeta } from './expiry.ts'
 import { toWireMeta } from './message.ts'
 import { checkKey, checkTime, type SendEntry, sendOptions } from './options.ts'
 
 const maxBatch = 10_000
+/** Of all data together: what travels in one step is one text, which may be twice as long with its escapes. */
+const maxBatchBytes = 134_217_728
+const preparedAtOnce = 100
 
 /** What holds for the messages on their way to one queue, or to all that a routing key leads to. */
 export interface Outgoing {
@@ -94,12 +98,24 @@ export async function prepareBatch(
   if (!Array.isArray(entries)) throw option.typeError('the batch', entries, 'an array of { data, … }')
   if (entries.length === 0 || entries.length > maxBatch)
     throw new TidingsError('BATCH_SIZE', `the batch has ${entries.length} messages; it must have 1 to ${maxBatch}`)
-  return Promise.all(
+  const messages: NewMessage[] = []
+  let bytes = 0
+  // A few at a time: what is too large as a whole must not be made as a whole.
+  for (let from = 0; from < entries.length; from += preparedAtOnce) {
     // Array.from does not pass over holes.
-    Array.from<SendEntry<unknown>, Promise<NewMessage>>(entries, (entry, index) =>
-      prepareEntry(entry, `entry ${index} of the batch`, call, outgoing),
-    ),
-  )
+    const some = Array.from(entries.slice(from, from + preparedAtOnce), (entry, index) =>
+      prepareEntry(entry, `entry ${from + index} of the batch`, call, outgoing),
+    )
+    for (const message of await Promise.all(some)) {
+      bytes += sizeOf(message)
+      messages.push(message)
+    }
+    if (bytes > maxBatchBytes)
+      throw new TidingsError('BATCH_SIZE', `the batch has ${bytes} bytes or more; at most ${maxBatchBytes}`, {
+        details: { maxBytes: maxBatchBytes },
+      })
+  }
+  return messages
 }
 
 async function prepareEntry(

@@ -1,5 +1,6 @@
 import { isTidingsError, type TidingsError } from '../core/errors.ts'
-import type { Claim, ClaimRequest, NewMessage, StoredMessage } from '../port/engine.ts'
+import type { Claim, ClaimRequest, Engine, NewMessage, StoredMessage } from '../port/engine.ts'
+import { parts, sizeOf } from '../port/limits.ts'
 import type { QueueAccess } from './access.ts'
 import { endIfExpired, logExpired } from './decode.ts'
 import { expiryError } from './expiry.ts'
@@ -14,11 +15,13 @@ export async function claimUnexpired(access: QueueAccess<unknown>, request: Clai
   const { name, engine, deadLetterQueue, leaseCalls } = access
   for (;;) {
     const claim = await engine.claim(name, request)
-    const messages: StoredMessage[] = []
-    for (const message of claim.messages) {
-      const lease = new MessageLease(name, deadLetterQueue, message, leaseCalls)
-      if (!(await endIfExpired(access, lease))) messages.push(message)
-    }
+    // Together, so that their settlements travel in batches.
+    const expired = await Promise.all(
+      claim.messages.map((message) =>
+        endIfExpired(access, new MessageLease(name, deadLetterQueue, message, leaseCalls)),
+      ),
+    )
+    const messages = claim.messages.filter((_, index) => !expired[index])
     if (messages.length > 0 || claim.messages.length === 0) return { ...claim, messages }
   }
 }
@@ -28,31 +31,48 @@ export async function popUnexpired(access: QueueAccess<unknown>, limit: number):
   for (;;) {
     const popped = await access.engine.pop(access.name, limit)
     const good: StoredMessage[] = []
+    const expired: Expired[] = []
     for (const stored of popped) {
       const error = expiryError(stored)
       if (error === null) good.push(stored)
-      else await end(access, stored, error)
+      else expired.push({ stored, error })
     }
+    await end(access, expired)
     if (good.length > 0 || popped.length === 0) return good
   }
 }
 
-async function end(access: QueueAccess<unknown>, stored: StoredMessage, error: TidingsError): Promise<void> {
-  const { name: queue, expired, deadLetterQueue, logger } = access
-  try {
-    if (expired === 'deadLetter' && deadLetterQueue !== null)
-      await send(access, deadLetterQueue, letterOf(access, stored, error))
-    logExpired(access, stored, error)
-  } catch (cause) {
-    // The others are gone from the queue, too, so they must be returned.
-    logger.error({ queue, message: stored, error: cause }, 'a popped message expired, and could not be dead-lettered')
-  }
+interface Expired {
+  readonly stored: StoredMessage
+  readonly error: TidingsError
 }
 
-async function send({ engine }: QueueAccess<unknown>, queue: string, letter: NewMessage): Promise<void> {
+async function end(access: QueueAccess<unknown>, expired: readonly Expired[]): Promise<void> {
+  const { name: queue, deadLetterQueue, engine, logger } = access
+  if (access.expired !== 'deadLetter' || deadLetterQueue === null) {
+    for (const { stored, error } of expired) logExpired(access, stored, error)
+    return
+  }
+  const letters = expired.map((one) => ({ ...one, letter: letterOf(access, one.stored, one.error) }))
+  for (const part of parts(letters, engine.limits, ({ letter }) => sizeOf(letter)))
+    try {
+      await send(
+        engine,
+        deadLetterQueue,
+        part.map(({ letter }) => letter),
+      )
+      for (const { stored, error } of part) logExpired(access, stored, error)
+    } catch (error) {
+      // The others are gone from the queue, too, so they must be returned.
+      for (const { stored: message } of part)
+        logger.error({ queue, message, error }, 'a popped message expired, and could not be dead-lettered')
+    }
+}
+
+async function send(engine: Engine, queue: string, letters: NewMessage[]): Promise<void> {
   for (let tries = 1; ; tries++)
     try {
-      await engine.send(queue, [letter], null)
+      await engine.send(queue, letters, null)
       return
     } catch (error) {
       const missing = isTidingsError(error, 'QUEUE_NOT_FOUND')
