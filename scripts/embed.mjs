@@ -82,7 +82,7 @@ const scripts = Object.fromEntries(
 const literal = (value) => JSON.stringify(value, null, 2)
 const head = (kind) => `// Made by scripts/embed.mjs from the .${kind} files; do not edit.\n`
 const [down, , up] = folder('events')
-const [functions, pgmqFunctions] = [folder('functions'), folder('pgmq')]
+const [functions, pgmqFunctions, roles] = ['functions', 'pgmq', 'roles'].map(folder)
 
 /** When these functions got their text: what tells newer from older ones, so it stays while they stay. */
 function functionsMadeAt() {
@@ -93,6 +93,7 @@ function functionsMadeAt() {
 
 const functionsText = `export const functions = ${literal(functions)} as const
 export const pgmqFunctions = ${literal(pgmqFunctions)} as const
+export const roles = ${literal(Object.fromEntries(roles.map(({ name, sql }) => [name, sql])))} as const
 `
 const generated = {
   'postgres/sql.gen.ts': `${head('sql')}export const migrations = ${literal(folder('migrations'))} as const

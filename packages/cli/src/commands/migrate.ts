@@ -1,4 +1,5 @@
-import type { MigrationPlan } from 'tidings/internal/port/migrations'
+import { show, TidingsError } from 'tidings/internal/core/errors'
+import type { MigrationPlan, MigrationWish } from 'tidings/internal/port/migrations'
 import { command } from '../command.ts'
 import { withContext } from '../context.ts'
 import { count } from '../output.ts'
@@ -10,10 +11,15 @@ export const migrate = () =>
     'tidings migrate --dry-run',
     'tidings migrate',
     'tidings migrate --down',
+    'tidings migrate --roles --dry-run',
   )
     .option(
       '--down',
       'Puts the functions of this version in the place of newer ones, once the newer programs have stopped for good.',
+    )
+    .option(
+      '--roles [prefix]',
+      'Makes the roles <prefix>_owner, _admin, _producer, _consumer and _monitor ("tidings" if left out) and gives the owner all that is there.',
     )
     .option('--dry-run', 'Only prints what would be done, with the SQL.')
     .action(
@@ -29,16 +35,31 @@ export const migrate = () =>
           )
         await migrations.open()
         try {
-          const wish = { down: given.down === true }
+          const wish = wishOf(given)
           const plan = await (dryRun ? migrations.plan(wish) : migrations.apply(wish))
-          out.result({ dryRun, ...plan }, () => (dryRun ? wouldDo(plan) : done(plan)))
+          out.result({ dryRun, ...plan }, () => (dryRun ? wouldDo(plan) : done(plan, wish)))
         } finally {
           await migrations.close()
         }
       }),
     )
 
-function done({ from, to, steps }: MigrationPlan): string {
+function wishOf({ down, roles }: Record<string, unknown>): MigrationWish {
+  if (down === true && roles !== undefined)
+    throw new TidingsError('USAGE', '--down and --roles cannot be together', { hint: 'Run one after the other.' })
+  if (roles === undefined) return { down: down === true }
+  const prefix = roles === true ? 'tidings' : String(roles)
+  // With the longest ending within the 63 bytes of a name.
+  if (!/^[a-z_][a-z0-9_]{0,50}$/.test(prefix) || prefix.startsWith('pg_'))
+    throw new TidingsError('USAGE', `--roles is ${show(prefix)}, which cannot start the names of roles`, {
+      hint: "Use 1 to 51 lower-case letters, digits and '_', not starting with a digit or pg_.",
+    })
+  return { roles: prefix }
+}
+
+function done({ from, to, steps }: MigrationPlan, { roles }: MigrationWish): string {
+  if (roles !== undefined)
+    return `${roles}_owner owns all of it now; GRANT ${roles}_admin, ${roles}_producer, ${roles}_consumer or ${roles}_monitor to those who connect`
   if (steps.length === 0) return `up to date: version ${to}`
   if (from === 0) return `installed the schema: version ${to}`
   return from === to ? `replaced the functions of version ${to}` : `migrated the schema from version ${from} to ${to}`

@@ -1,4 +1,6 @@
+import { Option } from 'commander'
 import type { Queue } from 'tidings/internal/bus/queue'
+import { TidingsError } from 'tidings/internal/core/errors'
 import { command, group, queueArgument } from '../command.ts'
 import { confirm, declined, yesFlag } from '../confirm.ts'
 import { withContext } from '../context.ts'
@@ -12,6 +14,7 @@ export const queue = () =>
     .addCommand(status())
     .addCommand(purge())
     .addCommand(drop())
+    .addCommand(grant())
 
 const create = () =>
   command('create', 'Creates a queue if it is missing.', 'tidings queue create hires')
@@ -83,3 +86,39 @@ async function figures(queue: Queue): Promise<{ waiting: number; archived: numbe
   const { ready, delayed, leased, archived } = await queue.stats()
   return { waiting: ready + delayed + leased, archived }
 }
+
+const grant = () =>
+  command(
+    'grant',
+    'Lets a role of PostgreSQL do one thing with one queue, in a database with roles (`tidings migrate --roles`).',
+    'tidings queue grant orders --role web --may send',
+    'tidings queue grant orders --role billing --may receive --revoke',
+  )
+    .addArgument(queueArgument())
+    .requiredOption('--role <role>', 'Who.')
+    .addOption(new Option('--may <right>', 'What.').choices(rights).makeOptionMandatory())
+    .option('--revoke', 'Takes it back.')
+    .action(
+      withContext(async ({ given, out, target }, name) => {
+        const { migrationsOf } = await import('tidings/internal/connect')
+        const wanted = {
+          queue: name!,
+          role: String(given.role),
+          may: given.may as Right,
+          revoke: given.revoke === true,
+        }
+        const migrations = await migrationsOf((await target()).url)
+        if (!migrations) throw new TidingsError('UNSUPPORTED', 'this storage has no roles')
+        await migrations.open()
+        try {
+          await migrations.grant(wanted)
+        } finally {
+          await migrations.close()
+        }
+        const verb = wanted.revoke ? 'may no longer' : 'may'
+        out.result(wanted, () => `role ${wanted.role} ${verb} ${wanted.may} on queue ${name}`)
+      }),
+    )
+
+const rights = ['send', 'receive', 'measure'] as const
+type Right = (typeof rights)[number]

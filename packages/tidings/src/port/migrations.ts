@@ -5,12 +5,25 @@ export interface Migrations {
   plan(wish: MigrationWish): Promise<MigrationPlan>
   /** @returns what was done; nothing, where another process was faster. @throws SCHEMA_NEWER, SCHEMA_MISSING */
   apply(wish: MigrationWish): Promise<MigrationPlan>
+  /** @throws UNSUPPORTED where there are no roles, QUEUE_NOT_FOUND, PERMISSION_DENIED */
+  grant(grant: QueueGrant): Promise<void>
   close(): Promise<void>
+}
+
+/** What a role of its own may do with one queue; the dead-letter queue goes with receiving. */
+export interface QueueGrant {
+  readonly queue: string
+  readonly may: 'send' | 'receive' | 'measure'
+  readonly role: string
+  /** Takes it back instead. */
+  readonly revoke: boolean
 }
 
 export interface MigrationWish {
   /** Puts the functions of this program in the place of newer ones, for going back to it for good. */
   readonly down?: boolean
+  /** Makes the five roles, whose names begin so, and gives the first of them all that is there. */
+  readonly roles?: string
 }
 
 export interface MigrationPlan {

@@ -1,3 +1,4 @@
+import { TidingsError } from '../../core/errors.ts'
 import type { Finding } from '../../port/engine.ts'
 import { fewestForListening } from './connections.ts'
 import type { Driver, Row } from './driver.ts'
@@ -24,6 +25,19 @@ export async function diagnose(driver: Driver): Promise<Finding[]> {
     ...checkTables(await run(statements.diagnoseTables)),
     ...checkParked(await run(statements.diagnoseParked)),
   ]
+}
+
+/** Where row level security hides rows of our own tables, everything would look empty. @throws PERMISSION_DENIED */
+export async function refuseFiltered(driver: Driver): Promise<void> {
+  const [row] = await driver.query(statements.diagnoseAtOpen, [], { repeatable: true })
+  if (row?.filtered)
+    throw new TidingsError(
+      'PERMISSION_DENIED',
+      `row level security hides rows of ${String(row.filtered)} from this role`,
+      {
+        hint: 'Use the owner, a role with BYPASSRLS, or the roles of `tidings migrate --roles`.',
+      },
+    )
 }
 
 const ok = (check: string, message: string): Finding => ({ level: 'ok', check, message, remedy: '' })
@@ -77,8 +91,9 @@ function checkDurability(server: Row): Finding[] {
 }
 
 function checkPermissions(server: Row): Finding {
-  return server.may_create
-    ? ok('permissions', 'this role may create queues')
+  if (server.may_create) return ok('permissions', 'this role may create queues')
+  return server.has_roles
+    ? ok('permissions', 'this role may not create queues; each role has its part, see `tidings migrate --roles`')
     : warning(
         'permissions',
         'this role may not create queues',
@@ -166,6 +181,18 @@ function checkTables(rows: readonly Row[]): Finding[] {
     if (!usable)
       found.push(
         problem('permissions', `this role may not use ${table}`, `GRANT SELECT, INSERT, UPDATE, DELETE on it.`),
+      )
+    if (row.filtered)
+      found.push(
+        (row.has_policy ? warning : problem)(
+          'row-security',
+          `row level security hides rows of ${table} from this role`,
+          `Use the owner, a role with BYPASSRLS, or the roles of \`tidings migrate --roles\`.`,
+        ),
+      )
+    if (row.strange)
+      found.push(
+        problem('permissions', `${table} does not belong to the owner role`, 'Run `tidings migrate --roles` again.'),
       )
     if (Number(dead) > manyDeadRows && Number(dead) > Number(live))
       found.push(

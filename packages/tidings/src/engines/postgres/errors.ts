@@ -20,7 +20,8 @@ export function toTidingsError(error: unknown, where: string, lostAs: ErrorCode)
   if (failure.code === null)
     return new TidingsError(code, `lost the connection to PostgreSQL at ${where}: ${why}`, options)
   if (code === 'BODY_UNSUPPORTED_CHAR') return new TidingsError(code, `PostgreSQL cannot store this: ${why}`, options)
-  return new TidingsError(code, `PostgreSQL at ${where}: ${why}`, options)
+  const hint = code === 'PERMISSION_DENIED' ? (error as { hint?: string }).hint : undefined
+  return new TidingsError(code, `PostgreSQL at ${where}: ${why}`, { ...options, ...(hint ? { hint } : {}) })
 }
 
 /** @param why what our functions raise: names what is missing, be it one thing or a part of another */

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { isTidingsError, TidingsError } from '../../core/errors.ts'
-import type { MigrationPlan, MigrationStep, Migrations, MigrationWish } from '../../port/migrations.ts'
+import type { MigrationPlan, MigrationStep, Migrations, MigrationWish, QueueGrant } from '../../port/migrations.ts'
 import { Driver, type PostgresTarget, type Row } from './driver.ts'
-import { functions, functionsMadeAt, migrations, pgmqFunctions } from './sql.gen.ts'
+import { functions, functionsMadeAt, migrations, pgmqFunctions, roles as roleSql } from './sql.gen.ts'
 
 type Query = (text: string) => Promise<readonly Row[]>
 
@@ -11,10 +11,10 @@ const newest = migrations.length
  * The schema version of the oldest programs that work with these tables and functions. A change that breaks a statement
  * of theirs (other parameters or results, a column gone) needs a migration, with whose number this grows.
  */
-const oldestProgram = 7
+const oldestProgram = 8
 /** Newer functions compare greater. Programs before version 7 wrote the hash alone. */
 const fingerprint = `${functionsMadeAt} ${createHash('sha256')
-  .update(JSON.stringify([functions, pgmqFunctions]))
+  .update(JSON.stringify([functions, pgmqFunctions, roleSql]))
   .digest('hex')}`
 
 /**
@@ -67,16 +67,27 @@ export class PostgresMigrations implements Migrations {
     return migrate(this.#driver, wish)
   }
 
+  async grant({ queue, may, role, revoke }: QueueGrant): Promise<void> {
+    await this.#driver.transaction(async (query) => {
+      if (!(await readState(query)).hasRoles)
+        throw new TidingsError('UNSUPPORTED', 'this database has no roles of Tidings', {
+          hint: 'Run `tidings migrate --roles` first.',
+        })
+      await query(roleSql.become_owner)
+      await query('SELECT tidings.grant_queue($1, $2, quote_ident($3)::regrole, $4)', [queue, may, role, !revoke])
+    })
+  }
+
   close(): Promise<void> {
     return this.#driver.close()
   }
 }
 
 /** @throws SCHEMA_NEWER */
-async function makePlan(query: Query, { down }: MigrationWish): Promise<MigrationPlan> {
+async function makePlan(query: Query, { down, roles }: MigrationWish): Promise<MigrationPlan> {
   const found = await readState(query)
   const { version } = found
-  if (version > newest && newest < (found.oldestProgram ?? version))
+  if (version > newest && (roles !== undefined || newest < (found.oldestProgram ?? version)))
     throw new TidingsError(
       'SCHEMA_NEWER',
       `the schema has version ${version} and works with programs of version ${found.oldestProgram ?? version} or newer; this one is of version ${newest}`,
@@ -85,22 +96,24 @@ async function makePlan(query: Query, { down }: MigrationWish): Promise<Migratio
   const isNewer = version > newest || (version === newest && found.fingerprint > fingerprint)
   const isUpToDate = version >= newest && found.fingerprint === fingerprint
   const to = Math.max(version, newest)
-  if (isUpToDate || isNewer !== (down ?? false)) return { from: version, to, steps: [] }
-  return { from: version, to, steps: stepsFrom(version, await arePgmqFunctionsOurs(query)) }
+  if (roles === undefined && (isUpToDate || isNewer !== (down ?? false))) return { from: version, to, steps: [] }
+  return { from: version, to, steps: stepsFrom(found, await arePgmqFunctionsOurs(query), roles) }
 }
 
 interface State {
   readonly version: number
   readonly fingerprint: string
   readonly oldestProgram: number | null
+  /** Whether `tidings migrate --roles` was here. */
+  readonly hasRoles: boolean
 }
 
 /** Looks into the catalog, since `to_regclass` may still answer within a transaction what was so before its lock. */
 async function readState(query: Query): Promise<State> {
-  const [there] = await query(
-    "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = 'tidings' AND tablename = 'migration') AS there",
+  const tables = (await query("SELECT tablename FROM pg_tables WHERE schemaname = 'tidings'")).map(
+    (row) => row.tablename,
   )
-  if (!there?.there) return { version: 0, fingerprint: '', oldestProgram: null }
+  if (!tables.includes('migration')) return { version: 0, fingerprint: '', oldestProgram: null, hasRoles: false }
   // As JSON, since a column may be missing.
   const [row] = await query(
     'SELECT row_to_json(m)::text AS state FROM tidings.migration m ORDER BY version DESC LIMIT 1',
@@ -111,6 +124,7 @@ async function readState(query: Query): Promise<State> {
     version: Number(state.version ?? 0),
     fingerprint: madeNow.includes(' ') ? madeNow : '',
     oldestProgram: state.oldest_program ?? null,
+    hasRoles: tables.includes('role'),
   }
 }
 
@@ -123,17 +137,30 @@ async function arePgmqFunctionsOurs(query: Query): Promise<boolean> {
   return row?.ours === true
 }
 
-function stepsFrom(version: number, withPgmqFunctions: boolean): MigrationStep[] {
+function stepsFrom({ version, hasRoles }: State, withPgmqFunctions: boolean, roles?: string): MigrationStep[] {
   const replace = (some: typeof functions | typeof pgmqFunctions, schema: string): MigrationStep[] => [
     ...some.map(({ name, sql }) => ({ name: `functions of ${schema}: ${name}`, sql })),
     // What is granted to everybody by default is taken back before anybody else can see it.
     { name: `rights on ${schema}`, sql: `REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ${schema} FROM PUBLIC` },
   ]
-  return [
-    { name: 'the list of migrations', sql: createList },
+  const install = [
+    ...(version === 0 ? [{ name: 'the list of migrations', sql: createList }] : []),
     ...migrations.slice(version),
     ...replace(functions, 'tidings'),
     ...(withPgmqFunctions ? replace(pgmqFunctions, 'pgmq') : []),
+  ]
+  const createRoles =
+    roles === undefined
+      ? []
+      : [
+          { name: 'the prefix of the roles', sql: `SELECT set_config('tidings.role_prefix', '${roles}', true)` },
+          { name: 'roles', sql: roleSql.create },
+        ]
+  const becomeOwner = { name: 'as the owner', sql: roleSql.become_owner }
+  const grant = { name: 'rights of the roles', sql: roleSql.rights }
+  return [
+    ...(hasRoles ? [...createRoles, becomeOwner, ...install, grant] : install),
+    ...(!hasRoles && roles !== undefined ? [...createRoles, becomeOwner, grant] : []),
     { name: 'entries in the list of migrations', sql: enter },
   ]
 }

@@ -31,7 +31,7 @@ import { queueFull } from '../../port/queue-full.ts'
 import { Calls } from './calls.ts'
 import { PostgresChannels } from './channels.ts'
 import { Cursor } from './cursor.ts'
-import { diagnose } from './diagnose.ts'
+import { diagnose, refuseFiltered } from './diagnose.ts'
 import { Disk } from './disk.ts'
 import { Driver, type PostgresTarget, type Row } from './driver.ts'
 import { Listener } from './listener.ts'
@@ -76,6 +76,7 @@ export class PostgresEngine implements Engine {
     await this.#driver.open()
     try {
       await migrate(this.#driver)
+      await refuseFiltered(this.#driver)
     } catch (error) {
       await this.#driver.close()
       throw error

@@ -221,11 +221,7 @@ SELECT tidings.take_in(tidings.topic_id($1::text));
 
 -- name: topicsToMaintain
 -- → topic, prune
-SELECT t.name AS topic, t.max_age_ms IS NOT NULL OR t.max_bytes IS NOT NULL OR t.when_read AS prune
-FROM tidings.topic t
-WHERE t.max_age_ms IS NOT NULL OR t.max_bytes IS NOT NULL OR t.when_read
-  OR EXISTS (SELECT FROM tidings.topic_pending p WHERE p.topic_id = t.id)
-ORDER BY t.name;
+SELECT topic, prune FROM tidings.topics_to_maintain();
 
 -- name: pruneTopic
 -- $1 topic → more
@@ -253,7 +249,7 @@ SELECT pg_advisory_unlock_shared(tidings.waiting_lock($1::text));
 
 -- name: diagnoseServer
 -- → version, version_number, fsync, synchronous_commit, full_page_writes, connections, max_connections, role, role_limit
---   and database_limit: -1 for none; may_create, pgmq_extension, schema_version, encoding
+--   and database_limit: -1 for none; may_create, has_roles, pgmq_extension, schema_version, encoding
 SELECT current_setting('server_version') AS version, current_setting('server_version_num')::integer AS version_number,
   current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
   current_setting('full_page_writes') AS full_page_writes,
@@ -262,7 +258,8 @@ SELECT current_setting('server_version') AS version, current_setting('server_ver
   (SELECT rolconnlimit FROM pg_roles WHERE rolname = session_user) AS role_limit,
   (SELECT datconnlimit FROM pg_database WHERE datname = current_database()) AS database_limit,
   current_setting('transaction_read_only') AS read_only,
-  has_schema_privilege('pgmq', 'CREATE') AS may_create,
+  tidings.may_manage() AS may_create,
+  EXISTS (SELECT FROM pg_tables WHERE schemaname = 'tidings' AND tablename = 'role') AS has_roles,
   (SELECT extversion FROM pg_extension WHERE extname = 'pgmq') AS pgmq_extension,
   (SELECT version FROM tidings.migration ORDER BY version DESC LIMIT 1) AS schema_version,
   current_setting('server_encoding') AS encoding;
@@ -284,18 +281,24 @@ SELECT what, since_ms FROM (
 ) holders ORDER BY since_ms DESC NULLS LAST;
 
 -- name: diagnoseTables
--- Tables of queues, and our own, with their dead rows, and whether this role may use them
--- → relation, of_queue, live, dead, bytes, usable, ours, unlogged
+-- Tables of queues, and our own, with their dead rows, and what this role may do with them
+-- → relation, of_queue, live, dead, bytes, usable, ours, filtered: row level security applies to this role; has_policy, unlogged;
+--   strange: in a database with roles, another owner than theirs
 SELECT format('%s.%s', n.nspname, c.relname) AS relation, n.nspname = 'pgmq' AS of_queue, s.n_live_tup::float8 AS live,
   s.n_dead_tup::float8 AS dead, pg_table_size(c.oid)::float8 AS bytes,
-  has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE') AS usable,
+  roles.there OR has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE') AS usable,
   n.nspname <> 'pgmq' OR coalesce(c.reloptions @> '{fillfactor=50}', false) AS ours,
+  row_security_active(c.oid) AND NOT roles.there AS filtered,
+  EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid) AS has_policy,
+  roles.there AND c.relowner <> (SELECT o.nspowner FROM pg_namespace o WHERE o.nspname = 'tidings') AS strange,
   c.relpersistence = 'u' AS unlogged
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN (
+  SELECT EXISTS (SELECT FROM pg_tables t WHERE t.schemaname = 'tidings' AND t.tablename = 'role') AS there) roles
 LEFT JOIN pg_stat_user_tables s ON s.relid = c.oid
 WHERE n.nspname = 'pgmq' AND c.relname IN (SELECT 'q_' || lower(m.queue_name) FROM pgmq.meta m)
-  OR n.nspname = 'tidings' AND c.relkind = 'r' AND c.relname <> 'migration'
+  OR n.nspname = 'tidings' AND c.relkind = 'r' AND c.relname NOT IN ('migration', 'role')
 ORDER BY n.nspname, c.relname;
 
 -- name: diagnoseParked
@@ -308,3 +311,12 @@ SELECT format('%s.%s', n.nspname, p.proname) AS name
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname IN ('tidings', 'tidings_events') AND has_function_privilege('public', p.oid, 'EXECUTE')
 ORDER BY 1;
+
+-- name: diagnoseAtOpen
+-- What makes a database unusable in silence → filtered: a table of ours or the list of queues of which row level security
+-- shows this role only a part, or null
+SELECT string_agg(format('%s.%s', n.nspname, c.relname), ', ' ORDER BY c.relname) AS filtered
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE (n.nspname = 'tidings' AND c.relkind = 'r' AND c.relname NOT IN ('migration', 'role')
+    OR n.nspname = 'pgmq' AND c.relname = 'meta')
+  AND c.relrowsecurity AND row_security_active(c.oid) AND has_table_privilege(c.oid, 'SELECT');

@@ -7,11 +7,8 @@ SELECT events.oid IS NOT NULL AS installed, (
     WHERE p.pronamespace = events.pronamespace AND p.proname = 'channel_prefix'
   ) AS prefix,
   coalesce(has_schema_privilege(events.pronamespace, 'USAGE') AND has_function_privilege(events.oid, 'EXECUTE'), false)
-    AS may_announce, (
-    SELECT tidings.milliseconds_until(min(next.due)) FROM tidings.queue q
-    CROSS JOIN LATERAL (
-      SELECT d.due FROM tidings.delayed d WHERE d.queue_name = q.queue_name ORDER BY d.due LIMIT 1) next
-  ) AS delayed_ms
+    AS may_announce,
+  tidings.next_delayed_ms() AS delayed_ms
 FROM (VALUES (1)) AS always (one)
 LEFT JOIN (
   SELECT p.oid, p.pronamespace FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace

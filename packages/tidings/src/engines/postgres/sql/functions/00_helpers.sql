@@ -28,6 +28,12 @@ BEGIN
   IF found IS NULL THEN
     RAISE EXCEPTION 'queue "%" does not exist', queue USING ERRCODE = 'TD404', DETAIL = queue;
   END IF;
+  -- Nothing would be found there, and nobody told why.
+  IF row_security_active(found) AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = found) THEN
+    RAISE EXCEPTION 'row level security hides all of queue "%" from role "%"', queue, current_user
+      USING ERRCODE = 'insufficient_privilege',
+      HINT = format('Add a policy for the role on %s, or use one with BYPASSRLS or the owner.', found);
+  END IF;
   RETURN found;
 END
 $$;

@@ -20,6 +20,7 @@ DECLARE
   started_at timestamptz := clock_timestamp();
   taken tidings.stored[];
 BEGIN
+  PERFORM tidings.must('receive', queue);
   -- A claim promises nothing durable: if a crash forgets it, the messages are simply there again.
   PERFORM set_config('synchronous_commit', 'off', true);
   IF sweep THEN
@@ -40,6 +41,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   picked bigint[];
 BEGIN
+  PERFORM tidings.must('receive', queue);
   PERFORM set_config('synchronous_commit', 'off', true);
   PERFORM tidings.promote(queue, 1000);
   EXECUTE format($sql$
@@ -74,6 +76,7 @@ DECLARE
   taken tidings.stored[];
   tracked bigint[];
 BEGIN
+  PERFORM tidings.must('receive', queue);
   IF sweep THEN
     PERFORM tidings.promote(queue, 1000);
   END IF;

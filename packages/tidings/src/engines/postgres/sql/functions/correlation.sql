@@ -75,7 +75,10 @@ $$;
 CREATE OR REPLACE FUNCTION tidings.look_for_completion() RETURNS trigger
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  ids text[] := ARRAY(SELECT DISTINCT jsonb_array_elements_text(tidings.ended_here()) COLLATE "C" ORDER BY 1);
+  -- The list is a setting of the session: only what is a correlation counts.
+  ids text[] := ARRAY(
+    SELECT DISTINCT id COLLATE "C" FROM jsonb_array_elements_text(tidings.ended_here()) AS ended (id)
+    WHERE EXISTS (SELECT FROM tidings.task t WHERE t.correlation_id = ended.id) ORDER BY 1);
 BEGIN
   IF cardinality(ids) > 0 THEN
     PERFORM set_config('tidings.ended', '', true);
@@ -128,12 +131,12 @@ BEGIN
     GROUP BY 1 ORDER BY 2, 1
   LOOP
     CONTINUE WHEN told.queue IS NULL;
-    PERFORM tidings.create_queue(told.queue);
-    PERFORM tidings.send(told.queue, jsonb_build_array(jsonb_build_object('m', jsonb_build_object(
+    PERFORM tidings.make_queue(told.queue);
+    PERFORM tidings.send_special(told.queue, jsonb_build_array(jsonb_build_object('d', 0, 'm', jsonb_build_object(
       'data', jsonb_build_object(
         'correlationId', told.id, 'done', told.done, 'dead', told.dead, 'cancelled', told.cancelled,
         'startedAt', tidings.iso_time(told.started_at), 'endedAt', tidings.iso_time(told.ended_at)),
-      'meta', jsonb_build_object('queue_name', told.queue, 'correlation_id', told.id)))), true);
+      'meta', jsonb_build_object('queue_name', told.queue, 'correlation_id', told.id)))));
   END LOOP;
 END
 $$;

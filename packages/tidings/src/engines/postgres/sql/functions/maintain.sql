@@ -82,3 +82,21 @@ BEGIN
   PERFORM tidings.forget_correlations();
 END
 $$;
+
+-- In how many milliseconds the next message of tidings.delayed is due; null if there is none.
+CREATE OR REPLACE FUNCTION tidings.next_delayed_ms() RETURNS double precision
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT tidings.milliseconds_until(min(next.due)) FROM tidings.queue q
+  CROSS JOIN LATERAL (
+    SELECT d.due FROM tidings.delayed d WHERE d.queue_name = q.queue_name ORDER BY d.due LIMIT 1) next
+$$;
+
+-- Topics with something pending or to prune.
+CREATE OR REPLACE FUNCTION tidings.topics_to_maintain() RETURNS TABLE (topic text, prune boolean)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT t.name, t.max_age_ms IS NOT NULL OR t.max_bytes IS NOT NULL OR t.when_read
+  FROM tidings.topic t
+  WHERE t.max_age_ms IS NOT NULL OR t.max_bytes IS NOT NULL OR t.when_read
+    OR EXISTS (SELECT FROM tidings.topic_pending p WHERE p.topic_id = t.id)
+  ORDER BY t.name
+$$;

@@ -20,6 +20,7 @@ DECLARE
       END ->> wanted.key))
   $sql$;
 BEGIN
+  PERFORM tidings.must('look', queue);
   IF place = 'archived' THEN
     EXECUTE format($sql$
       SELECT array_agg(found::tidings.stored) FROM (

@@ -13,6 +13,7 @@ DECLARE
   surplus_at timestamptz;
   surplus_id bigint;
 BEGIN
+  PERFORM tidings.must('manage', queue);
   IF keep IS NOT NULL THEN
     EXECUTE format('SELECT archived_at, msg_id FROM %s ORDER BY archived_at DESC, msg_id DESC OFFSET $1 LIMIT 1', archive)
     INTO surplus_at, surplus_id USING keep;

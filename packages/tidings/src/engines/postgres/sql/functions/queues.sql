@@ -15,9 +15,20 @@ BEGIN
 END
 $$;
 
--- Creates the tables of a queue where they are missing. Returns true if it did.
--- fillfactor 50 and no index on vt: the update by which a claim takes a message stays on its page (HOT).
+-- Creates a queue where it is missing. Returns true if it did.
 CREATE OR REPLACE FUNCTION tidings.create_queue(queue text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF (tidings.meta_of(queue)).queue_name IS NULL THEN
+    PERFORM tidings.must('manage', queue);
+  END IF;
+  RETURN tidings.make_queue(queue);
+END
+$$;
+
+-- The same without a look at the caller, for a queue that is part of something else.
+-- fillfactor 50 and no index on vt: the update by which a claim takes a message stays on its page (HOT).
+CREATE OR REPLACE FUNCTION tidings.make_queue(queue text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF (tidings.meta_of(queue)).queue_name IS NOT NULL THEN
@@ -59,6 +70,7 @@ BEGIN
   -- Whatever another client left behind when it dropped a queue of this name.
   PERFORM tidings.forget(queue);
   INSERT INTO tidings.queue (queue_name) VALUES (queue);
+  PERFORM tidings.grant_on_new_queue(queue);
   PERFORM tidings.index_queue(queue);
   RETURN true;
 END
@@ -131,6 +143,7 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   there boolean;
 BEGIN
+  PERFORM tidings.must('manage', queue);
   PERFORM pg_advisory_xact_lock(hashtext('pgmq.queue_' || queue));
   EXECUTE format('DROP TABLE IF EXISTS pgmq.%I, pgmq.%I', 'q_' || queue, 'a_' || queue);
   DELETE FROM pgmq.meta m WHERE lower(m.queue_name) = queue;
@@ -148,6 +161,7 @@ DECLARE
   waiting bigint;
   postponed bigint;
 BEGIN
+  PERFORM tidings.must('manage', queue);
   EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', live);
   EXECUTE format('SELECT count(*) FROM %s', live) INTO waiting;
   EXECUTE format('TRUNCATE %s', live);
@@ -170,6 +184,7 @@ DECLARE
   archive regclass := tidings.table_of(queue, 'a_');
   sequence text := pg_get_serial_sequence(live::text, 'msg_id');
 BEGIN
+  PERFORM tidings.must('measure', queue);
   EXECUTE format($sql$
     WITH place AS (
       SELECT enqueued_at, vt, vt <= clock_timestamp() AS is_ready, read_ct > 0 AS is_read FROM %1$s

@@ -4,6 +4,7 @@
 CREATE OR REPLACE FUNCTION tidings.bind(wanted text, queue text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  PERFORM tidings.must('manage', queue);
   PERFORM pg_advisory_xact_lock(hashtext('pgmq.queue_' || queue));
   -- Also takes a queue in that another client created, so that upkeep sees when that client drops it.
   PERFORM tidings.table_of(queue), tidings.settings_of(queue);
@@ -16,6 +17,7 @@ $$;
 CREATE OR REPLACE FUNCTION tidings.unbind(unwanted text, queue text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  PERFORM tidings.must('manage', queue);
   PERFORM tidings.table_of(queue);
   DELETE FROM tidings.binding b WHERE b.pattern = unwanted AND b.queue_name = queue;
   RETURN FOUND;

@@ -10,6 +10,7 @@ CREATE OR REPLACE FUNCTION tidings.send(queue text, batch jsonb, plain boolean)
 RETURNS TABLE (id text, duplicate boolean)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  PERFORM tidings.must('send', queue);
   IF plain THEN
     RETURN QUERY EXECUTE format($sql$
       INSERT INTO %s (vt, message, headers)
@@ -36,6 +37,7 @@ DECLARE
   ids text[];
   duplicates boolean[];
 BEGIN
+  PERFORM tidings.must('send', queue);
   PERFORM pg_advisory_xact_lock(hashtextextended('tidings.length:' || queue, 0));
   EXECUTE format($sql$
     SELECT count(*) FROM (

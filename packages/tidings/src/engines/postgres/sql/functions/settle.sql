@@ -17,6 +17,7 @@ DECLARE
   positions integer[];
   tracked bigint[];
 BEGIN
+  PERFORM tidings.must('receive', queue);
   -- Where nothing is tracked, looking for it would take a tenth of the time.
   IF EXISTS (SELECT FROM tidings.task t WHERE t.state = 'pending') THEN
     EXECUTE format($sql$
@@ -169,7 +170,8 @@ BEGIN
         WHERE e ->> 'k' = 'move' AND e ->> 't' = $2)
     $sql$, live, tidings.proof_expression()) INTO anything USING batch, target;
     CONTINUE WHEN NOT anything;
-    PERFORM tidings.create_queue(target);
+    PERFORM tidings.make_queue(target);
+    PERFORM tidings.must('send', target, queue);
     target_live := tidings.table_of(target);
     EXECUTE format($sql$
       WITH gone AS (
@@ -229,6 +231,7 @@ RETURNS TABLE (at integer, vt_us text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
+  PERFORM tidings.must('receive', queue);
   -- Forgotten by a crash, the lease just ends earlier.
   PERFORM set_config('synchronous_commit', 'off', true);
   RETURN QUERY EXECUTE format($sql$
@@ -247,6 +250,7 @@ DECLARE
   cancelled bigint[];
   tracked bigint[];
 BEGIN
+  PERFORM tidings.must('receive', queue);
   -- Twice: what had come due was moved from one place to the other while the first time waited for its lock.
   FOR attempt IN 1..2 LOOP
     EXECUTE format($sql$

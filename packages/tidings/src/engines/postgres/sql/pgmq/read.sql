@@ -4,6 +4,7 @@ CREATE OR REPLACE FUNCTION pgmq.read(queue_name text, vt integer, qty integer, c
 RETURNS SETOF pgmq.message_record
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  PERFORM tidings.must('receive', lower(queue_name));
   -- What we keep for later is theirs to read as well.
   PERFORM tidings.promote(lower(queue_name), 1000);
   RETURN QUERY EXECUTE format($sql$
@@ -37,6 +38,7 @@ $$;
 CREATE OR REPLACE FUNCTION pgmq.pop(queue_name text, qty integer = 1) RETURNS SETOF pgmq.message_record
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  PERFORM tidings.must('receive', lower(queue_name));
   PERFORM tidings.promote(lower(queue_name), 1000);
   RETURN QUERY EXECUTE format($sql$
     DELETE FROM pgmq.%1$I WHERE msg_id = ANY (ARRAY(
@@ -50,6 +52,7 @@ CREATE OR REPLACE FUNCTION pgmq.set_vt(queue_name text, msg_ids bigint[], vt tim
 RETURNS SETOF pgmq.message_record
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  PERFORM tidings.must('receive', lower(queue_name));
   RETURN QUERY EXECUTE format($sql$
     UPDATE pgmq.%I SET vt = $2 WHERE msg_id = ANY ($1)
     RETURNING msg_id, read_ct, enqueued_at, last_read_at, vt, message, headers
@@ -76,6 +79,7 @@ $$;
 CREATE OR REPLACE FUNCTION pgmq.delete(queue_name text, msg_ids bigint[]) RETURNS SETOF bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  PERFORM tidings.must('receive', lower(queue_name));
   RETURN QUERY EXECUTE format('DELETE FROM pgmq.%I WHERE msg_id = ANY ($1) RETURNING msg_id', 'q_' || lower(queue_name))
     USING msg_ids;
 END
@@ -89,6 +93,7 @@ $$;
 CREATE OR REPLACE FUNCTION pgmq.archive(queue_name text, msg_ids bigint[]) RETURNS SETOF bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  PERFORM tidings.must('receive', lower(queue_name));
   RETURN QUERY EXECUTE format($sql$
     WITH gone AS (
       DELETE FROM pgmq.%I WHERE msg_id = ANY ($1)

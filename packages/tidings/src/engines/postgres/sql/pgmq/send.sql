@@ -4,6 +4,7 @@ CREATE OR REPLACE FUNCTION pgmq.send_batch(queue_name text, msgs jsonb[], header
 RETURNS SETOF bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  PERFORM tidings.must('send', lower(queue_name));
   IF coalesce(cardinality(msgs), 0) = 0 THEN
     RAISE EXCEPTION 'msgs cannot be NULL or empty';
   END IF;
