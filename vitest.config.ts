@@ -12,7 +12,8 @@ clearEnvironment()
 /** Files that take long come first, so that none of them is left to run alone at the end. */
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const isLong = ({ moduleId }: TestSpecification) => /\/conformance\.(?!memory)|\/storages\//.test(moduleId)
+    const isLong = ({ moduleId }: TestSpecification) =>
+      /\/conformance\.(?!memory)|\/(local|storages)\/|\/cli\/(local|sentinel)\.|\/processor\./.test(moduleId)
     const sorted = await super.sort(files)
     return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))]
   }
@@ -26,6 +27,7 @@ const chaos = [
   'test/**/chaos.test.ts',
   'test/cli/stress.test.ts',
   'test/local/recovery.test.ts',
+  'test/postgres/topics-server.test.ts',
   'test/redis/{cluster,durability,sentinel}.test.ts',
 ]
 /** In this process alone: a test that asks for a server fails. */
@@ -36,6 +38,7 @@ const unit = [
   'test/{config,router,unit}/*.test.ts',
   'test/queue/!(replay).test.ts',
   'test/topic/!(transactions).test.ts',
+  'test/architecture.test.ts',
   'test/worker/!(processor|transactional).test.ts',
   'test/adapters/recognise.test.ts',
 ]
@@ -56,7 +59,8 @@ export default defineConfig({
   },
   test: {
     pool: 'forks',
-    maxWorkers: 2,
+    // More than there are cores: most tests wait.
+    maxWorkers: 3,
     maxConcurrency: 8,
     sequence: { sequencer: LongestFirst },
     // For what waits for ever; how long a test takes is up to the machine.

@@ -46,7 +46,7 @@ const wrong: [args: string[], error: string, hint: string][] = [
   [['enqueue', 'hires', '{"name":'], 'the data is not JSON: Unexpected end of JSON input', quoteHint],
   [
     ['enqueue', 'hires', '1', '--headers', 'x'],
-    `--headers is not JSON: Unexpected "x" at position 0`,
+    `--headers is not JSON: Unexpected token 'x', "x" is not valid JSON`,
     `hint: Quote it for the shell: --headers '{"key":"value"}'`,
   ],
   [

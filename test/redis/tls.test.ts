@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { Cluster, Redis } from 'ioredis'
 import { type Bus, type ConnectOptions, type ConnectSource, connect } from 'tidings'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { tidings } from '../cli/support.ts'
+import { spawned } from '../cli/support.ts'
 import { type Certificate, type Certificates, makeCertificates } from '../support/certificates.ts'
 import { freePort } from '../support/directories.ts'
 import { askRedis, type RedisSettings, startRedis, type TestRedis } from '../support/redis.ts'
@@ -97,9 +97,9 @@ describe('a server with TLS', () => {
 
   test('by NODE_EXTRA_CA_CERTS', async () => {
     const args = ['queue', 'create', newName('tls'), '--url', `rediss://${server.host}`]
-    const { code, stderr } = await tidings(args, { env: { NODE_EXTRA_CA_CERTS: certificates.authority.cert } })
+    const { code, stderr } = await spawned(args, { env: { NODE_EXTRA_CA_CERTS: certificates.authority.cert } })
     expect([code, stderr]).toEqual([0, expect.not.stringContaining('certificate')])
-    expect(await tidings(args)).toMatchObject({ code: 1, stderr: expect.stringContaining('NODE_EXTRA_CA_CERTS') })
+    expect(await spawned(args)).toMatchObject({ code: 1, stderr: expect.stringContaining('NODE_EXTRA_CA_CERTS') })
   })
 
   test('with user and password', async () => {

@@ -316,8 +316,8 @@ const engines: { engine: string; open: () => Promise<Engine> }[] = [
   ...storages.map(({ name, url }) => ({ engine: name, open: async () => openEngine(await url()) })),
 ]
 
-describe.each(engines)('the nineteen processor behaviours on $engine', ({ open }) => {
-  test.each(Object.entries(cases))('%s', async (_, run) => {
+describe.concurrent.each(engines)('the nineteen processor behaviours on $engine', ({ open }) => {
+  test.concurrent.each(Object.entries(cases))('%s', async (_, run) => {
     const scene = new Scene(await open())
     try {
       await run(scene)
