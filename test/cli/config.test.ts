@@ -285,9 +285,63 @@ describe('migrate', () => {
       expect(await migrate(...args)).toMatchObject({
         code: 1,
         stderr: expect.stringMatching(
-          /^error: the schema has version 99, this program knows \d+\nhint: Update this program/,
+          /^error: the schema has version 99 and works with programs of version 99 or newer; this one is of version \d+\nhint: Update this program/,
         ),
       })
+  })
+
+  it('leads back to its own functions from newer ones, and says where there is nothing to do', async () => {
+    url = await ownDatabase()
+    await migrate()
+    expect((await migrate('--down')).stdout).toMatch(/^up to date: /)
+    await query("UPDATE tidings.migration SET fingerprint = '2999-01-01T00:00:00.000Z newer'")
+    expect((await migrate()).stdout).toMatch(/^up to date: /)
+    expect((await migrate('--down', '--dry-run')).stdout).toMatch(/^-- would replace the functions of version \d+: /)
+    expect((await migrate('--down')).stdout).toMatch(/^replaced the functions of version \d+\n$/)
+    expect((await migrate('--down')).stdout).toMatch(/^up to date: /)
+  })
+
+  it('makes roles by the SQL that it shows, and lets a role use one queue', async () => {
+    url = await ownDatabase()
+    const prefix = new URL(url).pathname.slice(1)
+    await migrate()
+    const { stdout: sql } = await migrate('--roles', prefix, '--dry-run')
+    expect(await query(`SELECT FROM pg_roles WHERE rolname LIKE '${prefix}%'`)).toEqual([])
+    await query(sql)
+    expect(await migrate('--roles', prefix)).toMatchObject({
+      code: 0,
+      stdout: `${prefix}_owner owns all of it now; GRANT ${prefix}_admin, ${prefix}_producer, ${prefix}_consumer or ${prefix}_monitor to those who connect\n`,
+    })
+
+    await query(`CREATE ROLE ${prefix}_web LOGIN`)
+    await tidings(['queue', 'create', 'orders', '--url', url])
+    const grant = (...args: string[]) =>
+      tidings(['queue', 'grant', 'orders', '--role', `${prefix}_web`, '--url', url, ...args])
+    expect((await grant('--may', 'send')).stdout).toBe(`role ${prefix}_web may send on queue orders\n`)
+    const asWeb = url.replace(/\/\/[^@]*@/, `//${prefix}_web@`)
+    expect(await tidings(['enqueue', 'orders', '1', '--url', asWeb])).toMatchObject({ code: 0 })
+    expect(await tidings(['read', 'orders', '--url', asWeb])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(
+        `role "${prefix}_web" may not receive from queue "orders": it lacks DELETE on pgmq.q_orders`,
+      ),
+    })
+    expect((await grant('--may', 'send', '--revoke')).stdout).toContain('may no longer send')
+    expect(await tidings(['enqueue', 'orders', '1', '--url', asWeb])).toMatchObject({ code: 1 })
+    expect(await grant('--may', 'everything')).toMatchObject({ code: 2 })
+    await query(`DROP OWNED BY ${prefix}_web; DROP ROLE ${prefix}_web`)
+  })
+
+  it.each([
+    [['--roles', 'Shop'], '--roles is "Shop"'],
+    [['--roles', "x'; DROP"], '--roles is'],
+    [['--roles', 'pg_mine'], '--roles is "pg_mine"'],
+    [['--roles', 'x'.repeat(52)], '--roles is'],
+    [['--roles', '--down'], '--down and --roles cannot be together'],
+  ])('refuses %j', async (args, text) => {
+    url = await ownDatabase()
+    expect(await migrate(...args)).toMatchObject({ code: 2, stderr: expect.stringContaining(text) })
+    expect(await isInstalled()).toBe(false)
   })
 
   it('is done by one when two do it at once', async () => {

@@ -267,4 +267,76 @@ describe.each(['postgres15', 'postgres18'] as const)('the roles of `tidings migr
     })
     await query(url, 'DROP FUNCTION public.evil() CASCADE')
   })
+
+  test('a PGMQ that was there keeps its functions and its queues, and other clients go on', async () => {
+    const place = await newDatabase(await sharedServer(server))
+    const peer = newName('peer')
+    const at = (role: string) => {
+      const own = new URL(place.url)
+      own.username = role
+      return own.href
+    }
+    try {
+      // As PGMQ leaves it, with a client of it that has rights of its own.
+      await query(
+        place.url,
+        `CREATE SCHEMA pgmq;
+        CREATE TABLE pgmq.meta (queue_name varchar UNIQUE NOT NULL, is_partitioned boolean NOT NULL,
+          is_unlogged boolean NOT NULL, created_at timestamptz DEFAULT now() NOT NULL);
+        CREATE TABLE pgmq.q_old (msg_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, read_ct int DEFAULT 0 NOT NULL,
+          enqueued_at timestamptz DEFAULT now() NOT NULL, vt timestamptz NOT NULL, message jsonb, headers jsonb);
+        CREATE TABLE pgmq.a_old (msg_id bigint PRIMARY KEY, read_ct int DEFAULT 0 NOT NULL,
+          enqueued_at timestamptz DEFAULT now() NOT NULL, archived_at timestamptz DEFAULT now() NOT NULL,
+          vt timestamptz NOT NULL, message jsonb, headers jsonb);
+        INSERT INTO pgmq.meta (queue_name, is_partitioned, is_unlogged) VALUES ('Old', false, false);
+        CREATE FUNCTION pgmq.send(queue text, msg jsonb) RETURNS bigint LANGUAGE plpgsql AS $$
+        DECLARE id bigint; BEGIN
+          EXECUTE format('INSERT INTO pgmq.%I (vt, message) VALUES (now(), $1) RETURNING msg_id', 'q_' || lower(queue)) INTO id USING msg;
+          RETURN id;
+        END $$;
+        CREATE ROLE ${peer} LOGIN;
+        GRANT USAGE ON SCHEMA pgmq TO ${peer};
+        GRANT ALL ON ALL TABLES IN SCHEMA pgmq TO ${peer}; GRANT ALL ON ALL SEQUENCES IN SCHEMA pgmq TO ${peer}`,
+      )
+      await migrate(place.url)
+      await migrate(place.url, { roles: prefix })
+      await query(at(peer), `SELECT pgmq.send('Old', '"by a peer"')`)
+      await using producer = await connect(at(login('producer')))
+      await using consumer = await connect(at(login('consumer')))
+      await using admin = await connect(at(login('admin')))
+      await producer.queue('old').send('by a producer')
+      expect((await consumer.queue('old').read({ limit: 10 })).map(({ data }) => data)).toEqual([
+        'by a peer',
+        'by a producer',
+      ])
+      await admin.queue('fresh').create()
+      await producer.queue('fresh').send(1)
+      expect(await consumer.queue('fresh').pop()).toMatchObject([{ data: 1 }])
+      expect((await admin.diagnose()).filter(({ level }) => level === 'problem')).toEqual([])
+      expect(
+        await query(
+          place.url,
+          `SELECT pg_get_userbyid(p.proowner) = session_user AS kept, p.prosecdef FROM pg_proc p
+          WHERE p.oid = 'pgmq.send'::regproc`,
+        ),
+      ).toEqual([{ kept: true, prosecdef: false }])
+
+      // What another client makes later belongs to that client, until the roles are made again.
+      await query(
+        place.url,
+        `CREATE TABLE pgmq.q_later (LIKE pgmq.q_old INCLUDING ALL); CREATE TABLE pgmq.a_later (LIKE pgmq.a_old INCLUDING ALL);
+        INSERT INTO pgmq.meta (queue_name, is_partitioned, is_unlogged) VALUES ('later', false, false)`,
+      )
+      expect((await admin.diagnose()).filter(({ level }) => level === 'problem')).toMatchObject([
+        { check: 'permissions', message: 'pgmq.q_later does not belong to the owner role' },
+      ])
+      await migrate(place.url, { roles: prefix })
+      await producer.queue('later').send(1)
+      expect(await consumer.queue('later').pop()).toHaveLength(1)
+    } finally {
+      await query(place.url, `DROP OWNED BY ${peer}`)
+      await place.drop()
+      await query(await sharedServer(server), `DROP ROLE ${peer}`)
+    }
+  })
 })
