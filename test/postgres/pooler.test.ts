@@ -4,12 +4,13 @@ import { chmodSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import pg from 'pg'
 import { Bus } from 'tidings/internal/bus/bus'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { unpackDebian } from '../support/debian.ts'
 import { freePort } from '../support/directories.ts'
 import { sharedServer } from '../support/shared-servers.ts'
-import { newName, openEngine, query, until } from './support.ts'
+import { newDatabase, newName, openEngine, query, until } from './support.ts'
 
 // PgBouncer in transaction mode: every transaction may get another server connection.
 let stop: () => Promise<void>
@@ -25,7 +26,7 @@ beforeAll(async () => {
   await writeFile(
     file,
     `[databases]
-tidings = host=${server.hostname} port=${server.port} dbname=tidings user=tidings
+* = host=${server.hostname} port=${server.port} user=tidings
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = ${port}
@@ -80,6 +81,59 @@ test('behind a transaction pooler everything works; new messages are found by po
   } finally {
     await queue.drop()
     await bus.close()
+  }
+})
+
+test('nothing of a session is left on the connections of the pooler', async () => {
+  const server = await sharedServer('postgres18')
+  const bus = new Bus(await openEngine(url))
+  const queue = bus.queue(newName('lockless'))
+  await queue.create()
+  const workers = Array.from({ length: 5 }, () => queue.work(() => {}))
+  await Promise.all(Array.from({ length: 30 }, (_, index) => queue.send(index)))
+  const locks = () =>
+    query(
+      server,
+      `SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = (
+      SELECT (tidings.waiting_lock('${queue.name}') & 4294967295)::bigint::oid)`,
+    )
+  expect(await locks()).toEqual([])
+  await Promise.all(workers.map((worker) => worker.drain()))
+  const heard: unknown[] = []
+  const listener = new pg.Client({ connectionString: server })
+  await listener.connect()
+  listener.on('notification', ({ payload }) => heard.push(payload))
+  await listener.query(`LISTEN "tidings.${queue.name}"`)
+  await Promise.all(Array.from({ length: 30 }, (_, index) => queue.send(index)))
+  await listener.query('SELECT 1')
+  await listener.end()
+  // Nobody waits any more.
+  expect(heard).toEqual([])
+  await queue.drop()
+  await bus.close()
+})
+
+test('settings that end statements are set aside in each transaction', async () => {
+  const database = await newDatabase(await sharedServer('postgres18'))
+  const name = new URL(database.url).pathname
+  await query(database.url, `ALTER DATABASE ${name.slice(1)} SET statement_timeout = '100ms'`)
+  const pooled = new URL(url)
+  pooled.pathname = name
+  const bus = new Bus(await openEngine(pooled.href))
+  const queue = bus.queue(newName('slow'))
+  try {
+    await queue.create()
+    await query(
+      database.url,
+      `CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END';
+      CREATE TRIGGER slowly BEFORE INSERT ON pgmq.q_${queue.name} FOR EACH ROW EXECUTE FUNCTION slowly()`,
+    )
+    await queue.send(1)
+    expect(await queue.stats()).toMatchObject({ ready: 1 })
+    expect(await query(pooled.href, 'SHOW statement_timeout')).toEqual([{ statement_timeout: '100ms' }])
+  } finally {
+    await bus.close()
+    await database.drop()
   }
 })
 

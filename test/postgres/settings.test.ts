@@ -89,6 +89,33 @@ describe.each(versions)('PostgreSQL %i with settings that end statements', (vers
     expect(worker.stats()).toMatchObject({ started: 1, succeeded: 1, leaseLost: 0 })
   })
 
+  test('a lock that stays is told, and what was handled is still settled once', async () => {
+    const queue = bus.queue(newName('long'))
+    await queue.send(1)
+    let calls = 0
+    let letGo = () => {}
+    const events: string[] = []
+    const worker = queue.work(
+      async () => {
+        calls++
+        await new Promise<void>((resolve) => {
+          letGo = resolve
+        })
+      },
+      { observe: ({ type }) => void events.push(type) },
+    )
+    await until(() => calls === 1, 'the message is handled')
+    await locked(async (unlock) => {
+      letGo()
+      await expect(queue.send(2)).rejects.toMatchObject({ code: 'STORAGE_BUSY', retryable: true })
+      await until(() => events.includes('settleFailed'), 'the worker could not settle')
+      await unlock()
+    }, `LOCK TABLE pgmq.q_${queue.name}`)
+    await worker.drain()
+    expect(calls).toBe(1)
+    expect(worker.stats()).toMatchObject({ started: 1, succeeded: 1, leaseLost: 0 })
+  })
+
   test('a transactional handler may take its time', async () => {
     const queue = bus.queue(newName('slow'))
     await queue.send(1)

@@ -109,8 +109,10 @@ describe('leases', () => {
     const { begun, end, handler } = waiting()
     queue.work(handler, { observe })
     const { signal } = await begun.promise
-    server.memory.extend = () => new Promise(() => {})
+    const answer = new Signal<(string | null)[]>()
+    server.memory.extend = () => answer.promise
     await runUntil(clock, watcher.until('leaseLost'))
+    answer.resolve([null])
     expect(signal.reason).toMatchObject({ code: 'LEASE_LOST' })
     expect(clock.now()).toBeGreaterThanOrEqual(4_000)
     end.resolve(undefined)

@@ -74,6 +74,23 @@ describe('outages', () => {
     },
   )
 
+  test('what was handled and is claimed again before it is settled is not handled again', async () => {
+    const { bus, clock, server, watcher, observe } = scene()
+    const queue = bus.queue('claimed-first')
+    await queue.send('x')
+    let isLocked = true
+    server.trouble = (member) => (isLocked && ['settle', 'extend'].includes(member) ? lostConnection() : null)
+    const worker = queue.work(() => {}, { observe })
+    await watcher.until('settleFailed')
+    // The claim is first when the lock is gone, after the end of the lease.
+    await runUntil(clock, watcher.until('claimed', 2))
+    isLocked = false
+    await runUntil(clock, watcher.until('succeeded'))
+    expect(worker.stats()).toMatchObject({ started: 1, succeeded: 1, leaseLost: 0 })
+    expect(await queue.stats()).toMatchObject({ ready: 0, leased: 0 })
+    await bus.close()
+  })
+
   test('what is handled but not settled is bounded', async () => {
     const { bus, clock, server, watcher, observe } = scene()
     const queue = bus.queue('bounded')

@@ -67,9 +67,17 @@ export class MessageLease {
 
   async #settleNow(ending: Ending): Promise<boolean> {
     await this.#extending
-    const { settled } = await this.#carryOut(ending)
-    if (!settled) throw this.#lost(ending.kind)
-    return true
+    for (;;) {
+      const receipt = this.#receipt
+      const { settled } = await this.#carryOut(ending)
+      if (settled) return true
+      if (receipt === this.#receipt) throw this.#lost(ending.kind)
+    }
+  }
+
+  /** Goes on with a newer lease of the same reader on the same message, under which it is settled then. */
+  continueWith({ receipt }: MessageLease): void {
+    this.#receipt = receipt
   }
 
   async #carryOut(ending: Ending): Promise<SettleResult> {

@@ -202,13 +202,28 @@ export class Worker extends Service {
     return hungry ? Math.min(idle + ahead - buffered, maxClaim, this.#remaining() - buffered) : 0
   }
 
-  #take(deliveries: Delivery[]): void {
+  #take(claimed: Delivery[]): void {
+    const deliveries = claimed.filter((delivery) => !this.#isHandled(delivery))
     for (const delivery of deliveries) this.#held.add(delivery)
     // Messages that were read before and have no error to show were in a process that died. They start again slowly,
     // so that one that kills its process does not use up the attempts of many that were only read ahead.
     if (deliveries.some(({ message }) => message.readCount > 1 && !message.meta.error_message)) this.#pace.forget()
     this.#buffer.add(deliveries)
     this.#pump()
+  }
+
+  /**
+   * Claimed again, since the lease ran out while the storage could not take the settlement. What was handled is not handled
+   * again; it is settled under the newer lease.
+   */
+  #isHandled(delivery: Delivery): boolean {
+    const { id, readCount } = delivery.message
+    if (readCount === 1) return false
+    const isSame = (one: Delivery) =>
+      one.message.id === id && one.phase === 'settling' && !one.transactional && !one.lost
+    const handled = [...this.#held].find(isSame)
+    handled?.continueWith(delivery)
+    return handled !== undefined
   }
 
   #ahead(): number {

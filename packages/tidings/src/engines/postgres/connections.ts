@@ -18,10 +18,10 @@ export interface Connection {
 export interface Session {
   /** False behind a pooler, where every transaction may have another session. */
   readonly isDirect: boolean
-  /** How a transaction begins that has the settings it needs. */
-  readonly begin: string
-  /** Whether a single statement needs such a transaction. */
-  readonly needsTransaction: boolean
+  /** How the transaction of a single statement begins; null if it needs none. */
+  readonly begin: string | null
+  /** How a transaction begins that may take long, and wait for others for long. */
+  readonly beginLong: string
 }
 
 /** How long a call waits for a free connection, and a new one for the server. */
@@ -171,11 +171,11 @@ export class Connections {
       values: [processID ?? null],
       query_timeout: connectTimeoutMs,
     }
-    const { is_direct, begin } = (await client.query(config)).rows[0]
+    const { is_direct, begin, begin_long } = (await client.query(config)).rows[0]
     this.#sessions.set(client, {
       isDirect: is_direct === true,
-      begin: begin ?? 'BEGIN ISOLATION LEVEL READ COMMITTED',
-      needsTransaction: begin !== null,
+      begin,
+      beginLong: begin_long,
       generation,
     })
     client.once('end', () => this.#sessions.delete(client))

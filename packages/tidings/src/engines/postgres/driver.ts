@@ -73,8 +73,8 @@ export class Driver {
     return this.#whileOpen(() =>
       this.#persistently(repeatable, () =>
         this.#with('statement', async (connection) => {
-          const { begin, needsTransaction } = connection.session
-          if (!needsTransaction) return this.#ask(connection, text, values)
+          const { begin } = connection.session
+          if (begin === null) return this.#ask(connection, text, values)
           // Three statements instead of one: behind a pooler, settings of a session go astray.
           return this.#transact(connection, begin, () => this.#ask(connection, text, values))
         }),
@@ -100,7 +100,7 @@ export class Driver {
     return this.#whileOpen(() =>
       this.#persistently(false, () =>
         this.#with('statement', (connection) =>
-          this.#transact(connection, connection.session.begin, () =>
+          this.#transact(connection, connection.session.beginLong, () =>
             work((text, values) => this.#ask(connection, text, values)),
           ),
         ),
@@ -156,7 +156,7 @@ export class Driver {
   async #begin(): Promise<Connection> {
     const connection = await this.connect('transaction')
     try {
-      await this.#ask(connection, connection.session.begin)
+      await this.#ask(connection, connection.session.beginLong)
       return connection
     } catch (error) {
       connection.release(true)

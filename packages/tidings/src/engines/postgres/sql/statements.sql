@@ -3,11 +3,13 @@
 
 -- name: prepareSession
 -- $1 the process that the start of the connection named. Sets what our sessions need, whatever the role or the database
--- has; what the URL says stands. Behind a pooler the session is everybody's: there each transaction sets it
--- → is_direct, begin: how such a transaction begins; null if none is needed
+-- has; what the URL says stands. Behind a pooler the session is everybody's: there each transaction sets it, and
+-- a lock may be waited for without end, since three statements for one would be too much just for that
+-- → is_direct, begin: how the transaction of one statement begins, null if it needs none; begin_long: how one begins
+-- whose statements are not ours alone
 WITH needed (name, setting, of_transaction) AS (VALUES
   ('default_transaction_isolation', 'read committed', true),
-  ('lock_timeout', '0', true),
+  ('lock_timeout', '5000', true),
   ('statement_timeout', '0', true),
   ('transaction_timeout', '0', true),
   ('idle_in_transaction_session_timeout', '0', true),
@@ -17,20 +19,26 @@ WITH needed (name, setting, of_transaction) AS (VALUES
   ('tcp_keepalives_count', '3', false),
   ('tcp_user_timeout', '30000', false),
   ('client_connection_check_interval', CASE WHEN version() LIKE '%linux%' THEN '5000' ELSE '0' END, false)
-), missing AS MATERIALIZED (
-  SELECT n.name, n.setting, n.of_transaction FROM needed n JOIN pg_settings s USING (name)
-  WHERE s.setting <> n.setting AND s.source <> 'client'
 ), connection AS (
   SELECT coalesce(pg_backend_pid() = $1::integer, false) AS is_direct
+), ours AS MATERIALIZED (
+  SELECT n.name, n.setting, n.of_transaction,
+    s.setting <> n.setting AND (c.is_direct OR n.name <> 'lock_timeout' OR s.setting <> '0') AS differs
+  FROM needed n JOIN pg_settings s USING (name), connection c WHERE s.source <> 'client'
+), locally AS (
+  SELECT string_agg(format('; SET LOCAL %I = %L', o.name, o.setting), '') FILTER (WHERE o.name <> 'lock_timeout') AS most,
+    string_agg(format('; SET LOCAL %I = %L', o.name, o.setting), '') AS all
+  FROM ours o, connection c
+  WHERE NOT c.is_direct AND o.of_transaction AND o.differs AND o.name <> 'default_transaction_isolation'
 )
 SELECT c.is_direct,
-  CASE WHEN NOT c.is_direct AND EXISTS (SELECT FROM missing WHERE of_transaction) THEN
-    concat_ws('; ', 'BEGIN ISOLATION LEVEL READ COMMITTED', (
-      SELECT string_agg(format('SET LOCAL %I = %L', name, setting), '; ') FROM missing
-      WHERE of_transaction AND name <> 'default_transaction_isolation'))
-  END AS begin,
-  (SELECT count(set_config(name, setting, false)) FROM missing WHERE c.is_direct) AS set
-FROM connection c;
+  CASE WHEN NOT c.is_direct AND EXISTS (SELECT FROM ours WHERE of_transaction AND differs)
+    THEN 'BEGIN ISOLATION LEVEL READ COMMITTED' || coalesce(l.all, '') END AS begin,
+  'BEGIN ISOLATION LEVEL READ COMMITTED' || coalesce(l.most, '')
+    || CASE WHEN EXISTS (SELECT FROM ours WHERE name = 'lock_timeout') THEN '; SET LOCAL lock_timeout = 0' ELSE '' END
+    AS begin_long,
+  (SELECT count(set_config(name, setting, false)) FROM ours WHERE c.is_direct AND differs) AS set
+FROM connection c, locally l;
 
 -- name: work
 -- $1 how many characters of a statement → pid, beginning of each statement that the server works on for this role
