@@ -1,3 +1,4 @@
+import { systemClock } from 'tidings/internal/core/clock'
 import { TidingsError } from 'tidings/internal/core/errors'
 import { checkJson, type JsonObject, toJson, toJsonValue } from 'tidings/internal/core/json'
 import { checkQueueName } from 'tidings/internal/core/names'
@@ -5,7 +6,8 @@ import * as option from 'tidings/internal/core/options'
 import { expiryMeta } from 'tidings/internal/messages/expiry'
 import { toWireMeta } from 'tidings/internal/messages/message'
 import { checkKey, parseIsoTime, sendOptions } from 'tidings/internal/messages/options'
-import type { NewMessage, Tracked } from 'tidings/internal/port/engine'
+import { type Composed, checkProperties, type FieldNames } from 'tidings/internal/messages/prepare'
+import type { Tracked } from 'tidings/internal/port/engine'
 import type { Access } from '../http/route.ts'
 
 /** Twenty years: what clients may ask for ends at ten of them, by clocks of their own. */
@@ -84,8 +86,8 @@ export const entryFields = {
 } as const
 export type Entry = option.OptionsOutput<typeof entryFields>
 
-/** How the rest of a request wants its messages to be taken. */
-export interface Taking {
+/** What else of a request its messages depend on. */
+export interface EntryContext {
   readonly access: Access
   /** Null for what goes to many. */
   readonly queue: string | null
@@ -99,31 +101,45 @@ export interface Taking {
 
 /**
  * @throws TYPE where data are missing or come in the other form; FORBIDDEN for a completion queue that the token may not
- *   send to; BODY_TOO_LARGE and what else toJson and the meta throw
+ *   send to; BODY_TOO_LARGE and what else toJson and the meta throw; OPTION_CONFLICT
  */
-export function toNewMessage(entry: Entry, taking: Taking): NewMessage {
-  const { access, queue, routingKey, exact, maxMessageBytes, path } = taking
-  const within = (name: string) => (path ? `${path}.${name}` : name)
-  const meta = entry.meta ?? {}
-  if (!exact) refuseConflicts(entry, path)
+export function compose(entry: Entry, context: EntryContext): Composed {
+  const { access, exact } = context
+  const names = namesIn(context)
   const times = { delayMs: entry.delay_ms, notBefore: entry.not_before }
-  return {
-    data: exact
-      ? checkedText(entry, within('data'), maxMessageBytes)
-      : writtenData(entry, within('message'), maxMessageBytes),
-    meta: {
-      ...(exact ? meta : toWireMeta(meta, queue, routingKey)),
-      ...expiryMeta(entry.ttl_ms, times, Date.now(), within('ttl_ms')),
-    },
+  const { priority, ordering_key: orderingKey, dedup, tracked } = entry
+  const now = systemClock.now()
+  // A client of ours has composed the message by itself, and meant what it says.
+  if (!exact) checkProperties({ ...times, priority, orderingKey }, names, now)
+  const message = {
+    data: exact ? checkedText(entry, names.data, context) : writtenData(entry, names.data, context),
+    meta: { ...metaOf(entry, context), ...expiryMeta(entry.ttl_ms, times, now, names.ttl) },
     headers: entry.headers,
     ...times,
-    priority: entry.priority,
-    orderingKey: entry.ordering_key,
-    dedup: entry.dedup === null ? null : { id: entry.dedup.id, windowMs: entry.dedup.window_ms },
+    priority,
+    orderingKey,
+    dedup: dedup === null ? null : { id: dedup.id, windowMs: dedup.window_ms },
     uniqueTarget: entry.unique_target,
     bare: entry.bare,
-    ...(entry.tracked === null ? {} : { tracked: toTracked(entry.tracked, access) }),
+    ...(tracked === null ? {} : { tracked: toTracked(tracked, access) }),
   }
+  return { message, names }
+}
+
+function namesIn({ exact, path }: EntryContext): FieldNames {
+  const within = (name: string) => (path ? `${path}.${name}` : name)
+  return {
+    data: within(exact ? 'data' : 'message'),
+    delay: within('delay_ms'),
+    at: within('not_before'),
+    orderingKey: within('ordering_key'),
+    priority: within('priority'),
+    ttl: within('ttl_ms'),
+  }
+}
+
+function metaOf({ meta }: Entry, { exact, queue, routingKey }: EntryContext): JsonObject {
+  return exact ? (meta ?? {}) : toWireMeta(meta ?? {}, queue, routingKey)
 }
 
 function toTracked(tracked: NonNullable<Entry['tracked']>, access: Access): Tracked {
@@ -133,24 +149,15 @@ function toTracked(tracked: NonNullable<Entry['tracked']>, access: Access): Trac
   return { correlationId, completionQueue }
 }
 
-/** The engines know what to do with both; people did not mean it. */
-function refuseConflicts(entry: Entry, path: string): void {
-  const refuse = (one: string, other: string) => {
-    throw new TidingsError('OPTION_CONFLICT', `${path ? `${path}: ` : ''}'${one}' and '${other}' are both given`)
-  }
-  if (entry.not_before !== null && entry.delay_ms > 0) refuse('delay_ms', 'not_before')
-  if (entry.ordering_key !== null && entry.priority !== 0) refuse('ordering_key', 'priority')
-}
-
-function writtenData({ message, data }: Entry, path: string, maxBytes: number): string {
-  if (message === undefined || data !== null) throw option.typeError(path, message, 'any JSON, and without `data`')
-  return toJson(message, path, maxBytes)
+function writtenData({ message, data }: Entry, field: string, { maxMessageBytes }: EntryContext): string {
+  if (message === undefined || data !== null) throw option.typeError(field, message, 'any JSON, and without `data`')
+  return toJson(message, field, maxMessageBytes)
 }
 
 /** The text as it came: every engine can store what it says. */
-function checkedText({ message, data }: Entry, path: string, maxBytes: number): string {
-  if (data === null || message !== undefined) throw option.typeError(path, data, 'JSON text, and without `message`')
-  checkJson(data, path, maxBytes)
+function checkedText({ message, data }: Entry, field: string, { maxMessageBytes }: EntryContext): string {
+  if (data === null || message !== undefined) throw option.typeError(field, data, 'JSON text, and without `message`')
+  checkJson(data, field, maxMessageBytes)
   return data
 }
 

@@ -6,7 +6,7 @@ import { toWireBinding } from 'tidings/internal/protocol/messages'
 import { checkBinding, checkPublishing } from '../auth/keys.ts'
 import { shape } from '../http/fields.ts'
 import { type Access, type Route, route } from '../http/route.ts'
-import { entryFields, toNewMessage } from './entry.ts'
+import { compose, entryFields } from './entry.ts'
 import { ofQueues } from './topics.ts'
 
 const tag = 'Routing'
@@ -118,10 +118,10 @@ export const routingRoutes: readonly Route[] = [
         const path = isOne ? '' : `entries[${index}]`
         const key = checkRoutingKey(one.routing_key ?? undefined, 'routing_key')
         checkPublishing(access, key)
-        const taking = { access, queue: null, routingKey: key, exact, maxMessageBytes, path }
-        return { ...toNewMessage(one, taking), routingKey: key }
+        const { message } = compose(one, { access, queue: null, routingKey: key, exact, maxMessageBytes, path })
+        return { ...message, routingKey: key }
       })
-      const stored = await bus.engine.publish(messages, null)
+      const stored = await bus.stored.publish(messages)
       const results = stored.map((copies) => copies.filter((copy) => isVisible(access, copy)))
       return { status: 201, body: isOne ? { copies: results[0] } : { results } }
     },

@@ -5,7 +5,7 @@ import type { SendResult, SendTerms } from 'tidings/internal/port/engine'
 import { toNumericId } from 'tidings/internal/protocol/messages'
 import { shape } from '../http/fields.ts'
 import { type Route, route } from '../http/route.ts'
-import { type Entry, entryFields, pgmqDelay, toNewMessage } from './entry.ts'
+import { compose, type Entry, entryFields, pgmqDelay } from './entry.ts'
 
 const tag = 'Sending'
 const maxBatch = 10_000
@@ -65,9 +65,11 @@ export const sendingRoutes: readonly Route[] = [
     },
     async handle({ bus, params: { queue }, body, access, exact, maxMessageBytes }) {
       const { delay, max_length, durability, ...entry } = body
-      const taking = { access, queue, routingKey: null, exact, maxMessageBytes, path: '' }
-      const message = toNewMessage(withDelay(entry, delay), taking)
-      const [result] = await bus.engine.send(queue, [message], null, toTerms({ max_length, durability }))
+      const context = { access, queue, routingKey: null, exact, maxMessageBytes, path: '' }
+      const composed = compose(withDelay(entry, delay), context)
+      const [result] = await bus.stored
+        .queue(queue, { maxMessageBytes })
+        .send([composed], toTerms({ max_length, durability }))
       return { status: 201, body: { msg_id: toNumericId(result!.id), ...result } }
     },
   }),
@@ -98,8 +100,8 @@ export const sendingRoutes: readonly Route[] = [
     },
     async handle({ bus, params: { queue }, body, access, exact, maxMessageBytes }) {
       const [field, entries] = entriesOf(body)
-      const messages = entries.map((entry, index) =>
-        toNewMessage(entry, {
+      const composed = entries.map((entry, index) =>
+        compose(entry, {
           access,
           queue,
           routingKey: null,
@@ -109,7 +111,8 @@ export const sendingRoutes: readonly Route[] = [
           path: `${field}[${index}]`,
         }),
       )
-      return { status: 201, body: toWireResults(await bus.engine.send(queue, messages, null, toTerms(body))) }
+      const results = await bus.stored.queue(queue, { maxMessageBytes }).send(composed, toTerms(body))
+      return { status: 201, body: toWireResults(results) }
     },
   }),
 ]

@@ -9,7 +9,7 @@ import { dataFields, shape } from '../http/fields.ts'
 import { moreField, type Pages, readPages } from '../http/pages.ts'
 import { type Access, type Route, route } from '../http/route.ts'
 import { watching } from '../streams/watching.ts'
-import { entryFields, toNewMessage } from './entry.ts'
+import { compose, entryFields } from './entry.ts'
 import { entriesOption } from './sending.ts'
 
 const tag = 'Topics'
@@ -184,8 +184,8 @@ export const topicRoutes: readonly Route[] = [
     async handle({ bus, params: { topic }, body: { entries, ...entry }, access, exact, maxMessageBytes }) {
       if (entries !== null && (entry.message !== undefined || entry.data !== null))
         throw new TidingsError('OPTION_CONFLICT', "'entries' is given beside a message of the body itself")
-      const messages = (entries ?? [entry]).map((one, index) =>
-        toNewMessage(one, {
+      const composed = (entries ?? [entry]).map((one, index) =>
+        compose(one, {
           access,
           queue: null,
           routingKey: null,
@@ -194,7 +194,7 @@ export const topicRoutes: readonly Route[] = [
           path: entries === null ? '' : `entries[${index}]`,
         }),
       )
-      const results = await topicsOf(bus.engine).append(topic, messages, null)
+      const results = await bus.stored.topic(topic, { maxMessageBytes }).append(composed)
       return { status: 201, body: entries === null ? results[0] : { results } }
     },
   }),

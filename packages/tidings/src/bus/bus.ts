@@ -24,6 +24,7 @@ import type { TopicOptions } from '../topics/options.ts'
 import { type Correlation, correlation } from './correlation.ts'
 import { type BoundPlace, Publisher, type QueueOrName } from './publisher.ts'
 import { Queue, type QueueSurroundings } from './queue.ts'
+import type { StoredBus } from './stored-bus.ts'
 import { Topic, type TopicSurroundings } from './topic.ts'
 import { type TraceEvent, type TraceOptions, trace } from './trace.ts'
 
@@ -82,6 +83,15 @@ export class Bus implements AsyncDisposable {
   /** The one connection of its events, for what passes them on. */
   get eventHub(): EventHub {
     return this.#eventHub
+  }
+
+  /** The same in the forms of the storage. */
+  get stored(): StoredBus {
+    return {
+      queue: (name, defaults) => this.queue(name, withDefaults(this.#queueOptions.get(name), defaults)).stored,
+      topic: (name, defaults) => this.topic(name, defaults).stored,
+      publish: (messages) => this.#engine.publish(messages, null),
+    }
   }
 
   /** A queue by its name. Touches the storage only when it is used. */

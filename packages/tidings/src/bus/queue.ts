@@ -28,24 +28,16 @@ import {
   sendOptionsWithTx,
   txOption,
 } from '../messages/options.ts'
-import { checkTransactions, duplicateError, type Outgoing, prepare, prepareBatch } from '../messages/prepare.ts'
+import { checkTransactions, duplicateError, prepare, prepareBatch } from '../messages/prepare.ts'
 import { popUnexpired } from '../messages/unexpired.ts'
 import { Lookout } from '../messages/wait.ts'
-import type {
-  Engine,
-  NewMessage,
-  Place,
-  QueueStats,
-  SendResult,
-  SendTerms,
-  StoredMessage,
-  Transaction,
-} from '../port/engine.ts'
+import type { Engine, NewMessage, Place, QueueStats, SendResult, StoredMessage, Transaction } from '../port/engine.ts'
 import { type ConsumeOptions, Consumer, type HoldingReader } from '../worker/consumer.ts'
 import { Iteration } from '../worker/iteration.ts'
 import { type BatchHandler, type BatchWorkOptions, type Handler, Worker, type WorkOptions } from '../worker/worker.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { Replay, type Replayed, type ReplayOptions } from './replay.ts'
+import { StoredQueue } from './stored-queue.ts'
 
 /** How often a blocking read looks even if nothing woke it. */
 const readPollMs = 2_000
@@ -75,7 +67,8 @@ export class Queue<In = unknown, Out = In> {
   readonly #surroundings: QueueSurroundings
   readonly #engine: Engine
   readonly #calls: QueueCalls
-  readonly #terms: SendTerms
+  /** The same in the forms of the storage. */
+  readonly stored: StoredQueue
 
   constructor(name: string, options: QueueOptions | undefined, surroundings: QueueSurroundings) {
     this.name = checkQueueName(name)
@@ -87,8 +80,7 @@ export class Queue<In = unknown, Out = In> {
     this.#surroundings = surroundings
     this.#engine = surroundings.engine
     this.#calls = surroundings.callsOf(name)
-    const { maxLength, durability } = this.#options
-    this.#terms = { maxLength: maxLength ?? undefined, durability: durability === 'fsync' ? durability : undefined }
+    this.stored = new StoredQueue(name, this.#options, this.#engine, () => surroundings.clock.now())
   }
 
   /** Where messages of this queue go that failed too often; null: into the archive. */
@@ -124,13 +116,13 @@ export class Queue<In = unknown, Out = In> {
    */
   async send(data: In, options?: SendOptions): Promise<string> {
     const { tx, ...parsed } = option.parseOptions(sendOptionsWithTx, options, 'send')
-    this.#checkTransaction(tx)
+    this.stored.checkTransaction(tx)
     // Awaiting only what is asynchronous keeps sends of one tick in their order.
-    const prepared = prepare(data, parsed, this.#outgoing())
+    const prepared = prepare(data, parsed, this.stored.outgoing)
     const message = prepared instanceof Promise ? await prepared : prepared
     const result = tx
       ? (await this.#storeWithin(tx, [message]))[0]!
-      : await this.#creating(() => this.#calls.send(message, this.#terms))
+      : await this.#creating(() => this.#calls.send(message, this.stored.terms))
     if (result.duplicate) throw duplicateError(this.name, message, result.id)
     return result.id
   }
@@ -144,8 +136,8 @@ export class Queue<In = unknown, Out = In> {
     options?: option.OptionsInput<typeof txOption>,
   ): Promise<SendResult[]> {
     const { tx } = option.parseOptions(txOption, options, 'sendBatch')
-    this.#checkTransaction(tx)
-    const messages = await prepareBatch(entries, 'sendBatch', this.#outgoing())
+    this.stored.checkTransaction(tx)
+    const messages = await prepareBatch(entries, 'sendBatch', this.stored.outgoing)
     return tx ? this.#storeWithin(tx, messages) : this.#creating(() => this.#store(messages, null))
   }
 
@@ -250,7 +242,7 @@ export class Queue<In = unknown, Out = In> {
     const ids = await this.#existing(() => replay.find())
     if (replay.dryRun) return ids.map((archivedId) => ({ archivedId, id: null, duplicate: false }))
     const { create, envelope } = this.#options
-    return replay.send(ids, { create, bare: envelope === 'none', terms: { durability: this.#terms.durability } })
+    return replay.send(ids, { create, bare: envelope === 'none', terms: { durability: this.stored.terms.durability } })
   }
 
   /** Removes a message that nobody has in hand. @returns false if it is not there or leased */
@@ -309,22 +301,6 @@ export class Queue<In = unknown, Out = In> {
     }
   }
 
-  /** What holds for all messages that this queue is sent. */
-  #outgoing(): Outgoing {
-    const { schema, serializer, maxMessageBytes, envelope, ttl } = this.#options
-    return {
-      queue: this.name,
-      destination: `queue '${this.name}'`,
-      routingKey: null,
-      schema,
-      serializer,
-      maxMessageBytes,
-      bare: envelope === 'none',
-      ttlMs: ttl,
-      now: () => this.#surroundings.clock.now(),
-    }
-  }
-
   /** Creates the queue and tries again where it is missing and may be created. */
   async #creating<T>(store: () => Promise<T>): Promise<T> {
     try {
@@ -335,13 +311,6 @@ export class Queue<In = unknown, Out = In> {
       await this.#calls.createMissing()
       return store()
     }
-  }
-
-  #checkTransaction(tx: Transaction | null): void {
-    if (tx === null && this.#options.requireTransaction)
-      throw new TidingsError('TRANSACTION_REQUIRED', `queue '${this.name}' takes messages only within a transaction`, {
-        details: { queue: this.name },
-      })
   }
 
   /** A failed statement would spoil the application's transaction, so the queue is made sure of before. */
@@ -358,7 +327,7 @@ export class Queue<In = unknown, Out = In> {
   }
 
   #store(messages: NewMessage[], tx: Transaction | null): Promise<SendResult[]> {
-    return this.#engine.send(this.name, messages, tx, this.#terms)
+    return this.#engine.send(this.name, messages, tx, this.stored.terms)
   }
 
   #decode(stored: StoredMessage): Out | Promise<Out> {

@@ -7,7 +7,7 @@ import { validate } from '../core/schema.ts'
 import { unpack } from '../core/serializer.ts'
 import { withNearestName } from '../messages/missing-queue.ts'
 import { type SendEntry, txOption } from '../messages/options.ts'
-import { checkTransactions, type Outgoing, prepare, prepareBatch } from '../messages/prepare.ts'
+import { checkTransactions, prepare, prepareBatch } from '../messages/prepare.ts'
 import type { Engine, NewMessage, Transaction } from '../port/engine.ts'
 import type {
   AppendResult,
@@ -41,6 +41,7 @@ import {
 } from '../topics/options.ts'
 import { Iteration } from '../worker/iteration.ts'
 import type { QueueOrName } from './publisher.ts'
+import { StoredTopic } from './stored-topic.ts'
 
 /** What a topic gets from its bus. */
 export interface TopicSurroundings {
@@ -66,6 +67,8 @@ export class Topic<In = unknown, Out = In> {
   readonly #engine: Engine
   readonly #store: TopicStore
   readonly #calls: TopicCalls
+  /** The same in the forms of the storage. */
+  readonly stored: StoredTopic
 
   /** @throws UNSUPPORTED for an engine without topics; TOPIC_NAME_INVALID, TYPE and the like */
   constructor(name: string, options: TopicOptions | undefined, surroundings: TopicSurroundings) {
@@ -75,6 +78,7 @@ export class Topic<In = unknown, Out = In> {
     this.#engine = surroundings.engine
     this.#store = topicsOf(this.#engine)
     this.#calls = surroundings.topicCallsOf(this.#store, name)
+    this.stored = new StoredTopic(name, this.#options, this.#store, () => surroundings.clock.now())
   }
 
   /**
@@ -106,7 +110,7 @@ export class Topic<In = unknown, Out = In> {
   async publish(data: In, options?: TopicPublishOptions): Promise<AppendResult> {
     const { tx, ...parsed } = option.parseOptions(topicPublishOptions, options, 'publish')
     // Awaiting only what is asynchronous keeps messages of one tick in their order.
-    const prepared = prepare(data, parsed, this.#outgoing())
+    const prepared = prepare(data, parsed, this.stored.outgoing)
     const message = prepared instanceof Promise ? await prepared : prepared
     if (tx) return (await this.#appendWithin(tx, [message]))[0]!
     return this.#creating(() => this.#calls.append(message))
@@ -118,7 +122,7 @@ export class Topic<In = unknown, Out = In> {
     options?: option.OptionsInput<typeof txOption>,
   ): Promise<AppendResult[]> {
     const { tx } = option.parseOptions(txOption, options, 'publishBatch')
-    const messages = await prepareBatch(entries, 'publishBatch', this.#outgoing())
+    const messages = await prepareBatch(entries, 'publishBatch', this.stored.outgoing)
     if (tx) return this.#appendWithin(tx, messages)
     return this.#creating(() => this.#store.append(this.name, messages, null))
   }
@@ -224,23 +228,6 @@ export class Topic<In = unknown, Out = In> {
     if (!isTidingsError(error, 'BODY_INVALID')) throw error
     const details = { ...error.details, topic: this.name, offset }
     throw new TidingsError(error.code, error.message, { details })
-  }
-
-  /** What holds for all messages that this topic takes. */
-  #outgoing(): Outgoing {
-    const { schema, serializer, maxMessageBytes } = this.#options
-    const { clock } = this.#surroundings
-    return {
-      queue: null,
-      destination: `topic '${this.name}'`,
-      routingKey: null,
-      schema,
-      serializer,
-      maxMessageBytes,
-      bare: false,
-      ttlMs: null,
-      now: () => clock.now(),
-    }
   }
 
   /** Creates the topic and tries again where it is missing and may be created. */

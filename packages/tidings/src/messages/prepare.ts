@@ -1,5 +1,5 @@
 import { show, TidingsError } from '../core/errors.ts'
-import type { JsonObject } from '../core/json.ts'
+import { checkSize, type JsonObject } from '../core/json.ts'
 import { checkQueueName } from '../core/names.ts'
 import * as option from '../core/options.ts'
 import { type StandardSchemaV1, validate } from '../core/schema.ts'
@@ -32,6 +32,30 @@ export interface Outgoing {
   now(): number
 }
 
+/** How the sender of a message calls its fields, for error messages. */
+export interface FieldNames {
+  readonly data: string
+  readonly delay: string
+  readonly at: string
+  readonly orderingKey: string
+  readonly priority: string
+  readonly ttl: string
+}
+const ownNames: FieldNames = {
+  data: 'data',
+  delay: 'delay',
+  at: 'at',
+  orderingKey: 'orderingKey',
+  priority: 'priority',
+  ttl: 'ttl',
+}
+
+/** A message in the form of the storage that its queue or topic has still to admit. */
+export interface Composed {
+  readonly message: NewMessage
+  readonly names: FieldNames
+}
+
 /**
  * Checks what is to be sent and gives it the form that engines store.
  * @returns a promise only where the schema is asynchronous
@@ -41,13 +65,13 @@ export function prepare(
   options: option.OptionsOutput<typeof sendOptions>,
   outgoing: Outgoing,
 ): NewMessage | Promise<NewMessage> {
-  const { delay, at, orderingKey, priority, uniqueTarget, dedupId } = options
-  if (at !== null && delay > 0) throw new TidingsError('OPTION_CONFLICT', "'delay' and 'at' are both given")
-  if (orderingKey !== null && priority !== 0)
-    throw new TidingsError('OPTION_CONFLICT', "'orderingKey' and 'priority' are both given")
-  if (at !== null) checkTime(at, outgoing.now(), 'at')
-  const ttlMs = options.ttl ?? outgoing.ttlMs
-  const expiry = expiryMeta(ttlMs, { delayMs: delay, notBefore: at }, outgoing.now())
+  return admit({ message: compose(data, options, outgoing), names: ownNames }, outgoing)
+}
+
+function compose(data: unknown, options: option.OptionsOutput<typeof sendOptions>, outgoing: Outgoing): NewMessage {
+  const { delay: delayMs, at: notBefore, orderingKey, priority, uniqueTarget, dedupId } = options
+  checkProperties({ delayMs, notBefore, orderingKey, priority }, ownNames, outgoing.now())
+  const expiry = expiryMeta(options.ttl, { delayMs, notBefore }, outgoing.now())
   const meta = toWireMeta(options.meta, outgoing.queue, outgoing.routingKey)
   const targetId = meta.target_id as string | undefined
   if (uniqueTarget) {
@@ -57,14 +81,13 @@ export function prepare(
       })
     checkKey(targetId, 'meta.targetId')
   }
-  const { schema, serializer, destination } = outgoing
-  const packed = pack(data, serializer, outgoing.maxMessageBytes)
-  const message: NewMessage = {
+  const packed = pack(data, outgoing.serializer, outgoing.maxMessageBytes)
+  return {
     data: packed.text,
     meta: { ...meta, ...packed.meta, ...expiry },
     headers: options.headers,
-    delayMs: delay,
-    notBefore: at,
+    delayMs,
+    notBefore,
     priority,
     orderingKey,
     dedup: dedupId === null ? null : { id: dedupId, windowMs: options.dedupWindow },
@@ -72,10 +95,36 @@ export function prepare(
     bare: outgoing.bare,
     ...(options.track ? { tracked: trackedBy(meta) } : {}),
   }
-  // Judged is what reading will find. It is stored as it was given, so that reading can apply the schema to it.
-  const what = `data for ${destination}`
+}
+
+/** Engines know what to do with contradictions; people did not mean them. @throws OPTION_CONFLICT, DELAY_RANGE */
+export function checkProperties(
+  { delayMs, notBefore, orderingKey, priority }: Pick<NewMessage, 'delayMs' | 'notBefore' | 'orderingKey' | 'priority'>,
+  names: FieldNames,
+  now: number,
+): void {
+  if (notBefore !== null && delayMs > 0) throw bothGiven(names.delay, names.at)
+  if (orderingKey !== null && priority !== 0) throw bothGiven(names.orderingKey, names.priority)
+  if (notBefore !== null) checkTime(notBefore, now, names.at)
+}
+
+const bothGiven = (one: string, other: string) =>
+  new TidingsError('OPTION_CONFLICT', `'${one}' and '${other}' are both given`)
+
+/**
+ * What holds for every message of a queue or topic, whichever client composed the message.
+ * @returns a promise only where the schema is asynchronous
+ * @throws BODY_TOO_LARGE, BODY_INVALID; OPTION_CONFLICT if it would expire before it can be read
+ */
+export function admit({ message, names }: Composed, outgoing: Outgoing): NewMessage | Promise<NewMessage> {
+  const { schema, serializer, destination, maxMessageBytes, ttlMs } = outgoing
+  checkSize(message.data, names.data, maxMessageBytes)
+  const expiry = (message.meta.ttl_ms ?? null) === null ? expiryMeta(ttlMs, message, outgoing.now(), names.ttl) : {}
+  const admitted = { ...message, meta: { ...message.meta, ...expiry }, bare: message.bare || outgoing.bare }
+  // The schema judges what reading will find. Stored is what was given, so that reading can apply the schema to it.
+  const what = `${names.data} for ${destination}`
   const validated = schema ? validate(schema, unpack(message, serializer, what), what) : undefined
-  return validated instanceof Promise ? validated.then(() => message) : message
+  return validated instanceof Promise ? validated.then(() => admitted) : admitted
 }
 
 /** Names that could not be used when the last task ends are refused while there is somebody to tell. */
