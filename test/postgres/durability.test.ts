@@ -3,7 +3,7 @@ import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { sharedServer } from '../support/shared-servers.ts'
-import { message, newDatabase, newName, openEngine } from './support.ts'
+import { message, newDatabase, newName, openEngine, query } from './support.ts'
 
 const onDisk = { durability: 'fsync' } as const
 const unavailable = (found: string) => ({
@@ -41,6 +41,22 @@ describe('what has to be on disk', () => {
     expect(await lengthOf(lax, queue)).toBe(1)
     await lax.close()
     await engine.purgeQueue(queue)
+  })
+
+  test('is refused by a queue that is unlogged, which doctor names', async () => {
+    const [unlogged, logged] = [newName('unlogged'), newName('logged')]
+    await engine.createQueue(unlogged)
+    await engine.createQueue(logged)
+    await query(database.url, `ALTER TABLE pgmq.q_${unlogged} SET UNLOGGED`)
+    await engine.send(logged, [message()], null, onDisk)
+    await expect(engine.send(unlogged, [message()], null, onDisk)).rejects.toMatchObject(unavailable('unlogged'))
+    expect(await lengthOf(engine, unlogged)).toBe(0)
+    expect(await engine.diagnose()).toContainEqual(
+      expect.objectContaining({ level: 'warning', check: 'durability', message: expect.stringContaining(unlogged) }),
+    )
+    await query(database.url, `ALTER TABLE pgmq.q_${unlogged} SET LOGGED`)
+    await engine.send(unlogged, [message()], null, onDisk)
+    await engine.dropQueue(unlogged)
   })
 
   test('a transaction is asked itself', async () => {

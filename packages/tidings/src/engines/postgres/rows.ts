@@ -99,8 +99,8 @@ export function toStoredMessage(row: Row, leased: boolean): StoredMessage {
     data: row.data as string,
     meta: parse(row.meta),
     headers,
-    priority: typeof priority === 'number' ? priority : 0,
-    orderingKey: typeof key === 'string' ? key : null,
+    priority: isPriority(priority) ? Number(priority) : 0,
+    orderingKey: key === undefined || key === null ? null : typeof key === 'string' ? key : JSON.stringify(key),
     sentAt: row.sent_at as number,
     visibleAt: row.visible_at as number,
     readCount,
@@ -110,6 +110,10 @@ export function toStoredMessage(row: Row, leased: boolean): StoredMessage {
     receipt: leased ? `${readCount}.${row.vt_us as string}` : null,
   }
 }
+
+/** As tidings.priority_expression has it: what else another client puts there says nothing. */
+const isPriority = (value: unknown) =>
+  (typeof value === 'number' || typeof value === 'string') && /^-?\d{1,3}$/.test(String(value))
 
 /** What the headers carry, and those that users know. */
 function fromHeaders(text: unknown) {

@@ -213,13 +213,13 @@ $$;
 -- Queues with messages that are hidden for ever, which no reader will find. Reads all messages.
 CREATE OR REPLACE FUNCTION tidings.parked() RETURNS TABLE (queue text, parked bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  live regclass;
 BEGIN
   FOR queue IN SELECT lower(m.queue_name) FROM pgmq.meta m ORDER BY 1 LOOP
-    live := tidings.find_table(queue);
-    CONTINUE WHEN live IS NULL OR NOT has_table_privilege(live, 'SELECT');
-    EXECUTE format($sql$SELECT count(*) FROM %s WHERE vt = 'infinity'$sql$, live) INTO parked;
+    BEGIN
+      EXECUTE format($sql$SELECT count(*) FROM pgmq.%I WHERE vt = 'infinity'$sql$, 'q_' || queue) INTO parked;
+    EXCEPTION WHEN undefined_table OR insufficient_privilege THEN
+      CONTINUE;
+    END;
     IF parked > 0 THEN
       RETURN NEXT;
     END IF;
