@@ -171,7 +171,7 @@ describe('a server with a certificate of an authority of its own', () => {
     const bus = await connect(secure.url, { tls })
     const queue = bus.queue('by_option')
     await queue.create()
-    const watch = await bus.engine.watch('by_option', () => {})
+    const watch = await bus.wakeups.watch('queue:by_option', () => {})
     watch.close()
     await bus.close()
     await expect(connect(secure.url, { tls: wrong })).rejects.toMatchObject({ code: 'CONNECTION_FAILED' })

@@ -203,15 +203,18 @@ test('a server that is down when listening begins is tried again until it is the
   const errors: unknown[] = []
   let attempts = 0
   const listened: string[] = []
-  const fake: Pick<Engine, 'name' | 'supports' | 'openChannels' | 'close'> = {
+  const fake: Partial<Engine> = {
     name: 'fake',
     supports: new Set(['events']),
-    async openChannels() {
+    async listen({ announcing }) {
       if (++attempts < 3) throw new TidingsError('CONNECTION_FAILED', 'nobody there')
+      announcing({ installed: true, prefix: '' })
       return {
-        listen: async (channels) => void listened.push(...channels),
-        unlisten: async () => {},
-        announceDue: async () => ({ installed: true, nextDueMs: null }),
+        listen: async (interests) => {
+          listened.push(...interests)
+          return new Map()
+        },
+        unlisten() {},
         close: async () => {},
       }
     },
@@ -224,7 +227,9 @@ test('a server that is down when listening begins is tried again until it is the
   await until(() => events.stats().connected, 'it is connected')
   expect(errors).toHaveLength(2)
   // A namespace too long for a channel's name comes through the one for all.
-  expect(new Set(listened)).toEqual(new Set(['pgmq_queue_created', 'pgmq_message_ready', 'pgmq_message_due']))
+  expect(new Set(listened)).toEqual(
+    new Set(['channel:pgmq_queue_created', 'channel:pgmq_message_ready', 'channel:pgmq_message_due']),
+  )
   await bus.close()
   expect(events.state).toBe('stopped')
 })

@@ -107,7 +107,7 @@ describe.each(['postgres15', 'postgres18'] as const)('odd rows on %s', (server) 
       UPDATE tidings.queue SET indexed = false WHERE queue_name = '${queue}'`,
     )
     await expect(insert(queue, '1', '{"x-tidings-priority": "high"}')).rejects.toThrow('integer')
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
     await insert(queue, '1', '{"x-tidings-priority": "high"}')
     const indexes = await query(url, `SELECT indexrelid FROM pg_index WHERE indrelid = 'pgmq.q_${queue}'::regclass`)
     expect(indexes).toHaveLength(3)
@@ -152,7 +152,9 @@ describe.each(['postgres15', 'postgres18'] as const)('odd rows on %s', (server) 
     await engine.topics.append(topic, [message()], null)
     await query(url, `UPDATE tidings.topic_message SET published_at = now() - interval '1 hour'`)
 
-    await expect(engine.maintain()).rejects.toMatchObject({ message: expect.stringContaining(`queue '${broken}'`) })
+    await expect(engine.maintain({ kind: 'due' })).rejects.toMatchObject({
+      message: expect.stringContaining(`queue '${broken}'`),
+    })
     const left = (queue: string) =>
       query(
         url,
@@ -163,7 +165,7 @@ describe.each(['postgres15', 'postgres18'] as const)('odd rows on %s', (server) 
     expect(await left(other)).toEqual([])
     expect(await engine.topics.read(topic, 0, 10)).toEqual([])
     await engine.dropQueue(broken)
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
   })
 })
 

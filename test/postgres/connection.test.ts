@@ -4,6 +4,7 @@ import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { sharedServer } from '../support/shared-servers.ts'
+import { watchOn } from '../support/watch-on.ts'
 import { claimAll, message, newName, openEngine, query, until } from './support.ts'
 
 const postgres = await sharedServer('postgres18')
@@ -91,7 +92,7 @@ describe('a server that goes and comes back', () => {
 
   test('a watch survives a restart: everybody is woken, and woken again by the next send', async () => {
     const wakes: number[] = []
-    const watch = await engine.watch(queue, (dueMs) => wakes.push(dueMs))
+    const watch = await watchOn(engine, `queue:${queue}`, (dueMs) => wakes.push(dueMs))
     await server.kill()
     await server.restart()
     await until(() => wakes.length > 0, 'the watch was woken after the restart')
@@ -149,7 +150,7 @@ test('a send announces itself only when somebody waits', async () => {
     await listener.query('SELECT 1')
     expect(heard).toEqual([])
 
-    const watch = await engine.watch(queue, () => {})
+    const watch = await watchOn(engine, `queue:${queue}`, () => {})
     await engine.send(queue, [message()], null)
     await engine.send(queue, [message({ delayMs: 50_000 })], null)
     await until(() => heard.length === 2, 'both sends were announced')

@@ -104,7 +104,7 @@ describe.each(['postgres15', 'postgres18'] as const)('correlations on %s', (serv
     await query(url, `DROP TABLE pgmq."q_${dropped}", pgmq."a_${dropped}"`)
     await query(url, 'DELETE FROM pgmq.meta WHERE queue_name = $1', [dropped])
     await until(async () => {
-      await engine.maintain()
+      await engine.maintain({ kind: 'due' })
       return (await engine.correlation(id))?.completedAt !== null
     }, 'upkeep has noticed')
     expect(await toldOf(id)).toMatchObject([{ done: 1, cancelled: 1 }])
@@ -120,7 +120,7 @@ describe.each(['postgres15', 'postgres18'] as const)('correlations on %s', (serv
     const age = 'UPDATE tidings.correlation SET completed_at = completed_at - $2::interval WHERE correlation_id = $1'
     await query(url, age, [old, '30 days 1 minute'])
     await query(url, age, [young, '29 days'])
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
     expect(await engine.correlation(old)).toBeNull()
     expect(await engine.correlation(young)).toMatchObject({ queues: [{ done: 1 }] })
     expect(await query(url, 'SELECT FROM tidings.task WHERE correlation_id = $1', [old])).toEqual([])

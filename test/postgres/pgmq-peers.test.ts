@@ -132,13 +132,13 @@ describe.each(['postgres15', 'postgres18'] as const)('peers on %s', (server) => 
       { count: 1 },
     ])
     await query(url, "UPDATE tidings.delayed SET due = now() - interval '1 s'")
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
     expect(await query(url, `SELECT count(*)::int FROM pgmq.q_${queue} WHERE vt <= now()`)).toEqual([{ count: 1 }])
     await engine.purgeQueue(queue)
   })
 
   test('bring queues of older layouts, which we use by the names of their columns', async () => {
-    expect((await engine.listQueues()).map((info) => info.queue)).toContain('old')
+    expect((await engine.describe(null)).map((info) => info.queue)).toContain('old')
     expect(await engine.createQueue('old')).toBe(false)
     await insert('q_old', { a: 1 })
     await engine.send('old', [message(), message(), message({ delayMs: 20 }), message({ orderingKey: 'k' })], null)
@@ -171,7 +171,7 @@ describe.each(['postgres15', 'postgres18'] as const)('peers on %s', (server) => 
     await engine.send(gone, [message({ delayMs: 3_600_000, uniqueTarget: 't' })], null)
     await query(url, `DROP TABLE pgmq.q_${gone}, pgmq.a_${gone}; DELETE FROM pgmq.meta WHERE queue_name = '${gone}'`)
     await expect(engine.send(gone, [message()], null)).rejects.toMatchObject({ code: 'QUEUE_NOT_FOUND' })
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
     for (const table of ['queue', 'delayed', 'dedup'])
       expect(await query(url, `SELECT FROM tidings.${table} WHERE queue_name = '${gone}'`)).toEqual([])
   })

@@ -46,7 +46,7 @@ describe.each(['postgres15', 'postgres18'] as const)('routing on %s', (server) =
     const queues = Array.from({ length: count }, () => newName('bound'))
     for (const queue of queues) {
       await engine.createQueue(queue)
-      await engine.bind(pattern, queue)
+      await engine.bind({ pattern, queue })
     }
     return queues.sort()
   }
@@ -98,7 +98,7 @@ describe.each(['postgres15', 'postgres18'] as const)('routing on %s', (server) =
     const [deliveries] = await engine.publish([routed('dropped', 1)], null)
     expect(deliveries).toMatchObject([{ queue: kept }])
     expect((await engine.bindings(null)).map(({ queue }) => queue)).not.toContain(gone)
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
     expect(await query(url, 'SELECT FROM tidings.binding WHERE queue_name = $1', [gone])).toEqual([])
   })
 
@@ -106,7 +106,7 @@ describe.each(['postgres15', 'postgres18'] as const)('routing on %s', (server) =
     const queue = newName('foreign')
     await engine.createQueue(queue)
     await query(url, 'DELETE FROM tidings.queue WHERE queue_name = $1', [queue])
-    await engine.bind('foreign', queue)
+    await engine.bind({ pattern: 'foreign', queue })
     const client = new pg.Client({ connectionString: url })
     await client.connect()
     await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ')
@@ -145,9 +145,9 @@ describe.each(['postgres15', 'postgres18'] as const)('routing on %s', (server) =
       }),
     )
     await other.publish([routed('open.c', 'meanwhile')], null)
-    await other.bind('open.again', queues[0]!)
-    await other.unbind('open.again', queues[0]!)
-    await other.maintain()
+    await other.bind({ pattern: 'open.again', queue: queues[0]! })
+    await other.unbind({ pattern: 'open.again', queue: queues[0]! })
+    await other.maintain({ kind: 'due' })
 
     await client.query('COMMIT')
     await client.end()

@@ -1,4 +1,5 @@
 import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
+import { watchOn } from '../support/watch-on.ts'
 import { message, newName } from './support.ts'
 
 export const labelled = (label: string, fields = {}) => message({ data: JSON.stringify(label), ...fields })
@@ -20,10 +21,11 @@ export async function readAll({ topics }: PostgresEngine, topic: string, after =
 }
 
 /** Reads and acknowledges as a consumer does, woken by the storage alone, until it has seen so many. */
-export async function follow({ topics }: PostgresEngine, topic: string, name: string, total: number): Promise<Seen[]> {
+export async function follow(engine: PostgresEngine, topic: string, name: string, total: number): Promise<Seen[]> {
   const seen: Seen[] = []
   let wake = () => {}
-  const watch = await topics.watchTopic(topic, () => wake())
+  const { topics } = engine
+  const watch = await watchOn(engine, `topic:${topic}`, () => wake())
   const hold = await topics.hold(topic, name, newName('consumer'), 60_000)
   if (!hold.held) throw new Error('the subscription is held by somebody else')
   let { cursor } = hold

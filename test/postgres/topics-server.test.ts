@@ -16,7 +16,7 @@ describe('a database whose transactions have snapshots of their own', () => {
     await engines[0]!.topics.createTopic('news', {})
     const queue = newName('queue')
     await engines[0]!.createQueue(queue)
-    await engines[0]!.topics.link('news', { queue })
+    await engines[0]!.bind({ topic: 'news', queue })
     await Promise.all(
       engines.flatMap((engine) =>
         numbers(1, 4).map(async () => {

@@ -175,10 +175,10 @@ describe.each(['postgres15', 'postgres18'] as const)('topics on %s', (server) =>
     for (const queue of queues) await engine.createQueue(queue)
     // Every key leads to another set, in both directions of the order of names and ids.
     for (const [index, topic] of topics.entries()) {
-      await engine.topics.link(topic, { pattern: `set.*.${index}.#` })
-      await engine.topics.link(topic, { pattern: `set.#.${(index + 1) % 3}` })
-      await engine.topics.link(topic, { queue: queues[(index + 1) % 3]! })
-      await engine.bind(`set.#.${index}`, queues[index]!)
+      await engine.bind({ topic, pattern: `set.*.${index}.#` })
+      await engine.bind({ topic, pattern: `set.#.${(index + 1) % 3}` })
+      await engine.bind({ topic, queue: queues[(index + 1) % 3]! })
+      await engine.bind({ pattern: `set.#.${index}`, queue: queues[index]! })
     }
     const keys = numbers(0, 2).flatMap((a) => numbers(0, 2).map((b) => `set.x.${a}.${b}`))
     const engines = [engine, other, await openEngine(url), await openEngine(url)]
@@ -196,7 +196,7 @@ describe.each(['postgres15', 'postgres18'] as const)('topics on %s', (server) =>
           if (round % 4 === publisher) await one.transaction((transaction) => one.publish(batch, transaction))
           else await one.publish(batch, null)
           await one.topics.append(topics[round % 3]!, [labelled(`own/${publisher}`, dedup(`own${round}`))], null)
-          if (round % 10 === 0) await one.maintain()
+          if (round % 10 === 0) await one.maintain({ kind: 'due' })
         }
       }),
     )
@@ -253,14 +253,14 @@ describe.each(['postgres15', 'postgres18'] as const)('topics on %s', (server) =>
     const [gone, kept] = [newName('gone'), newName('kept')]
     for (const queue of [gone, kept]) {
       await engine.createQueue(queue)
-      await engine.topics.link(topic, { queue })
+      await engine.bind({ topic, queue })
     }
     await query(url, `DROP TABLE pgmq."q_${gone}", pgmq."a_${gone}"`)
     await query(url, 'DELETE FROM pgmq.meta WHERE queue_name = $1', [gone])
     await engine.topics.append(topic, [labelled('one')], null)
     expect(await engine.stats(kept)).toMatchObject({ ready: 1 })
     expect(await engine.topics.listTopics(topic)).toMatchObject([{ queues: [kept], lastOffset: 1 }])
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
     expect(await query(url, 'SELECT FROM tidings.topic_queue WHERE queue_name = $1', [gone])).toEqual([])
   })
 
@@ -269,7 +269,7 @@ describe.each(['postgres15', 'postgres18'] as const)('topics on %s', (server) =>
     const batch = Array.from({ length: 5_000 }, (_, index) => labelled(`m/${index}`))
     for (let round = 0; round < 5; round++) await engine.topics.append(topic, batch, null)
     await engine.topics.subscribe(topic, 's', { offset: 24_001 })
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
     const [info] = await engine.topics.listTopics(topic)
     expect(info).toMatchObject({ firstOffset: 24_001, lastOffset: 25_000 })
     const [row] = await query(
@@ -284,7 +284,7 @@ describe.each(['postgres15', 'postgres18'] as const)('topics on %s', (server) =>
     await engine.topics.append(topic, [labelled('late')], transaction)
     await engine.topics.dropTopic(topic)
     await end(transaction, 'COMMIT')
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
     expect(await query(url, 'SELECT FROM tidings.topic_pending')).toEqual([])
     expect(
       await query(

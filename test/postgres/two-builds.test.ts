@@ -74,7 +74,7 @@ describe.each(['postgres15', 'postgres18'] as const)('two builds beside each oth
       await queue.send({ n: 1 }, { dedupId: `${Math.random()}`, orderingKey: 'k' })
       const worker = queue.work(() => {}, { maxMessages: 1 })
       await worker.finished
-      await bus.engine.maintain()
+      await bus.engine.maintain({ kind: 'due' })
     } finally {
       await bus.close()
     }

@@ -342,7 +342,7 @@ describe('bad inputs', () => {
   test('who may not list the queues is told of the missing one all the same', async () => {
     const { bus, spy } = scene()
     spy.before = (member) => {
-      if (member === 'listQueues') throw new TidingsError('FORBIDDEN', 'not with this token')
+      if (member === 'describe') throw new TidingsError('FORBIDDEN', 'not with this token')
     }
     const error = await refusal(() => bus.queue('jobs', { create: false }).send(1), 'QUEUE_NOT_FOUND')
     assert.doesNotMatch(error.hint, /Did you mean/)

@@ -137,7 +137,7 @@ describe('a time to live', () => {
     const error = await refusal(() => bus.queue('q').send(1, options), 'OPTION_CONFLICT')
     expect(error.message).toContain(text)
     await refusal(() => bus.queue('q', { ttl: '1m' }).send(1, { delay: '1h' }), 'OPTION_CONFLICT')
-    assert.deepEqual(await memory.listQueues(), [])
+    assert.deepEqual(await memory.describe(null), [])
   })
 
   test('is over when a failed message comes back too late', async () => {

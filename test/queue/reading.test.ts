@@ -47,7 +47,7 @@ describe('a read that waits', () => {
   test('does not wait if there is something', async () => {
     const { jobs, spy } = await filled('a')
     assert.deepEqual(datas(await jobs.read({ wait: '1m' })), ['a'])
-    assert.equal(spy.of('watch').length, 0)
+    assert.equal(spy.of('listen').length, 0)
   })
 
   test('wakes when a message is sent', async () => {
@@ -95,7 +95,7 @@ describe('a read that waits', () => {
 
   test('looks every two seconds if nothing wakes it', async () => {
     const { jobs, clock, spy } = await filled()
-    spy.memory.watch = async () => ({ close: () => {} })
+    spy.memory.listen = async () => ({ listen: async () => new Map(), unlisten() {}, close: async () => {} })
     const reading = jobs.read({ wait: '1m' })
     await settle(clock)
     await jobs.send('a')

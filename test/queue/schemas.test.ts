@@ -60,7 +60,7 @@ describe('a schema', () => {
     assert.equal((error.details.issues as { path: string }[])[0]?.path, 'name')
     const bad = [{ data: { name: 'Ada' } }, { data: { name: 5 as unknown as string } }]
     assert.match((await refusal(() => hires.sendBatch(bad), 'BODY_INVALID')).message, /^entry 1 of the batch: data for/)
-    assert.deepEqual(await memory.listQueues(), [])
+    assert.deepEqual(await memory.describe(null), [])
   })
 
   test('is applied when a message is read: stored is what was given', async () => {

@@ -53,7 +53,7 @@ export function scene(): Scene {
 
 /** Everything that is stored, by queue. */
 export async function stored(engine: Engine): Promise<Record<string, StoredMessage[]>> {
-  const queues = (await engine.listQueues()).map(({ queue }) => queue)
+  const queues = (await engine.describe(null)).map(({ queue }) => queue)
   const all = { limit: 100_000, afterId: null, ids: null }
   const entries = queues.map(async (queue): Promise<[string, StoredMessage[]]> => {
     const live = await engine.peek(queue, { ...all, place: null })

@@ -1,16 +1,17 @@
 import { Bus } from 'tidings/internal/bus/bus'
 import { FakeClock } from 'tidings/internal/core/fake-clock'
 import { MemoryEngine } from 'tidings/internal/engines/memory/memory'
+import type { MaintainRequest } from 'tidings/internal/port/engine'
 import { expect, test } from 'vitest'
 
 class CountingEngine extends MemoryEngine {
   maintained = 0
   failing = false
 
-  override async maintain(): Promise<void> {
+  override async maintain(request: MaintainRequest): Promise<number> {
     this.maintained++
     if (this.failing) throw new Error('the storage is away')
-    await super.maintain()
+    return super.maintain(request)
   }
 }
 

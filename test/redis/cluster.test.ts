@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { freePort } from '../support/directories.ts'
 import { askRedis, startRedis, type TestRedis } from '../support/redis.ts'
 import { startCluster, type TestCluster } from '../support/redis-cluster.ts'
+import { watchOn } from '../support/watch-on.ts'
 import {
   claimAll,
   heldUp,
@@ -56,7 +57,7 @@ describe('a process that is killed between the steps', () => {
   test('of a publish: upkeep brings the other copies, once', async () => {
     const engine = await openEngine(url)
     const [first, second] = await twoQueues(engine)
-    for (const queue of [first, second]) await engine.bind(first, queue)
+    for (const queue of [first, second]) await engine.bind({ pattern: first, queue })
     const port = await queuePort(second)
     await whilePaused(port, async () => {
       const child = startProcess(url, 'publish', first)
@@ -66,7 +67,7 @@ describe('a process that is killed between the steps', () => {
     })
     expect(await peekAll(engine, second)).toEqual([])
     await untilItIsOld()
-    await Promise.all([engine.maintain(), engine.maintain()])
+    await Promise.all([engine.maintain({ kind: 'due' }), engine.maintain({ kind: 'due' })])
     for (const queue of [first, second]) {
       const [copy, ...others] = await peekAll(engine, queue)
       expect(copy).toMatchObject({ data: '{"from":"the process"}', meta: { queue_name: queue } })
@@ -88,7 +89,7 @@ describe('a process that is killed between the steps', () => {
       await kill(child)
     })
     await untilItIsOld()
-    await Promise.all([engine.maintain(), engine.maintain()])
+    await Promise.all([engine.maintain({ kind: 'due' }), engine.maintain({ kind: 'due' })])
     const [arrived, ...others] = await peekAll(engine, second)
     expect(arrived).toMatchObject({ data: '"moving"', priority: 2, meta: { m: 1, moved: true }, readCount: 0 })
     expect(others).toEqual([])
@@ -109,7 +110,7 @@ describe('a process that is killed between the steps', () => {
     })
     expect((await engine.correlation(correlationId))?.completedAt).toBeNull()
     await untilItIsOld()
-    await Promise.all([engine.maintain(), engine.maintain()])
+    await Promise.all([engine.maintain({ kind: 'due' }), engine.maintain({ kind: 'due' })])
     expect((await engine.correlation(correlationId))?.queues).toMatchObject([{ queue, done: 1, pending: 0 }])
     expect(await peekAll(engine, done)).toHaveLength(1)
     for (const name of [queue, done]) await engine.dropQueue(name)
@@ -136,7 +137,7 @@ describe('a node that cannot be reached', () => {
   test('for other copies: the outcome is unknown, and upkeep brings them', async () => {
     const engine = await openEngine(url)
     const [first, second] = await twoQueues(engine)
-    for (const queue of [first, second]) await engine.bind(first, queue)
+    for (const queue of [first, second]) await engine.bind({ pattern: first, queue })
     await whileCutOff(await queuePort(second), () =>
       expect(engine.publish([{ ...message(), routingKey: first }], null)).rejects.toMatchObject({
         code: 'OUTCOME_UNKNOWN',
@@ -148,7 +149,7 @@ describe('a node that cannot be reached', () => {
       [],
     ])
     await untilItIsOld()
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
     expect(await peekAll(engine, second)).toHaveLength(1)
     for (const queue of [first, second]) await engine.dropQueue(queue)
     await engine.close()
@@ -164,7 +165,7 @@ describe('a node that cannot be reached', () => {
     )
     expect((await engine.correlation(correlationId))?.completedAt).toBeNull()
     await untilItIsOld()
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
     expect((await engine.correlation(correlationId))?.completedAt).not.toBeNull()
     await engine.dropQueue(queue)
     await engine.close()
@@ -233,7 +234,7 @@ describe('a Cluster that changes', () => {
       const key = `{tidings:q:${queue}}`
       await engine.createQueue(queue)
       const wakes: number[] = []
-      await engine.watch(queue, (dueMs) => wakes.push(dueMs))
+      await watchOn(engine, `queue:${queue}`, (dueMs) => wakes.push(dueMs))
       const before = await engine.send(queue, [message(), message({ orderingKey: 'k' })], null)
       const during: Promise<{ id: string }[]>[] = []
       await cluster.migrateSlotOf(key, async () => {
@@ -264,7 +265,7 @@ describe('a Cluster that changes', () => {
       const port = (await cluster.primaryOf(key)).port
       await askRedis(port, (redis) => redis.call('WAIT', 1, 5_000))
       const wakes: number[] = []
-      await engine.watch(queue, (dueMs) => wakes.push(dueMs))
+      await watchOn(engine, `queue:${queue}`, (dueMs) => wakes.push(dueMs))
       await cluster.killPrimaryOf(key)
       await cluster.ready()
       expect(await claimAll(engine, queue)).toHaveLength(1)

@@ -4,6 +4,7 @@ import type { RedisEngine } from 'tidings/internal/engines/redis/redis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { askRedis, startRedis, type TestRedis } from '../support/redis.ts'
 import { sharedServer } from '../support/shared-servers.ts'
+import { watchOn } from '../support/watch-on.ts'
 import {
   claimAll,
   heldUp,
@@ -55,7 +56,7 @@ describe('a connection that cannot be made says where and why', () => {
       openEngine(cluster.replace('://', `://127.0.0.1:${silentPort},`)),
     ])
     expect(alone).toMatchObject({ code: 'CONNECTION_FAILED', message: expect.stringContaining('no answer within') })
-    expect(await engine.listQueues()).toBeInstanceOf(Array)
+    expect(await engine.describe(null)).toBeInstanceOf(Array)
     await engine.close()
     silent.close()
   })
@@ -119,7 +120,7 @@ describe('a server of its own', () => {
 
   test('a watch survives a restart: everybody is woken, and woken again by the next send', async () => {
     const wakes: number[] = []
-    const watch = await engine.watch(queue, (dueMs) => wakes.push(dueMs))
+    const watch = await watchOn(engine, `queue:${queue}`, (dueMs) => wakes.push(dueMs))
     await server.kill()
     await server.restart()
     await until(() => wakes.length > 0, 'the watch was woken after the restart')
@@ -132,7 +133,7 @@ describe('a server of its own', () => {
 
   test('a watch survives the end of its connection', async () => {
     const wakes: number[] = []
-    const watch = await engine.watch(queue, (dueMs) => wakes.push(dueMs))
+    const watch = await watchOn(engine, `queue:${queue}`, (dueMs) => wakes.push(dueMs))
     await killConnections(server.port, isListening)
     await until(() => wakes.length > 0, 'the watch was woken after the interruption')
     wakes.length = 0
@@ -252,7 +253,7 @@ describe('a server of its own', () => {
       expect(moved.map(({ newId }) => newId)).toEqual((await peekAll(engine, letters)).map(({ id }) => id))
       expect(moved).toHaveLength(2)
       expect(await peekAll(engine, done)).toHaveLength(1)
-      expect((await engine.listQueues()).map((each) => each.queue)).toEqual(expect.arrayContaining([letters, done]))
+      expect((await engine.describe(null)).map((each) => each.queue)).toEqual(expect.arrayContaining([letters, done]))
       await expect(engine.send(letters, [message()], null)).rejects.toMatchObject({ code: 'STORAGE_FULL' })
     } finally {
       await askRedis(server.port, (redis) => redis.config('SET', 'maxmemory', '0'))

@@ -10,8 +10,8 @@ import { claimAll, keysWith, message, newName, openEngine, peekAll, portOf, prim
 /** Uses everything that leaves something behind. */
 async function useEverything(engine: RedisEngine, queue: string, other: string): Promise<void> {
   const tracked = { correlationId: `${queue}-done`, completionQueue: null }
-  await engine.bind(`${queue}.#`, queue)
-  await engine.bind(`${queue}.#`, other)
+  await engine.bind({ pattern: `${queue}.#`, queue })
+  await engine.bind({ pattern: `${queue}.#`, queue: other })
   await engine.publish([{ ...message({ tracked }), routingKey: `${queue}.a` }], null)
   const messages = [
     message({ delayMs: 60_000, uniqueTarget: 't', tracked }),
@@ -89,7 +89,7 @@ describe.each([
     await engine.send(queue, [message({ tracked })], null)
     // Upkeep leaves alone what may still be under way.
     await new Promise((resolve) => setTimeout(resolve, 1_100))
-    await Promise.all([engine.maintain(), engine.maintain()])
+    await Promise.all([engine.maintain({ kind: 'due' }), engine.maintain({ kind: 'due' })])
     const ends = async () => (await engine.correlation(correlationId))!.queues.find((each) => each.queue === queue)
     expect(await ends()).toMatchObject({ cancelled: 2_000, pending: 1 })
     expect(await peekAll(engine, queue)).toHaveLength(1)

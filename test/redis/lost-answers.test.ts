@@ -27,15 +27,15 @@ beforeEach(async () => {
   name = newName('lost')
   await engine.createQueue(name)
   await engine.topics.createTopic(name, {})
-  await engine.bind(name, name)
-  await engine.topics.link(name, { queue: name })
+  await engine.bind({ pattern: name, queue: name })
+  await engine.bind({ topic: name, queue: name })
   await engine.topics.subscribe(name, 'all', 'earliest')
 })
 afterEach(async () => {
   await engine.close()
   await other.dropQueue(name)
   await other.topics.dropTopic(name)
-  await other.maintain()
+  await other.maintain({ kind: 'due' })
 })
 
 const unknown = { code: 'OUTCOME_UNKNOWN', retryable: true }
@@ -68,7 +68,7 @@ test('upkeep finishes a drop whose answer was lost', async () => {
     proxy.loseAnswerTo(key)
     await expect(drop()).rejects.toMatchObject(unknown)
   }
-  await other.maintain()
+  await other.maintain({ kind: 'due' })
   await other.createQueue(name)
   await other.topics.createTopic(name, {})
   expect(await other.bindings(name)).toEqual([])
@@ -78,14 +78,14 @@ test('upkeep finishes a drop whose answer was lost', async () => {
 test.each([
   [
     'unbind',
-    () => engine.unbind(name, name),
-    () => other.bind(name, name),
+    () => engine.unbind({ pattern: name, queue: name }),
+    () => other.bind({ pattern: name, queue: name }),
     async () => (await other.bindings(name)).length,
   ],
   [
     'unlink',
-    () => engine.topics.unlink(name, { queue: name }),
-    () => other.topics.link(name, { queue: name }),
+    () => engine.unbind({ topic: name, queue: name }),
+    () => other.bind({ topic: name, queue: name }),
     async () => (await other.topics.listTopics(name))[0]!.queues.length,
   ],
   [
@@ -108,8 +108,8 @@ test('what creates is repeated, and knows what it has made itself', async () => 
   const create = [
     [`{tidings:q:${more}}:meta`, () => engine.createQueue(more)],
     [`{tidings:t:${more}}:meta`, () => engine.topics.createTopic(more, {})],
-    ['{tidings}:routes', () => engine.bind('More', more)],
-    ['{tidings}:routes', () => engine.topics.link(more, { queue: more })],
+    ['{tidings}:routes', () => engine.bind({ pattern: 'More', queue: more })],
+    ['{tidings}:routes', () => engine.bind({ topic: more, queue: more })],
     [`{tidings:t:${more}}:log`, () => engine.topics.subscribe(more, 's', 'latest')],
   ] as const
   for (const [key, make] of create) {
@@ -143,7 +143,7 @@ test('tasks that are announced twice are not withdrawn', async () => {
   expect(await peekAll(other, name)).toEqual([])
   await engine.send(name, [message({ tracked })], null)
   const hasty = await openEngine(proxy.url, { intentMs: 0 })
-  await hasty.maintain()
+  await hasty.maintain({ kind: 'due' })
   await hasty.close()
   expect((await other.correlation(tracked.correlationId))?.queues).toMatchObject([{ pending: 1 }])
 })

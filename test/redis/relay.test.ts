@@ -65,10 +65,10 @@ test.each(['queues', 'topics'])('copies come once to %s, however late the publis
   const [, ...others] = names
   const destinations = kind === 'queues' ? others : others.map(topicDestination)
   for (const name of names)
-    if (kind === 'queues') await engine.bind(pattern, name)
+    if (kind === 'queues') await engine.bind({ pattern, queue: name })
     else {
       await engine.topics.createTopic(name, {})
-      await engine.topics.link(name, { pattern })
+      await engine.bind({ topic: name, pattern })
     }
   let goOn = () => {}
   const held = new Promise<void>((resolve) => {
@@ -183,7 +183,7 @@ test('upkeep forgets what came long ago only if it is gone from where it came fr
   const key = destinationKey(to, 'inbox')
   await askRedis(await portWith(url, key), (redis) => redis.hset(key, here, '1 +first', gone, '1 +second'))
   const other = await openEngine(url)
-  await other.maintain()
+  await other.maintain({ kind: 'due' })
   await other.close()
   expect(await driver.call(key, ['HKEYS', key])).not.toContain(gone)
   // Upkeep may have been at it already.
@@ -215,7 +215,7 @@ test('an entry of an older version is delivered: the stored names stay', async (
   const entries = { [`${made}-a-0`]: move, [`${made}-b-copies`]: copies, [`${made}-c-copies`]: inTopic }
   for (const [id, entry] of Object.entries(entries))
     await driver.call(outbox, ['HSET', outbox, id, JSON.stringify(entry)])
-  await engine.maintain()
+  await engine.maintain({ kind: 'due' })
   const moved = { data: '"moved"', meta: { queue_name: 'a' }, priority: 4, sentAt: 1 }
   expect(await peekAll(engine, to)).toMatchObject([moved])
   const copied = { data: '"copy"', meta: { queue_name: other }, headers: { h: 1 } }
@@ -239,7 +239,7 @@ test('an entry that cannot be delivered holds up no other one, and stays', async
   const unreadable = { [`${made}-a-0`]: '{"kind":"later"}', [`${made}-b-0`]: 'no JSON', [`${made}-c-0`]: 'null' }
   const entries = { ...unreadable, [`${made}-d-0`]: JSON.stringify(move) }
   await driver.call(outbox, ['HSET', outbox, ...Object.entries(entries).flat()])
-  await engine.maintain()
+  await engine.maintain({ kind: 'due' })
   expect((await peekAll(engine, to)).map(({ data }) => data)).toEqual(['"moved"'])
   const left = (await driver.call(outbox, ['HGETALL', outbox])) as string[]
   expect(Object.fromEntries(pairsOf(left))).toEqual(unreadable)

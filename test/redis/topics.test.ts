@@ -122,15 +122,15 @@ describe.each([
     const [topic, queue] = [newName('gone'), newName('gone_queue')]
     await topics.createTopic(topic, { description: 'news', retention: { maxAgeMs: 1, maxBytes: null, whenRead: true } })
     await engine.createQueue(queue)
-    await topics.link(topic, { queue })
-    await topics.link(topic, { pattern: `${topic}.#` })
+    await engine.bind({ topic, queue })
+    await engine.bind({ topic, pattern: `${topic}.#` })
     const dedup = { id: 'd', windowMs: 60_000 }
     await topics.append(topic, [message({ dedup }), message({ dedup }), message()], null)
     await engine.publish([{ ...message(), routingKey: `${topic}.a` }], null)
     await topics.subscribe(topic, 's', 'earliest')
     await topics.hold(topic, 's', 'me', 60_000)
     await topics.ack(topic, 's', 2, null)
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
     expect(await topics.dropTopic(topic)).toBe(true)
     await engine.dropQueue(queue)
 
@@ -166,10 +166,10 @@ describe.each([
     await topics.seek(topic, null, { back: 1 })
     expect(await shown()).toEqual(['2-0', 2, 3])
     await topics.createTopic(topic, { retention: { maxAgeMs: null, maxBytes: null, whenRead: true } })
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
     expect(await shown()).toEqual(['2-0', 2, 3])
     await topics.ack(topic, 's', 5, null)
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
     await topics.append(topic, [message()], null)
     expect(await shown()).toEqual(['5-0', 5, 1])
     // Whoever removes it makes no difference but to what is shown.
@@ -216,7 +216,7 @@ describe.each([
       sizes.push(info!.bytes)
     }
     await topics.createTopic(topic, { retention: { maxAgeMs: null, maxBytes: sizes[4]! - sizes[3]!, whenRead: false } })
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
     const [info] = await topics.listTopics(topic)
     expect([info!.firstOffset, info!.lastOffset, info!.bytes]).toEqual([20_001, 25_000, sizes[4]! - sizes[3]!])
     const port = await portWith(url, `{tidings:t:${topic}}`)
@@ -255,10 +255,10 @@ describe('on a Cluster, a process that is killed while it publishes', () => {
     for (const topic of [first, second]) await engine.topics.createTopic(topic, {})
     for (const queue of [bound, through, both]) await engine.createQueue(queue)
     const link = async () => {
-      for (const topic of [first, second]) await engine.topics.link(topic, { queue: both })
-      await engine.topics.link(first, { queue: through })
-      for (const topic of [first, second]) await engine.topics.link(topic, { pattern: first })
-      await engine.bind(first, bound)
+      for (const topic of [first, second]) await engine.bind({ topic, queue: both })
+      await engine.bind({ topic: first, queue: through })
+      for (const topic of [first, second]) await engine.bind({ topic, pattern: first })
+      await engine.bind({ pattern: first, queue: bound })
     }
     const drop = async () => {
       for (const topic of [first, second]) await engine.topics.dropTopic(topic)
@@ -271,7 +271,7 @@ describe('on a Cluster, a process that is killed while it publishes', () => {
     const engine = await open(cluster.url)
     const { first, second, bound, through, both, port, link, drop } = await stage(engine)
     await link()
-    await engine.bind('*', both)
+    await engine.bind({ pattern: '*', queue: both })
     await whilePaused(port, async () => {
       const child = startProcess(cluster.url, 'publish', first)
       await until(async () => (await heldUp(port)) > 0, 'the second copy is held up')
@@ -283,7 +283,7 @@ describe('on a Cluster, a process that is killed while it publishes', () => {
     await delay(1_100)
     const outbox = `{tidings:t:${first}}:outbox`
     const entries = await askRedis(await portWith(cluster.url, outbox), (redis) => redis.hgetall(outbox))
-    await Promise.all([engine.maintain(), engine.maintain()])
+    await Promise.all([engine.maintain({ kind: 'due' }), engine.maintain({ kind: 'due' })])
     // Somebody who read the entry in time comes too late.
     await deliver(cluster.url, `t:${first}`, Object.entries(entries).flat())
     for (const topic of [first, second]) expect(await labelsOf(engine, topic)).toEqual([given])
@@ -305,7 +305,7 @@ describe('on a Cluster, a process that is killed while it publishes', () => {
       await kill(child)
     })
     await delay(1_100)
-    await Promise.all([engine.maintain(), engine.maintain()])
+    await Promise.all([engine.maintain({ kind: 'due' }), engine.maintain({ kind: 'due' })])
     const counts = await Promise.all([bound, through, both].map(async (queue) => (await peekAll(engine, queue)).length))
     expect(counts).toEqual([1, 0, 1])
     expect(await labelsOf(engine, first)).toEqual(['"before"'])

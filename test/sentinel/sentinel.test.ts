@@ -271,15 +271,15 @@ describe('watching', () => {
     const stage = scene()
     await stage.bus.queue('orders').send(1)
     const { engine, clock, said } = stage
-    const listQueues = engine.listQueues.bind(engine)
-    engine.listQueues = async () => {
+    const describeQueues = engine.describe.bind(engine)
+    engine.describe = async () => {
       throw new Error('the storage is away')
     }
     const sentinel = stage.bus.sentinel({ rules: [{ queues: '*', maxReady: 0 }] })
     await sentinel.start()
     await clock.advance(25_000)
     expect(sentinel.figures()).toMatchObject({ checks: 0, failedChecks: 3, checkedAt: null })
-    engine.listQueues = listQueues
+    engine.describe = describeQueues
     await clock.advance(10_000)
     expect(sentinel.figures()).toMatchObject({ checks: 1, failedChecks: 3, active: true })
     expect(alertsIn(said)).toEqual(['raised: orders has 1 ready message; at most 0'])
@@ -320,9 +320,9 @@ describe('watching', () => {
   test('ends with the look that is under way', async () => {
     const { bus, clock, engine } = scene()
     const sentinel = bus.sentinel({ rules: [{ queues: '*', maxReady: 10 }] })
-    const listQueues = engine.listQueues.bind(engine)
+    const describeQueues = engine.describe.bind(engine)
     let answer: () => void = () => {}
-    engine.listQueues = () => new Promise((resolve) => (answer = () => resolve(listQueues())))
+    engine.describe = () => new Promise((resolve) => (answer = () => resolve(describeQueues(null))))
     await sentinel.start()
     await clock.advance(1_000)
     const stopping = sentinel.stop()
@@ -337,9 +337,9 @@ describe('watching', () => {
     const { bus, clock, engine } = scene()
     let maintained = 0
     const maintain = engine.maintain.bind(engine)
-    engine.maintain = () => {
+    engine.maintain = (request) => {
       maintained++
-      return maintain()
+      return maintain(request)
     }
     await bus.sentinel().start()
     await clock.advance(65_000)
@@ -416,9 +416,9 @@ describe('of several sentinels', () => {
     await first.sentinel.start()
     await clock.advance(1_000)
     await bus.queue('orders').send(1)
-    const listQueues = engine.listQueues.bind(engine)
+    const describeQueues = engine.describe.bind(engine)
     let answer: () => void = () => {}
-    engine.listQueues = () => new Promise((resolve) => (answer = () => resolve(listQueues())))
+    engine.describe = () => new Promise((resolve) => (answer = () => resolve(describeQueues(null))))
     await clock.advance(10_000)
     engine.extend = () => Promise.reject(new Error('no connection'))
     await clock.advance(6_001)
@@ -486,10 +486,10 @@ describe('archives', () => {
     const stage = scene()
     await archive(stage, 'broken', 3)
     await archive(stage, 'orders', 6_000)
-    const { prune } = stage.engine
-    stage.engine.prune = async (queue, request) => {
-      if (queue === 'broken') throw new Error('out of order')
-      return prune.call(stage.engine, queue, request)
+    const { maintain } = stage.engine
+    stage.engine.maintain = async (request) => {
+      if (request.kind === 'archive' && request.queue === 'broken') throw new Error('out of order')
+      return maintain.call(stage.engine, request)
     }
     await stage.bus.sentinel({ archives: [{ queues: '*', keep: 10 }] }).start()
     await stage.clock.advance(5_000)

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { Bus } from 'tidings/internal/bus/bus'
-import type { Channels, Engine } from 'tidings/internal/port/engine'
+import type { Engine } from 'tidings/internal/port/engine'
 import { createServer } from 'tidings-server'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { query, until } from '../postgres/support.ts'
@@ -105,11 +105,13 @@ describe('GET /v1/events', () => {
     onTestFinished(() => server.stop())
     await server.start()
     const [all, orders] = [await listen(server), await listen(server, '?namespace=orders')]
-    const both = ['pgmq_message_due', 'pgmq_message_ready', 'pgmq_message_ready.orders', 'pgmq_queue_created']
+    const both = ['pgmq_message_due', 'pgmq_message_ready', 'pgmq_message_ready.orders', 'pgmq_queue_created'].map(
+      (channel) => `channel:${channel}`,
+    )
     expect(listened.toSorted()).toEqual(both)
     orders.destroy()
     await until(() => listened.length === 3, 'one was enough')
-    expect(listened).not.toContain('pgmq_message_ready.orders')
+    expect(listened).not.toContain('channel:pgmq_message_ready.orders')
     all.destroy()
     await until(() => listened.length === 0, 'the connection was given back')
   })
@@ -151,27 +153,23 @@ describe('GET /v1/events', () => {
 
 /** The engine, which keeps a list of the channels that are listened to. */
 function noting(engine: Engine, listened: string[]): Engine {
-  const openChannels: NonNullable<Engine['openChannels']> = async (listener) => {
-    const channels = await engine.openChannels!(listener)
-    const noted: Channels = {
-      async listen(names) {
-        await channels.listen(names)
-        listened.push(...names.filter((name) => !listened.includes(name)))
+  const listen: Engine['listen'] = async (listener) => {
+    const listening = await engine.listen(listener)
+    return {
+      async listen(interests) {
+        const refused = await listening.listen(interests)
+        listened.push(...interests.filter((one) => !listened.includes(one)))
+        return refused
       },
-      async unlisten(names) {
-        await channels.unlisten(names)
-        for (const name of names) listened.splice(listened.indexOf(name), 1)
+      unlisten(interests) {
+        listening.unlisten(interests)
+        for (const one of interests) listened.splice(listened.indexOf(one), 1)
       },
-      announceDue: () => channels.announceDue(),
-      async close() {
-        await channels.close()
-        listened.length = 0
-      },
+      close: () => listening.close(),
     }
-    return noted
   }
   return new Proxy(engine, {
-    get: (target, name) => (name === 'openChannels' ? openChannels : bound(target, Reflect.get(target, name, target))),
+    get: (target, name) => (name === 'listen' ? listen : bound(target, Reflect.get(target, name, target))),
   })
 }
 

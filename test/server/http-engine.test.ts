@@ -9,6 +9,7 @@ import { newMessage } from 'tidings-testkit/internal/scene'
 import { describe, onTestFinished, test } from 'vitest'
 import { freePort } from '../support/directories.ts'
 import { startHttpServer } from '../support/http-server.ts'
+import { watchOn } from '../support/watch-on.ts'
 import { makeToken, startServer } from './support.ts'
 
 const about = JSON.stringify({ name: 'tidings', version: '0', engine: 'memory', supports: ['topics'] })
@@ -93,7 +94,7 @@ describe('an answer that is lost', () => {
       settle: () => engine.settle('q', [{ ...lease, kind: 'delete' }]),
       cancel: () => engine.cancel('q', ['1']),
       purge: () => engine.purgeQueue('q'),
-      prune: () => engine.prune('q', { archivedForMs: 0, keep: null, limit: 1 }),
+      prune: () => engine.maintain({ kind: 'archive', queue: 'q', archivedForMs: 0, keep: null, limit: 1 }),
       append: () => engine.topics!.append('t', [newMessage({})], null),
       seek: () => engine.topics!.seek('t', null, 'earliest'),
     }
@@ -155,7 +156,7 @@ describe('a watch', () => {
     const engine = await open(first.url)
     await engine.createQueue('q')
     const wakes = newSignal()
-    await engine.watch('q', wakes.give)
+    await watchOn(engine, 'queue:q', wakes.give)
     await first.stop('SIGKILL')
     const second = await startHttpServer('memory:', '--port', String(port))
     onTestFinished(() => second.stop('SIGKILL'))
@@ -172,11 +173,11 @@ describe('a watch', () => {
       connections.give()
       response.writeHead(200, { 'content-type': 'text/event-stream' })
       // And then nothing more.
-      response.write('event: watching\ndata: {}\n\n')
+      response.write('event: watching\ndata: {"refused":[]}\n\n')
     })
     const engine = await open(url)
     const wakes = newSignal()
-    await engine.watch('q', wakes.give)
+    await watchOn(engine, 'queue:q', wakes.give)
     await connections.next()
     connections.clear()
     const since = performance.now()
@@ -190,11 +191,11 @@ describe('a watch', () => {
       const gone = newSignal()
       const { url } = await serveBy((_request, response) => {
         response.writeHead(200, { 'content-type': 'text/event-stream' })
-        response.write('event: watching\ndata: {}\n\n')
+        response.write('event: watching\ndata: {"refused":[]}\n\n')
         response.once('close', gone.give)
       })
       const engine = await open(url)
-      const watch = await engine.watch('q', () => {})
+      const watch = await watchOn(engine, 'queue:q', () => {})
       if (end === 'watch') watch.close()
       else await engine.close()
       await gone.next()

@@ -197,6 +197,7 @@ describe('every operation is answered as the document says', () => {
         ids: [id],
         msg_ids: [Number(id)],
         names: ['pgmq_queue_created'],
+        interests: ['queue:orders', 'topic:news'],
         receipt,
         routing_key: 'Orders.Paid',
         to: 'others',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { Bus } from 'tidings'
 import { errorTable, TidingsError } from 'tidings/internal/core/errors'
 import { MemoryEngine } from 'tidings/internal/engines/memory/memory'
-import type { Engine } from 'tidings/internal/port/engine'
+import type { Wakeups } from 'tidings/internal/port/wakeups'
 import { createServer, type Server } from 'tidings-server'
 import { AckBoard } from 'tidings-server/internal/http/ack-board'
 import { streamSubscription } from 'tidings-server/internal/streams/subscription-stream'
@@ -253,7 +253,7 @@ describe('errors', () => {
 })
 
 /** A server on an engine of the test's own. */
-async function serve(engine: MemoryEngine): Promise<Server> {
+async function serve(engine: MemoryEngine): Promise<Server & { bus: Bus }> {
   const bus = new Bus(engine)
   const server = createServer(bus, { port: 0, stopDeadline: 0 })
   onTestFinished(async () => {
@@ -261,13 +261,13 @@ async function serve(engine: MemoryEngine): Promise<Server> {
     await bus.close()
   })
   await server.start()
-  return server
+  return Object.assign(server, { bus })
 }
 
 describe('a client that goes away', () => {
   test.each(['memory:', 'postgres'])('while it waits takes nothing with it (%s)', async (storage) => {
     const { server, at } = await startWithQueue(storage === 'postgres' ? await sharedServer('postgres18') : storage)
-    const watched = watchedOnce(server.bus.engine)
+    const watched = watchedOnce(server.bus.wakeups)
     const waiting = askRaw(server, 'POST', `${at}/read`, { wait_ms: 60_000 })
     await watched
     waiting.socket.destroy()
@@ -412,7 +412,7 @@ describe('streams', () => {
     const engine = new MemoryEngine()
     const server = await serve(engine)
     await engine.createQueue('q')
-    const watched = watchedOnce(engine)
+    const watched = watchedOnce(server.bus.wakeups)
     const stream = await EventClient.open(server, '/v1/queues/q/stream')
     await watched
     await engine.dropQueue('q')
@@ -435,7 +435,7 @@ test('a stream of a subscription that cannot begin leaves nothing behind', async
   }
   const { signal } = new AbortController()
   const settings = { topic: 'gone', subscription: 's', prefetch: 1, leaseMs: 1_000, exact: false, signal }
-  const streaming = streamSubscription(new MemoryEngine().topics, settings, new Board(), { send: async () => true })
+  const streaming = streamSubscription(new Bus(new MemoryEngine()), settings, new Board(), { send: async () => true })
   await assert.rejects(streaming, { code: 'TOPIC_NOT_FOUND' })
   assert.equal(followers, 0)
 })
@@ -443,7 +443,7 @@ test('a stream of a subscription that cannot begin leaves nothing behind', async
 describe('waiting', () => {
   test('ends with the first message', async () => {
     const { server, at } = await startWithQueue()
-    const watched = watchedOnce(server.bus.engine)
+    const watched = watchedOnce(server.bus.wakeups)
     const reading = post(server, `${at}/read`, { wait_ms: 60_000 })
     await watched
     await post(server, `${at}/messages`, { message: 1 })
@@ -467,11 +467,11 @@ async function noticed(server: { url: string }): Promise<void> {
 }
 
 /** Resolves when somebody watches a queue. */
-function watchedOnce(engine: Engine): Promise<void> {
-  const watch = engine.watch.bind(engine)
+function watchedOnce(wakeups: Wakeups): Promise<void> {
+  const watch = wakeups.watch.bind(wakeups)
   return new Promise((resolve) => {
-    engine.watch = async (...args) => {
-      engine.watch = watch
+    wakeups.watch = async (...args) => {
+      wakeups.watch = watch
       const watching = await watch(...args)
       resolve()
       return watching

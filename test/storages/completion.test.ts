@@ -46,7 +46,7 @@ test.concurrent.for(storages)(
     const isOver = async (id: string) => (await bus.correlation(id))?.completedAt instanceof Date
     const upkeep = url.startsWith('redis') ? await hastyEngine(url, onTestFinished) : bus.engine
     const areOver = async () => {
-      await upkeep.maintain()
+      await upkeep.maintain({ kind: 'due' })
       return (await Promise.all(ids.map(isOver))).every(Boolean)
     }
     await poll(areOver, 120_000, 100)

@@ -23,7 +23,7 @@ async function untilComplete(storage: Storage, bus: Bus, queues: readonly string
   let found = await copiesOf(bus, queues)
   if (storage.publishesAtOnce) return found
   await poll(async () => {
-    await bus.engine.maintain()
+    await bus.engine.maintain({ kind: 'due' })
     found = await copiesOf(bus, queues)
     return [...found.values()].every((copies) => copies === queues.length)
   }, 15_000)

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { FakeClock } from 'tidings/internal/core/fake-clock'
 import { type Attempt, Lookout } from 'tidings/internal/messages/wait'
-import type { Engine } from 'tidings/internal/port/engine'
 import { describe, test } from 'vitest'
 
 /** Something to wait for, and an engine that only watches. */
@@ -22,17 +21,17 @@ class Scene {
 
   /** The lookout stays the same for all calls. */
   wait({ waitMs = 60_000, pollMs = 2_000 }: { waitMs?: number; pollMs?: number } = {}): Promise<string | null> {
-    const engine = {
-      watch: async (_queue: string, wake: (dueMs: number) => void) => {
+    const wakeups = {
+      watch: async (_interest: string, wake: (dueMs: number) => void) => {
         this.beforeWatch()
         this.watches++
         this.wake = wake
         return { close: () => void this.closed++ }
       },
-    } as Partial<Engine> as Engine
+    }
     const { clock } = this
     const { signal } = this.controller
-    this.#lookout ??= new Lookout({ engine, clock, queue: 'jobs', pollMs })
+    this.#lookout ??= new Lookout({ wakeups, clock, interest: 'queue:jobs', pollMs })
     return this.#lookout.wait({ waitMs, signal }, async (): Promise<Attempt<string>> => {
       this.attempts.push(clock.now())
       return { found: this.found, full: this.full, nextDueMs: this.nextDueMs }
@@ -137,13 +136,13 @@ describe('waiting', () => {
     let looks = 0
     const { clock } = scene
     let wake: (dueMs: number) => void = () => {}
-    const engine = {
-      watch: async (_queue: string, ring: (dueMs: number) => void) => {
+    const wakeups = {
+      watch: async (_interest: string, ring: (dueMs: number) => void) => {
         wake = ring
         return { close: () => {} }
       },
-    } as Partial<Engine> as Engine
-    const lookout = new Lookout({ engine, clock, queue: 'jobs', pollMs: 2_000 })
+    }
+    const lookout = new Lookout({ wakeups, clock, interest: 'queue:jobs', pollMs: 2_000 })
     const found = await lookout.wait({ waitMs: 60_000 }, async () => {
       looks++
       // A message arrives after this look has missed it.

@@ -2,6 +2,7 @@ import { TidingsError } from 'tidings/internal/core/errors'
 import { FakeClock } from 'tidings/internal/core/fake-clock'
 import { MemoryEngine } from 'tidings/internal/engines/memory/memory'
 import type { Engine, Feature } from 'tidings/internal/port/engine'
+import type { Listening } from 'tidings/internal/port/listening'
 import type { TopicStore } from 'tidings/internal/port/topic-store'
 import type { Harness } from './harness.ts'
 import { topicsOf } from './scene.ts'
@@ -66,13 +67,12 @@ function forward(engine: Engine, around: Around): Engine {
     close: () => around(() => engine.close()),
     createQueue: (queue) => around(() => engine.createQueue(queue)),
     dropQueue: (queue) => around(() => engine.dropQueue(queue)),
-    listQueues: () => around(() => engine.listQueues()),
+    describe: (queue) => around(() => engine.describe(queue)),
     purgeQueue: (queue) => around(() => engine.purgeQueue(queue)),
     stats: (queue) => around(() => engine.stats(queue)),
-    prune: (queue, request) => around(() => engine.prune(queue, request)),
     send: (queue, messages, transaction, terms) => around(() => engine.send(queue, messages, transaction, terms)),
-    bind: (pattern, queue) => around(() => engine.bind(pattern, queue)),
-    unbind: (pattern, queue) => around(() => engine.unbind(pattern, queue)),
+    bind: (rule) => around(() => engine.bind(rule)),
+    unbind: (rule) => around(() => engine.unbind(rule)),
     bindings: (queue) => around(() => engine.bindings(queue)),
     publish: (messages, transaction) => around(() => engine.publish(messages, transaction)),
     claim: (queue, request) => around(() => engine.claim(queue, request)),
@@ -82,21 +82,25 @@ function forward(engine: Engine, around: Around): Engine {
     extend: (queue, leases, leaseMs) => around(() => engine.extend(queue, leases, leaseMs)),
     cancel: (queue, ids) => around(() => engine.cancel(queue, ids)),
     correlation: (id) => around(() => engine.correlation(id)),
-    watch: (queue, wake) => around(() => engine.watch(queue, wake)),
     transaction: (work) => around(() => engine.transaction(work)),
-    maintain: () => around(() => engine.maintain()),
+    listen: (listener) => around(async () => passOn(await engine.listen(listener), around)),
+    maintain: (request) => around(() => engine.maintain(request)),
     diagnose: () => around(() => engine.diagnose()),
     topics: forwardTopics(topicsOf(engine), around),
   }
 }
+
+const passOn = (listening: Listening, around: Around): Listening => ({
+  listen: (interests) => around(() => listening.listen(interests)),
+  unlisten: (interests) => listening.unlisten(interests),
+  close: () => listening.close(),
+})
 
 function forwardTopics(store: TopicStore, around: Around): TopicStore {
   return {
     createTopic: (topic, settings) => around(() => store.createTopic(topic, settings)),
     dropTopic: (topic) => around(() => store.dropTopic(topic)),
     listTopics: (topic) => around(() => store.listTopics(topic)),
-    link: (topic, link) => around(() => store.link(topic, link)),
-    unlink: (topic, link) => around(() => store.unlink(topic, link)),
     append: (topic, messages, transaction) => around(() => store.append(topic, messages, transaction)),
     read: (topic, after, limit) => around(() => store.read(topic, after, limit)),
     subscribe: (topic, subscription, from) => around(() => store.subscribe(topic, subscription, from)),
@@ -106,6 +110,5 @@ function forwardTopics(store: TopicStore, around: Around): TopicStore {
     leave: (topic, subscription, receipt) => around(() => store.leave(topic, subscription, receipt)),
     ack: (topic, subscription, offset, receipt) => around(() => store.ack(topic, subscription, offset, receipt)),
     seek: (topic, subscription, position) => around(() => store.seek(topic, subscription, position)),
-    watchTopic: (topic, wake) => around(() => store.watchTopic(topic, wake)),
   }
 }

@@ -16,6 +16,7 @@ import type {
   TopicCopy,
   Transaction,
 } from 'tidings/internal/port/engine'
+import type { Interest, Listener, Listening } from 'tidings/internal/port/listening'
 import type { TopicStore } from 'tidings/internal/port/topic-store'
 import type { Harness } from './harness.ts'
 
@@ -243,11 +244,24 @@ export class Scene {
   }
 
   async watch(queue = this.queue, engine = this.engine): Promise<Wakes> {
-    const wakes = new Wakes()
-    wakes.watch = await engine.watch(queue, (dueMs) => wakes.add(dueMs))
-    return wakes
+    return await watch(engine, `queue:${queue}`)
   }
 }
+
+/** Listens to one queue or topic, over a connection of its own. @throws why it cannot be listened to */
+export async function watch(engine: Engine, interest: Interest): Promise<Wakes> {
+  const wakes = new Wakes()
+  const listening = await listen(engine, (_, dueMs) => wakes.add(dueMs))
+  const refused = await listening.listen([interest])
+  wakes.watch = { close: () => void listening.close() }
+  if (!refused.has(interest)) return wakes
+  wakes.watch.close()
+  throw refused.get(interest)
+}
+
+/** Listens to what it is told to, and takes only what tells of queues and topics. */
+export const listen = (engine: Engine, woken: Listener['woken']): Promise<Listening> =>
+  engine.listen({ woken, notified() {}, lost() {}, announcing() {}, troubled() {} })
 
 /** What a watch has reported. */
 export class Wakes {

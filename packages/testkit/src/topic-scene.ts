@@ -11,7 +11,19 @@ import type {
   TopicSettings,
   TopicStore,
 } from 'tidings/internal/port/topic-store'
-import { dataOf, long, newMessage, only, routed, type Scene, text, times, topicsOf, Wakes } from './scene.ts'
+import {
+  dataOf,
+  long,
+  newMessage,
+  only,
+  routed,
+  type Scene,
+  text,
+  times,
+  topicsOf,
+  type Wakes,
+  watch,
+} from './scene.ts'
 
 type Held = Extract<Hold, { held: true }>
 
@@ -112,9 +124,7 @@ export class StagedTopic {
   }
 
   async watch(): Promise<Wakes> {
-    const wakes = new Wakes()
-    wakes.watch = await this.store.watchTopic(this.name, () => wakes.add(0))
-    return wakes
+    return await watch(this.scene.engine, `topic:${this.name}`)
   }
 }
 
@@ -151,8 +161,10 @@ export async function publish(
   return only(await scene.engine.publish([routed(routingKey, message)], null))
 }
 
-export const linkPattern = (topic: StagedTopic, pattern: string) => topic.store.link(topic.name, { pattern })
-export const linkQueue = (topic: StagedTopic, queue = topic.scene.queue) => topic.store.link(topic.name, { queue })
+export const linkPattern = (topic: StagedTopic, pattern: string) =>
+  topic.scene.engine.bind({ topic: topic.name, pattern })
+export const linkQueue = (topic: StagedTopic, queue = topic.scene.queue) =>
+  topic.scene.engine.bind({ topic: topic.name, queue })
 
 /** A topic that is linked to the queue of the case. */
 export async function linkedTopic(scene: Scene): Promise<StagedTopic> {

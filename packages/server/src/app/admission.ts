@@ -1,4 +1,5 @@
 import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
+import { noQueue, noTopic } from 'tidings/internal/port/refusals'
 import { type Caller, everybody } from '../auth/caller.ts'
 import type { Tokens } from '../auth/tokens.ts'
 import type { AppHooks } from './app.ts'
@@ -13,10 +14,8 @@ export function admission(tokens: Tokens): NonNullable<AppHooks['admit']> {
       throw new TidingsError('FORBIDDEN', `the token '${caller.name}' lacks the scope '${scope}'`, {
         details: { scope },
       })
-    if (queue !== undefined && !caller.sees(queue))
-      throw new TidingsError('QUEUE_NOT_FOUND', `queue '${queue}' does not exist`, { details: { queue } })
-    if (topic !== undefined && !caller.sees(topic))
-      throw new TidingsError('TOPIC_NOT_FOUND', `topic '${topic}' does not exist`, { details: { topic } })
+    if (queue !== undefined && !caller.sees(queue)) throw noQueue(queue)
+    if (topic !== undefined && !caller.sees(topic)) throw noTopic(topic)
     return caller
   }
 }

@@ -9,6 +9,7 @@ import { settlingRoutes } from './settling.ts'
 import { storageRoutes } from './storage.ts'
 import { subscriptionRoutes } from './subscriptions.ts'
 import { topicRoutes } from './topics.ts'
+import { watchRoutes } from './watching.ts'
 
 /** Every route that speaks of queues and topics. */
 export const allRoutes: readonly Route[] = [
@@ -20,6 +21,7 @@ export const allRoutes: readonly Route[] = [
   ...deadLetterRoutes,
   ...topicRoutes,
   ...subscriptionRoutes,
+  ...watchRoutes,
   ...eventRoutes,
   ...storageRoutes,
 ]

@@ -79,9 +79,9 @@ export const eventRoutes: readonly Route[] = [
       429: tooMany,
       501: none,
     },
-    handle({ bus: { eventHub: hub }, query: { namespace, queue, prefix }, access, signal, seats }) {
+    handle({ bus, query: { namespace, queue, prefix }, access, signal, seats }) {
       const channels = [...channelsOf(prefix, namespace), channelOf.due(prefix)]
-      return hearing({ hub, seats, channels, signal }, async (heard, events) => {
+      return hearing({ bus, seats, channels, signal }, async (heard, events) => {
         const event = 'text' in heard ? readable(heard.text) : null
         if (event === null || !access.allows('read', event.queue)) return
         if ((namespace !== null && event.namespace !== namespace) || (queue !== null && event.queue !== queue)) return
@@ -117,8 +117,8 @@ export const eventRoutes: readonly Route[] = [
       429: tooMany,
       501: none,
     },
-    handle({ bus: { eventHub: hub }, query: { names }, access, signal, seats }) {
-      return hearing({ hub, seats, channels: names, signal }, async (heard, events) => {
+    handle({ bus, query: { names }, access, signal, seats }) {
+      return hearing({ bus, seats, channels: names, signal }, async (heard, events) => {
         if ('trouble' in heard) return events.send('failed', wireError(discreet(heard.trouble)))
         const { channel, text } = heard
         if (access.seesAll || mayHear(access, text)) await events.send('notified', { channel, text })

@@ -1,10 +1,10 @@
 import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
 import type { QueueInfo, QueueStats } from 'tidings/internal/port/engine'
+import { noQueue } from 'tidings/internal/port/refusals'
 import { toWireQueue, toWireStats } from 'tidings/internal/protocol/messages'
 import { shape } from '../http/fields.ts'
 import { type Call, type Route, route } from '../http/route.ts'
-import { watching } from '../streams/watching.ts'
 
 const tag = 'Queues'
 
@@ -91,6 +91,19 @@ export const queueRoutes: readonly Route[] = [
   }),
 
   route({
+    method: 'GET',
+    path: '/v1/queues/{queue}',
+    tag,
+    summary: 'Whether there is a queue',
+    scope: 'read',
+    answers: { 200: { description: 'As of now.', fields: queueFields }, 404: { description: 'There is none.' } },
+    async handle({ bus, params: { queue } }) {
+      const [found] = await bus.engine.describe(queue)
+      return { status: 200, body: toWireQueue(found!) }
+    },
+  }),
+
+  route({
     method: 'DELETE',
     path: '/v1/queues/{queue}',
     tag,
@@ -99,7 +112,7 @@ export const queueRoutes: readonly Route[] = [
     answers: { 204: { description: 'It is gone.' }, 404: { description: 'There was none.' } },
     async handle({ bus, params: { queue } }) {
       if (await bus.engine.dropQueue(queue)) return { status: 204 }
-      throw new TidingsError('QUEUE_NOT_FOUND', `queue '${queue}' does not exist`, { details: { queue } })
+      throw noQueue(queue)
     },
   }),
 
@@ -134,7 +147,8 @@ export const queueRoutes: readonly Route[] = [
     },
     answers: { 200: { description: 'Done.', fields: { pruned: shape.number('How many were removed.') } } },
     async handle({ bus, params, body: { archived_for_ms: archivedForMs, keep, limit } }) {
-      const pruned = await bus.engine.prune(params.queue, { archivedForMs, keep, limit })
+      const request = { kind: 'archive', queue: params.queue, archivedForMs, keep, limit } as const
+      const pruned = await bus.engine.maintain(request)
       return { status: 200, body: { pruned } }
     },
   }),
@@ -164,34 +178,6 @@ export const queueRoutes: readonly Route[] = [
     answers: { 200: { description: 'As of now.', fields: statsFields } },
     async handle({ bus, params }) {
       return { status: 200, body: toWireStats(await bus.engine.stats(params.queue), Date.now()) }
-    },
-  }),
-
-  route({
-    method: 'GET',
-    path: '/v1/queues/{queue}/watch',
-    tag,
-    summary: 'Tells when there may be something to read',
-    description: 'It may tell too often, and after a failure it may miss something: look now and then.',
-    scope: 'receive',
-    answers: {
-      200: {
-        description: 'Server-sent events.',
-        events: {
-          watching: { description: 'The watch is in force; what was committed before is for the caller to look for.' },
-          wake: {
-            description: 'There may be something to read.',
-            fields: { due_ms: shape.number('Above 0 where a message was stored that is ready only after that time.') },
-          },
-        },
-      },
-    },
-    async handle({ bus, params, signal }) {
-      return watching(
-        signal,
-        (wake) => bus.engine.watch(params.queue, wake),
-        (due_ms) => ({ due_ms }),
-      )
     },
   }),
 ]

@@ -183,12 +183,12 @@ export const readingRoutes: readonly Route[] = [
     },
     async handle({ bus, params: { queue }, query, leases, exact, signal }) {
       // Says so now if it does not exist.
-      await bus.engine.stats(queue)
+      await bus.engine.describe(queue)
       return {
         async run(events) {
           const lease = query.lease_ms ?? 30_000
           const prefetch = new Prefetch(queue, query.prefetch, leases, systemClock)
-          const lookout = new Lookout({ engine: bus.engine, clock: systemClock, queue, pollMs })
+          const lookout = new Lookout({ wakeups: bus.wakeups, clock: systemClock, interest: `queue:${queue}`, pollMs })
           try {
             for (;;) {
               await prefetch.waitForRoom(signal)
@@ -234,10 +234,10 @@ interface Reading {
 type ReadCall = Pick<Call<'{queue}'>, 'bus' | 'params' | 'leases' | 'exact' | 'signal'>
 
 async function read({ bus, params: { queue }, leases, exact, signal }: ReadCall, asked: Reading): Promise<Reply> {
-  const { engine } = bus
+  const { engine, wakeups } = bus
   const claiming = claimBy(bus, queue, exact)
   const lease = leaseOf(asked)
-  const lookout = new Lookout({ engine, clock: systemClock, queue, pollMs: asked.pollMs })
+  const lookout = new Lookout({ wakeups, clock: systemClock, interest: `queue:${queue}`, pollMs: asked.pollMs })
   let nextDueMs: number | null = null
   try {
     const found = await lookout.wait({ waitMs: asked.waitMs, signal }, async () => {

@@ -51,7 +51,7 @@ export const routingRoutes: readonly Route[] = [
     answers: { 201: { description: 'It is bound.', fields: { bound: shape.flag('Whether it was bound now.') } } },
     async handle({ bus, params, access }) {
       checkBinding(access, params.pattern)
-      return { status: 201, body: { bound: await bus.engine.bind(params.pattern, params.queue) } }
+      return { status: 201, body: { bound: await bus.engine.bind(params) } }
     },
   }),
 
@@ -63,7 +63,7 @@ export const routingRoutes: readonly Route[] = [
     scope: 'admin',
     answers: { 200: { description: 'It is gone.', fields: { unbound: shape.flag('False if there was none.') } } },
     async handle({ bus, params }) {
-      return { status: 200, body: { unbound: await bus.engine.unbind(params.pattern, params.queue) } }
+      return { status: 200, body: { unbound: await bus.engine.unbind(params) } }
     },
   }),
 

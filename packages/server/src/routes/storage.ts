@@ -111,7 +111,7 @@ export const storageRoutes: readonly Route[] = [
     scope: 'admin',
     answers: { 204: { description: 'Done.' } },
     async handle({ bus }) {
-      await bus.engine.maintain()
+      await bus.engine.maintain({ kind: 'due' })
       return { status: 204 }
     },
   }),

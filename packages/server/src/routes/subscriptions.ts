@@ -138,8 +138,8 @@ export const subscriptionRoutes: readonly Route[] = [
     async handle(call) {
       const { bus, params, query, exact, signal } = call
       const store = topicsOf(bus.engine)
-      const watch = (topic: string, wake: (dueMs: number) => void) => store.watchTopic(topic, () => wake(0))
-      const lookout = new Lookout({ engine: { watch }, clock: systemClock, queue: params.topic, pollMs })
+      const interest = `topic:${params.topic}` as const
+      const lookout = new Lookout({ wakeups: bus.wakeups, clock: systemClock, interest, pollMs })
       try {
         const found = await lookout.wait({ waitMs: query.wait_ms, signal }, async () => {
           const { cursor } = await stateOf(call)
@@ -286,7 +286,7 @@ export const subscriptionRoutes: readonly Route[] = [
       await stateOf(call)
       const { bus, params, query, acks, exact, signal } = call
       const settings = { ...params, prefetch: query.prefetch, leaseMs: query.lease_ms ?? 30_000, exact, signal }
-      return { run: (events) => streamSubscription(topicsOf(bus.engine), settings, acks, events) }
+      return { run: (events) => streamSubscription(bus, settings, acks, events) }
     },
   }),
 ]

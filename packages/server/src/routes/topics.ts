@@ -1,5 +1,6 @@
 import { TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
+import { noQueue, noTopic } from 'tidings/internal/port/refusals'
 import type { TopicMessage } from 'tidings/internal/port/topic-store'
 import { fromWireSettings, topicMessageText, toWireTopic } from 'tidings/internal/protocol/topics'
 import { topicsOf } from 'tidings/internal/topics/missing-topic'
@@ -8,7 +9,6 @@ import { checkBinding } from '../auth/keys.ts'
 import { dataFields, shape } from '../http/fields.ts'
 import { moreField, type Pages, readPages } from '../http/pages.ts'
 import { type Access, type Route, route } from '../http/route.ts'
-import { watching } from '../streams/watching.ts'
 import { compose, entryFields } from './entry.ts'
 import { entriesOption } from './sending.ts'
 
@@ -122,7 +122,7 @@ export const topicRoutes: readonly Route[] = [
     answers: { 200: { description: 'As it is now.', fields: topicFields } },
     async handle({ bus, params: { topic } }) {
       const [info] = await topicsOf(bus.engine).listTopics(topic)
-      if (info === undefined) throw topicNotFound(topic)
+      if (info === undefined) throw noTopic(topic)
       return { status: 200, body: toWireTopic(info) }
     },
   }),
@@ -136,7 +136,7 @@ export const topicRoutes: readonly Route[] = [
     answers: { 204: { description: 'It is gone.' }, 404: { description: 'There was none.' } },
     async handle({ bus, params: { topic } }) {
       if (await topicsOf(bus.engine).dropTopic(topic)) return { status: 204 }
-      throw topicNotFound(topic)
+      throw noTopic(topic)
     },
   }),
 
@@ -205,10 +205,10 @@ export const topicRoutes: readonly Route[] = [
     tag,
     summary: 'Lets a topic take what is published under matching keys',
     scope: 'admin',
-    answers: { 201: { description: 'It does.', fields: { linked: shape.flag('Whether it was linked now.') } } },
+    answers: { 201: { description: 'It does.', fields: { bound: shape.flag('Whether it was bound now.') } } },
     async handle({ bus, params: { topic, pattern }, access }) {
       checkBinding(access, pattern)
-      return { status: 201, body: { linked: await topicsOf(bus.engine).link(topic, { pattern }) } }
+      return { status: 201, body: { bound: await bus.engine.bind({ pattern, topic }) } }
     },
   }),
 
@@ -218,9 +218,9 @@ export const topicRoutes: readonly Route[] = [
     tag,
     summary: 'Takes such a rule away',
     scope: 'admin',
-    answers: { 200: { description: 'It is gone.', fields: { unlinked: shape.flag('False if there was none.') } } },
+    answers: { 200: { description: 'It is gone.', fields: { unbound: shape.flag('False if there was none.') } } },
     async handle({ bus, params: { topic, pattern } }) {
-      return { status: 200, body: { unlinked: await topicsOf(bus.engine).unlink(topic, { pattern }) } }
+      return { status: 200, body: { unbound: await bus.engine.unbind({ pattern, topic }) } }
     },
   }),
 
@@ -231,10 +231,10 @@ export const topicRoutes: readonly Route[] = [
     summary: 'Lets a queue get what a topic takes',
     description: 'From then on, as messages of that queue.',
     scope: 'admin',
-    answers: { 201: { description: 'It does.', fields: { linked: shape.flag('Whether it was linked now.') } } },
+    answers: { 201: { description: 'It does.', fields: { bound: shape.flag('Whether it was bound now.') } } },
     async handle({ bus, params: { topic, queue }, access }) {
       checkQueue(access, queue)
-      return { status: 201, body: { linked: await topicsOf(bus.engine).link(topic, { queue }) } }
+      return { status: 201, body: { bound: await bus.engine.bind({ topic, queue }) } }
     },
   }),
 
@@ -244,45 +244,16 @@ export const topicRoutes: readonly Route[] = [
     tag,
     summary: 'Takes such a link away',
     scope: 'admin',
-    answers: { 200: { description: 'It is gone.', fields: { unlinked: shape.flag('False if there was none.') } } },
+    answers: { 200: { description: 'It is gone.', fields: { unbound: shape.flag('False if there was none.') } } },
     async handle({ bus, params: { topic, queue }, access }) {
       checkQueue(access, queue)
-      return { status: 200, body: { unlinked: await topicsOf(bus.engine).unlink(topic, { queue }) } }
-    },
-  }),
-
-  route({
-    method: 'GET',
-    path: '/v1/topics/{topic}/watch',
-    tag,
-    summary: 'Tells when there may be something new in a topic',
-    description: 'Messages, a subscription that was moved, or one that was left. It may tell too often.',
-    scope: 'receive',
-    answers: {
-      200: {
-        description: 'Server-sent events.',
-        events: {
-          watching: { description: 'The watch is in force; what was committed before is for the caller to look for.' },
-          wake: { description: 'There may be something new.' },
-        },
-      },
-    },
-    async handle({ bus, params: { topic }, signal }) {
-      const store = topicsOf(bus.engine)
-      return watching(
-        signal,
-        (wake) => store.watchTopic(topic, () => wake(0)),
-        () => ({}),
-      )
+      return { status: 200, body: { unbound: await bus.engine.unbind({ topic, queue }) } }
     },
   }),
 ]
 
-const topicNotFound = (topic: string) =>
-  new TidingsError('TOPIC_NOT_FOUND', `topic '${topic}' does not exist`, { details: { topic } })
-
 /** What is not allowed is as if it were missing. */
 function checkQueue(access: Access, queue: string): void {
   if (access.allows('admin', queue)) return
-  throw new TidingsError('QUEUE_NOT_FOUND', `queue '${queue}' does not exist`, { details: { queue } })
+  throw noQueue(queue)
 }

@@ -1,5 +1,9 @@
+import type { Bus } from 'tidings'
 import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
-import type { EventHub, Subscriber } from 'tidings/internal/events/hub'
+import { interestsIn } from 'tidings/internal/events/channels'
+import type { Interest } from 'tidings/internal/port/listening'
+import { noEvents } from 'tidings/internal/port/refusals'
+import type { Subscriber, Watch } from 'tidings/internal/port/wakeups'
 import type { EventSink, Reply } from '../http/route.ts'
 import type { Seats } from '../http/stream-limit.ts'
 
@@ -7,7 +11,7 @@ import type { Seats } from '../http/stream-limit.ts'
 type Heard = { readonly channel: string; readonly text: string } | { readonly trouble: TidingsError }
 
 interface Hall {
-  readonly hub: EventHub
+  readonly bus: Bus
   readonly seats: Seats
   readonly channels: readonly string[]
   /** Aborted when the client has gone or the server stops. */
@@ -21,21 +25,24 @@ interface Hall {
  * @throws UNSUPPORTED, TOO_MANY_STREAMS; CONNECTION_FAILED and the like
  */
 export async function hearing(hall: Hall, tell: (heard: Heard, events: EventSink) => Promise<unknown>): Promise<Reply> {
-  const { hub } = hall
-  hub.check()
+  const { engine, wakeups } = hall.bus
+  if (!engine.supports.has('events')) throw noEvents(engine.name)
   const leaveSeat = hall.seats.take()
   const audience = new Audience(hall)
-  const leave = () => audience.leave().finally(leaveSeat)
+  const leave = () => {
+    audience.leave()
+    leaveSeat()
+  }
   try {
     await audience.enter()
   } catch (error) {
-    await leave()
+    leave()
     throw error
   }
   return {
     async run(events) {
       const tellAll = async () => {
-        await events.send('listening', { installed: hub.installed === true, prefix: hub.prefix })
+        await events.send('listening', { installed: wakeups.installed === true, prefix: wakeups.prefix })
         for (let heard = await audience.next(); heard !== null; heard = await audience.next()) await tell(heard, events)
       }
       // Nobody waits any longer for a client that reads nothing.
@@ -52,19 +59,20 @@ const maxWaiting = 1_000
  * too slowly.
  */
 class Audience implements Subscriber {
-  readonly channels: readonly string[]
+  readonly interests: readonly Interest[]
   /** Settled when the client has gone; rejected when it has missed something. */
   readonly over: Promise<void>
-  readonly #hub: EventHub
+  readonly #bus: Bus
   readonly #signal: AbortSignal
   readonly #waiting: Heard[] = []
+  #watch: Watch | undefined
   #failure: unknown = null
   #ring = () => {}
   #end: (failure?: Promise<never>) => void = () => {}
 
-  constructor({ hub, channels, signal }: Hall) {
-    this.#hub = hub
-    this.channels = channels
+  constructor({ bus, channels, signal }: Hall) {
+    this.#bus = bus
+    this.interests = interestsIn(channels)
     this.#signal = signal
     this.over = new Promise((resolve) => {
       this.#end = resolve
@@ -76,13 +84,13 @@ class Audience implements Subscriber {
   async enter(): Promise<void> {
     this.#signal.addEventListener('abort', this.#gone, { once: true })
     if (this.#signal.aborted) this.#gone()
-    await this.#hub.add(this)
+    this.#watch = await this.#bus.wakeups.subscribe(this)
     if (this.#failure !== null) throw this.#failure
   }
 
-  async leave(): Promise<void> {
+  leave(): void {
     this.#signal.removeEventListener('abort', this.#gone)
-    await this.#hub.remove(this)
+    this.#watch?.close()
   }
 
   /** @returns null once the client has gone. @throws what made it miss something */

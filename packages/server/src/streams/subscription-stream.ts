@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto'
+import type { Bus } from 'tidings'
 import { sleep, systemClock } from 'tidings/internal/core/clock'
 import type { TopicStore } from 'tidings/internal/port/topic-store'
 import { topicMessageText } from 'tidings/internal/protocol/topics'
+import { topicsOf } from 'tidings/internal/topics/missing-topic'
 import type { AckBoard } from '../http/ack-board.ts'
 import type { EventSink } from '../http/route.ts'
 
@@ -20,13 +22,14 @@ const pollMs = 2_000
 
 /** Sends the messages of a subscription that it holds, until the signal is aborted; then it leaves the subscription. */
 export async function streamSubscription(
-  store: TopicStore,
+  { engine, wakeups }: Bus,
   settings: StreamSettings,
   acks: AckBoard,
   events: EventSink,
 ): Promise<void> {
+  const store = topicsOf(engine)
   const stream = new SubscriptionStream(store, settings, events)
-  const watch = await store.watchTopic(settings.topic, () => stream.wake())
+  const watch = await wakeups.watch(`topic:${settings.topic}`, () => stream.wake())
   const unfollow = acks.follow(settings.topic, settings.subscription, (offset) => stream.acked(offset))
   settings.signal.addEventListener('abort', stream.wake, { once: true })
   try {

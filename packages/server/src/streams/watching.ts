@@ -1,31 +1,61 @@
 import { systemClock } from 'tidings/internal/core/clock'
-import type { Watch } from 'tidings/internal/port/engine'
+import type { Interest } from 'tidings/internal/port/listening'
+import type { Wakeups } from 'tidings/internal/port/wakeups'
 import type { Reply } from '../http/route.ts'
 
+interface WatchSettings {
+  readonly wakeups: Wakeups
+  readonly interests: readonly Interest[]
+  /** Aborted when the client has gone or the server stops. */
+  readonly signal: AbortSignal
+  /** Told of what cannot be watched; what it throws is the answer. */
+  refused(interest: Interest, error: unknown): void
+  /** The data of the first event, which says that the watch is in force. */
+  opening?(): object
+  /** What the client is told when there may be something in so many milliseconds. */
+  toEvent(interest: Interest, dueMs: number): object
+}
+
+/** What the client was not told of: whether something is ready, and the earliest of what will be. */
+interface News {
+  isReady: boolean
+  dueAt: number | null
+}
+
 /**
- * An answer of events that tells of a watch. It is in force before anything is answered, so that what is wrong with it
- * has a status of its own. A client that reads slowly is told once of what became ready meanwhile, and once of what will.
- * @param start calls back with in how many milliseconds there may be something
- * @param toEvent what the client is told of that
+ * An answer of events that tells of queues and topics. It is in force before anything is answered, so that what is wrong
+ * with it has a status of its own. A client that reads slowly is told once of what became ready in one meanwhile, and
+ * once of what will.
  */
-export async function watching(
-  signal: AbortSignal,
-  start: (wake: (dueMs: number) => void) => Promise<Watch>,
-  toEvent: (dueMs: number) => object,
-): Promise<Reply> {
-  /** What the client was not told of: whether something is ready, and the earliest of what will be. */
-  let isReady = false
-  let dueAt: number | null = null
+export async function watching(settings: WatchSettings): Promise<Reply> {
+  const { wakeups, interests, signal, refused, opening = () => ({}), toEvent } = settings
+  const news = new Map<Interest, News>()
   let ring = () => {}
-  const watch = await start((dueMs) => {
-    if (dueMs <= 0) isReady = true
-    else dueAt = Math.min(dueAt ?? Number.POSITIVE_INFINITY, systemClock.now() + dueMs)
-    ring()
-  })
+  const watch = (interest: Interest) =>
+    wakeups.watch(interest, (dueMs) => {
+      const own = news.get(interest) ?? { isReady: false, dueAt: null }
+      if (dueMs <= 0) own.isReady = true
+      else own.dueAt = Math.min(own.dueAt ?? Number.POSITIVE_INFINITY, systemClock.now() + dueMs)
+      news.set(interest, own)
+      ring()
+    })
+  const outcomes = await Promise.allSettled(interests.map(watch))
+  const watches = outcomes.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+  const close = () => {
+    for (const one of watches) one.close()
+  }
+  try {
+    for (const [index, one] of outcomes.entries()) if (one.status === 'rejected') refused(interests[index]!, one.reason)
+  } catch (error) {
+    close()
+    throw error
+  }
   const takeAll = () => {
-    const all = [...(isReady ? [0] : []), ...(dueAt === null ? [] : [Math.max(0, dueAt - systemClock.now())])]
-    isReady = false
-    dueAt = null
+    const all = [...news].flatMap(([interest, { isReady, dueAt }]) => [
+      ...(isReady ? [toEvent(interest, 0)] : []),
+      ...(dueAt === null ? [] : [toEvent(interest, Math.max(0, dueAt - systemClock.now()))]),
+    ])
+    news.clear()
     return all
   }
   return {
@@ -33,10 +63,10 @@ export async function watching(
       const ended = () => ring()
       signal.addEventListener('abort', ended, { once: true })
       try {
-        await events.send('watching', {})
+        await events.send('watching', opening())
         while (!signal.aborted) {
           const all = takeAll()
-          for (const dueMs of all) await events.send('wake', toEvent(dueMs))
+          for (const one of all) await events.send('wake', one)
           if (all.length === 0)
             await new Promise<void>((resolve) => {
               ring = resolve
@@ -44,8 +74,13 @@ export async function watching(
         }
       } finally {
         signal.removeEventListener('abort', ended)
-        watch.close()
+        close()
       }
     },
   }
+}
+
+/** For a watch of one thing: the client is told why it cannot be. */
+export function refuse(_: Interest, error: unknown): never {
+  throw error
 }

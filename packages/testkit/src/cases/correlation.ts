@@ -61,7 +61,7 @@ class Tasks {
   }
 
   async told() {
-    const there = (await this.scene.engine.listQueues()).some(({ queue }) => queue === this.completionQueue)
+    const there = (await this.scene.engine.describe(null)).some(({ queue }) => queue === this.completionQueue)
     return there ? this.scene.peek({}, this.completionQueue) : []
   }
 
@@ -181,7 +181,7 @@ const tracking = group('correlation', {
     await scene.send({ tracked: { ...late, completionQueue: null } }, tasks.task(), { tracked: late })
     await tasks.endAll()
     await tasks.isTold({ done: 3 })
-    assert(!(await scene.engine.listQueues()).some(({ queue }) => queue === late.completionQueue))
+    assert(!(await scene.engine.describe(null)).some(({ queue }) => queue === late.completionQueue))
   },
 
   'a task that is sent before its parent ends has to end as well': async (scene) => {
@@ -333,7 +333,7 @@ const tracking = group('correlation', {
   'every copy of a published message is a task': async (scene) => {
     const tasks = new Tasks(scene)
     const other = await scene.newQueue()
-    for (const queue of [scene.queue, other]) await scene.engine.bind(`${tasks.id}.#`, queue)
+    for (const queue of [scene.queue, other]) await scene.engine.bind({ pattern: `${tasks.id}.#`, queue })
     await scene.engine.publish([{ ...newMessage(tasks.task()), routingKey: tasks.id }], null)
     assert.equal((await tasks.state()).queues.length, 2)
     await tasks.endAll()
@@ -361,7 +361,7 @@ const tracking = group('correlation', {
     assert(archived && back)
     await scene.settle(archived, archive())
     await scene.settle(back, release({ delayMs: long }))
-    await scene.engine.maintain()
+    await scene.engine.maintain({ kind: 'due' })
     await tasks.isHere({ pending: 2, running: 1, done: 1 }, 'after upkeep')
     assert.equal(idsOf(await tasks.told()).length, 0)
   },

@@ -90,7 +90,7 @@ export const dedup = group('dedup', {
     await sendOnce(scene, 'lasting', long, 'lasting')
     await sendOnce(scene, 'brief', short, 'brief')
     await scene.passTime(short)
-    await scene.engine.maintain()
+    await scene.engine.maintain({ kind: 'due' })
     assert.equal((await sendOnce(scene, 'again', long, 'lasting')).duplicate, true)
     assert.equal((await sendOnce(scene, 'again', long, 'brief')).duplicate, false)
   },

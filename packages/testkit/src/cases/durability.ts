@@ -106,7 +106,7 @@ export const durability = group(
 
     'bindings outlive the engine': async (scene) => {
       const pattern = `case.${scene.queue}`
-      await scene.engine.bind(pattern, scene.queue)
+      await scene.engine.bind({ pattern, queue: scene.queue })
       const listed = await scene.engine.bindings(scene.queue)
       await scene.engine.close()
       const second = await scene.secondEngine()
@@ -119,9 +119,9 @@ export const durability = group(
       const second = await scene.secondEngine()
       const pattern = `case.${scene.queue}`
       const publish = async () => only(await scene.engine.publish([{ ...newMessage({}), routingKey: pattern }], null))
-      assert.equal(await second.bind(pattern, scene.queue), true)
+      assert.equal(await second.bind({ pattern, queue: scene.queue }), true)
       assert.equal((await publish()).length, 1)
-      assert.equal(await second.unbind(pattern, scene.queue), true)
+      assert.equal(await second.unbind({ pattern, queue: scene.queue }), true)
       assert.equal((await publish()).length, 0)
     },
 

@@ -14,6 +14,7 @@ import {
   type Scene,
   settlement,
   short,
+  watch,
 } from '../scene.ts'
 
 /** A state that a message can be in, and what each operation must answer then. */
@@ -131,7 +132,8 @@ function queueCalls(engine: Engine, queue: string, { id, receipt }: Pick<Leased,
   return {
     purgeQueue: () => engine.purgeQueue(queue),
     stats: () => engine.stats(queue),
-    prune: () => engine.prune(queue, { archivedForMs: long, keep: 1, limit: 1 }),
+    describe: () => engine.describe(queue),
+    'maintain: archive': () => engine.maintain({ kind: 'archive', queue, archivedForMs: long, keep: 1, limit: 1 }),
     send: () => engine.send(queue, [newMessage({})], null),
     claim: () => engine.claim(queue, { limit: 1, leaseMs: long, ids: null }),
     'claim by ids': () => engine.claim(queue, { limit: 1, leaseMs: long, ids: [id] }),
@@ -146,9 +148,9 @@ function queueCalls(engine: Engine, queue: string, { id, receipt }: Pick<Leased,
     ),
     extend: () => engine.extend(queue, [{ id, receipt }], long),
     cancel: () => engine.cancel(queue, [id]),
-    watch: () => engine.watch(queue, () => {}),
-    bind: () => engine.bind('case.lifecycle.#', queue),
-    unbind: () => engine.unbind('case.lifecycle.#', queue),
+    listen: () => watch(engine, `queue:${queue}`),
+    bind: () => engine.bind({ pattern: 'case.lifecycle.#', queue }),
+    unbind: () => engine.unbind({ pattern: 'case.lifecycle.#', queue }),
     bindings: () => engine.bindings(queue),
   }
 }
@@ -206,10 +208,10 @@ const queueStates = group('lifecycle', {
       open: () => engine.open(),
       createQueue: () => engine.createQueue(queue),
       dropQueue: () => engine.dropQueue(queue),
-      listQueues: () => engine.listQueues(),
+      'describe all': () => engine.describe(null),
       'all bindings': () => engine.bindings(null),
       publish: () => engine.publish([{ ...newMessage({}), routingKey: 'case.lifecycle' }], null),
-      maintain: () => engine.maintain(),
+      'maintain: due': () => engine.maintain({ kind: 'due' }),
       diagnose: () => engine.diagnose(),
     }
     for (const [name, call] of Object.entries(calls)) await assertRejects(call(), 'CLOSED', name)

@@ -171,7 +171,7 @@ const anywhere = group('limits', {
   'a message that comes by a binding or a move counts, but is not refused': async (scene) => {
     await sendUpTo(scene, 1, [{}])
     const routingKey = `case.${scene.queue}`
-    await scene.engine.bind(routingKey, scene.queue)
+    await scene.engine.bind({ pattern: routingKey, queue: scene.queue })
     await scene.engine.publish([routed(routingKey)], null)
     const other = await scene.newQueue()
     await scene.sendTo(other, {})

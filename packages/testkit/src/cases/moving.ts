@@ -61,7 +61,7 @@ export const moving = group('moving', {
       scene.queue,
       leased.map((message) => settlement(message, move(missing))),
     )
-    assert.equal((await scene.engine.listQueues()).filter((info) => info.queue === missing).length, 1)
+    assert.equal((await scene.engine.describe(null)).filter((info) => info.queue === missing).length, 1)
     assert.equal((await scene.claim({}, missing)).length, 2)
     assert.equal(await scene.engine.createQueue(missing), false)
   },

@@ -7,7 +7,14 @@ import { archive, idsOf, type Leased, long, patiently, type Scene } from '../sce
 const moment = 5
 
 const prune = (scene: Scene, request: Partial<PruneRequest>) =>
-  scene.engine.prune(scene.queue, { archivedForMs: null, keep: null, limit: 100, ...request })
+  scene.engine.maintain({
+    kind: 'archive',
+    queue: scene.queue,
+    archivedForMs: null,
+    keep: null,
+    limit: 100,
+    ...request,
+  })
 
 const archived = async (scene: Scene) => idsOf(await scene.peek({ place: 'archived' }))
 
@@ -115,7 +122,10 @@ export const pruning = group('pruning', {
     await scene.send({}, { delayMs: long })
     const before = await scene.peek()
     assert.equal(before.length, 3)
-    assert.equal(await scene.engine.prune(other, { archivedForMs: 0, keep: 0, limit: 100 }), 0)
+    assert.equal(
+      await scene.engine.maintain({ kind: 'archive', queue: other, archivedForMs: 0, keep: 0, limit: 100 }),
+      0,
+    )
     assert.deepEqual(await archived(scene), [kept])
     assert.equal(await prune(scene, { keep: 0 }), 1)
     assert.deepEqual(await scene.peek(), before)
@@ -139,7 +149,7 @@ export const pruning = group('pruning', {
     const before = await scene.engine.correlation(correlationId)
     assert.equal(before?.queues[0]?.done, 1)
     await prune(scene, { keep: 0 })
-    await scene.engine.maintain()
+    await scene.engine.maintain({ kind: 'due' })
     assert.deepEqual(await scene.engine.correlation(correlationId), before)
   },
 })

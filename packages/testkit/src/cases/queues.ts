@@ -14,25 +14,26 @@ export const queues = group('queues', {
   'queues are listed with the time of their creation': async (scene) => {
     await scene.send({})
     const { sentAt } = only(await scene.peek())
-    const { createdAt } = only((await scene.engine.listQueues()).filter((info) => info.queue === scene.queue))
+    const { createdAt } = only((await scene.engine.describe(null)).filter((info) => info.queue === scene.queue))
     assert(Number.isInteger(createdAt))
     assertAtLeast(sentAt, createdAt, 'sentAt')
     assert(createdAt > sentAt - long, 'created in this case')
     assert.equal((await scene.engine.stats(scene.queue)).createdAt, createdAt)
+    assert.deepEqual(await scene.engine.describe(scene.queue), [{ queue: scene.queue, createdAt }])
   },
 
   'queues are listed by name': async (scene) => {
     // An alphabetical order would not count the signs.
     const names = ['z', '_', '-', '.', 'a', '9'].map((sign) => scene.newName(`case_list${sign}`))
     for (const name of names) await scene.engine.createQueue(name)
-    const listed = (await scene.engine.listQueues()).map((info) => info.queue).filter((name) => names.includes(name))
+    const listed = (await scene.engine.describe(null)).map((info) => info.queue).filter((name) => names.includes(name))
     assert.deepEqual(listed, names.sort())
   },
 
   'a dropped queue is gone': async (scene) => {
     await scene.send({})
     assert.equal(await scene.engine.dropQueue(scene.queue), true)
-    assert(!(await scene.engine.listQueues()).some((info) => info.queue === scene.queue))
+    assert(!(await scene.engine.describe(null)).some((info) => info.queue === scene.queue))
     await assertRejects(scene.peek(), 'QUEUE_NOT_FOUND', 'peek')
     assert.equal(await scene.engine.dropQueue(scene.queue), false)
   },

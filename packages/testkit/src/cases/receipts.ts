@@ -163,7 +163,7 @@ export const receipts = group('receipts', {
     const missing = scene.newName()
     assert.equal((await scene.settle({ ...leased, receipt: 'stale' }, move(missing))).settled, false)
     assert.deepEqual(
-      (await scene.engine.listQueues()).filter((info) => info.queue === missing),
+      (await scene.engine.describe(null)).filter((info) => info.queue === missing),
       [],
     )
   },

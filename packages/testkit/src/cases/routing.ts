@@ -36,7 +36,7 @@ async function publish(
 async function boundQueues(scene: Scene, count: number, pattern: string): Promise<string[]> {
   const queues: string[] = []
   for (let index = 0; index < count; index++) queues.push(await scene.newQueue())
-  for (const queue of queues) await scene.engine.bind(pattern, queue)
+  for (const queue of queues) await scene.engine.bind({ pattern, queue })
   return queues.sort()
 }
 
@@ -66,9 +66,9 @@ const routes = group('routing', {
     const start = newStart()
     const other = await scene.newQueue()
     const deaf = await scene.newQueue()
-    await scene.engine.bind(`${start}.paid`, scene.queue)
-    await scene.engine.bind(`${start}.*`, other)
-    await scene.engine.bind(`${start}.sent`, deaf)
+    await scene.engine.bind({ pattern: `${start}.paid`, queue: scene.queue })
+    await scene.engine.bind({ pattern: `${start}.*`, queue: other })
+    await scene.engine.bind({ pattern: `${start}.sent`, queue: deaf })
     const copies = await publish(scene, `${start}.paid`, text('one'))
     assert.deepEqual(queuesOf(copies), [scene.queue, other].sort())
     for (const { queue, id, duplicate } of queueCopies(copies)) {
@@ -83,12 +83,12 @@ const routes = group('routing', {
     for (const [pattern, matching, other] of patterns) {
       const start = newStart()
       const own = (rule: string) => rule.replaceAll('start', start)
-      await scene.engine.bind(own(pattern), scene.queue)
+      await scene.engine.bind({ pattern: own(pattern), queue: scene.queue })
       for (const key of [...matching, ...other]) {
         const reached = (await publish(scene, own(key))).length > 0
         assert.equal(reached, matching.includes(key), `${pattern} and ${key}`)
       }
-      await scene.engine.unbind(own(pattern), scene.queue)
+      await scene.engine.unbind({ pattern: own(pattern), queue: scene.queue })
     }
   },
 
@@ -96,21 +96,22 @@ const routes = group('routing', {
     const start = newStart()
     const pattern = `${start}${'.#.a'.repeat(50)}.b`
     const key = `${start}${'.a'.repeat(110)}`
-    await scene.engine.bind(pattern, scene.queue)
+    await scene.engine.bind({ pattern, queue: scene.queue })
     assert.deepEqual(await publish(scene, key), [])
     assert.equal((await publish(scene, `${key}.b`)).length, 1)
   },
 
   'a queue gets one copy, however many of its patterns match': async (scene) => {
     const start = newStart()
-    for (const pattern of ['a', '*', '#', '#.a']) await scene.engine.bind(`${start}.${pattern}`, scene.queue)
+    for (const pattern of ['a', '*', '#', '#.a'])
+      await scene.engine.bind({ pattern: `${start}.${pattern}`, queue: scene.queue })
     assert.deepEqual(queuesOf(await publish(scene, `${start}.a`)), [scene.queue])
     assert.equal((await scene.peek()).length, 1)
   },
 
   'a message that no pattern matches goes nowhere': async (scene) => {
     const start = newStart()
-    await scene.engine.bind(`${start}.a`, scene.queue)
+    await scene.engine.bind({ pattern: `${start}.a`, queue: scene.queue })
     assert.deepEqual(await publish(scene, `${start}.b`), [])
     assert.deepEqual(await scene.peek(), [])
     assert.deepEqual(await scene.engine.publish([], null), [])
@@ -119,20 +120,20 @@ const routes = group('routing', {
   'bind says whether the binding is new': async (scene) => {
     const pattern = `${newStart()}.a`
     const other = await scene.newQueue()
-    assert.equal(await scene.engine.bind(pattern, scene.queue), true)
-    assert.equal(await scene.engine.bind(pattern, scene.queue), false)
-    assert.equal(await scene.engine.bind(pattern, other), true)
+    assert.equal(await scene.engine.bind({ pattern, queue: scene.queue }), true)
+    assert.equal(await scene.engine.bind({ pattern, queue: scene.queue }), false)
+    assert.equal(await scene.engine.bind({ pattern, queue: other }), true)
     assert.equal((await publish(scene, pattern)).length, 2)
   },
 
   'unbind removes one binding and says whether it was there': async (scene) => {
     const start = newStart()
     const other = await scene.newQueue()
-    for (const queue of [scene.queue, other]) await scene.engine.bind(`${start}.*`, queue)
-    await scene.engine.bind(`${start}.b`, scene.queue)
-    assert.equal(await scene.engine.unbind(`${start}.*`, scene.queue), true)
-    assert.equal(await scene.engine.unbind(`${start}.*`, scene.queue), false)
-    assert.equal(await scene.engine.unbind(`${start}.a`, other), false)
+    for (const queue of [scene.queue, other]) await scene.engine.bind({ pattern: `${start}.*`, queue })
+    await scene.engine.bind({ pattern: `${start}.b`, queue: scene.queue })
+    assert.equal(await scene.engine.unbind({ pattern: `${start}.*`, queue: scene.queue }), true)
+    assert.equal(await scene.engine.unbind({ pattern: `${start}.*`, queue: scene.queue }), false)
+    assert.equal(await scene.engine.unbind({ pattern: `${start}.a`, queue: other }), false)
     assert.deepEqual(queuesOf(await publish(scene, `${start}.a`)), [other])
     assert.deepEqual(queuesOf(await publish(scene, `${start}.b`)), [scene.queue, other].sort())
   },
@@ -141,7 +142,7 @@ const routes = group('routing', {
     const start = newStart()
     const queues = await boundQueues(scene, 2, `${start}.b`)
     const added = ['*', 'a-', 'a', 'B', '#', '_']
-    for (const pattern of added) await scene.engine.bind(`${start}.${pattern}`, queues[1]!)
+    for (const pattern of added) await scene.engine.bind({ pattern: `${start}.${pattern}`, queue: queues[1]! })
     const expected = [`${start}.b`, ...added.map((pattern) => `${start}.${pattern}`)].sort()
     const listed = await scene.engine.bindings(queues[1]!)
     assert.deepEqual(
@@ -162,10 +163,10 @@ const routes = group('routing', {
 
   'a second bind leaves the time of the first': async (scene) => {
     const pattern = `${newStart()}.a`
-    await scene.engine.bind(pattern, scene.queue)
+    await scene.engine.bind({ pattern, queue: scene.queue })
     const before = await scene.engine.bindings(scene.queue)
     await scene.passTime(20)
-    await scene.engine.bind(pattern, scene.queue)
+    await scene.engine.bind({ pattern, queue: scene.queue })
     assert.deepEqual(await scene.engine.bindings(scene.queue), before)
   },
 
@@ -184,15 +185,19 @@ const routes = group('routing', {
 
   'a purge leaves the bindings': async (scene) => {
     const pattern = `${newStart()}.a`
-    await scene.engine.bind(pattern, scene.queue)
+    await scene.engine.bind({ pattern, queue: scene.queue })
     await scene.engine.purgeQueue(scene.queue)
     assert.equal((await publish(scene, pattern)).length, 1)
   },
 
   'a missing queue has no bindings to change or list': async (scene) => {
     const missing = scene.newName()
-    await assertRejects(scene.engine.bind(`${newStart()}.a`, missing), 'QUEUE_NOT_FOUND', 'bind')
-    await assertRejects(scene.engine.unbind(`${newStart()}.a`, missing), 'QUEUE_NOT_FOUND', 'unbind')
+    await assertRejects(scene.engine.bind({ pattern: `${newStart()}.a`, queue: missing }), 'QUEUE_NOT_FOUND', 'bind')
+    await assertRejects(
+      scene.engine.unbind({ pattern: `${newStart()}.a`, queue: missing }),
+      'QUEUE_NOT_FOUND',
+      'unbind',
+    )
     await assertRejects(scene.engine.bindings(missing), 'QUEUE_NOT_FOUND', 'bindings')
     await scene.engine.createQueue(missing)
     assert.deepEqual(await scene.engine.bindings(missing), [])
@@ -259,7 +264,7 @@ const copies = group('routing', {
     const start = newStart()
     const both = scene.queue
     const [some] = (await boundQueues(scene, 1, `${start}.b`)) as [string]
-    await scene.engine.bind(`${start}.#`, both)
+    await scene.engine.bind({ pattern: `${start}.#`, queue: both })
     const keys = [`${start}.a`, `${start}.b`, `${newStart()}.b`, `${start}.b`]
     const results = await scene.engine.publish(
       keys.map((key, index) => routed(key, text(`${index}`))),
@@ -441,14 +446,14 @@ const races = group('routing', {
     const start = newStart()
     const other = await scene.newQueue()
     const queues = [scene.queue, other]
-    await scene.engine.bind(`${start}.#`, scene.queue)
+    await scene.engine.bind({ pattern: `${start}.#`, queue: scene.queue })
     const publishing = publishUntilDone(scene, `${start}.a`, 3)
     await publishing.during(async () => {
       for (let round = 0; round < 10; round++) {
-        await scene.engine.bind(`${start}.a`, other)
+        await scene.engine.bind({ pattern: `${start}.a`, queue: other })
         // A message published after this finds the binding.
         assert(queuesOf(await publish(scene, `${start}.a`, text('known'))).includes(other))
-        await scene.engine.unbind(`${start}.a`, other)
+        await scene.engine.unbind({ pattern: `${start}.a`, queue: other })
         assert(!queuesOf(await publish(scene, `${start}.a`, text('known'))).includes(other))
       }
     })
@@ -463,11 +468,11 @@ const races = group('routing', {
   'a queue that is dropped meanwhile takes nothing from the others': async (scene) => {
     const start = newStart()
     const [kept, dropped] = [scene.queue, await scene.newQueue()]
-    await scene.engine.bind(start, kept)
+    await scene.engine.bind({ pattern: start, queue: kept })
     const publishing = publishUntilDone(scene, start, 2)
     await publishing.during(async () => {
       for (let round = 0; round < 5; round++) {
-        await scene.engine.bind(start, dropped)
+        await scene.engine.bind({ pattern: start, queue: dropped })
         await turn()
         await scene.engine.dropQueue(dropped)
         await turn()
@@ -481,9 +486,9 @@ const races = group('routing', {
 
   'a binding is made and removed by one of many': async (scene) => {
     const pattern = `${newStart()}.#`
-    const made = await atOnce(5, () => scene.engine.bind(pattern, scene.queue))
+    const made = await atOnce(5, () => scene.engine.bind({ pattern, queue: scene.queue }))
     assert.equal(made.filter(Boolean).length, 1)
-    const removed = await atOnce(5, () => scene.engine.unbind(pattern, scene.queue))
+    const removed = await atOnce(5, () => scene.engine.unbind({ pattern, queue: scene.queue }))
     assert.equal(removed.filter(Boolean).length, 1)
   },
 })
@@ -538,9 +543,9 @@ const joining = group(
           await scene.sendTo(queue, text('sent'))
           assert.deepEqual(dataOf(await scene.pop(10, queue)), ['meanwhile', 'sent'])
         }
-        await scene.engine.bind(`${start}.b`, queues[0]!)
-        await scene.engine.unbind(start, queues[1]!)
-        await scene.engine.maintain()
+        await scene.engine.bind({ pattern: `${start}.b`, queue: queues[0]! })
+        await scene.engine.unbind({ pattern: start, queue: queues[1]! })
+        await scene.engine.maintain({ kind: 'due' })
       })
       for (const queue of queues) assert.deepEqual(dataOf(await scene.pop(10, queue)), ['open'])
     },
@@ -569,7 +574,7 @@ const refusing = group(
   {
     'a transaction is refused, and nothing is published': async (scene) => {
       const start = newStart()
-      await scene.engine.bind(start, scene.queue)
+      await scene.engine.bind({ pattern: start, queue: scene.queue })
       const transaction = { query: () => Promise.resolve({ rows: [] }) }
       await assertRejects(publish(scene, start, {}, transaction), 'UNSUPPORTED', 'publish')
       assert.deepEqual(await scene.peek(), [])

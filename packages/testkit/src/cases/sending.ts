@@ -148,7 +148,7 @@ export const sending = group('sending', {
   'sending does not create the queue': async (scene) => {
     const missing = scene.newName()
     await assertRejects(scene.engine.send(missing, [newMessage({})], null), 'QUEUE_NOT_FOUND', 'send')
-    const names = (await scene.engine.listQueues()).map((info) => info.queue)
+    const names = (await scene.engine.describe(null)).map((info) => info.queue)
     assert(!names.includes(missing))
   },
 })

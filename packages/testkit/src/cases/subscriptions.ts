@@ -10,7 +10,7 @@ async function topicWith(scene: Scene, first: number, last: number): Promise<Sta
   if (first > 1) {
     await topic.appendMany(first - 1)
     await topic.subscribe('latest', 'reader')
-    await scene.engine.maintain()
+    await scene.engine.maintain({ kind: 'due' })
     await topic.store.unsubscribe(topic.name, 'reader')
   }
   await topic.set({ retention: keepAll })

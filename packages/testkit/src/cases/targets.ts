@@ -30,7 +30,7 @@ export const targets = group('unique targets', {
   'a target is held wherever the first message waits': async (scene) => {
     for (const delayMs of waits) {
       const [id] = await scene.send({ uniqueTarget: 't', delayMs })
-      await scene.engine.maintain()
+      await scene.engine.maintain({ kind: 'due' })
       assert.equal((await sendFor(scene, 't')).duplicate, true, `delayed for ${delayMs} ms`)
       await scene.engine.cancel(scene.queue, [id])
     }
@@ -42,7 +42,7 @@ export const targets = group('unique targets', {
     assert.equal((await sendFor(scene, 't')).duplicate, true, 'lease ran out')
     await scene.settle(only(await scene.claimSoon()), release())
     assert.equal((await sendFor(scene, 't')).duplicate, true, 'released')
-    await scene.engine.maintain()
+    await scene.engine.maintain({ kind: 'due' })
     assert.equal((await sendFor(scene, 't')).duplicate, true, 'after upkeep')
   },
 

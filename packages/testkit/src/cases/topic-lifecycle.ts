@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { group } from '../group.ts'
-import { assertRejects, long, newMessage, type Scene, topicsOf } from '../scene.ts'
+import { assertRejects, long, newMessage, type Scene, topicsOf, watch } from '../scene.ts'
 import { newTopic } from '../topic-scene.ts'
 
 /** Every member that works on one topic, and, if it is named, on one of its subscriptions. */
@@ -8,16 +8,16 @@ function topicCalls(scene: Scene, topic: string, engine = scene.engine) {
   const store = topicsOf(engine)
   return {
     listTopics: () => store.listTopics(topic),
-    'link to a pattern': () => store.link(topic, { pattern: 'case.lifecycle.#' }),
-    'link to a queue': () => store.link(topic, { queue: scene.queue }),
-    'unlink from a pattern': () => store.unlink(topic, { pattern: 'case.lifecycle.#' }),
-    'unlink from a queue': () => store.unlink(topic, { queue: scene.queue }),
+    'link to a pattern': () => engine.bind({ topic, pattern: 'case.lifecycle.#' }),
+    'link to a queue': () => engine.bind({ topic, queue: scene.queue }),
+    'unlink from a pattern': () => engine.unbind({ topic, pattern: 'case.lifecycle.#' }),
+    'unlink from a queue': () => engine.unbind({ topic, queue: scene.queue }),
     append: () => store.append(topic, [newMessage({})], null),
     read: () => store.read(topic, 0, 1),
     subscribe: () => store.subscribe(topic, 's', 'earliest'),
     subscriptions: () => store.subscriptions(topic, null),
     'seek by all': () => store.seek(topic, null, 'latest'),
-    watchTopic: () => store.watchTopic(topic, () => {}),
+    listen: () => watch(engine, `topic:${topic}`),
     ...subscriptionCalls(scene, topic, 's', engine),
     unsubscribe: () => store.unsubscribe(topic, 's'),
   }

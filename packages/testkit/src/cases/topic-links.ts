@@ -135,15 +135,15 @@ const rules = group(
       const [topic, other] = [await linkedTopic(scene), await linkedTopic(scene)]
       for (const one of [topic, other]) await linkPattern(one, `${start}.*`)
       await linkPattern(topic, `${start}.b`)
-      const unlink = (pattern: string) => topic.store.unlink(topic.name, { pattern })
+      const unlink = (pattern: string) => scene.engine.unbind({ topic: topic.name, pattern })
       assert.equal(await unlink(`${start}.*`), true)
       assert.equal(await unlink(`${start}.*`), false)
       assert.equal(await unlink(`${start}.a`), false)
       assert.deepEqual(namesOf(await publish(scene, `${start}.a`)), [scene.queue, other.name])
       assert.deepEqual(namesOf(await publish(scene, `${start}.b`)).slice(1), [topic.name, other.name].sort())
       await scene.pop()
-      assert.equal(await topic.store.unlink(topic.name, { queue: scene.queue }), true)
-      assert.equal(await topic.store.unlink(topic.name, { queue: scene.queue }), false)
+      assert.equal(await scene.engine.unbind({ topic: topic.name, queue: scene.queue }), true)
+      assert.equal(await scene.engine.unbind({ topic: topic.name, queue: scene.queue }), false)
       await topic.append({})
       assert.deepEqual(await scene.peek(), [])
       const { patterns, queues } = await topic.info()
@@ -180,7 +180,7 @@ const rules = group(
       const topic = await newTopic(scene)
       const missing = scene.newName()
       await assertRejects(linkQueue(topic, missing), 'QUEUE_NOT_FOUND', 'link')
-      await assertRejects(topic.store.unlink(topic.name, { queue: missing }), 'QUEUE_NOT_FOUND', 'unlink')
+      await assertRejects(scene.engine.unbind({ topic: topic.name, queue: missing }), 'QUEUE_NOT_FOUND', 'unlink')
       await scene.engine.createQueue(missing)
       await topic.append({})
       assert.deepEqual(await scene.peek({}, missing), [])
@@ -189,9 +189,9 @@ const rules = group(
     'a link is made and removed by one of many': async (scene) => {
       const topic = await newTopic(scene)
       for (const link of [{ pattern: newStart() }, { queue: scene.queue }]) {
-        const made = await atOnce(5, () => topic.store.link(topic.name, link))
+        const made = await atOnce(5, () => scene.engine.bind({ topic: topic.name, ...link }))
         assert.equal(made.filter(Boolean).length, 1)
-        const removed = await atOnce(5, () => topic.store.unlink(topic.name, link))
+        const removed = await atOnce(5, () => scene.engine.unbind({ topic: topic.name, ...link }))
         assert.equal(removed.filter(Boolean).length, 1)
       }
     },

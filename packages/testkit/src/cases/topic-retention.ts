@@ -13,7 +13,7 @@ const retain = (topic: StagedTopic, retention: Partial<Retention>) =>
 
 /** Does upkeep. @returns what is there then */
 async function kept(topic: StagedTopic): Promise<number[]> {
-  await topic.scene.engine.maintain()
+  await topic.scene.engine.maintain({ kind: 'due' })
   const offsets = await topic.offsets()
   const { firstOffset, lastOffset, bytes } = await topic.info()
   assert.deepEqual(offsets, numbers(firstOffset, lastOffset), 'what is told and what is there')
@@ -140,7 +140,7 @@ export const topicRetention = group(
         assert.deepEqual(await topic.appendMany(2), [2 * round - 1, 2 * round])
         await topic.ack(2 * round)
         assert.deepEqual(await kept(topic), [])
-        await scene.engine.maintain()
+        await scene.engine.maintain({ kind: 'due' })
       }
       assert.deepEqual(await topic.appendMany(1), [7])
       const { firstOffset, lastOffset } = await topic.info()
@@ -208,7 +208,7 @@ export const topicRetention = group(
         }
       }
       const upkeep = async () => {
-        for (let round = 0; round < 5; round++) await scene.engine.maintain()
+        for (let round = 0; round < 5; round++) await scene.engine.maintain({ kind: 'due' })
       }
       await Promise.all([work(), upkeep(), upkeep()])
       assert.deepEqual(seen, numbers(1, 60))

@@ -70,13 +70,13 @@ const patterns = group(
       const store = topicsOf(scene.engine)
       for (const name of topicNames) {
         await store.createTopic(name, {})
-        await store.link(name, { pattern: `${start}.#` })
+        await scene.engine.bind({ topic: name, pattern: `${start}.#` })
       }
       for (const name of queueNames) {
         await scene.engine.createQueue(name)
-        await scene.engine.bind(`${start}.#`, name)
+        await scene.engine.bind({ pattern: `${start}.#`, queue: name })
       }
-      await store.link(topicNames[0]!, { queue: scene.queue })
+      await scene.engine.bind({ topic: topicNames[0]!, queue: scene.queue })
       const copies = await publish(scene, `${start}.a`)
       assert.deepEqual(namesOf(copies), [[...queueNames, scene.queue].sort(), [...topicNames].sort()].flat())
       assert.deepEqual(
@@ -165,7 +165,7 @@ const both = group(
       const start = newStart()
       const [topic, other] = [await linkedTopic(scene), await linkedTopic(scene)]
       for (const one of [topic, other]) await linkPattern(one, `${start}.#`)
-      await scene.engine.bind(start, scene.queue)
+      await scene.engine.bind({ pattern: start, queue: scene.queue })
       const copies = await publish(scene, start)
       assert.deepEqual(namesOf(copies), [scene.queue, ...[topic.name, other.name].sort()])
       assert.equal((await scene.peek()).length, 1)
@@ -177,7 +177,7 @@ const both = group(
       const [bound, behind] = [await scene.newQueue(), await scene.newQueue()]
       await linkQueue(fresh, behind)
       for (const topic of [there, fresh]) await linkPattern(topic, start)
-      await scene.engine.bind(start, bound)
+      await scene.engine.bind({ pattern: start, queue: bound })
       await there.append(once('d', 'before'))
       const copies = await publish(scene, start, once('d', 'published'))
       assert.deepEqual(
@@ -202,7 +202,7 @@ const both = group(
       await topic.append(once('d', 'before'))
       await linkQueue(topic)
       await linkPattern(topic, start)
-      await scene.engine.bind(start, scene.queue)
+      await scene.engine.bind({ pattern: start, queue: scene.queue })
       await publish(scene, start, once('d', 'published'))
       assert.deepEqual(dataOf(await scene.peek()), ['published'])
     },
@@ -211,7 +211,7 @@ const both = group(
       const start = newStart()
       const [topic, other] = [await linkedTopic(scene), await linkedTopic(scene)]
       for (const one of [topic, other]) await linkPattern(one, start)
-      await scene.engine.bind(start, scene.queue)
+      await scene.engine.bind({ pattern: start, queue: scene.queue })
       const batch = times(10, (index) => ({ ...once(`${index}`, `m${index}`), uniqueTarget: `${index}` }))
       const reversed = [...batch].reverse()
       const publishAll = (messages: typeof batch) =>
@@ -236,7 +236,7 @@ const both = group(
       const topic = await linkedTopic(scene)
       const bound = await scene.newQueue()
       await linkPattern(topic, start)
-      await scene.engine.bind(start, bound)
+      await scene.engine.bind({ pattern: start, queue: bound })
       const inTopic = () => topic.labels()
       const inQueue = async () => dataOf(await scene.peek())
       const inBound = async () => dataOf(await scene.peek({}, bound))

@@ -119,7 +119,7 @@ export const topicTakeovers = group(
       const topic = await subscribedTopic(scene)
       for (const before of [0, 1]) assert.equal(await vanish(topic), before)
       await topic.set({ retention: { ...keepAll, maxBytes: 1 } })
-      await scene.engine.maintain()
+      await scene.engine.maintain({ kind: 'due' })
       await topic.set({ retention: keepAll })
       const { firstOffset } = await topic.info()
       assert.equal(firstOffset, 6, 'all are gone')

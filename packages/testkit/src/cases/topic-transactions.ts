@@ -123,10 +123,10 @@ const joining = group(
         assert.equal(await topic.ack(2, receipt), true)
         assert.equal(await topic.seek('earliest'), 1)
         await topic.set({ description: 'new' })
-        await topic.store.link(topic.name, { pattern: newStart() })
+        await scene.engine.bind({ topic: topic.name, pattern: newStart() })
         assert.equal(await topic.subscribe('latest', 'other'), true)
         assert.equal(await topic.store.unsubscribe(topic.name, 'other'), true)
-        await scene.engine.maintain()
+        await scene.engine.maintain({ kind: 'due' })
       })
       assert.deepEqual(await topic.labels(), ['meanwhile', 'again', 'open'])
     },
@@ -197,7 +197,7 @@ const joining = group(
 
     'copies in linked queues come with the transaction': async (scene) => {
       const topic = await newTopic(scene)
-      await topic.store.link(topic.name, { queue: scene.queue })
+      await scene.engine.bind({ topic: topic.name, queue: scene.queue })
       await scene.rollBack((transaction) => topic.appendIn(transaction, text('no')))
       await scene.transaction(async (transaction) => {
         await topic.appendIn(transaction, text('one'))
@@ -212,9 +212,9 @@ const joining = group(
       const start = newStart()
       const topic = await newTopic(scene)
       const other = await scene.newQueue()
-      await topic.store.link(topic.name, { pattern: start })
-      await topic.store.link(topic.name, { queue: scene.queue })
-      await scene.engine.bind(start, other)
+      await scene.engine.bind({ topic: topic.name, pattern: start })
+      await scene.engine.bind({ topic: topic.name, queue: scene.queue })
+      await scene.engine.bind({ pattern: start, queue: other })
       await scene.rollBack((transaction) => scene.engine.publish([routed(start)], transaction))
       await scene.transaction(async (transaction) => {
         const copies = only(await scene.engine.publish([routed(start, text('one'))], transaction))
@@ -276,8 +276,8 @@ const refusing = group(
     'a transaction is refused, and nothing is stored': async (scene) => {
       const topic = await newTopic(scene)
       const start = newStart()
-      await topic.store.link(topic.name, { pattern: start })
-      await topic.store.link(topic.name, { queue: scene.queue })
+      await scene.engine.bind({ topic: topic.name, pattern: start })
+      await scene.engine.bind({ topic: topic.name, queue: scene.queue })
       const transaction = { query: () => Promise.resolve({ rows: [] }) }
       await assertRejects(topic.appendIn(transaction, {}), 'UNSUPPORTED', 'append')
       await assertRejects(scene.engine.publish([routed(start)], transaction), 'UNSUPPORTED', 'publish')

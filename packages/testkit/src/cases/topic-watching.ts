@@ -19,7 +19,7 @@ export const topicWatching = group(
     'a message that is published under a linked pattern wakes': async (scene) => {
       const topic = await newTopic(scene)
       const start = newStart()
-      await topic.store.link(topic.name, { pattern: start })
+      await scene.engine.bind({ topic: topic.name, pattern: start })
       const wakes = await topic.watch()
       wakes.clear()
       await scene.engine.publish([routed(start)], null)

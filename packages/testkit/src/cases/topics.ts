@@ -307,7 +307,7 @@ const deduplicating = group(
       const topic = await newTopic(scene, { retention: { ...keepAll, whenRead: true } })
       await topic.append(once('d'))
       await topic.subscribe('latest')
-      await scene.engine.maintain()
+      await scene.engine.maintain({ kind: 'due' })
       assert.deepEqual(await topic.read(), [])
       assert.deepEqual(await topic.tryAppend(once('d')), [{ offset: 1, duplicate: true }])
     },

@@ -86,7 +86,7 @@ const joining = group(
         await sendIn(scene, transaction, text('open'))
         await scene.send(text('meanwhile'))
         assert.deepEqual(dataOf(await scene.pop()), ['before', 'meanwhile'])
-        await scene.engine.maintain()
+        await scene.engine.maintain({ kind: 'due' })
         await scene.engine.stats(scene.queue)
       })
       assert.deepEqual(dataOf(await scene.pop()), ['open'])

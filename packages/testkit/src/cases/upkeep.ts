@@ -15,23 +15,23 @@ export const upkeep = group('upkeep', {
     await scene.send({}, { delayMs: long }, { orderingKey: 'k' }, { orderingKey: 'k' })
     const look = async () => [await scene.peek(), await scene.peek({ place: 'archived' })]
     const before = await look()
-    await scene.engine.maintain()
+    await scene.engine.maintain({ kind: 'due' })
     assert.deepEqual(await look(), before)
     assert.equal(before[0]?.length, 6)
   },
 
   'upkeep leaves due messages to be read': async (scene) => {
     const ids = await scene.send({ delayMs: short }, {}, { delayMs: short, orderingKey: 'k' })
-    await scene.engine.maintain()
+    await scene.engine.maintain({ kind: 'due' })
     await scene.passTime(short)
-    await scene.engine.maintain()
+    await scene.engine.maintain({ kind: 'due' })
     assert.deepEqual(idsOf(await scene.claim()), ids)
   },
 
   'upkeep runs at any time and by many at once': async (scene) => {
     const ids = await scene.sendMany(20)
     const [, claimed] = await Promise.all([
-      Promise.all([1, 2, 3].map(() => scene.engine.maintain())),
+      Promise.all([1, 2, 3].map(() => scene.engine.maintain({ kind: 'due' }))),
       scene.claim({ limit: 20 }),
     ])
     assert.deepEqual(idsOf(claimed), ids)

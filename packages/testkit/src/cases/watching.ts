@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { group } from '../group.ts'
-import { assertRejects, dataOf, long, move, newMessage, release, text, waits } from '../scene.ts'
+import { assertRejects, dataOf, listen, long, move, newMessage, release, text, waits } from '../scene.ts'
 
 const now = (dueMs: number) => dueMs === 0
 const later = (dueMs: number) => dueMs > 0
@@ -152,10 +152,46 @@ export const watching = group('watching', {
   },
 
   'a missing queue cannot be watched': async (scene) => {
-    await assertRejects(
-      scene.engine.watch(scene.newName(), () => {}),
-      'QUEUE_NOT_FOUND',
-      'watch',
-    )
+    await assertRejects(scene.watch(scene.newName()), 'QUEUE_NOT_FOUND', 'watch')
+  },
+
+  'one connection tells of each queue, beside one that is refused': async (scene) => {
+    const [other, missing] = [await scene.newQueue(), scene.newName()]
+    const heard: string[] = []
+    let wake = () => {}
+    const listening = await listen(scene.engine, (interest) => {
+      heard.push(interest)
+      wake()
+    })
+    const next = async (interest: string) => {
+      while (heard.at(-1) !== interest)
+        await new Promise<void>((resolve) => {
+          wake = resolve
+        })
+    }
+    const refused = await listening.listen([`queue:${scene.queue}`, `queue:${missing}`])
+    assert.deepEqual([...refused.keys()], [`queue:${missing}`])
+    assert.equal((await listening.listen([`queue:${other}`, `queue:${scene.queue}`])).size, 0)
+    for (const queue of [scene.queue, other, scene.queue]) {
+      await scene.sendTo(queue, {})
+      await next(`queue:${queue}`)
+    }
+    listening.unlisten([`queue:${scene.queue}`])
+    heard.length = 0
+    await scene.send({})
+    await scene.sendTo(other, {})
+    await next(`queue:${other}`)
+    assert(!heard.includes(`queue:${scene.queue}`), 'what is not listened to any more is not told')
+    assert.equal((await listening.listen([`queue:${scene.queue}`])).size, 0)
+    await scene.send({})
+    await next(`queue:${scene.queue}`)
+    await listening.close()
+  },
+
+  'nothing is listened to after the engine was closed': async (scene) => {
+    const listening = await listen(scene.engine, () => {})
+    await scene.engine.close()
+    await assertRejects(listening.listen([`queue:${scene.queue}`]), 'CLOSED', 'listen')
+    await listening.close()
   },
 })

@@ -20,7 +20,7 @@ export async function prepare(bus: Bus, plan: Plan): Promise<void> {
     for (const subscription of subscriptions) await bus.engine.topics!.subscribe(name, subscription, 'earliest')
   }
   for (const queue of plan.route.queues) await bus.bind(plan.route.routingKey, queue)
-  for (const topic of plan.route.topics) await bus.engine.topics!.link(topic, { pattern: plan.route.routingKey })
+  for (const topic of plan.route.topics) await bus.engine.bind({ topic, pattern: plan.route.routingKey })
 }
 
 /**
@@ -91,7 +91,7 @@ async function untilDone(bus: Bus, plan: Plan, deadlineMs: number): Promise<void
   let isTidy = false
   while (monotonicMs() < begin + deadlineMs) {
     if (!isTidy && monotonicMs() >= begin + leftMs) {
-      await bus.engine.maintain()
+      await bus.engine.maintain({ kind: 'due' })
       isTidy = true
     }
     if (isTidy && (await isDone(bus, plan))) return

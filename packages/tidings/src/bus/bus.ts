@@ -7,13 +7,14 @@ import type { Serializer } from '../core/serializer.ts'
 import { isCalledBy, onItsOwn, Service } from '../core/service.ts'
 import { WeakValues } from '../core/weak-values.ts'
 import { Events } from '../events/events.ts'
-import { EventHub } from '../events/hub.ts'
 import type { EventsOptions } from '../events/options.ts'
 import { QueueCalls } from '../messages/calls.ts'
 import type { PublishBatchOptions, PublishOptions, QueueOptions, SendEntry } from '../messages/options.ts'
 import type { Binding, Engine, Finding, PublishedCopy, QueueInfo, QueueStats } from '../port/engine.ts'
+import { noEvents } from '../port/refusals.ts'
 import { Telemetry } from '../port/telemetry.ts'
 import type { TopicInfo } from '../port/topic-store.ts'
+import { Wakeups } from '../port/wakeups.ts'
 import type { SentinelOptions } from '../sentinel/options.ts'
 import { Sentinel } from '../sentinel/sentinel.ts'
 import { Upkeep } from '../sentinel/upkeep.ts'
@@ -35,6 +36,8 @@ type OutputOf<O> = O extends { schema: infer S extends StandardSchemaV1 } ? Stan
 export class Bus implements AsyncDisposable {
   /** Tells of every call that this bus makes of its storage. */
   readonly telemetry = new Telemetry()
+  /** The one connection by which it hears of what is new. */
+  readonly wakeups: Wakeups
   readonly #engine: Engine
   readonly #surroundings: QueueSurroundings & TopicSurroundings
   readonly #publisher: Publisher
@@ -42,7 +45,6 @@ export class Bus implements AsyncDisposable {
   readonly #topicCalls = new WeakValues<string, TopicCalls>()
   /** Workers, and consumers of topics. */
   readonly #workers = new Set<Running>()
-  readonly #eventHub: EventHub
   readonly #sentinels = new Set<Sentinel>()
   /** What calls functions of the user's. */
   readonly #own = new WeakSet<Service>()
@@ -62,27 +64,24 @@ export class Bus implements AsyncDisposable {
     this.#queueOptions = options.queues ?? new Map()
     for (const [name, { deadLetter }] of this.#queueOptions)
       if (deadLetter !== undefined) this.#deadLetters.set(name, deadLetter || null)
+    const { clock = systemClock, logger = silentLogger } = options
+    this.wakeups = new Wakeups({ engine: this.#engine, clock, logger })
     this.#surroundings = {
       engine: this.#engine,
-      clock: options.clock ?? systemClock,
-      logger: options.logger ?? silentLogger,
-      callsOf: (queue) => this.#calls.get(queue, () => new QueueCalls(this.#engine, this.#surroundings.clock, queue)),
+      wakeups: this.wakeups,
+      clock,
+      logger,
+      callsOf: (queue) => this.#calls.get(queue, () => new QueueCalls(this.#engine, clock, queue)),
       topicCallsOf: (store, topic) => this.#topicCalls.get(topic, () => new TopicCalls(this.#engine, store, topic)),
       readers: new Set(),
       adopt: (worker) => this.#adopt(worker),
     }
-    this.#eventHub = new EventHub(this.#surroundings)
     this.#publisher = new Publisher(this.#engine, this.#surroundings.clock)
   }
 
   /** The storage behind it all. */
   get engine(): Engine {
     return this.#engine
-  }
-
-  /** The one connection of its events, for what passes them on. */
-  get eventHub(): EventHub {
-    return this.#eventHub
   }
 
   /** The same in the forms of the storage. */
@@ -111,12 +110,12 @@ export class Bus implements AsyncDisposable {
 
   /** All queues of the storage, by name. */
   queues(): Promise<QueueInfo[]> {
-    return this.#engine.listQueues()
+    return this.#engine.describe(null)
   }
 
   /** The figures of all queues, by name. */
   async stats(): Promise<QueueStats[]> {
-    const queues = await this.#engine.listQueues()
+    const queues = await this.#engine.describe(null)
     const stats = await Promise.all(queues.map(({ queue }) => this.#statsOf(queue)))
     return stats.filter((one) => one !== null)
   }
@@ -205,8 +204,8 @@ export class Bus implements AsyncDisposable {
    * @throws UNSUPPORTED
    */
   events(options?: EventsOptions): Events {
-    this.#eventHub.check()
-    const events = new Events(options, this.#eventHub, this.#surroundings)
+    if (!this.#engine.supports.has('events')) throw noEvents(this.#engine.name)
+    const events = new Events(options, this.#surroundings)
     this.#own.add(events)
     return events
   }
@@ -251,7 +250,7 @@ export class Bus implements AsyncDisposable {
 
   async #closeOnce(): Promise<void> {
     try {
-      await Promise.all([this.#eventHub.close(), ...[...this.#workers, ...this.#sentinels].map((one) => one.stop())])
+      await Promise.all([this.wakeups.close(), ...[...this.#workers, ...this.#sentinels].map((one) => one.stop())])
       await Promise.all([...this.#surroundings.readers].map((one) => one.giveBack()))
       await this.#upkeep?.stop()
       await this.#pending()

@@ -90,7 +90,7 @@ export class DeadLetters {
     const { limit, ids, dryRun, delay } = option.parseOptions(redriveOptions, options, 'deadLetters.redrive')
     const target = this.#target()
     // Says so if the queue is gone, before anything is moved.
-    await this.#engine.stats(this.#origin)
+    await this.#engine.describe(this.#origin)
     const found = await this.#find(target, limit, ids)
     if (dryRun) return found.map(({ id }) => ({ deadLetterId: id, id: null }))
     const redriven: Redriven[] = []

@@ -14,9 +14,8 @@ import {
   type SendEntry,
 } from '../messages/options.ts'
 import { checkTransactions, type Outgoing, prepare, prepareBatch } from '../messages/prepare.ts'
-import type { Binding, Engine, NewMessage, PublishedCopy, RoutedMessage, Transaction } from '../port/engine.ts'
+import type { Binding, Engine, NewMessage, PublishedCopy, RoutedMessage, Rule, Transaction } from '../port/engine.ts'
 import { sizeOf } from '../port/limits.ts'
-import type { TopicStore } from '../port/topic-store.ts'
 import { topicsOf, withNearestTopic } from '../topics/missing-topic.ts'
 
 /** A queue, or its name. */
@@ -51,15 +50,11 @@ export class Publisher {
   }
 
   async bind(pattern: string, place: BoundPlace): Promise<boolean> {
-    if (isTopic(place))
-      return this.#topicCall(place, (store) => store.link(place.name, { pattern: checkPattern(pattern) }))
-    return this.#engineCall(place, (name) => this.#engine.bind(checkPattern(pattern), name))
+    return this.#ruling(pattern, place, (rule) => this.#engine.bind(rule))
   }
 
   async unbind(pattern: string, place: BoundPlace): Promise<boolean> {
-    if (isTopic(place))
-      return this.#topicCall(place, (store) => store.unlink(place.name, { pattern: checkPattern(pattern) }))
-    return this.#engineCall(place, (name) => this.#engine.unbind(checkPattern(pattern), name))
+    return this.#ruling(pattern, place, (rule) => this.#engine.unbind(rule))
   }
 
   async bindings(queue?: QueueOrName): Promise<Binding[]> {
@@ -114,9 +109,12 @@ export class Publisher {
     }
   }
 
-  async #topicCall<T>({ name }: TopicRef, call: (store: TopicStore) => Promise<T>): Promise<T> {
-    const store = topicsOf(this.#engine)
-    return withNearestTopic(store, { topic: name }, async () => call(store))
+  async #ruling<T>(pattern: string, place: BoundPlace, call: (rule: Rule) => Promise<T>): Promise<T> {
+    if (!isTopic(place)) return this.#engineCall(place, (queue) => call({ pattern: checkPattern(pattern), queue }))
+    const { name: topic } = place
+    return withNearestTopic(topicsOf(this.#engine), { topic }, async () =>
+      call({ pattern: checkPattern(pattern), topic }),
+    )
   }
 
   #engineCall<T>(queue: QueueOrName, call: (name: string) => Promise<T>): Promise<T> {

@@ -1,12 +1,10 @@
-import type { Clock } from '../core/clock.ts'
 import { isTidingsError, show, TidingsError } from '../core/errors.ts'
 import { fromJson } from '../core/json.ts'
-import type { Logger } from '../core/logger.ts'
 import { checkQueueName, defaultDeadLetterQueue } from '../core/names.ts'
 import * as option from '../core/options.ts'
 import { validate } from '../core/schema.ts'
 import { unpack } from '../core/serializer.ts'
-import type { QueueAccess } from '../messages/access.ts'
+import type { BusDependencies, QueueAccess } from '../messages/access.ts'
 import type { QueueCalls } from '../messages/calls.ts'
 import { type Decoded, decodeAll, giveBack, unlessLost } from '../messages/decode.ts'
 import { scan, type Wanted } from '../messages/filter.ts'
@@ -45,10 +43,7 @@ const readPollMs = 2_000
 const popLeaseMs = 30_000
 
 /** What a queue gets from its bus. */
-export interface QueueSurroundings {
-  readonly engine: Engine
-  readonly clock: Clock
-  readonly logger: Logger
+export interface QueueSurroundings extends BusDependencies {
   /** The calls of a queue, which all its users in this process share, so that they travel in batches. */
   callsOf(queue: string): QueueCalls
   /** Tells the bus of a worker, so that closing the bus stops it. */
@@ -284,10 +279,11 @@ export class Queue<In = unknown, Out = In> {
 
   /** What readers that work past the queue have to know of it: workers, servers. */
   access(): QueueAccess<Out> {
-    const { engine, clock, logger } = this.#surroundings
+    const { engine, wakeups, clock, logger } = this.#surroundings
     return {
       name: this.name,
       engine,
+      wakeups,
       clock,
       logger,
       deadLetterQueue: this.deadLetterQueue,
@@ -346,8 +342,7 @@ export class Queue<In = unknown, Out = In> {
     signal: AbortSignal | null,
     attempt: () => Promise<{ found: T[]; nextDueMs: number | null }>,
   ): Promise<T[]> {
-    const { engine, clock } = this.#surroundings
-    const lookout = new Lookout({ engine, clock, queue: this.name, pollMs: readPollMs })
+    const lookout = new Lookout({ ...this.#surroundings, interest: `queue:${this.name}`, pollMs: readPollMs })
     return this.#existing(async () => {
       try {
         const found = await lookout.wait({ waitMs, ...(signal ? { signal } : {}) }, async () => {

@@ -1,10 +1,9 @@
-import type { Clock } from '../core/clock.ts'
 import { isTidingsError, TidingsError } from '../core/errors.ts'
-import type { Logger } from '../core/logger.ts'
 import { checkQueueName, checkSubscriptionName, checkTopicName } from '../core/names.ts'
 import * as option from '../core/options.ts'
 import { validate } from '../core/schema.ts'
 import { unpack } from '../core/serializer.ts'
+import type { BusDependencies } from '../messages/access.ts'
 import { withNearestName } from '../messages/missing-queue.ts'
 import { type SendEntry, txOption } from '../messages/options.ts'
 import { checkTransactions, prepare, prepareBatch } from '../messages/prepare.ts'
@@ -44,10 +43,7 @@ import type { QueueOrName } from './publisher.ts'
 import { StoredTopic } from './stored-topic.ts'
 
 /** What a topic gets from its bus. */
-export interface TopicSurroundings {
-  readonly engine: Engine
-  readonly clock: Clock
-  readonly logger: Logger
+export interface TopicSurroundings extends BusDependencies {
   /** The calls of a topic, which all its users in this process share, so that they travel in batches. */
   topicCallsOf(store: TopicStore, topic: string): TopicCalls
   /** Tells the bus of what runs, so that closing the bus stops it. @throws CLOSED */
@@ -180,14 +176,14 @@ export class Topic<In = unknown, Out = In> {
    * @throws QUEUE_NOT_FOUND
    */
   async bind(queue: QueueOrName): Promise<boolean> {
-    const link = { queue: nameOf(queue) }
-    return withNearestName(this.#engine, link.queue, () => this.#creating(() => this.#store.link(this.name, link)))
+    const rule = { topic: this.name, queue: nameOf(queue) }
+    return withNearestName(this.#engine, rule.queue, () => this.#creating(() => this.#engine.bind(rule)))
   }
 
   /** @returns false if it was not bound */
   async unbind(queue: QueueOrName): Promise<boolean> {
-    const link = { queue: nameOf(queue) }
-    return withNearestName(this.#engine, link.queue, () => this.#existing(() => this.#store.unlink(this.name, link)))
+    const rule = { topic: this.name, queue: nameOf(queue) }
+    return withNearestName(this.#engine, rule.queue, () => this.#existing(() => this.#engine.unbind(rule)))
   }
 
   #settings(): TopicSettings {
@@ -197,11 +193,12 @@ export class Topic<In = unknown, Out = In> {
 
   #access(subscription: string): SubscriptionAccess<Out> {
     const name = checkSubscriptionName(subscription)
-    const { engine, clock, logger } = this.#surroundings
+    const { engine, wakeups, clock, logger } = this.#surroundings
     return {
       topic: this.name,
       name,
       engine,
+      wakeups,
       store: this.#store,
       clock,
       logger,

@@ -55,7 +55,7 @@ export async function trace(engine: Engine, targetId: string, options?: TraceOpt
   if (typeof targetId !== 'string') throw option.typeError('targetId', targetId, 'a string')
   const wanted = parseMetaWhere({ targetId }, 'trace')
   const events: TraceEvent[] = []
-  for (const queue of queues ?? (await engine.listQueues()).map((info) => info.queue)) {
+  for (const queue of queues ?? (await engine.describe(null)).map((info) => info.queue)) {
     const found = await unlessDropped(() => findIn(engine, queue, wanted, limit), queues === null)
     events.push(...found.flatMap(eventsOf))
     events.sort(byTime)

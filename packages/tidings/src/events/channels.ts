@@ -1,4 +1,5 @@
 import { show, TidingsError } from '../core/errors.ts'
+import type { Interest } from '../port/listening.ts'
 
 /** PostgreSQL's limit for names of channels. */
 const maxChannelBytes = 63
@@ -21,6 +22,8 @@ export function channelsOf(prefix: string | null, namespace: string | null): str
   const narrow = namespace === null ? null : channelOf.messageReadyIn(prefix, namespace)
   return [channelOf.queueCreated(prefix), narrow ?? channelOf.messageReady(prefix)]
 }
+
+export const interestsIn = (channels: readonly string[]) => channels.map((channel): Interest => `channel:${channel}`)
 
 export const isDueChannel = (name: string): boolean => /(^|\.)pgmq_message_due$/.test(name)
 

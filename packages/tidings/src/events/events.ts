@@ -3,9 +3,9 @@ import { TidingsError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import * as option from '../core/options.ts'
 import { Service } from '../core/service.ts'
-import { channelOf, channelsOf } from './channels.ts'
+import type { Subscriber, Wakeups, Watch } from '../port/wakeups.ts'
+import { channelOf, channelsOf, interestsIn } from './channels.ts'
 import { parseEvent, type QueueEvent } from './event.ts'
-import type { EventHub, Subscriber } from './hub.ts'
 import { type EventsOptions, eventsOptions } from './options.ts'
 
 export interface EventsStats {
@@ -32,6 +32,7 @@ export interface EventsStats {
 }
 
 interface Surroundings {
+  readonly wakeups: Wakeups
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -41,12 +42,12 @@ interface Surroundings {
  * Events are signals that can be missed, while the connection is down or the buffer full; messages cannot.
  */
 export class Events extends Service implements AsyncIterable<QueueEvent> {
-  readonly #hub: EventHub
   readonly #surroundings: Surroundings
   readonly #options: option.OptionsOutput<typeof eventsOptions>
   readonly #channels: readonly string[]
   readonly #subscriber: Subscriber
   readonly #buffer: QueueEvent[] = []
+  #watch: Watch | undefined
   #isRead = false
   #handling: Promise<void> | undefined
   #wakeUp: () => void = () => {}
@@ -54,15 +55,14 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
   #lastEventAt: Date | null = null
   #lastErrorAt: Date | null = null
 
-  constructor(options: EventsOptions | undefined, hub: EventHub, surroundings: Surroundings) {
+  constructor(options: EventsOptions | undefined, surroundings: Surroundings) {
     super()
     this.#options = option.parseOptions(eventsOptions, options, 'events')
-    this.#hub = hub
     this.#surroundings = surroundings
     const { prefix, namespace } = this.#options
     this.#channels = channelsOf(prefix, namespace)
     this.#subscriber = {
-      channels: [...this.#channels, channelOf.due(prefix)],
+      interests: interestsIn([...this.#channels, channelOf.due(prefix)]),
       notified: (channel, text) => this.#notified(channel, text),
       interrupted: (error) => this.#failed(error),
       troubled: (error) => this.#failed(error),
@@ -71,11 +71,12 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
   }
 
   stats(): EventsStats {
+    const { wakeups } = this.#surroundings
     const saturation = this.#buffer.length / this.#options.buffer
     return {
-      connected: this.state === 'running' && this.#hub.connected,
-      installed: this.#hub.installed,
-      prefix: this.#hub.prefix,
+      connected: this.state === 'running' && wakeups.hears(this.#subscriber),
+      installed: wakeups.installed,
+      prefix: wakeups.prefix,
       channels: this.#channels,
       ...this.#counts,
       saturation,
@@ -135,16 +136,17 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
   }
 
   protected override async onStart(): Promise<void> {
-    await this.#hub.add(this.#subscriber)
-    const { prefix } = this.#hub
+    const { wakeups, logger } = this.#surroundings
+    this.#watch = await wakeups.subscribe(this.#subscriber)
+    const { prefix } = wakeups
     const [channel = ''] = this.#channels
     if (prefix !== null && !channel.startsWith(`${prefix}pgmq_`))
-      this.#surroundings.logger.warn({ prefix }, `nothing comes through ${channel}: check the prefix of the events`)
+      logger.warn({ prefix }, `nothing comes through ${channel}: check the prefix of the events`)
   }
 
   protected override async onStop(): Promise<void> {
     this.#wakeUp()
-    await this.#hub.remove(this.#subscriber)
+    this.#watch?.close()
     await this.#handling
   }
 

@@ -1,15 +1,21 @@
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Engine, StoredMessage } from '../port/engine.ts'
+import type { Wakeups } from '../port/wakeups.ts'
 import type { ExpiredPolicy } from './expiry.ts'
 import type { LeaseCalls } from './lease.ts'
 
-/** What a worker needs to know of the queue that it reads from. */
-export interface QueueAccess<T> {
-  readonly name: string
+/** What everything on a bus works with. */
+export interface BusDependencies {
   readonly engine: Engine
+  readonly wakeups: Wakeups
   readonly clock: Clock
   readonly logger: Logger
+}
+
+/** What a worker needs to know of the queue that it reads from. */
+export interface QueueAccess<T> extends BusDependencies {
+  readonly name: string
   /** Where messages go that failed too often; null: into the archive. */
   readonly deadLetterQueue: string | null
   /** What becomes of messages whose time to live is over. */

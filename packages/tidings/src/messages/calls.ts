@@ -2,7 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import { isTidingsError } from '../core/errors.ts'
 import type { Engine, Lease, NewMessage, SendResult, SendTerms, Settlement, SettleResult } from '../port/engine.ts'
 import { sizeOf, sizeWith } from '../port/limits.ts'
-import { queueFull } from '../port/queue-full.ts'
+import { queueFull } from '../port/refusals.ts'
 import { Batcher, Failure, sendApart } from './batcher.ts'
 import type { LeaseCalls } from './lease.ts'
 

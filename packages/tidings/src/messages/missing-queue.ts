@@ -7,7 +7,7 @@ export async function withNearestName<T>(engine: Engine, queue: string, call: ()
     return await call()
   } catch (error) {
     if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
-    throw await naming(error, queue, async () => (await engine.listQueues()).map((info) => info.queue))
+    throw await naming(error, queue, async () => (await engine.describe(null)).map((info) => info.queue))
   }
 }
 

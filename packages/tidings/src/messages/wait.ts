@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts'
-import type { Engine, Watch } from '../port/engine.ts'
+import type { Interest } from '../port/listening.ts'
+import type { Wakeups, Watch } from '../port/wakeups.ts'
 
 export interface Attempt<T> {
   /** Null if there was nothing. */
@@ -11,9 +12,10 @@ export interface Attempt<T> {
 }
 
 export interface Site {
-  readonly engine: Pick<Engine, 'watch'>
+  readonly wakeups: Pick<Wakeups, 'watch'>
+  /** The queue or topic. */
+  readonly interest: Interest
   readonly clock: Clock
-  readonly queue: string
   /** The slow poll underneath, in milliseconds. */
   readonly pollMs: number
 }
@@ -66,7 +68,7 @@ export class Lookout {
   }
 
   async #wait<T>({ waitMs, signal, resting }: Patience, attempt: () => Promise<Attempt<T>>): Promise<T | null> {
-    const { clock, engine, queue, pollMs } = this.#site
+    const { clock, wakeups, interest, pollMs } = this.#site
     const deadline = clock.now() + waitMs
     let rested = false
     for (;;) {
@@ -87,7 +89,7 @@ export class Lookout {
         this.#quietUntil = null
         return null
       }
-      this.#watch ??= await engine.watch(queue, (dueMs) => this.#bell.ring(dueMs))
+      this.#watch ??= await wakeups.watch(interest, (dueMs) => this.#bell.ring(dueMs))
     }
   }
 }

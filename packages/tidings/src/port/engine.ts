@@ -1,9 +1,10 @@
 import type { JsonObject } from '../core/json.ts'
 import type { Limits } from './limits.ts'
+import type { Listener, Listening } from './listening.ts'
 import type { AppendResult, TopicStore } from './topic-store.ts'
-import type { NewMessage, Transaction, Watch } from './types.ts'
+import type { NewMessage, Transaction } from './types.ts'
 
-export type { NewMessage, Tracked, Transaction, Watch } from './types.ts'
+export type { NewMessage, Tracked, Transaction } from './types.ts'
 
 /**
  * The port: what a storage must do so that everything above it works. It is the whole of what an engine has to
@@ -35,16 +36,12 @@ export interface Engine {
   createQueue(queue: string): Promise<boolean>
   /** Removes the queue with all its messages and its archive. @returns false if there was none */
   dropQueue(queue: string): Promise<boolean>
-  /** All queues, by name in the order of its bytes. */
-  listQueues(): Promise<QueueInfo[]>
+  /** All queues, or only the one that is named, by name in the order of bytes. The way to ask whether one is there. */
+  describe(queue: string | null): Promise<QueueInfo[]>
   /** Removes all messages that are not archived, leased ones too. Dedup ids stay taken. @returns how many */
   purgeQueue(queue: string): Promise<number>
+  /** Counts; dear where there is much to count. */
   stats(queue: string): Promise<QueueStats>
-  /**
-   * Removes archived messages for good, those first that were archived first.
-   * @returns how many; fewer than the limit if there is nothing more to remove
-   */
-  prune(queue: string, request: PruneRequest): Promise<number>
 
   /**
    * Stores messages in their order. A duplicate, of an earlier one in the batch too, is not stored and takes no dedup
@@ -61,13 +58,17 @@ export interface Engine {
   ): Promise<SendResult[]>
 
   /**
-   * Adds the rule that what matches the pattern goes into the queue; dropping the queue removes it.
+   * Adds a rule about what goes where; dropping an end of it removes it. It holds for what is published in the same step
+   * as the message itself: all copies, or none. A queue gets one copy of a message, whatever many rules lead there.
    * @returns true if it was added now
    */
-  bind(pattern: string, queue: string): Promise<boolean>
+  bind(rule: Rule): Promise<boolean>
   /** @returns false if there was no such rule */
-  unbind(pattern: string, queue: string): Promise<boolean>
-  /** The rules of one queue, or of all, by queue and then by pattern, in the order of their bytes. */
+  unbind(rule: Rule): Promise<boolean>
+  /**
+   * The patterns of one queue, or of all, by queue and then by pattern, in the order of their bytes. What is about a
+   * topic is told by `TopicStore.listTopics`.
+   */
   bindings(queue: string | null): Promise<Binding[]>
 
   /**
@@ -124,22 +125,16 @@ export interface Engine {
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>
 
   /**
-   * Calls `wake` soon after messages may have become ready in the queue: after a send, a release, a move into it, the
-   * end of a message that others of its key wait for, and an interruption that may have hidden one. It may call too
-   * often, and after a failure it may miss one: poll slowly underneath.
-   * `dueMs` is above 0 where a message was stored that becomes ready only after that time.
-   * @returns once the watch is in force: what was committed before then is for the caller to look for
+   * Listens to what is new in queues and topics and, with 'events', to channels. `Wakeups` shares one of these among all
+   * that wait; poll slowly underneath.
    */
-  watch(queue: string, wake: (dueMs: number) => void): Promise<Watch>
+  listen(listener: Listener): Promise<Listening>
 
   /** Topics and their subscriptions. Only with 'topics'. */
   readonly topics?: TopicStore
 
-  /** Opens a connection on which the storage tells of its queues. Only with 'events'. */
-  openChannels?(listener: ChannelListener): Promise<Channels>
-
-  /** What time asks for in storage: removes expired dedup ids, moves due messages into their queues, trims topics. */
-  maintain(): Promise<void>
+  /** @returns how many archived messages were removed; fewer than the limit if there is nothing more to remove */
+  maintain(request: MaintainRequest): Promise<number>
   /** Looks for what could hurt: versions, permissions, durability, surroundings. */
   diagnose(): Promise<Finding[]>
 }
@@ -148,7 +143,7 @@ export interface Engine {
  * What not every storage can do; asking for what is missing is UNSUPPORTED.
  * - transactions: `send`, `publish` and `settle` join a transaction, the application's own or one of `transaction`
  * - durable: what was sent survives a crash of any process
- * - events: `openChannels` is there
+ * - events: the storage tells of its queues through channels
  * - topics: `topics` is there
  */
 export type Feature = 'transactions' | 'durable' | 'events' | 'topics'
@@ -177,6 +172,14 @@ export interface QueueStats {
   readonly oldestMs: number | null
   readonly createdAt: number
 }
+
+/**
+ * - due: what time asks for. Removes expired dedup ids, moves due messages into their queues, trims topics.
+ * - archive: removes archived messages for good, those first that were archived first
+ */
+export type MaintainRequest =
+  | { readonly kind: 'due' }
+  | ({ readonly kind: 'archive'; readonly queue: string } & PruneRequest)
 
 /** Which archived messages are to go; each reason is enough. Null: not for this reason. */
 export interface PruneRequest {
@@ -254,6 +257,15 @@ export interface QueueCopy extends SendResult {
 export interface TopicCopy extends AppendResult {
   readonly topic: string
 }
+
+/**
+ * - from a pattern: what is published under a routing key that matches it goes there
+ * - from a topic: what the topic takes from now on goes into the queue too, as a message of that queue
+ */
+export type Rule = { readonly pattern: string; readonly queue: string } | TopicRule
+export type TopicRule =
+  | { readonly pattern: string; readonly topic: string }
+  | { readonly topic: string; readonly queue: string }
 
 export interface Binding {
   readonly pattern: string
@@ -345,33 +357,6 @@ export interface SettleResult {
   readonly settled: boolean
   /** The id in the other queue, after a move. */
   readonly newId: string | null
-}
-
-export interface ChannelListener {
-  notified(channel: string, text: string): void
-  /** The connection broke. Told once, and not after `close`. */
-  lost(error: unknown): void
-}
-
-export interface Announcing {
-  readonly installed: boolean
-  /** What the names of the channels start with, where that is known: 'shop.', ''. */
-  readonly prefix?: string | null
-  readonly nextDueMs: number | null
-}
-
-/** A connection to channels by name, which nobody keeps up but its owner. */
-export interface Channels {
-  /** Also those that are listened to already. @returns once in force */
-  listen(channels: readonly string[]): Promise<void>
-  unlisten(channels: readonly string[]): Promise<void>
-  /**
-   * Has delayed messages announced that have come due since.
-   * @returns whether what announces messages is installed in the storage, and in how many milliseconds the next one is
-   *   due, null if none is known
-   */
-  announceDue(): Promise<Announcing>
-  close(): Promise<void>
 }
 
 export interface Finding {

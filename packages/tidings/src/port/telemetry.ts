@@ -84,10 +84,9 @@ const engineRules: Rules<Engine> = {
   close: ofAll,
   createQueue: ofOne,
   dropQueue: ofOne,
-  listQueues: ofAll,
+  describe: ofAll,
   purgeQueue: ofOne,
   stats: ofOne,
-  prune: ofOne,
   send: rule('send', 'send', countStored),
   bind: ofAll,
   unbind: ofAll,
@@ -101,8 +100,7 @@ const engineRules: Rules<Engine> = {
   cancel: rule('settle', 'cancel', (all: boolean[]) => counted(all.filter(Boolean).length)),
   correlation: ofAll,
   transaction: ofAll,
-  watch: ofOne,
-  openChannels: ofAll,
+  listen: ofAll,
   maintain: ofAll,
   diagnose: ofAll,
 }
@@ -111,8 +109,6 @@ const topicRules: Rules<TopicStore> = {
   createTopic: ofOne,
   dropTopic: ofOne,
   listTopics: ofAll,
-  link: ofOne,
-  unlink: ofOne,
   append: rule('send', 'publish', countStored),
   read: rule('receive', 'receive', (messages: TopicMessage[]) => counted(messages.length)),
   subscribe: ofOne,
@@ -122,7 +118,6 @@ const topicRules: Rules<TopicStore> = {
   leave: ofOne,
   ack: rule('settle', 'ack', () => nothing),
   seek: ofOne,
-  watchTopic: ofOne,
 }
 
 /**

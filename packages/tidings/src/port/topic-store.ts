@@ -1,5 +1,5 @@
 import type { JsonObject } from '../core/json.ts'
-import type { NewMessage, Transaction, Watch } from './types.ts'
+import type { NewMessage, Transaction } from './types.ts'
 
 /**
  * The part of the port for topics; an engine with the feature 'topics' has it as `topics`. Its rules are those of
@@ -17,23 +17,10 @@ export interface TopicStore {
    * @returns true if it was created now
    */
   createTopic(topic: string, settings: TopicSettings): Promise<boolean>
-  /** Removes the topic with its messages, subscriptions and links. @returns false if there was none */
+  /** Removes the topic with its messages, subscriptions and rules. @returns false if there was none */
   dropTopic(topic: string): Promise<boolean>
   /** All topics, or only the one that is named, by name in the order of bytes. */
   listTopics(topic: string | null): Promise<TopicInfo[]>
-
-  /**
-   * Adds a rule about what flows where; dropping the topic or the queue removes it.
-   * - `pattern`: what is published under a routing key that matches it goes into the topic too
-   * - `queue`: what the topic takes from now on goes into the queue too, as a message of that queue
-   *
-   * Both hold for what is published in the same step as the message itself: all copies, or none. A queue gets one copy
-   * of a message, even if its own patterns match as well.
-   * @returns true if it was added now
-   */
-  link(topic: string, link: TopicLink): Promise<boolean>
-  /** @returns false if there was no such rule */
-  unlink(topic: string, link: TopicLink): Promise<boolean>
 
   /**
    * Puts messages at the end of the topic, in their order. A duplicate, of an earlier one in the batch too, is stored
@@ -72,13 +59,6 @@ export interface TopicStore {
    * @returns how many subscriptions there were to be moved
    */
   seek(topic: string, subscription: string | null, position: Position): Promise<number>
-
-  /**
-   * Calls `wake` soon after the topic has taken messages, a subscription was moved, or a hold was left. It may call too
-   * often, and after a failure it may miss one.
-   * @returns once the watch is in force
-   */
-  watchTopic(topic: string, wake: () => void): Promise<Watch>
 }
 
 /** What is left out, or null as a limit, is not set; retention is replaced as a whole. */
@@ -114,12 +94,10 @@ export interface TopicInfo {
   /** The size of what is there, as the storage counts it. */
   readonly bytes: number
   readonly subscriptions: number
-  /** Linked patterns and queues, in the order of bytes. */
+  /** The patterns that lead here, and the queues that it leads to, in the order of bytes. */
   readonly patterns: readonly string[]
   readonly queues: readonly string[]
 }
-
-export type TopicLink = { readonly pattern: string } | { readonly queue: string }
 
 export interface AppendResult {
   /** Its offset, or that of the first if this is a duplicate; null while its transaction has not committed. */

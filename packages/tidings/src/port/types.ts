@@ -40,7 +40,3 @@ export interface Tracked {
 export interface Transaction {
   query(text: string, values: readonly unknown[]): Promise<{ rows: readonly Record<string, unknown>[] }>
 }
-
-export interface Watch {
-  close(): void
-}

@@ -11,6 +11,7 @@ import type {
   SettleResult,
   StoredMessage,
 } from '../port/engine.ts'
+import type { Interest } from '../port/listening.ts'
 import type { NewMessage } from '../port/types.ts'
 
 /**
@@ -263,6 +264,11 @@ export const fromWireCorrelation = (one: WireCorrelation): CorrelationState => (
   completedAt: timeOrNull(one.completed_at),
   queues: one.queues,
 })
+
+/** What cannot be listened to. */
+export interface WireRefusal extends WireError {
+  readonly interest: Interest
+}
 
 export interface WireError {
   readonly code: ErrorCode

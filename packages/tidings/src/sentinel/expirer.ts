@@ -44,7 +44,7 @@ export class Expirer {
   async run(): Promise<void> {
     const { engine, expire, logger } = this.#site
     if (expire.length === 0) return
-    for (const { queue } of await engine.listQueues()) {
+    for (const { queue } of await engine.describe(null)) {
       const rule = expire.find(({ queues }) => matchesGlob(queues, queue))
       if (rule === undefined) continue
       try {

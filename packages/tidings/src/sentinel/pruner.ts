@@ -33,7 +33,7 @@ export class Pruner {
   async run(): Promise<void> {
     const { engine, archives, logger } = this.#site
     if (archives.length === 0) return
-    for (const { queue } of await engine.listQueues()) {
+    for (const { queue } of await engine.describe(null)) {
       const rule = archiveRuleOf(archives, queue)
       if (rule === null) continue
       try {
@@ -50,7 +50,13 @@ export class Pruner {
   async #prune(queue: string, { keepFor, keep }: ArchiveRule): Promise<number> {
     let count = 0
     while (this.#site.mayGoOn()) {
-      const removed = await this.#site.engine.prune(queue, { archivedForMs: keepFor, keep, limit: batchSize })
+      const removed = await this.#site.engine.maintain({
+        kind: 'archive',
+        queue,
+        archivedForMs: keepFor,
+        keep,
+        limit: batchSize,
+      })
       count += removed
       this.#pruned += removed
       if (removed < batchSize) break

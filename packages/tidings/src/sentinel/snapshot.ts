@@ -30,7 +30,7 @@ export async function look(site: LookSite): Promise<Sight> {
 
 async function queuesOf(site: LookSite): Promise<WatchedQueue[]> {
   const { engine, rules } = site
-  const names = (await engine.listQueues()).map(({ queue }) => queue).filter((queue) => queue !== site.ownQueue)
+  const names = (await engine.describe(null)).map(({ queue }) => queue).filter((queue) => queue !== site.ownQueue)
   const deadLetterQueues = new Set(names.map((queue) => site.deadLetterQueueOf(queue)))
   const watched = names.filter((queue) => rules.watchesQueue(queue, deadLetterQueues.has(queue)))
   const needed = new Set([...watched, ...watched.map((queue) => site.deadLetterQueueOf(queue))])

@@ -44,7 +44,7 @@ export class Upkeep extends Service {
 
   async #maintain(): Promise<void> {
     try {
-      await this.#engine.maintain()
+      await this.#engine.maintain({ kind: 'due' })
     } catch (error) {
       if (isTidingsError(error, 'CLOSED')) return
       this.#logger.warn({ error }, 'upkeep of the storage failed; it is tried again later')

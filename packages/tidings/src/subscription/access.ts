@@ -1,16 +1,11 @@
-import type { Clock } from '../core/clock.ts'
-import type { Logger } from '../core/logger.ts'
-import type { Engine } from '../port/engine.ts'
+import type { BusDependencies } from '../messages/access.ts'
 import type { Position, TopicMessage, TopicStore } from '../port/topic-store.ts'
 
 /** What a consumer needs to know of the subscription that it reads. */
-export interface SubscriptionAccess<T> {
+export interface SubscriptionAccess<T> extends BusDependencies {
   readonly topic: string
   readonly name: string
-  readonly engine: Engine
   readonly store: TopicStore
-  readonly clock: Clock
-  readonly logger: Logger
   /** Creates the subscription if it is missing, and the topic if that is allowed. @returns true if it was made now */
   ensure(from: Position): Promise<boolean>
   /** The data as the user's type. @throws BODY_INVALID if the schema refuses it */

@@ -72,9 +72,8 @@ export class Feed {
     this.#retrying = new Retrying(access, options, journal)
     this.#readAhead = new ReadAhead(options.readAhead)
     this.#holding = new Holding(access, options.lease, journal)
-    const { clock, store, topic } = access
-    const watch = (watched: string, wake: (dueMs: number) => void) => store.watchTopic(watched, () => wake(0))
-    this.#lookout = new Lookout({ engine: { watch }, clock, queue: topic, pollMs: options.pollInterval })
+    const { wakeups, clock, topic } = access
+    this.#lookout = new Lookout({ wakeups, clock, interest: `topic:${topic}`, pollMs: options.pollInterval })
   }
 
   /** How many messages are read ahead. */

@@ -53,9 +53,8 @@ export class Subscription<T = unknown> {
    */
   async fetch(options?: FetchOptions): Promise<PublishedMessage<T>[]> {
     const { limit, wait, signal } = option.parseOptions(fetchOptions, options, 'fetch')
-    const { store, clock } = this.#access
-    const watch = (topic: string, wake: (dueMs: number) => void) => store.watchTopic(topic, () => wake(0))
-    const lookout = new Lookout({ engine: { watch }, clock, queue: this.topic, pollMs: fetchPollMs })
+    const { wakeups, clock } = this.#access
+    const lookout = new Lookout({ wakeups, clock, interest: `topic:${this.topic}`, pollMs: fetchPollMs })
     return this.#existing(async () => {
       try {
         const patience = { waitMs: wait, ...(signal ? { signal } : {}) }

@@ -41,8 +41,8 @@ export class Claimer {
     this.#access = access
     this.#leaseMs = options.lease
     this.#pollMs = options.pollInterval
-    const { engine, clock, name: queue } = access
-    this.#lookout = new Lookout({ engine, clock, queue, pollMs: options.pollInterval })
+    const { wakeups, clock, name } = access
+    this.#lookout = new Lookout({ wakeups, clock, interest: `queue:${name}`, pollMs: options.pollInterval })
     this.#settler = settler
     this.#journal = journal
   }

@@ -13,6 +13,12 @@ export interface RequestOptions {
   readonly timeoutMs?: number
 }
 
+export interface StreamRequest {
+  readonly method: 'GET' | 'POST'
+  readonly path: string
+  readonly body?: object
+}
+
 const maxConnections = 32
 /** A server that cannot be reached is reported within 5 s. */
 const connectTimeoutMs = 4_000
@@ -84,13 +90,13 @@ export class Client {
    * An answer that goes on for as long as somebody listens. It has a connection of its own, and is the caller's to
    * destroy.
    */
-  stream(path: string, signal: AbortSignal): Promise<http.IncomingMessage> {
+  stream({ method, path, body }: StreamRequest, signal: AbortSignal): Promise<http.IncomingMessage> {
     return this.#whileOpen(async () => {
       const ended = new AbortController()
       const end = () => ended.abort()
       signal.addEventListener('abort', end, { once: true })
       const timer = setTimeout(end, longestRequestMs)
-      const answer = await this.#send('GET', path, undefined, {
+      const answer = await this.#send(method, path, body && JSON.stringify(body), {
         lostAs: 'CONNECTION_LOST',
         signal: ended.signal,
         agent: false,
@@ -109,7 +115,7 @@ export class Client {
   }
 
   async #whileOpen<T>(call: () => Promise<T>): Promise<T> {
-    if (this.#closing !== undefined) throw new TidingsError('CLOSED', 'the connection was closed')
+    if (this.#closing !== undefined) throw closed()
     const running = call()
     this.#underWay.add(running)
     try {
@@ -229,6 +235,8 @@ export class Client {
     }
   }
 }
+
+export const closed = () => new TidingsError('CLOSED', 'the connection was closed')
 
 /** In place of a body that is no JSON. */
 const unreadable = Symbol('unreadable')

@@ -8,22 +8,23 @@ import type {
   Feature,
   Finding,
   Lease,
+  MaintainRequest,
   NewMessage,
   PeekRequest,
-  PruneRequest,
   PublishedCopy,
   QueueInfo,
   QueueStats,
   RoutedMessage,
+  Rule,
   SendResult,
   SendTerms,
   Settlement,
   SettleResult,
   StoredMessage,
   Transaction,
-  Watch,
 } from '../../port/engine.ts'
 import { type Limits, usualLimits } from '../../port/limits.ts'
+import type { Listener, Listening } from '../../port/listening.ts'
 import type { TopicStore } from '../../port/topic-store.ts'
 import {
   fromWireBinding,
@@ -43,13 +44,12 @@ import {
   type WireSettleResult,
   type WireStats,
 } from '../../protocol/messages.ts'
-import { HttpChannels } from './channels.ts'
-import { Client } from './client.ts'
+import { Client, closed } from './client.ts'
 import { refuseTransaction, unsupported } from './failures.ts'
+import { HttpListening } from './listening.ts'
 import { readAll, type WirePage } from './pages.ts'
 import type { HttpTarget } from './target.ts'
 import { HttpTopics } from './topics.ts'
-import { Watcher } from './watcher.ts'
 
 /** A worker's requests are small; one that hangs for this long is on a dead connection. */
 const promptMs = 10_000
@@ -60,6 +60,7 @@ export class HttpEngine implements Engine {
   readonly #client: Client
   #supports: ReadonlySet<Feature> = new Set()
   #topics: TopicStore | undefined
+  readonly #listenings = new Set<HttpListening>()
 
   /** @throws URL_INVALID, OPTION_CONFLICT */
   constructor(target: HttpTarget) {
@@ -80,11 +81,6 @@ export class HttpEngine implements Engine {
     return this.#topics
   }
 
-  get openChannels(): Engine['openChannels'] {
-    if (!this.#supports.has('events')) return undefined
-    return async (listener) => new HttpChannels(this.#client, listener)
-  }
-
   async open(): Promise<void> {
     const { supports, max_body_bytes } = await this.#read<WireServer>('GET', '/v1')
     this.#client.opened(max_body_bytes)
@@ -92,8 +88,9 @@ export class HttpEngine implements Engine {
     if (this.#supports.has('topics')) this.#topics = new HttpTopics(this.#client)
   }
 
-  close(): Promise<void> {
-    return this.#client.close()
+  async close(): Promise<void> {
+    await Promise.all([...this.#listenings].map((listening) => listening.close()))
+    await this.#client.close()
   }
 
   async createQueue(queue: string): Promise<boolean> {
@@ -110,7 +107,8 @@ export class HttpEngine implements Engine {
     }
   }
 
-  async listQueues(): Promise<QueueInfo[]> {
+  async describe(queue: string | null): Promise<QueueInfo[]> {
+    if (queue !== null) return [fromWireQueue(await this.#read<WireQueue>('GET', of(queue)))]
     return (await this.#read<{ queues: WireQueue[] }>('GET', '/v1/queues')).queues.map(fromWireQueue)
   }
 
@@ -120,11 +118,6 @@ export class HttpEngine implements Engine {
 
   async stats(queue: string): Promise<QueueStats> {
     return fromWireStats(await this.#read<WireStats>('GET', `${of(queue)}/metrics`))
-  }
-
-  async prune(queue: string, { archivedForMs, keep, limit }: PruneRequest): Promise<number> {
-    const body = { archived_for_ms: archivedForMs, keep, limit }
-    return (await this.#write<{ pruned: number }>('POST', `${of(queue)}/prune`, body)).pruned
   }
 
   async send(
@@ -139,12 +132,12 @@ export class HttpEngine implements Engine {
     return (await this.#write<{ results: SendResult[] }>('POST', `${of(queue)}/messages/batch`, body)).results
   }
 
-  async bind(pattern: string, queue: string): Promise<boolean> {
-    return (await this.#read<{ bound: boolean }>('PUT', bindingOf(queue, pattern))).bound
+  async bind(rule: Rule): Promise<boolean> {
+    return (await this.#read<{ bound: boolean }>('PUT', pathOf(rule))).bound
   }
 
-  async unbind(pattern: string, queue: string): Promise<boolean> {
-    return (await this.#read<{ unbound: boolean }>('DELETE', bindingOf(queue, pattern))).unbound
+  async unbind(rule: Rule): Promise<boolean> {
+    return (await this.#read<{ unbound: boolean }>('DELETE', pathOf(rule))).unbound
   }
 
   async bindings(queue: string | null): Promise<Binding[]> {
@@ -215,17 +208,26 @@ export class HttpEngine implements Engine {
     return Promise.reject(unsupported())
   }
 
-  watch(queue: string, wake: (dueMs: number) => void): Promise<Watch> {
-    return Watcher.open(this.#client, `${of(queue)}/watch`, wake)
+  async listen(listener: Listener): Promise<Listening> {
+    if (this.#client.isClosed) throw closed()
+    const listening: HttpListening = new HttpListening(this.#client, listener, () => this.#listenings.delete(listening))
+    this.#listenings.add(listening)
+    return listening
   }
 
-  async maintain(): Promise<void> {
+  async maintain(request: MaintainRequest): Promise<number> {
+    if (request.kind === 'archive') {
+      const { queue, archivedForMs, keep, limit } = request
+      const body = { archived_for_ms: archivedForMs, keep, limit }
+      return (await this.#write<{ pruned: number }>('POST', `${of(queue)}/prune`, body)).pruned
+    }
     try {
       await this.#read('POST', '/v1/maintain', {})
     } catch (error) {
       // The server does it too, for those who may not ask for it.
       if (!isTidingsError(error, 'FORBIDDEN')) throw error
     }
+    return 0
   }
 
   async diagnose(): Promise<Finding[]> {
@@ -249,4 +251,11 @@ export class HttpEngine implements Engine {
 }
 
 const of = (queue: string) => `/v1/queues/${encodeURIComponent(queue)}`
-const bindingOf = (queue: string, pattern: string) => `${of(queue)}/bindings/${encodeURIComponent(pattern)}`
+
+function pathOf(rule: Rule): string {
+  if (!('topic' in rule)) return `${of(rule.queue)}/bindings/${encodeURIComponent(rule.pattern)}`
+  const topic = `/v1/topics/${encodeURIComponent(rule.topic)}`
+  return 'pattern' in rule
+    ? `${topic}/patterns/${encodeURIComponent(rule.pattern)}`
+    : `${topic}/queues/${encodeURIComponent(rule.queue)}`
+}

@@ -5,12 +5,11 @@ import type {
   Position,
   SubscriptionState,
   TopicInfo,
-  TopicLink,
   TopicMessage,
   TopicSettings,
   TopicStore,
 } from '../../port/topic-store.ts'
-import type { NewMessage, Transaction, Watch } from '../../port/types.ts'
+import type { NewMessage, Transaction } from '../../port/types.ts'
 import { toWireEntry } from '../../protocol/messages.ts'
 import {
   fromWireHold,
@@ -27,7 +26,6 @@ import {
 import type { Client } from './client.ts'
 import { refuseTransaction } from './failures.ts'
 import { readAll, type WirePage } from './pages.ts'
-import { Watcher } from './watcher.ts'
 
 /** Topics over HTTP. */
 export class HttpTopics implements TopicStore {
@@ -48,14 +46,6 @@ export class HttpTopics implements TopicStore {
   async listTopics(topic: string | null): Promise<TopicInfo[]> {
     if (topic !== null) return [fromWireTopic(await this.#read<WireTopic>('GET', of(topic)))]
     return (await this.#read<{ topics: WireTopic[] }>('GET', '/v1/topics')).topics.map(fromWireTopic)
-  }
-
-  async link(topic: string, link: TopicLink): Promise<boolean> {
-    return (await this.#read<{ linked: boolean }>('PUT', linkOf(topic, link))).linked
-  }
-
-  async unlink(topic: string, link: TopicLink): Promise<boolean> {
-    return (await this.#read<{ unlinked: boolean }>('DELETE', linkOf(topic, link))).unlinked
   }
 
   async append(
@@ -114,10 +104,6 @@ export class HttpTopics implements TopicStore {
     return (await this.#write<{ moved: number }>('POST', path, { position: toWirePosition(position) })).moved
   }
 
-  watchTopic(topic: string, wake: () => void): Promise<Watch> {
-    return Watcher.open(this.#client, `${of(topic)}/watch`, wake)
-  }
-
   async #remove(path: string, missing: 'TOPIC_NOT_FOUND' | 'SUBSCRIPTION_NOT_FOUND'): Promise<boolean> {
     try {
       await this.#read('DELETE', path)
@@ -143,8 +129,3 @@ function of(topic: string, subscription?: string): string {
   const path = `/v1/topics/${encodeURIComponent(topic)}`
   return subscription === undefined ? path : `${path}/subscriptions/${encodeURIComponent(subscription)}`
 }
-
-const linkOf = (topic: string, link: TopicLink) =>
-  'pattern' in link
-    ? `${of(topic)}/patterns/${encodeURIComponent(link.pattern)}`
-    : `${of(topic)}/queues/${encodeURIComponent(link.queue)}`

@@ -1,6 +1,5 @@
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { TidingsError } from '../../core/errors.ts'
-import { durabilityUnavailable } from '../../port/durability.ts'
 import type {
   Binding,
   Claim,
@@ -10,6 +9,7 @@ import type {
   Feature,
   Finding,
   Lease,
+  MaintainRequest,
   NewMessage,
   PeekRequest,
   PruneRequest,
@@ -17,18 +17,20 @@ import type {
   QueueInfo,
   QueueStats,
   RoutedMessage,
+  Rule,
   SendResult,
   SendTerms,
   Settlement,
   SettleResult,
   StoredMessage,
   Transaction,
-  Watch,
 } from '../../port/engine.ts'
 import { usualLimits } from '../../port/limits.ts'
-import { queueFull } from '../../port/queue-full.ts'
+import { type Interest, isChannel, type Listener, type Listening, nameIn } from '../../port/listening.ts'
+import { durabilityUnavailable, noEvents, noQueue, queueFull } from '../../port/refusals.ts'
 import { Bindings } from './bindings.ts'
 import { Correlations } from './correlations.ts'
+import { Listeners } from './listeners.ts'
 import {
   claimable,
   countFresh,
@@ -42,6 +44,7 @@ import {
 } from './queue.ts'
 import { asRead, isDeadLetter, mergeMeta, placeOf } from './stored.ts'
 import { MemoryTopics } from './topics.ts'
+import { refuse, unsupported } from './transactions.ts'
 
 /**
  * The port in memory: the executable specification of every other engine, and the engine for unit tests. Nothing
@@ -55,6 +58,7 @@ export class MemoryEngine implements Engine {
   readonly #clock: Clock
   readonly #queues = new Map<string, MemoryQueue>()
   readonly #bindings = new Bindings()
+  readonly #listeners = new Listeners()
   readonly topics = new MemoryTopics({
     now: () => this.#clock.now(),
     newReceipt: () => this.#newReceipt(),
@@ -62,6 +66,8 @@ export class MemoryEngine implements Engine {
     refuse,
     checkQueue: (queue) => void this.#find(queue),
     copyInto: (queue, message) => this.#sendCopy(queue, message),
+    wake: (topic) => this.#listeners.wake(`topic:${topic}`, 0),
+    forget: (topic) => this.#listeners.forget(`topic:${topic}`),
   })
   readonly #correlations = new Correlations((name, completion) => {
     this.#create(name)
@@ -89,7 +95,7 @@ export class MemoryEngine implements Engine {
 
   async close(): Promise<void> {
     this.#closed = true
-    for (const queue of this.#queues.values()) queue.watchers.clear()
+    this.#listeners.clear()
     this.#queues.clear()
     this.topics.close()
   }
@@ -112,13 +118,15 @@ export class MemoryEngine implements Engine {
     this.#queues.delete(name)
     this.#bindings.removeAll(name)
     this.topics.forgetQueue(name)
+    this.#listeners.forget(`queue:${name}`)
     this.#cancelAll(queue)
     return true
   }
 
-  async listQueues(): Promise<QueueInfo[]> {
+  async describe(name: string | null): Promise<QueueInfo[]> {
     this.#checkOpen()
-    return this.#names().map((queue) => ({ queue, createdAt: this.#find(queue).createdAt }))
+    const names = name === null ? this.#names() : [name]
+    return names.map((queue) => ({ queue, createdAt: this.#find(queue).createdAt }))
   }
 
   async purgeQueue(name: string): Promise<number> {
@@ -138,10 +146,6 @@ export class MemoryEngine implements Engine {
     return statsOf(this.#find(name), this.#clock.now())
   }
 
-  async prune(name: string, request: PruneRequest): Promise<number> {
-    return pruneArchive(this.#find(name), request, this.#clock.now())
-  }
-
   async send(
     name: string,
     messages: readonly NewMessage[],
@@ -156,12 +160,14 @@ export class MemoryEngine implements Engine {
     return messages.map((message) => this.#sendOne(queue, message))
   }
 
-  async bind(pattern: string, name: string): Promise<boolean> {
-    return this.#bindings.add(pattern, this.#find(name).name, this.#clock.now())
+  async bind(rule: Rule): Promise<boolean> {
+    if ('topic' in rule) return this.topics.bind(rule)
+    return this.#bindings.add(rule.pattern, this.#find(rule.queue).name, this.#clock.now())
   }
 
-  async unbind(pattern: string, name: string): Promise<boolean> {
-    return this.#bindings.remove(pattern, this.#find(name).name)
+  async unbind(rule: Rule): Promise<boolean> {
+    if ('topic' in rule) return this.topics.unbind(rule)
+    return this.#bindings.remove(rule.pattern, this.#find(rule.queue).name)
   }
 
   async bindings(name: string | null): Promise<Binding[]> {
@@ -316,23 +322,36 @@ export class MemoryEngine implements Engine {
     })
   }
 
-  async watch(name: string, wake: (dueMs: number) => void): Promise<Watch> {
-    return this.#find(name).watchers.add(wake)
+  async listen(listener: Listener): Promise<Listening> {
+    this.#checkOpen()
+    return this.#listeners.add(listener, (interest) => this.#checkInterest(interest))
+  }
+
+  #checkInterest(interest: Interest): void {
+    if (isChannel(interest)) throw noEvents('memory')
+    if (interest.startsWith('topic:')) this.topics.check(nameIn(interest))
+    else this.#find(nameIn(interest))
   }
 
   transaction(): Promise<never> {
     return Promise.reject(unsupported())
   }
 
-  async maintain(): Promise<void> {
+  async maintain(request: MaintainRequest): Promise<number> {
     this.#checkOpen()
     const now = this.#clock.now()
+    if (request.kind === 'archive') return this.#prune(request.queue, request)
     for (const { dedup, targets, live } of this.#queues.values()) {
       for (const [id, { until }] of dedup) if (until <= now) dedup.delete(id)
       for (const [target, id] of targets) if (!live.has(id)) targets.delete(target)
     }
     this.#correlations.maintain(now)
     this.topics.maintain(now)
+    return 0
+  }
+
+  async #prune(name: string, request: PruneRequest): Promise<number> {
+    return pruneArchive(this.#find(name), request, this.#clock.now())
   }
 
   async diagnose(): Promise<Finding[]> {
@@ -358,8 +377,7 @@ export class MemoryEngine implements Engine {
   #find(name: string): MemoryQueue {
     this.#checkOpen()
     const queue = this.#queues.get(name)
-    if (queue === undefined)
-      throw new TidingsError('QUEUE_NOT_FOUND', `queue '${name}' does not exist`, { details: { queue: name } })
+    if (queue === undefined) throw noQueue(name)
     return queue
   }
 
@@ -374,16 +392,6 @@ export class MemoryEngine implements Engine {
   }
 
   #wake(queue: MemoryQueue, visibleAt: number): void {
-    queue.watchers.wake(Math.max(0, visibleAt - this.#clock.now()))
+    this.#listeners.wake(`queue:${queue.name}`, Math.max(0, visibleAt - this.#clock.now()))
   }
-}
-
-function refuse(transaction: Transaction | null): void {
-  if (transaction !== null) throw unsupported()
-}
-
-function unsupported(): TidingsError {
-  return new TidingsError('UNSUPPORTED', 'the memory engine has no transactions', {
-    details: { feature: 'transactions' },
-  })
 }

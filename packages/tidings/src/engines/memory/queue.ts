@@ -1,6 +1,5 @@
 import type { NewMessage, PeekRequest, Place, PruneRequest, QueueStats, StoredMessage } from '../../port/engine.ts'
 import { placeOf, textOf } from './stored.ts'
-import { Watchers } from './watchers.ts'
 
 /** Maps keep the order of insertion, and ids only grow: to walk a map is to walk it by id. */
 export interface MemoryQueue {
@@ -14,7 +13,6 @@ export interface MemoryQueue {
   readonly dedup: Map<string, { readonly firstId: string; readonly until: number }>
   /** The message last sent for a target; it holds the target for as long as it is live. */
   readonly targets: Map<string, string>
-  readonly watchers: Watchers
 }
 
 export function newQueue(name: string, now: number): MemoryQueue {
@@ -26,7 +24,6 @@ export function newQueue(name: string, now: number): MemoryQueue {
     archive: new Map(),
     dedup: new Map(),
     targets: new Map(),
-    watchers: new Watchers(),
   }
 }
 

@@ -9,7 +9,6 @@ import type {
   TopicInfo,
   TopicMessage,
 } from '../../port/topic-store.ts'
-import { Watchers } from './watchers.ts'
 
 interface Subscription {
   cursor: number
@@ -34,19 +33,20 @@ export class MemoryTopic {
   readonly patterns = new Set<string>()
   readonly queues = new Set<string>()
   readonly subscriptions = new Map<string, Subscription>()
-  readonly watchers = new Watchers()
   /** What is there; the offset of the first is one above `#removed`. */
   readonly #messages: TopicMessage[] = []
   #removed = 0
   #bytes = 0
   #lastPublishedAt = 0
   readonly #newReceipt: () => string
+  readonly #wake: () => void
   readonly #dedup = new Map<string, { readonly offset: number; readonly until: number }>()
 
-  constructor(name: string, now: number, newReceipt: () => string) {
+  constructor(name: string, now: number, { newReceipt, wake }: { newReceipt(): string; wake(topic: string): void }) {
     this.name = name
     this.createdAt = now
     this.#newReceipt = newReceipt
+    this.#wake = () => wake(name)
   }
 
   get #lastOffset(): number {
@@ -78,7 +78,7 @@ export class MemoryTopic {
     this.#messages.push(message)
     this.#bytes += sizeOf(message)
     if (dedup !== null) this.#dedup.set(dedup.id, { offset, until: now + dedup.windowMs })
-    this.watchers.wake(0)
+    this.#wake()
     return { offset, duplicate: false }
   }
 
@@ -130,7 +130,7 @@ export class MemoryTopic {
     const subscription = this.#find(name)
     if (subscription.receipt !== receipt) return false
     subscription.heldUntil = 0
-    this.watchers.wake(0)
+    this.#wake()
     return true
   }
 
@@ -148,7 +148,7 @@ export class MemoryTopic {
       const cursor = this.#cursorAt(position, subscription.cursor)
       Object.assign(subscription, { cursor, movedAt: now, receipt: null, vanishedAfter: null })
     }
-    this.watchers.wake(0)
+    this.#wake()
     return moved.length
   }
 

@@ -1,12 +1,11 @@
-import { TidingsError } from '../../core/errors.ts'
-import type { NewMessage, SendResult, TopicCopy, Transaction, Watch } from '../../port/engine.ts'
+import type { NewMessage, SendResult, TopicCopy, TopicRule, Transaction } from '../../port/engine.ts'
+import { noTopic } from '../../port/refusals.ts'
 import type {
   AppendResult,
   Hold,
   Position,
   SubscriptionState,
   TopicInfo,
-  TopicLink,
   TopicMessage,
   TopicSettings,
   TopicStore,
@@ -24,6 +23,10 @@ export interface Surroundings {
   refuse(transaction: Transaction | null): void
   /** Throws QUEUE_NOT_FOUND. */
   checkQueue(queue: string): void
+  /** Somebody may have to look into the topic. */
+  wake(topic: string): void
+  /** It is gone. */
+  forget(topic: string): void
   /** Stores a copy in a queue that is there. */
   copyInto(queue: string, message: NewMessage): SendResult
 }
@@ -40,7 +43,7 @@ export class MemoryTopics implements TopicStore {
   async createTopic(name: string, settings: TopicSettings): Promise<boolean> {
     this.#engine.checkOpen()
     const there = this.#topics.get(name)
-    const topic = there ?? new MemoryTopic(name, this.#engine.now(), this.#engine.newReceipt)
+    const topic = there ?? new MemoryTopic(name, this.#engine.now(), this.#engine)
     topic.description = settings.description ?? topic.description
     topic.retention = settings.retention ?? topic.retention
     this.#topics.set(name, topic)
@@ -49,6 +52,7 @@ export class MemoryTopics implements TopicStore {
 
   async dropTopic(name: string): Promise<boolean> {
     this.#engine.checkOpen()
+    this.#engine.forget(name)
     return this.#topics.delete(name)
   }
 
@@ -57,23 +61,23 @@ export class MemoryTopics implements TopicStore {
     return (name === null ? this.#names() : [name]).map((one) => this.#find(one).info())
   }
 
-  async link(name: string, link: TopicLink): Promise<boolean> {
-    const rules = this.#rulesLike(name, link)
+  bind(rule: TopicRule): boolean {
+    const rules = this.#rulesLike(rule)
     if (rules.names.has(rules.name)) return false
     rules.names.add(rules.name)
     return true
   }
 
-  async unlink(name: string, link: TopicLink): Promise<boolean> {
-    const rules = this.#rulesLike(name, link)
+  unbind(rule: TopicRule): boolean {
+    const rules = this.#rulesLike(rule)
     return rules.names.delete(rules.name)
   }
 
-  #rulesLike(topic: string, link: TopicLink): { names: Set<string>; name: string } {
-    const { patterns, queues } = this.#find(topic)
-    if ('pattern' in link) return { names: patterns, name: link.pattern }
-    this.#engine.checkQueue(link.queue)
-    return { names: queues, name: link.queue }
+  #rulesLike(rule: TopicRule): { names: Set<string>; name: string } {
+    const { patterns, queues } = this.#find(rule.topic)
+    if ('pattern' in rule) return { names: patterns, name: rule.pattern }
+    this.#engine.checkQueue(rule.queue)
+    return { names: queues, name: rule.queue }
   }
 
   async append(
@@ -136,8 +140,9 @@ export class MemoryTopics implements TopicStore {
     return this.#find(name).seek(subscription, position, this.#engine.now())
   }
 
-  async watchTopic(name: string, wake: () => void): Promise<Watch> {
-    return this.#find(name).watchers.add(wake)
+  /** Throws TOPIC_NOT_FOUND. */
+  check(name: string): void {
+    this.#find(name)
   }
 
   /** A queue was dropped, and with it what leads there. */
@@ -150,7 +155,6 @@ export class MemoryTopics implements TopicStore {
   }
 
   close(): void {
-    for (const { watchers } of this.#topics.values()) watchers.clear()
     this.#topics.clear()
   }
 
@@ -161,8 +165,7 @@ export class MemoryTopics implements TopicStore {
   #find(name: string): MemoryTopic {
     this.#engine.checkOpen()
     const topic = this.#topics.get(name)
-    if (topic === undefined)
-      throw new TidingsError('TOPIC_NOT_FOUND', `topic '${name}' does not exist`, { details: { topic: name } })
+    if (topic === undefined) throw noTopic(name)
     return topic
   }
 }

@@ -1,5 +1,5 @@
-import { durabilityUnavailable } from '../../port/durability.ts'
 import type { Transaction } from '../../port/engine.ts'
+import { durabilityUnavailable } from '../../port/refusals.ts'
 import type { Calls } from './calls.ts'
 import { statements } from './sql.gen.ts'
 

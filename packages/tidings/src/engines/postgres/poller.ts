@@ -1,45 +1,49 @@
+import type { TidingsError } from '../../core/errors.ts'
+import { type Interest, isChannel, type Listener } from '../../port/listening.ts'
 import type { Driver } from './driver.ts'
+import { placeOf } from './listening-connection.ts'
 import { statements } from './sql.gen.ts'
-
-/** What comes of it where somebody listens. */
-export interface LinkEvents {
-  notified(queue: string, dueMs: number): void
-  lost(): void
-}
 
 /** How often readers are woken where notifications do not come. */
 const pollMs = 500
 
-/** Stands in for a link behind a pooler, and where no connection is left to listen: wakes everybody at intervals. */
+/** Stands in for a connection behind a pooler, and where none is left to listen: wakes everybody at intervals. */
 export class Poller {
+  readonly hearsChannels = false
   readonly #driver: Driver
-  readonly #waiting = new Set<string>()
+  readonly #why: TidingsError
+  readonly #waiting = new Set<Interest>()
   readonly #beat: NodeJS.Timeout
   readonly #end: NodeJS.Timeout | undefined
 
-  /** @param forMs after so long it is lost, so that a link is tried again; null: never */
-  constructor(driver: Driver, events: LinkEvents, forMs: number | null) {
+  /**
+   * @param why nothing can be listened to
+   * @param forMs after so long it is lost, so that a connection is tried again; null: never
+   */
+  constructor(driver: Driver, listener: Pick<Listener, 'woken' | 'lost'>, why: TidingsError, forMs: number | null) {
     this.#driver = driver
+    this.#why = why
     this.#beat = setInterval(() => {
-      for (const queue of this.#waiting) events.notified(queue, 0)
+      for (const interest of this.#waiting) listener.woken(interest, 0)
     }, pollMs)
     this.#beat.unref()
     if (forMs === null) return
     this.#end = setTimeout(() => {
       void this.close()
-      events.lost()
+      listener.lost([...this.#waiting], why)
     }, forMs)
     this.#end.unref()
   }
 
-  /** @throws QUEUE_NOT_FOUND, TOPIC_NOT_FOUND */
-  async startWaiting(queue: string): Promise<void> {
-    await this.#driver.query(statements.checkQueue, [queue], { repeatable: true })
-    this.#waiting.add(queue)
+  /** @throws QUEUE_NOT_FOUND, TOPIC_NOT_FOUND; for a channel why it cannot be listened to */
+  async start(interest: Interest): Promise<void> {
+    if (isChannel(interest)) throw this.#why
+    await this.#driver.query(statements.checkQueue, [placeOf(interest)], { repeatable: true })
+    this.#waiting.add(interest)
   }
 
-  stopWaiting(queue: string): void {
-    this.#waiting.delete(queue)
+  stop(interest: Interest): void {
+    this.#waiting.delete(interest)
   }
 
   async close(): Promise<void> {

@@ -2,8 +2,6 @@ import { eachAlone } from '../../core/each-alone.ts'
 import { isTidingsError, show, TidingsError } from '../../core/errors.ts'
 import type {
   Binding,
-  ChannelListener,
-  Channels,
   Claim,
   ClaimRequest,
   CorrelationState,
@@ -11,30 +9,31 @@ import type {
   Feature,
   Finding,
   Lease,
+  MaintainRequest,
   NewMessage,
   PeekRequest,
-  PruneRequest,
   PublishedCopy,
   QueueInfo,
   QueueStats,
   RoutedMessage,
+  Rule,
   SendResult,
   SendTerms,
   Settlement,
   SettleResult,
   StoredMessage,
+  TopicRule,
   Transaction,
-  Watch,
 } from '../../port/engine.ts'
 import { usualLimits } from '../../port/limits.ts'
-import { queueFull } from '../../port/queue-full.ts'
+import type { Listener, Listening } from '../../port/listening.ts'
+import { noQueue, queueFull } from '../../port/refusals.ts'
 import { Calls } from './calls.ts'
-import { PostgresChannels } from './channels.ts'
 import { Cursor } from './cursor.ts'
 import { diagnose, refuseFiltered } from './diagnose.ts'
 import { Disk } from './disk.ts'
 import { Driver, type PostgresTarget, type Row } from './driver.ts'
-import { Listener } from './listener.ts'
+import { PostgresListening } from './listening.ts'
 import { migrate } from './migrate.ts'
 import {
   isId,
@@ -60,7 +59,7 @@ export class PostgresEngine implements Engine {
   readonly #driver: Driver
   readonly #calls: Calls
   readonly #disk: Disk
-  readonly #listener: Listener
+  readonly #listenings = new Set<PostgresListening>()
   readonly #cursors = new Map<string, Cursor>()
 
   /** @param poolMax how many connections there may be, for everything */
@@ -68,8 +67,7 @@ export class PostgresEngine implements Engine {
     this.#driver = new Driver(target, poolMax)
     this.#calls = new Calls(this.#driver)
     this.#disk = new Disk(this.#calls)
-    this.#listener = new Listener(this.#driver)
-    this.topics = new PostgresTopics(this.#calls, this.#listener)
+    this.topics = new PostgresTopics(this.#calls)
   }
 
   async open(): Promise<void> {
@@ -84,7 +82,7 @@ export class PostgresEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    await this.#listener.close()
+    await Promise.all([...this.#listenings].map((listening) => listening.close()))
     await this.#driver.close()
   }
 
@@ -99,8 +97,9 @@ export class PostgresEngine implements Engine {
     return row?.dropped === true
   }
 
-  async listQueues(): Promise<QueueInfo[]> {
-    const rows = await this.#calls.read(statements.listQueues, [])
+  async describe(queue: string | null): Promise<QueueInfo[]> {
+    const rows = await this.#calls.read(statements.describe, [queue])
+    if (queue !== null && rows.length === 0) throw noQueue(queue)
     return rows.map((row) => ({ queue: row.queue as string, createdAt: row.created_at as number }))
   }
 
@@ -127,11 +126,6 @@ export class PostgresEngine implements Engine {
     }
   }
 
-  async prune(queue: string, { archivedForMs, keep, limit }: PruneRequest): Promise<number> {
-    const [row] = await this.#calls.write(statements.prune, [queue, archivedForMs, keep, limit])
-    return Number(row?.pruned)
-  }
-
   async send(
     queue: string,
     messages: readonly NewMessage[],
@@ -153,13 +147,19 @@ export class PostgresEngine implements Engine {
     return rows.map((row) => ({ id: String(row.id), duplicate: row.duplicate === true }))
   }
 
-  async bind(pattern: string, queue: string): Promise<boolean> {
-    const [row] = await this.#calls.read(statements.bind, [pattern, queue])
+  async bind(rule: Rule): Promise<boolean> {
+    const [row] =
+      'topic' in rule
+        ? await this.#calls.read(statements.bindTopic, endsOf(rule))
+        : await this.#calls.read(statements.bind, [rule.pattern, rule.queue])
     return row?.bound === true
   }
 
-  async unbind(pattern: string, queue: string): Promise<boolean> {
-    const [row] = await this.#calls.read(statements.unbind, [pattern, queue])
+  async unbind(rule: Rule): Promise<boolean> {
+    const [row] =
+      'topic' in rule
+        ? await this.#calls.read(statements.unbindTopic, endsOf(rule))
+        : await this.#calls.read(statements.unbind, [rule.pattern, rule.queue])
     return row?.unbound === true
   }
 
@@ -288,24 +288,36 @@ export class PostgresEngine implements Engine {
     return this.#driver.hold(work)
   }
 
-  watch(queue: string, wake: (dueMs: number) => void): Promise<Watch> {
-    return this.#listener.watch(queue, wake)
+  async listen(listener: Listener): Promise<Listening> {
+    const listening: PostgresListening = new PostgresListening(this.#driver, listener, {
+      promoteDue: () => this.#maintainQueues(),
+      ended: () => this.#listenings.delete(listening),
+    })
+    this.#listenings.add(listening)
+    return listening
   }
 
-  openChannels(listener: ChannelListener): Promise<Channels> {
-    return PostgresChannels.open(this.#driver, listener)
-  }
-
-  async maintain(): Promise<void> {
-    const queues = (await this.#calls.read(statements.queuesToMaintain, [])).map((row) => row.queue as string)
+  async maintain(request: MaintainRequest): Promise<number> {
+    if (request.kind === 'archive') {
+      const { queue, archivedForMs, keep, limit } = request
+      const [row] = await this.#calls.write(statements.prune, [queue, archivedForMs, keep, limit])
+      return Number(row?.pruned)
+    }
     await eachAlone([
-      ...queues.map((queue) => () => this.#maintainQueue(queue)),
+      () => this.#maintainQueues(),
       () => this.#calls.read(statements.maintain, []),
       () => this.topics.maintain(),
       async () => {
         for (const cursor of this.#cursors.values()) cursor.expectSweep()
       },
     ])
+    return 0
+  }
+
+  /** Moves due messages in, among other things. */
+  async #maintainQueues(): Promise<void> {
+    const queues = (await this.#calls.read(statements.queuesToMaintain, [])).map((row) => row.queue as string)
+    await eachAlone(queues.map((queue) => () => this.#maintainQueue(queue)))
   }
 
   async #maintainQueue(queue: string): Promise<void> {
@@ -347,3 +359,6 @@ function inOrder(a: StoredMessage, b: StoredMessage): number {
 const compareIds = (a: string, b: string) => a.length - b.length || (a < b ? -1 : a > b ? 1 : 0)
 
 const toIdList = (ids: readonly string[]) => JSON.stringify(ids.map(checkId))
+
+const endsOf = (rule: TopicRule): [topic: string, pattern: string | null, queue: string | null] =>
+  'pattern' in rule ? [rule.topic, rule.pattern, null] : [rule.topic, null, rule.queue]

@@ -6,26 +6,21 @@ import type {
   Position,
   SubscriptionState,
   TopicInfo,
-  TopicLink,
   TopicMessage,
   TopicSettings,
   TopicStore,
 } from '../../port/topic-store.ts'
-import type { NewMessage, Transaction, Watch } from '../../port/types.ts'
+import type { NewMessage, Transaction } from '../../port/types.ts'
 import type { Calls } from './calls.ts'
-import type { Listener } from './listener.ts'
-import { topicPlace } from './listening-connection.ts'
 import { isPlain, toBatch, toProof, toSubscriptionState, toTopicInfo, toTopicMessage } from './rows.ts'
 import { statements } from './sql.gen.ts'
 
 /** Topics in tables of our own. How messages get their offsets stands in sql/functions/topics_append.sql. */
 export class PostgresTopics implements TopicStore {
   readonly #calls: Calls
-  readonly #listener: Listener
 
-  constructor(calls: Calls, listener: Listener) {
+  constructor(calls: Calls) {
     this.#calls = calls
-    this.#listener = listener
   }
 
   async createTopic(topic: string, { description, retention }: TopicSettings): Promise<boolean> {
@@ -41,16 +36,6 @@ export class PostgresTopics implements TopicStore {
 
   async listTopics(topic: string | null): Promise<TopicInfo[]> {
     return (await this.#calls.read(statements.topics, [topic])).map(toTopicInfo)
-  }
-
-  async link(topic: string, link: TopicLink): Promise<boolean> {
-    const [row] = await this.#calls.read(statements.linkTopic, [topic, ...linkParts(link)])
-    return row?.linked === true
-  }
-
-  async unlink(topic: string, link: TopicLink): Promise<boolean> {
-    const [row] = await this.#calls.read(statements.unlinkTopic, [topic, ...linkParts(link)])
-    return row?.unlinked === true
   }
 
   async append(
@@ -109,10 +94,6 @@ export class PostgresTopics implements TopicStore {
     return Number(row?.moved)
   }
 
-  watchTopic(topic: string, wake: () => void): Promise<Watch> {
-    return this.#listener.watch(topicPlace(topic), wake)
-  }
-
   /** Topic by topic, in small steps, so that none of them is locked for long. */
   async maintain(): Promise<void> {
     const topics = await this.#calls.read(statements.topicsToMaintain, [])
@@ -139,6 +120,3 @@ export class PostgresTopics implements TopicStore {
     }
   }
 }
-
-const linkParts = (link: TopicLink): [pattern: string | null, queue: string | null] =>
-  'pattern' in link ? [link.pattern, null] : [null, link.queue]

@@ -1,4 +1,4 @@
-import { durabilityUnavailable } from '../../port/durability.ts'
+import { durabilityUnavailable } from '../../port/refusals.ts'
 import { type Command, callOn, parseInfo, toMap } from './calling.ts'
 import type { RedisClient } from './client.ts'
 import { Lost, replyCode, Unsent } from './errors.ts'

@@ -1,4 +1,5 @@
 import { type ErrorCode, TidingsError } from '../../core/errors.ts'
+import { noQueue, noTopic } from '../../port/refusals.ts'
 import { connectHint } from './connect-hints.ts'
 
 /** There was no connection: nothing has reached the server. */
@@ -88,11 +89,6 @@ function missing(error: Error): TidingsError {
   const [, kind, name = ''] = /\{tidings:(.):([^}]*)\}/.exec(error.message) ?? []
   return kind === 't' ? noTopic(name) : noQueue(name)
 }
-
-export const noQueue = (queue: string) =>
-  new TidingsError('QUEUE_NOT_FOUND', `queue '${queue}' does not exist`, { details: { queue } })
-export const noTopic = (topic: string) =>
-  new TidingsError('TOPIC_NOT_FOUND', `topic '${topic}' does not exist`, { details: { topic } })
 
 export function unsupported(): TidingsError {
   return new TidingsError('UNSUPPORTED', 'Redis has no transactions that an application could share', {

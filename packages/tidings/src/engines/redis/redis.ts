@@ -8,30 +8,31 @@ import type {
   Feature,
   Finding,
   Lease,
+  MaintainRequest,
   NewMessage,
   PeekRequest,
-  PruneRequest,
   PublishedCopy,
   QueueInfo,
   QueueStats,
   RoutedMessage,
+  Rule,
   SendResult,
   SendTerms,
   Settlement,
   SettleResult,
   StoredMessage,
   Transaction,
-  Watch,
 } from '../../port/engine.ts'
 import { usualLimits } from '../../port/limits.ts'
-import { queueFull } from '../../port/queue-full.ts'
+import type { Listener, Listening } from '../../port/listening.ts'
+import { queueFull } from '../../port/refusals.ts'
 import { slowMs } from './calling.ts'
 import { Correlations, type Task, toTasks } from './correlations.ts'
 import { diagnose, refuseOldServer } from './diagnose.ts'
 import { Driver, type RedisSource } from './driver.ts'
 import { unsupported } from './errors.ts'
-import { channelOf, keysOf, newNonce, queueKeyCount, removedQueueKeys } from './keys.ts'
-import { Listener } from './listener.ts'
+import { keysOf, newNonce, queueKeyCount, removedQueueKeys } from './keys.ts'
+import { RedisListening } from './listening.ts'
 import {
   checkId,
   encode,
@@ -69,7 +70,8 @@ export class RedisEngine implements Engine {
   readonly #correlations: Correlations
   readonly #relay: Relay
   readonly #upkeep: Upkeep
-  readonly #listener: Listener
+  readonly #listenings = new Set<RedisListening>()
+  readonly #topicRegistry: Registry
   readonly topics: RedisTopics
 
   /**
@@ -79,13 +81,12 @@ export class RedisEngine implements Engine {
   constructor(source: RedisSource, { intentMs = 60_000 }: { intentMs?: number } = {}) {
     this.#driver = new Driver(source)
     this.#registry = new Registry(this.#driver, queues)
-    const topicRegistry = new Registry(this.#driver, topics)
-    this.#routes = new Routes(this.#driver, this.#registry, topicRegistry)
+    this.#topicRegistry = new Registry(this.#driver, topics)
+    this.#routes = new Routes(this.#driver, this.#registry, this.#topicRegistry)
     this.#correlations = new Correlations(this.#driver)
     this.#relay = new Relay(this.#driver, this.#registry, this.#routes, this.#correlations)
-    this.#upkeep = new Upkeep(this.#driver, this.#registry, topicRegistry, this.#routes, this.#relay, intentMs)
-    this.#listener = new Listener(this.#driver)
-    this.topics = new RedisTopics(this.#driver, topicRegistry, this.#routes, this.#relay, this.#listener)
+    this.#upkeep = new Upkeep(this.#driver, this.#registry, this.#topicRegistry, this.#routes, this.#relay, intentMs)
+    this.topics = new RedisTopics(this.#driver, this.#topicRegistry, this.#routes, this.#relay)
   }
 
   async open(): Promise<void> {
@@ -99,7 +100,7 @@ export class RedisEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    this.#listener.close()
+    await Promise.all([...this.#listenings].map((listening) => listening.close()))
     await this.#driver.close()
     this.#relay.close()
   }
@@ -120,9 +121,9 @@ export class RedisEngine implements Engine {
     })
   }
 
-  listQueues(): Promise<QueueInfo[]> {
+  describe(queue: string | null): Promise<QueueInfo[]> {
     return this.#driver.whileOpen(async () =>
-      (await this.#registry.list()).map(({ name, createdAt }) => ({ queue: name, createdAt })),
+      (await this.#registry.list(queue)).map(({ name, createdAt }) => ({ queue: name, createdAt })),
     )
   }
 
@@ -145,12 +146,6 @@ export class RedisEngine implements Engine {
         await this.#run<StatsAnswer>('stats', queue, [], repeatable)
       return { queue, ready, delayed, leased, archived, totalSent, oldestReadyMs, newestMs, oldestMs, createdAt }
     })
-  }
-
-  prune(queue: string, { archivedForMs, keep, limit }: PruneRequest): Promise<number> {
-    return this.#driver.whileOpen(() =>
-      this.#run<number>('prune', queue, [archivedForMs ?? '', keep ?? '', limit], slowOnce),
-    )
   }
 
   async send(
@@ -181,12 +176,12 @@ export class RedisEngine implements Engine {
     })
   }
 
-  bind(pattern: string, queue: string): Promise<boolean> {
-    return this.#driver.whileOpen(() => this.#routes.bind(pattern, queue))
+  bind(rule: Rule): Promise<boolean> {
+    return this.#driver.whileOpen(() => this.#routes.bind(rule))
   }
 
-  unbind(pattern: string, queue: string): Promise<boolean> {
-    return this.#driver.whileOpen(() => this.#routes.unbind(pattern, queue))
+  unbind(rule: Rule): Promise<boolean> {
+    return this.#driver.whileOpen(() => this.#routes.unbind(rule))
   }
 
   bindings(queue: string | null): Promise<Binding[]> {
@@ -294,23 +289,26 @@ export class RedisEngine implements Engine {
     return Promise.reject(unsupported())
   }
 
-  watch(queue: string, wake: (dueMs: number) => void): Promise<Watch> {
+  listen(listener: Listener): Promise<Listening> {
     return this.#driver.whileOpen(async () => {
-      const watch = await this.#listener.watch(channelOf(queue), wake)
-      try {
-        await this.#registry.mustHave(queue)
-        return watch
-      } catch (error) {
-        // Readers wait while the server is away, too.
-        if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) return watch
-        watch.close()
-        throw error
-      }
+      const registries = { queues: this.#registry, topics: this.#topicRegistry }
+      const listening: RedisListening = new RedisListening(this.#driver, registries, listener, () =>
+        this.#listenings.delete(listening),
+      )
+      this.#listenings.add(listening)
+      return listening
     })
   }
 
-  maintain(): Promise<void> {
-    return this.#driver.whileOpen(() => this.#upkeep.run())
+  maintain(request: MaintainRequest): Promise<number> {
+    return this.#driver.whileOpen(async () => {
+      if (request.kind === 'archive') {
+        const { queue, archivedForMs, keep, limit } = request
+        return this.#run<number>('prune', queue, [archivedForMs ?? '', keep ?? '', limit], slowOnce)
+      }
+      await this.#upkeep.run()
+      return 0
+    })
   }
 
   diagnose(): Promise<Finding[]> {

@@ -1,6 +1,6 @@
 import type { TidingsError } from '../../core/errors.ts'
+import { noQueue, noTopic } from '../../port/refusals.ts'
 import type { Driver } from './driver.ts'
-import { noQueue, noTopic } from './errors.ts'
 import { keyOf, newNonce, registryKey, topicKeyOf, topicRegistryKey } from './keys.ts'
 
 const repeatable = { repeatable: true }
@@ -61,10 +61,11 @@ export class Registry {
     return (await this.#driver.call(this.#kind.key, ['HKEYS', this.#kind.key])) as string[]
   }
 
-  /** Those that are there, by name. */
-  async list(): Promise<{ readonly name: string; readonly createdAt: number }[]> {
-    const names = (await this.names()).sort()
+  /** Those that are there, by name, or only the one that is named. @throws QUEUE_NOT_FOUND, TOPIC_NOT_FOUND */
+  async list(only: string | null): Promise<{ readonly name: string; readonly createdAt: number }[]> {
+    const names = only === null ? (await this.names()).sort() : [only]
     const times = await Promise.all(names.map((name) => this.#field(name, 'created')))
+    if (only !== null && times[0] === null) throw this.#kind.missing(only)
     return names.flatMap((name, index) => {
       const createdAt = times[index]
       return createdAt === null ? [] : [{ name, createdAt: Number(createdAt) }]

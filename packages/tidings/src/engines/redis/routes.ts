@@ -1,6 +1,5 @@
 import { matches } from '../../core/pattern.ts'
-import type { Binding } from '../../port/engine.ts'
-import type { TopicLink } from '../../port/topic-store.ts'
+import type { Binding, Rule } from '../../port/engine.ts'
 import type { Driver } from './driver.ts'
 import { newNonce, routesKey, topicDestination, topicIn } from './keys.ts'
 import type { Registry } from './registry.ts'
@@ -58,20 +57,12 @@ export class Routes {
     this.#topics = topics
   }
 
-  bind(pattern: string, queue: string): Promise<boolean> {
-    return this.#add(pattern, queue)
+  bind(rule: Rule): Promise<boolean> {
+    return this.#add(...endsOf(rule))
   }
 
-  unbind(pattern: string, queue: string): Promise<boolean> {
-    return this.#remove(pattern, queue)
-  }
-
-  link(topic: string, link: TopicLink): Promise<boolean> {
-    return this.#add(...endsOf(topic, link))
-  }
-
-  unlink(topic: string, link: TopicLink): Promise<boolean> {
-    return this.#remove(...endsOf(topic, link))
+  unbind(rule: Rule): Promise<boolean> {
+    return this.#remove(...endsOf(rule))
   }
 
   /** Removes all routes from and to a queue or topic that is gone. */
@@ -222,9 +213,9 @@ export class Routes {
   }
 }
 
-function endsOf(topic: string, link: TopicLink): [source: string, target: string] {
-  const place = topicDestination(topic)
-  return 'pattern' in link ? [link.pattern, place] : [place, link.queue]
+function endsOf(rule: Rule): [source: string, target: string] {
+  const source = 'pattern' in rule ? rule.pattern : topicDestination(rule.topic)
+  return [source, 'queue' in rule ? rule.queue : topicDestination(rule.topic)]
 }
 
 function endsWithIncarnations({ source, target, sources, targets }: Route): [place: string, incarnation: string][] {

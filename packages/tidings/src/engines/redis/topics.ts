@@ -1,6 +1,5 @@
-import { isTidingsError } from '../../core/errors.ts'
 import type { JsonObject } from '../../core/json.ts'
-import type { NewMessage, Transaction, Watch } from '../../port/engine.ts'
+import type { NewMessage, Transaction } from '../../port/engine.ts'
 import type {
   AppendResult,
   Hold,
@@ -8,7 +7,6 @@ import type {
   Retention,
   SubscriptionState,
   TopicInfo,
-  TopicLink,
   TopicMessage,
   TopicSettings,
   TopicStore,
@@ -16,8 +14,7 @@ import type {
 import { toMap } from './calling.ts'
 import type { Driver } from './driver.ts'
 import { unsupported } from './errors.ts'
-import { newNonce, topicChannelOf, topicDestination, topicKeyOf, topicKeysOf } from './keys.ts'
-import type { Listener } from './listener.ts'
+import { newNonce, topicDestination, topicKeyOf, topicKeysOf } from './keys.ts'
 import type { Registry } from './registry.ts'
 import type { Relay } from './relay/relay.ts'
 import type { Routes } from './routes.ts'
@@ -32,14 +29,12 @@ export class RedisTopics implements TopicStore {
   readonly #registry: Registry
   readonly #routes: Routes
   readonly #relay: Relay
-  readonly #listener: Listener
 
-  constructor(driver: Driver, registry: Registry, routes: Routes, relay: Relay, listener: Listener) {
+  constructor(driver: Driver, registry: Registry, routes: Routes, relay: Relay) {
     this.#driver = driver
     this.#registry = registry
     this.#routes = routes
     this.#relay = relay
-    this.#listener = listener
   }
 
   createTopic(topic: string, settings: TopicSettings): Promise<boolean> {
@@ -75,14 +70,6 @@ export class RedisTopics implements TopicStore {
       )
       return infos.filter((info) => info !== null)
     })
-  }
-
-  link(topic: string, link: TopicLink): Promise<boolean> {
-    return this.#driver.whileOpen(() => this.#routes.link(topic, link))
-  }
-
-  unlink(topic: string, link: TopicLink): Promise<boolean> {
-    return this.#driver.whileOpen(() => this.#routes.unlink(topic, link))
   }
 
   async append(
@@ -138,21 +125,6 @@ export class RedisTopics implements TopicStore {
 
   seek(topic: string, subscription: string | null, position: Position): Promise<number> {
     return this.#run('topic-seek', topic, [subscription ?? '', JSON.stringify(position)], once)
-  }
-
-  watchTopic(topic: string, wake: () => void): Promise<Watch> {
-    return this.#driver.whileOpen(async () => {
-      const watch = await this.#listener.watch(topicChannelOf(topic), wake)
-      try {
-        await this.#registry.mustHave(topic)
-        return watch
-      } catch (error) {
-        // Readers wait while the server is away, too.
-        if (!isTidingsError(error, 'TOPIC_NOT_FOUND')) return watch
-        watch.close()
-        throw error
-      }
-    })
   }
 
   #run<T>(

@@ -54,10 +54,10 @@ SELECT tidings.create_queue($1::text) AS created;
 -- $1 queue → dropped
 SELECT tidings.drop_queue($1::text) AS dropped;
 
--- name: listQueues
--- → queue, created_at in ms since 1970
+-- name: describe
+-- $1 queue or null → queue, created_at in ms since 1970
 SELECT lower(queue_name) AS queue, (tidings.microseconds(created_at) / 1000)::float8 AS created_at
-FROM pgmq.meta ORDER BY 1;
+FROM pgmq.meta WHERE $1::text IS NULL OR lower(queue_name) = $1::text ORDER BY 1;
 
 -- name: purgeQueue
 -- $1 queue → purged
@@ -176,13 +176,13 @@ SELECT topic, description, max_age_ms::float8, max_bytes::float8, when_read, cre
   to_json(queues)::text AS queues
 FROM tidings.topics($1::text);
 
--- name: linkTopic
--- $1 topic, $2 pattern or null, $3 queue or null → linked
-SELECT tidings.link_topic($1::text, $2::text, $3::text) AS linked;
+-- name: bindTopic
+-- $1 topic, $2 pattern or null, $3 queue or null → bound
+SELECT tidings.link_topic($1::text, $2::text, $3::text) AS bound;
 
--- name: unlinkTopic
--- $1 topic, $2 pattern or null, $3 queue or null → unlinked
-SELECT tidings.unlink_topic($1::text, $2::text, $3::text) AS unlinked;
+-- name: unbindTopic
+-- $1 topic, $2 pattern or null, $3 queue or null → unbound
+SELECT tidings.unlink_topic($1::text, $2::text, $3::text) AS unbound;
 
 -- name: append
 -- $1 topic, $2 batch, $3 plain, $4 queues that are enabled, as JSON, $5 own transaction → at, queue, offset, duplicate

@@ -3,25 +3,25 @@ import type { RedisClient } from './client.ts'
 import { Lost } from './errors.ts'
 import type { Server } from './server.ts'
 
-export interface EarEvents {
+export interface SubscriberEvents {
   heard(channel: string, text: string): void
   /** The connection broke, or the server sent its listeners away. Told once. */
-  lost(): void
+  lost(error: unknown): void
 }
 
 /** How long an answer may take on a connection that is not half-open. */
 const patienceMs = 2_500
 
 /** One connection that listens to channels of one server. */
-export class Ear {
+export class SubscriberConnection {
   readonly server: Server
-  readonly #events: EarEvents
+  readonly #events: SubscriberEvents
   #connecting: Promise<RedisClient> | undefined
   #client: RedisClient | undefined
   readonly #subscribed = new Map<string, Promise<unknown>>()
   #over = false
 
-  constructor(server: Server, events: EarEvents) {
+  constructor(server: Server, events: SubscriberEvents) {
     this.server = server
     this.#events = events
   }
@@ -65,18 +65,18 @@ export class Ear {
       }
       this.#client = client
       client.on('smessage', (channel, text) => this.#events.heard(channel, text))
-      client.on('end', () => this.#end())
+      client.on('end', () => this.#end(new Lost('the connection was ended')))
       // The slot of a channel went to another node.
-      client.on('moved', () => this.#end())
+      client.on('moved', () => this.#end(new Lost('the slot of a channel went to another node')))
       return client
     } catch (error) {
-      this.#end()
+      this.#end(error)
       throw error
     }
   }
 
   async #ask(client: RedisClient, command: string, ...args: string[]): Promise<unknown> {
-    const timer = systemClock.after(patienceMs, () => this.#end())
+    const timer = systemClock.after(patienceMs, () => this.#end(new Lost('the server fell silent')))
     try {
       return await client.call(command, args)
     } finally {
@@ -84,9 +84,9 @@ export class Ear {
     }
   }
 
-  #end(): void {
+  #end(error: unknown): void {
     if (this.#over) return
     this.close()
-    this.#events.lost()
+    this.#events.lost(error)
   }
 }
