@@ -84,11 +84,15 @@ const head = (kind) => `// Made by scripts/embed.mjs from the .${kind} files; do
 const [down, , up] = folder('events')
 const [functions, pgmqFunctions, roles] = ['functions', 'pgmq', 'roles'].map(folder)
 
-/** When these functions got their text: what tells newer from older ones, so it stays while they stay. */
+/**
+ * When these functions got their text: what tells newer from older ones. It stays while they stay, and only grows,
+ * whatever the clock says.
+ */
 function functionsMadeAt() {
   const before = existsSync(join(root, 'sql.gen.ts')) ? readFileSync(join(root, 'sql.gen.ts'), 'utf8') : ''
   const [, madeAt] = /^export const functionsMadeAt = "(.+)"$/m.exec(before) ?? []
-  return madeAt && before.includes(functionsText) ? madeAt : new Date().toISOString()
+  if (madeAt && before.includes(functionsText)) return madeAt
+  return new Date(Math.max(Date.now(), Date.parse(madeAt ?? '1970-01-01') + 1)).toISOString()
 }
 
 const functionsText = `export const functions = ${literal(functions)} as const

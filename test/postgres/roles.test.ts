@@ -4,7 +4,7 @@ import { eventsMigration } from 'tidings/internal/engines/postgres/events-migrat
 import type { Migrations, QueueGrant } from 'tidings/internal/port/migrations'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { newDatabase, newName, query } from './support.ts'
+import { newDatabase, newName, query, until } from './support.ts'
 
 const kinds = ['admin', 'producer', 'consumer', 'monitor'] as const
 type Kind = (typeof kinds)[number]
@@ -88,6 +88,17 @@ describe.each(['postgres15', 'postgres18'] as const)('the roles of `tidings migr
         FROM pg_roles WHERE rolname = '${prefix}_owner'`,
       ),
     ).toEqual([{ rolcanlogin: false, rolsuper: false, rolcreaterole: false, rolcreatedb: false, creates: false }])
+  })
+
+  test('no function is granted to everybody, and each has a fixed search_path', async () => {
+    expect(
+      await query(
+        url,
+        `SELECT p.oid::regprocedure::text AS name FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE n.nspname IN ('tidings', 'pgmq', 'tidings_events') AND (has_function_privilege('public', p.oid, 'EXECUTE')
+          OR NOT coalesce(array_to_string(p.proconfig, ',') LIKE '%search_path=pg_catalog, pg_temp%', false))`,
+      ),
+    ).toEqual([])
   })
 
   test('no role but the owner may create anything, replace functions or put triggers on a queue', async () => {
@@ -242,6 +253,18 @@ describe.each(['postgres15', 'postgres18'] as const)('the roles of `tidings migr
     await expect(call('monitor', `SELECT message FROM pgmq.q_orders`)).rejects.toMatchObject({ code: '42501' })
     await call('admin', `SELECT pgmq.create('by_pgmq')`)
     expect(await call('admin', `SELECT pgmq.drop_queue('by_pgmq')`)).toEqual([{ drop_queue: true }])
+  })
+
+  test.each(['before', 'after'])('events: applied %s the roles were made, heard by a monitor', async (when) => {
+    if (when === 'after') await query(as('deployer'), `${eventsMigration().down}\n${eventsMigration().up}`)
+    const seen: unknown[] = []
+    await using events = buses.monitor.events()
+    await events.listen((event) => void seen.push(event))
+    await buses.admin.queue(`told_${when}`).create()
+    await buses.producer.queue(`told_${when}`).send('now')
+    await buses.producer.queue(`told_${when}`).send('late', { delay: '200ms' })
+    await until(() => seen.length >= 3, `events came; there are ${JSON.stringify(seen)}`)
+    expect(seen).toMatchObject([{ type: 'queue_created' }, { data: 'now' }, { data: 'late' }])
   })
 
   test('an upgrade by a member of the owner keeps owner and rights, and the roles can be made again', async () => {

@@ -9,9 +9,22 @@ export function eventsMigration(options?: EventsMigrationOptions): { up: string;
   const { queuePattern, channelPrefix, withData, maxPayloadSize } = settings
   const prefix = channelPrefix === null ? '' : `${channelPrefix}.`
   const head = `-- Queues announce their messages by notifications (tidings events). Made by \`tidings generate-migration\`.
--- Apply it in one transaction, by the role that owns the tables of the queues. It needs schema pgmq only.
+-- Apply it in one transaction, by the role that owns the tables of the queues, or a member of it. It needs schema pgmq only.
 
 CREATE SCHEMA tidings_events;
+
+-- In a database with roles (tidings migrate --roles) all of it is their owner's, of whom this role is a member.
+DO $$
+DECLARE
+  owner name;
+BEGIN
+  IF to_regclass('tidings.role') IS NOT NULL THEN
+    EXECUTE 'SELECT p.rolname FROM tidings.role r JOIN pg_roles p ON p.oid = r.role WHERE r.kind = $1' INTO owner USING 'owner';
+    EXECUTE format('GRANT USAGE, CREATE ON SCHEMA tidings_events TO %I WITH GRANT OPTION', owner);
+    PERFORM set_config('role', owner, true);
+  END IF;
+END
+$$;
 
 -- Of ${queuePattern}
 CREATE FUNCTION tidings_events.namespace_of(queue text) RETURNS text

@@ -201,3 +201,11 @@ BEGIN
   END LOOP;
 END
 $$;
+
+DO $$
+BEGIN
+  IF to_regprocedure('tidings.grant_events()') IS NOT NULL THEN
+    EXECUTE 'SELECT tidings.grant_events()';
+  END IF;
+END
+$$;

@@ -65,7 +65,7 @@ BEGIN
     UNION ALL
     SELECT format('GRANT USAGE, CREATE ON SCHEMA pgmq TO %I', owner) WHERE NOT EXISTS (SELECT FROM ours WHERE nspname = 'pgmq')
     UNION ALL
-    SELECT format('GRANT SELECT, INSERT, DELETE ON pgmq.meta TO %I', owner)
+    SELECT format('GRANT SELECT, INSERT, DELETE, TRIGGER ON pgmq.meta TO %I', owner)
     WHERE NOT EXISTS (SELECT FROM ours WHERE nspname = 'pgmq')
     UNION ALL
     SELECT format('GRANT USAGE ON SCHEMA pgmq TO %1$s; GRANT SELECT ON pgmq.meta TO %1$s', r.role) FROM tidings.role r

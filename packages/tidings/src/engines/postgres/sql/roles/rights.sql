@@ -165,6 +165,22 @@ BEGIN
 END
 $$;
 
+-- Lets listeners announce delayed messages, where the migration of the events was applied.
+CREATE OR REPLACE FUNCTION tidings.grant_events() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  listener regrole;
+BEGIN
+  IF to_regprocedure('tidings_events.announce_due()') IS NULL THEN
+    RETURN;
+  END IF;
+  FOR listener IN SELECT r.role FROM tidings.role r WHERE r.kind IN ('consumer', 'monitor') LOOP
+    EXECUTE format('GRANT USAGE ON SCHEMA tidings_events TO %s', listener);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION tidings_events.announce_due() TO %s', listener);
+  END LOOP;
+END
+$$;
+
 DO $$
 DECLARE
   one record;
@@ -200,12 +216,6 @@ BEGIN
   LOOP
     PERFORM tidings.admit(one.role, 'queue');
   END LOOP;
-
-  IF to_regprocedure('tidings_events.announce_due()') IS NOT NULL THEN
-    FOR one IN SELECT r.role FROM tidings.role r WHERE r.kind IN ('consumer', 'monitor') LOOP
-      EXECUTE format('GRANT USAGE ON SCHEMA tidings_events TO %s', one.role);
-      EXECUTE format('GRANT EXECUTE ON FUNCTION tidings_events.announce_due() TO %s', one.role);
-    END LOOP;
-  END IF;
+  PERFORM tidings.grant_events();
 END
 $$;
