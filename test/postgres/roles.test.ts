@@ -1,6 +1,8 @@
 import type { Bus } from 'tidings/internal/bus/bus'
 import { connect, migrationsOf } from 'tidings/internal/connect'
+import { statements as ofEvents } from 'tidings/internal/engines/postgres/events.gen'
 import { eventsMigration } from 'tidings/internal/engines/postgres/events-migration'
+import { statements } from 'tidings/internal/engines/postgres/sql.gen'
 import type { Migrations, QueueGrant } from 'tidings/internal/port/migrations'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
@@ -99,6 +101,13 @@ describe.each(['postgres15', 'postgres18'] as const)('the roles of `tidings migr
           OR NOT coalesce(array_to_string(p.proconfig, ',') LIKE '%search_path=pg_catalog, pg_temp%', false))`,
       ),
     ).toEqual([])
+  })
+
+  test('some role may call whatever a program calls', async () => {
+    const called = [...JSON.stringify([statements, ofEvents]).matchAll(/tidings\.(\w+)\(/g)].map(([, name]) => name!)
+    expect(called.length).toBeGreaterThan(40)
+    const open = (await query(url, 'SELECT function_name FROM tidings.entry_points()')).map((row) => row.function_name)
+    expect([...new Set(called)].filter((name) => !open.includes(name))).toEqual([])
   })
 
   test('no role but the owner may create anything, replace functions or put triggers on a queue', async () => {
@@ -272,6 +281,9 @@ describe.each(['postgres15', 'postgres18'] as const)('the roles of `tidings migr
     await expect(connect(as('admin'))).rejects.toMatchObject({ code: 'SCHEMA_MISSING' })
     await migrate(as('deployer'))
     await migrate(as('deployer'), { roles: prefix })
+    await query(url, "UPDATE tidings.migration SET fingerprint = '2999-01-01T00:00:00.000Z newer'")
+    await expect(migrate(as('deployer'), { roles: prefix })).rejects.toMatchObject({ code: 'SCHEMA_NEWER' })
+    await migrate(as('deployer'), { down: true })
     await expect(migrate(as('deployer'), { roles: `${prefix}_x` })).rejects.toMatchObject({
       message: expect.stringContaining('this database has other roles already'),
     })

@@ -87,13 +87,17 @@ export class PostgresMigrations implements Migrations {
 async function makePlan(query: Query, { down, roles }: MigrationWish): Promise<MigrationPlan> {
   const found = await readState(query)
   const { version } = found
-  if (version > newest && (roles !== undefined || newest < (found.oldestProgram ?? version)))
+  if (version > newest && newest < (found.oldestProgram ?? version))
     throw new TidingsError(
       'SCHEMA_NEWER',
       `the schema has version ${version} and works with programs of version ${found.oldestProgram ?? version} or newer; this one is of version ${newest}`,
       { details: { version, oldestProgram: found.oldestProgram ?? version, program: newest } },
     )
   const isNewer = version > newest || (version === newest && found.fingerprint > fingerprint)
+  if (isNewer && roles !== undefined)
+    throw new TidingsError('SCHEMA_NEWER', 'a newer program has migrated the schema', {
+      hint: 'Make the roles with the newer program.',
+    })
   const isUpToDate = version >= newest && found.fingerprint === fingerprint
   const to = Math.max(version, newest)
   if (roles === undefined && (isUpToDate || isNewer !== (down ?? false))) return { from: version, to, steps: [] }
@@ -119,10 +123,10 @@ async function readState(query: Query): Promise<State> {
     'SELECT row_to_json(m)::text AS state FROM tidings.migration m ORDER BY version DESC LIMIT 1',
   )
   const state = JSON.parse(String(row?.state ?? '{}'))
-  const madeNow = String(state.fingerprint ?? '')
+  const stored = String(state.fingerprint ?? '')
   return {
     version: Number(state.version ?? 0),
-    fingerprint: madeNow.includes(' ') ? madeNow : '',
+    fingerprint: stored.includes(' ') ? stored : '',
     oldestProgram: state.oldest_program ?? null,
     hasRoles: tables.includes('role'),
   }

@@ -45,7 +45,7 @@ BEGIN
     AND f.pronamespace IS DISTINCT FROM to_regnamespace('tidings_events');
   IF seen.triggers IS NOT NULL THEN
     RAISE EXCEPTION 'remove these triggers first, which would run with the rights of %: %', owner, seen.triggers
-      USING ERRCODE = 'insufficient_privilege';
+      USING ERRCODE = 'object_not_in_prerequisite_state';
   END IF;
 
   -- A new owner needs CREATE on what holds the object.
