@@ -45,7 +45,7 @@ describe.each([1, 2, 3, 5])('at most %i connections', (max) => {
     const queue = bus.queue<number>(newName('few'))
     await queue.create()
     let handled = 0
-    const worker = queue.work(() => void handled++, { concurrency: 10 })
+    const worker = queue.work(() => void handled++, { concurrency: 10, lease: '1m' })
     const transactional = bus.queue<number>(newName('few_tx'))
     await transactional.sendBatch(Array.from({ length: 20 }, (_, data) => ({ data })))
     let committed = 0
@@ -54,7 +54,7 @@ describe.each([1, 2, 3, 5])('at most %i connections', (max) => {
         await tx.query('SELECT pg_sleep(0.05)', [])
         committed++
       },
-      { transactional: true, concurrency: 10, maxAttempts: 1 },
+      { transactional: true, concurrency: 10, lease: '1m' },
     )
     await Promise.all(Array.from({ length: 100 }, (_, index) => queue.send(index)))
     await Promise.all(Array.from({ length: 10 }, (_, index) => bus.queue(`few_${index}`).send(index)))
@@ -116,6 +116,7 @@ test('handlers that hold all connections and wait for another one are told so', 
     {
       transactional: true,
       maxAttempts: 1,
+      lease: '1m',
       observe: (event) => void (event.type === 'failed' && errors.push(event.error)),
     },
   )

@@ -4,6 +4,7 @@ import { sleep, systemClock } from '../../core/clock.ts'
 import { isTidingsError, TidingsError } from '../../core/errors.ts'
 import { checkBodySize, defaultMaxBodyBytes, exactHeader } from '../../protocol/messages.ts'
 import { cannotConnect, lostAnswer, refused } from './failures.ts'
+import { Silence, Silent } from './silence.ts'
 import { type HttpTarget, parseTarget } from './target.ts'
 
 export interface RequestOptions {
@@ -33,6 +34,7 @@ export class Client {
   readonly #tls: https.RequestOptions
   readonly #library: typeof http | typeof https
   readonly #agent: http.Agent
+  readonly #silence = new Silence((signal) => this.#ask(signal))
   readonly #underWay = new Set<Promise<unknown>>()
   readonly #streams = new Set<http.IncomingMessage>()
   #opened = false
@@ -133,7 +135,7 @@ export class Client {
         return await this.#requestPatiently<T>(method, path, text, options)
       } catch (error) {
         if (!options.repeatable || !isTidingsError(error, 'CONNECTION_LOST')) throw error
-        if (attempt === 3 || this.#closing !== undefined) throw error
+        if (attempt === 3 || error.cause instanceof Silent || this.#closing !== undefined) throw error
       }
     }
   }
@@ -165,7 +167,12 @@ export class Client {
   ): Promise<T> {
     const lostAs = repeatable ? 'CONNECTION_LOST' : 'OUTCOME_UNKNOWN'
     const overdue = new AbortController()
-    const timer = setTimeout(() => overdue.abort(), timeoutMs)
+    const timer = setTimeout(() => overdue.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+    const watch = this.#silence.watch(text?.length ?? 0, () => {
+      // What waits for its next request is as dead.
+      for (const socket of Object.values(this.#agent.freeSockets).flat()) socket?.destroy()
+      overdue.abort(new Silent('the server does not answer any more'))
+    })
     try {
       const answer = await this.#send(method, path, text, { lostAs, signal: overdue.signal, agent: this.#agent })
       const body = await readJson(answer).catch((error: unknown) => {
@@ -177,10 +184,17 @@ export class Client {
       return body as T
     } catch (error) {
       if (!overdue.signal.aborted) throw error
-      throw lostAnswer(new Error(`no answer within ${timeoutMs} ms`), this.where, lostAs)
+      throw lostAnswer(overdue.signal.reason, this.where, lostAs)
     } finally {
       clearTimeout(timer)
+      watch.cancel()
     }
+  }
+
+  /** A short question on a connection of its own. */
+  async #ask(signal: AbortSignal): Promise<void> {
+    const answer = await this.#send('GET', '/livez', undefined, { lostAs: 'CONNECTION_LOST', signal, agent: false })
+    answer.destroy()
   }
 
   /** @returns the answer once its head is there */

@@ -4,7 +4,7 @@ import { Lost, Unsent } from './errors.ts'
 
 export type Command = readonly [name: string, ...args: (string | number)[]]
 
-const promptMs = 5_000
+const promptMs = 4_000
 /** For calls that take the server long. All other calls on a dead connection are given up sooner. */
 export const slowMs = 15_000
 

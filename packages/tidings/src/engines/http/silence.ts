@@ -1,0 +1,62 @@
+import { systemClock, type Timer } from '../../core/clock.ts'
+
+/** From then on it is tried whether the server can still be reached, again and again. */
+const lateMs = 1_000
+const againMs = 1_000
+/** A slow line may still be busy with carrying the request. */
+const bytesPerMs = 64
+const answerWithinMs = 2_500
+/** A busy process notices everything late, also that an answer has come. */
+const busyMs = 500
+
+/** No answer, and none to a question on a new connection. */
+export class Silent extends Error {}
+
+/**
+ * Finds out that nothing comes from a server any more. A server that only takes long still answers a short question on a
+ * new connection; one that refuses the connection may be about to end, and answers first.
+ */
+export class Silence {
+  readonly #ask: (signal: AbortSignal) => Promise<unknown>
+  #asking: Promise<boolean> | undefined
+
+  /** @param ask a short question on a new connection; whatever comes of it is an answer */
+  constructor(ask: (signal: AbortSignal) => Promise<unknown>) {
+    this.#ask = ask
+  }
+
+  /** Calls `found` when the server is silent. The caller cancels when the answer is there. */
+  watch(bytes: number, found: () => void): Timer {
+    let isOver = false
+    const look = async () => {
+      const isSilent = await this.#isSilent()
+      if (isOver) return
+      if (isSilent) found()
+      else timer = systemClock.after(againMs, () => void look())
+    }
+    let timer = systemClock.after(lateMs + bytes / bytesPerMs, () => void look())
+    return {
+      cancel() {
+        isOver = true
+        timer.cancel()
+      },
+    }
+  }
+
+  /** One question for all that wait. */
+  #isSilent(): Promise<boolean> {
+    this.#asking ??= this.#askOnce().finally(() => {
+      this.#asking = undefined
+    })
+    return this.#asking
+  }
+
+  async #askOnce(): Promise<boolean> {
+    const startedAt = performance.now()
+    const late = new AbortController()
+    const timer = systemClock.after(answerWithinMs, () => late.abort())
+    await this.#ask(late.signal).catch(() => {})
+    timer.cancel()
+    return late.signal.aborted && performance.now() - startedAt < answerWithinMs + busyMs
+  }
+}

@@ -1,0 +1,39 @@
+import { Bus } from 'tidings/internal/bus/bus'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { type Line, startLine } from '../support/line.ts'
+import { sharedServer } from '../support/shared-servers.ts'
+import { newName, openEngine } from './support.ts'
+
+let line: Line
+let bus: Bus
+
+beforeEach(async () => {
+  const url = new URL(await sharedServer('redis'))
+  line = await startLine({ host: url.hostname, port: Number(url.port) })
+  url.port = String(line.port)
+  bus = new Bus(await openEngine(url.href))
+})
+afterEach(async () => {
+  line.thaw()
+  await bus.close()
+  line.close()
+})
+
+describe('a connection that falls silent is noticed soon', () => {
+  test.each([
+    ['send', (name: string) => bus.queue(name).send(1), 'OUTCOME_UNKNOWN'],
+    ['publish', (name: string) => bus.publish(`Of.${name}`, 1), null],
+    ['stats', (name: string) => bus.queue(name).stats(), null],
+    ['read', (name: string) => bus.queue(name).read({ limit: 1 }), null],
+  ] as const)('by %s', async (_what, call, code) => {
+    const name = newName('silent')
+    await bus.queue(name).send(0)
+    await bus.bind(`Of.${name}`, name)
+    line.freeze('pass')
+    const startedAt = performance.now()
+    if (code === null) await call(name)
+    else await expect(call(name)).rejects.toMatchObject({ code })
+    expect(performance.now() - startedAt).toBeLessThan(8_000)
+    await bus.queue(name).send(2)
+  })
+})
