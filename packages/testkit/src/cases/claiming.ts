@@ -127,7 +127,8 @@ export const claiming = group('claiming', {
   'waiting for the time that a claim says is enough': async (scene) => {
     const [id] = await scene.send({ delayMs: short })
     const { messages, nextDueMs } = await scene.engine.claim(scene.queue, { limit: 1, leaseMs: long, ids: null })
-    await scene.passTime(nextDueMs ?? 0)
+    // On a busy machine the message is due already.
+    if (messages.length === 0) await scene.passTime(nextDueMs ?? 0)
     assert.equal((messages[0] ?? (await scene.claimOne())).id, id)
   },
 
