@@ -1,4 +1,5 @@
 import { connect } from 'tidings'
+import { eventsMigration } from 'tidings/internal/engines/postgres/events-migration'
 import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import type { Ending, StoredMessage } from 'tidings/internal/port/engine'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -130,6 +131,20 @@ describe.each(['postgres15', 'postgres18'] as const)('odd rows on %s', (server) 
     expect(await engine.diagnose()).toContainEqual(
       expect.objectContaining({ level: 'warning', message: expect.stringContaining(`queue '${queue}'`) }),
     )
+  })
+
+  test('a message that is hidden for ever is sent where events are installed, and announces nothing', async () => {
+    const { url: own, drop: dropOwn } = await newDatabase(await sharedServer(server))
+    const watched = await openEngine(own)
+    await watched.createQueue('jobs')
+    await query(own, eventsMigration().up)
+    await query(own, `INSERT INTO pgmq.q_jobs (vt, message) VALUES ('infinity', '1'), ('-infinity', '2')`)
+    await query(own, `INSERT INTO pgmq.q_jobs (vt, message) VALUES (now() + interval '100 ms', '3')`)
+    await query(own, `UPDATE pgmq.q_jobs SET vt = 'infinity' WHERE msg_id = 3`)
+    await query(own, `UPDATE tidings_events.due SET due = now()`)
+    expect(await query(own, 'SELECT tidings_events.announce_due() AS next')).toEqual([{ next: null }])
+    await watched.close()
+    await dropOwn()
   })
 
   test('a queue that another client dropped, or that fails, stops upkeep of nothing else', async () => {

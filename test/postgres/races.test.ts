@@ -57,7 +57,7 @@ describe.each(['postgres15', 'postgres18'] as const)('races on %s', (server) => 
     await send({ uniqueTarget: 't' })
     await query(url, `DELETE FROM pgmq.q_${queue}`)
     const sender = await begin(`SELECT tidings.send('${queue}', '[{"m": 1, "d": 0, "u": "t"}]', false)`)
-    const upkeep = engine.maintain()
+    const upkeep = engine.maintain({ kind: 'due' })
     // Upkeep passes over what a sender has locked, or waits for it.
     await Promise.race([upkeep, areStopped(1)])
     await sender.query('COMMIT')
@@ -68,7 +68,7 @@ describe.each(['postgres15', 'postgres18'] as const)('races on %s', (server) => 
   test('a target that nothing holds any more is free after upkeep', async () => {
     await send({ uniqueTarget: 't' }, { ...delayed, uniqueTarget: 'kept' })
     await query(url, `DELETE FROM pgmq.q_${queue}`)
-    await engine.maintain()
+    await engine.maintain({ kind: 'due' })
     expect(await query(url, `SELECT key FROM tidings.dedup WHERE queue_name = '${queue}'`)).toEqual([
       { key: 'target:kept' },
     ])
@@ -117,10 +117,17 @@ describe.each(['postgres15', 'postgres18'] as const)('races on %s', (server) => 
     await send(delayed)
     await makeDue()
     const wakes: number[] = []
-    const watch = await engine.watch(queue, (dueMs) => wakes.push(dueMs))
+    const listening = await engine.listen({
+      woken: (_interest, dueMs) => void wakes.push(dueMs),
+      notified() {},
+      lost() {},
+      announcing() {},
+      troubled() {},
+    })
+    await listening.listen([`queue:${queue}`])
     await query(url, `SELECT tidings.promote('${queue}', 10)`)
     await until(() => wakes.includes(0), 'the watch is told')
-    watch.close()
+    await listening.close()
   })
 
   test('what was sent into a queue that is created again is not forgotten with the one before', async () => {
@@ -128,7 +135,7 @@ describe.each(['postgres15', 'postgres18'] as const)('races on %s', (server) => 
     const creator = await begin(
       `SELECT tidings.create_queue('${queue}'), tidings.send('${queue}', '[{"m": 1, "d": 120000}]', false)`,
     )
-    const upkeep = engine.maintain()
+    const upkeep = engine.maintain({ kind: 'due' })
     await areStopped(1)
     await creator.query('COMMIT')
     await upkeep

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
+import { TidingsError } from 'tidings/internal/core/errors'
 import { Batcher } from 'tidings/internal/messages/batcher'
 import { describe, test } from 'vitest'
 
@@ -142,5 +143,37 @@ describe('a batcher', () => {
       }),
       { numRuns: 50 },
     )
+  })
+
+  test('what the storage refuses in a batch fails alone, and the others keep their order', async () => {
+    const stored: number[] = []
+    let calls = 0
+    const send = async (items: number[]) => {
+      calls++
+      if (items.includes(13)) throw new TidingsError('STORAGE_FAILED', 'no', { details: { refused: true } })
+      stored.push(...items)
+      return items
+    }
+    const batcher = new Batcher(send, upTo(100))
+    const outcomes = await Promise.allSettled(Array.from({ length: 64 }, (_, item) => batcher.add(item)))
+    assert.deepEqual(
+      outcomes.flatMap(({ status }, item) => (status === 'rejected' ? [item] : [])),
+      [13],
+    )
+    assert.deepEqual(
+      stored,
+      Array.from({ length: 64 }, (_, item) => item).filter((item) => item !== 13),
+    )
+    assert.equal(calls, 13, 'two calls a halving')
+  })
+
+  test('a batch whose outcome is not known is not sent again', async () => {
+    let calls = 0
+    const batcher = new Batcher(async (_items: number[]): Promise<number[]> => {
+      calls++
+      throw new TidingsError('OUTCOME_UNKNOWN', 'gone')
+    }, upTo(100))
+    const outcomes = await Promise.allSettled([batcher.add(1), batcher.add(2)])
+    assert.deepEqual([calls, ...outcomes.map(({ status }) => status)], [1, 'rejected', 'rejected'])
   })
 })

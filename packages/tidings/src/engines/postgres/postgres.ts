@@ -1,5 +1,6 @@
 import { eachAlone } from '../../core/each-alone.ts'
 import { isTidingsError, show, TidingsError } from '../../core/errors.ts'
+import { Recent } from '../../core/recent.ts'
 import type {
   Binding,
   Claim,
@@ -60,7 +61,8 @@ export class PostgresEngine implements Engine {
   readonly #calls: Calls
   readonly #disk: Disk
   readonly #listenings = new Set<PostgresListening>()
-  readonly #cursors = new Map<string, Cursor>()
+  /** Losing one costs a sweep. */
+  readonly #cursors = new Recent(() => new Cursor())
 
   /** @param poolMax how many connections there may be, for everything */
   constructor(target: PostgresTarget, poolMax?: number) {
@@ -92,7 +94,7 @@ export class PostgresEngine implements Engine {
   }
 
   async dropQueue(queue: string): Promise<boolean> {
-    this.#cursors.delete(queue)
+    this.#cursors.forget(queue)
     const [row] = await this.#calls.read(statements.dropQueue, [queue])
     return row?.dropped === true
   }
@@ -191,7 +193,7 @@ export class PostgresEngine implements Engine {
   }
 
   async pop(queue: string, limit: number): Promise<StoredMessage[]> {
-    const cursor = this.#cursorOf(queue)
+    const cursor = this.#cursors.get(queue)
     // One statement, so that it is one step; from the mark only where a sweep would cost too much.
     const sweep = cursor.maySweep(performance.now())
     const { messages } = await this.#takeOnce(cursor, limit, sweep, false, () =>
@@ -202,7 +204,7 @@ export class PostgresEngine implements Engine {
 
   /** Claims from the mark on, and sweeps behind it where that is due or nothing else is left. */
   async #claimNext(queue: string, limit: number, leaseMs: number): Promise<Claim> {
-    const cursor = this.#cursorOf(queue)
+    const cursor = this.#cursors.get(queue)
     const take = (quantity: number, sweep: boolean) =>
       this.#takeOnce(cursor, quantity, sweep, true, () =>
         this.#calls.read(statements.claim, [queue, quantity, leaseMs, cursor.mark, cursor.lastKey, sweep]),
@@ -258,7 +260,7 @@ export class PostgresEngine implements Engine {
     for (const row of rows)
       results[(row.at as number) - 1] = { settled: true, newId: (row.new_id as string | null) ?? null }
     for (const [index, settlement] of settlements.entries())
-      if (settlement.kind === 'release' && results[index]?.settled) this.#cursorOf(queue).lowerTo(settlement.id)
+      if (settlement.kind === 'release' && results[index]?.settled) this.#cursors.get(queue).lowerTo(settlement.id)
     return results
   }
 
@@ -333,15 +335,6 @@ export class PostgresEngine implements Engine {
 
   diagnose(): Promise<Finding[]> {
     return diagnose(this.#driver)
-  }
-
-  #cursorOf(queue: string): Cursor {
-    let cursor = this.#cursors.get(queue)
-    if (!cursor) {
-      cursor = new Cursor()
-      this.#cursors.set(queue, cursor)
-    }
-    return cursor
   }
 }
 

@@ -81,17 +81,20 @@ BEGIN
   IF NOT tidings_events.is_own_queue(TG_RELID) THEN
     RETURN NULL;
   END IF;
-  SELECT array_agg(i.msg_id ORDER BY i.msg_id), min(floor(date_part('epoch', i.vt - i.enqueued_at)))
+  SELECT array_agg(i.msg_id ORDER BY i.msg_id),
+    min(floor(date_part('epoch', CASE WHEN isfinite(i.vt) THEN i.vt - i.enqueued_at ELSE interval '0' END)))
   INTO ready, waited FROM inserted i WHERE i.vt <= moment;
   IF ready IS NOT NULL THEN
     PERFORM tidings_events.announce(
       queue, ready, (SELECT i.message FROM inserted i WHERE i.msg_id = ready[1] AND cardinality(ready) = 1), waited);
   END IF;
 
-  IF EXISTS (SELECT FROM inserted i WHERE i.vt > moment) THEN
+  -- What another client hides for ever never comes due.
+  IF EXISTS (SELECT FROM inserted i WHERE i.vt > moment AND i.vt < 'infinity') THEN
     INSERT INTO tidings_events.due (due, queue_name, msg_ids)
-    SELECT i.vt, queue, array_agg(i.msg_id ORDER BY i.msg_id) FROM inserted i WHERE i.vt > moment GROUP BY i.vt;
-    SELECT min(i.vt) INTO soonest FROM inserted i WHERE i.vt > moment;
+    SELECT i.vt, queue, array_agg(i.msg_id ORDER BY i.msg_id) FROM inserted i
+    WHERE i.vt > moment AND i.vt < 'infinity' GROUP BY i.vt;
+    SELECT min(i.vt) INTO soonest FROM inserted i WHERE i.vt > moment AND i.vt < 'infinity';
     PERFORM pg_notify(
       tidings_events.channel_prefix() || 'pgmq_message_due',
       ceil(date_part('epoch', soonest - moment) * 1000)::text);
@@ -124,7 +127,8 @@ BEGIN
     live := to_regclass(format('pgmq.%I', 'q_' || entry.queue_name));
     CONTINUE WHEN live IS NULL OR NOT tidings_events.is_own_queue(live);
     EXECUTE format($sql$
-      SELECT array_agg(msg_id ORDER BY msg_id), min(floor(date_part('epoch', vt - enqueued_at)))
+      SELECT array_agg(msg_id ORDER BY msg_id),
+        min(floor(date_part('epoch', CASE WHEN isfinite(vt) THEN vt - enqueued_at ELSE interval '0' END)))
       FROM %s WHERE msg_id = ANY ($1) AND read_ct = 0 AND vt <= $2
     $sql$, live) INTO ready, waited USING entry.msg_ids, moment;
     IF ready IS NOT NULL THEN
@@ -135,7 +139,7 @@ BEGIN
     EXECUTE format($sql$
       INSERT INTO tidings_events.due (due, queue_name, msg_ids)
       SELECT vt, $1, array_agg(msg_id ORDER BY msg_id) FROM %s
-      WHERE msg_id = ANY ($2) AND read_ct = 0 AND vt > $3 GROUP BY vt
+      WHERE msg_id = ANY ($2) AND read_ct = 0 AND vt > $3 AND vt < 'infinity' GROUP BY vt
     $sql$, live) USING entry.queue_name, entry.msg_ids, moment;
   END LOOP;
   RETURN (SELECT ceil(date_part('epoch', min(d.due) - clock_timestamp()) * 1000) FROM tidings_events.due d);
