@@ -1,7 +1,8 @@
 import http from 'node:http'
 import https from 'node:https'
-import { sleep, systemClock } from '../../core/clock.ts'
-import { isTidingsError, TidingsError } from '../../core/errors.ts'
+import { isTidingsError } from '../../core/errors.ts'
+import { retrying } from '../../core/retry.ts'
+import { OpenCalls } from '../../port/open-calls.ts'
 import { checkBodySize, defaultMaxBodyBytes, exactHeader } from '../../protocol/messages.ts'
 import { cannotConnect, lostAnswer, refused } from './failures.ts'
 import { Silence, Silent } from './silence.ts'
@@ -34,12 +35,11 @@ export class Client {
   readonly #tls: https.RequestOptions
   readonly #library: typeof http | typeof https
   readonly #agent: http.Agent
+  readonly #calls = new OpenCalls()
   readonly #silence = new Silence((signal) => this.#ask(signal))
-  readonly #underWay = new Set<Promise<unknown>>()
   readonly #streams = new Set<http.IncomingMessage>()
   #opened = false
   #maxBodyBytes = defaultMaxBodyBytes
-  #closing: Promise<void> | undefined
 
   /** @throws URL_INVALID, OPTION_CONFLICT */
   constructor(target: HttpTarget) {
@@ -57,7 +57,7 @@ export class Client {
   }
 
   get isClosed(): boolean {
-    return this.#closing !== undefined
+    return this.#calls.isClosed
   }
 
   /** The largest request that the server takes. */
@@ -73,19 +73,18 @@ export class Client {
 
   /** Waits for the answers that are still to come, and ends the streams. */
   close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
+    for (const stream of this.#streams) stream.destroy()
+    return this.#calls.close(async () => this.#agent.destroy())
   }
 
-  async #close(): Promise<void> {
-    for (const stream of this.#streams) stream.destroy()
-    await Promise.allSettled(this.#underWay)
-    this.#agent.destroy()
+  /** @throws CLOSED */
+  checkOpen(): void {
+    this.#calls.check()
   }
 
   /** @returns the body of the answer; undefined if it has none */
   request<T>(method: string, path: string, body: unknown, options: RequestOptions): Promise<T> {
-    return this.#whileOpen(() => this.#requestPersistently<T>(method, path, body, options))
+    return this.#calls.run(() => this.#requestPersistently<T>(method, path, body, options))
   }
 
   /**
@@ -93,7 +92,7 @@ export class Client {
    * destroy.
    */
   stream({ method, path, body }: StreamRequest, signal: AbortSignal): Promise<http.IncomingMessage> {
-    return this.#whileOpen(async () => {
+    return this.#calls.run(async () => {
       const ended = new AbortController()
       const end = () => ended.abort()
       signal.addEventListener('abort', end, { once: true })
@@ -116,17 +115,6 @@ export class Client {
     })
   }
 
-  async #whileOpen<T>(call: () => Promise<T>): Promise<T> {
-    if (this.#closing !== undefined) throw closed()
-    const running = call()
-    this.#underWay.add(running)
-    try {
-      return await running
-    } finally {
-      this.#underWay.delete(running)
-    }
-  }
-
   async #requestPersistently<T>(method: string, path: string, body: unknown, options: RequestOptions): Promise<T> {
     const text = body === undefined ? undefined : JSON.stringify(body)
     if (text !== undefined) checkBodySize(Buffer.byteLength(text), this.#maxBodyBytes)
@@ -135,28 +123,19 @@ export class Client {
         return await this.#requestPatiently<T>(method, path, text, options)
       } catch (error) {
         if (!options.repeatable || !isTidingsError(error, 'CONNECTION_LOST')) throw error
-        if (attempt === 3 || error.cause instanceof Silent || this.#closing !== undefined) throw error
+        if (attempt === 3 || error.cause instanceof Silent || this.isClosed) throw error
       }
     }
   }
 
   /** Waits for a server that is just starting again. Nothing was sent yet, so nothing can be done twice. */
-  async #requestPatiently<T>(
-    method: string,
-    path: string,
-    text: string | undefined,
-    options: RequestOptions,
-  ): Promise<T> {
+  #requestPatiently<T>(method: string, path: string, text: string | undefined, options: RequestOptions): Promise<T> {
     const giveUpAt = Date.now() + (this.#opened ? reconnectMs : 0)
-    for (let pauseMs = 50; ; pauseMs = Math.min(pauseMs * 2, 500)) {
-      try {
-        return await this.#requestOnce<T>(method, path, text, options)
-      } catch (error) {
-        if (!isTidingsError(error, 'CONNECTION_FAILED') || error.details.comesBack !== true) throw error
-        if (Date.now() + pauseMs > giveUpAt || this.#closing !== undefined) throw error
-      }
-      await sleep(systemClock, pauseMs)
-    }
+    const attempt = () => this.#requestOnce<T>(method, path, text, options)
+    return retrying(attempt, { firstMs: 50, longestMs: 500 }, (error, pauseMs) => {
+      const comesBack = isTidingsError(error, 'CONNECTION_FAILED') && error.details.comesBack === true
+      return comesBack && Date.now() + pauseMs <= giveUpAt && !this.isClosed
+    })
   }
 
   async #requestOnce<T>(
@@ -249,8 +228,6 @@ export class Client {
     }
   }
 }
-
-export const closed = () => new TidingsError('CLOSED', 'the connection was closed')
 
 /** In place of a body that is no JSON. */
 const unreadable = Symbol('unreadable')

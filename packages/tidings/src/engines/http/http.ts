@@ -44,7 +44,7 @@ import {
   type WireSettleResult,
   type WireStats,
 } from '../../protocol/messages.ts'
-import { Client, closed } from './client.ts'
+import { Client } from './client.ts'
 import { refuseTransaction, unsupported } from './failures.ts'
 import { HttpListening } from './listening.ts'
 import { readAll, type WirePage } from './pages.ts'
@@ -209,7 +209,7 @@ export class HttpEngine implements Engine {
   }
 
   async listen(listener: Listener): Promise<Listening> {
-    if (this.#client.isClosed) throw closed()
+    this.#client.checkOpen()
     const listening: HttpListening = new HttpListening(this.#client, listener, () => this.#listenings.delete(listening))
     this.#listenings.add(listening)
     return listening

@@ -1,5 +1,5 @@
 import { systemClock, type Timer } from '../../core/clock.ts'
-import type { TidingsError } from '../../core/errors.ts'
+import { TidingsError } from '../../core/errors.ts'
 import {
   type Announcing,
   type Interest,
@@ -9,7 +9,7 @@ import {
   nameIn,
 } from '../../port/listening.ts'
 import { fromWireError, maxChannels, type WireRefusal } from '../../protocol/messages.ts'
-import { type Client, closed } from './client.ts'
+import type { Client } from './client.ts'
 import type { ServerEvent } from './event-reader.ts'
 import { EventStream } from './event-stream.ts'
 import { refused } from './failures.ts'
@@ -47,7 +47,8 @@ export class HttpListening implements Listening {
   }
 
   async listen(interests: readonly Interest[]): Promise<Refusals> {
-    if (this.#isClosed || this.#client.isClosed) throw closed()
+    this.#client.checkOpen()
+    if (this.#isClosed) throw new TidingsError('CLOSED', 'nothing is listened to any more')
     const others = interests.filter((interest) => !isChannel(interest))
     const refusals = await Promise.all([this.#watch(others), ...this.#hear(interests.filter(isChannel))])
     return new Map(refusals.flatMap((one) => [...one]))

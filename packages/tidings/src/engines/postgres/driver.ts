@@ -4,6 +4,7 @@ import { isTidingsError, TidingsError } from '../../core/errors.ts'
 import { percentEncode } from '../../core/url.ts'
 import type { Transaction } from '../../port/engine.ts'
 import { inTurn } from '../../port/in-turn.ts'
+import { OpenCalls } from '../../port/open-calls.ts'
 import { type Connection, Connections, connectTimeoutMs, type Use } from './connections.ts'
 import { describeTarget, toTidingsError } from './errors.ts'
 import { Overdue } from './overdue.ts'
@@ -35,8 +36,7 @@ export class Driver {
   #config: pg.ClientConfig | undefined
   #connections: Connections | undefined
   #overdue: Overdue | undefined
-  #closing: Promise<void> | undefined
-  readonly #underWay = new Set<Promise<unknown>>()
+  readonly #calls = new OpenCalls()
 
   constructor(target: PostgresTarget, poolMax = 10) {
     this.#target = target
@@ -59,18 +59,12 @@ export class Driver {
 
   /** Waits for what is under way, also where it still waits for a connection. */
   close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
-  }
-
-  async #close(): Promise<void> {
-    await Promise.allSettled(this.#underWay)
-    await this.#connections?.close()
+    return this.#calls.close(() => this.#connections?.close())
   }
 
   /** One statement in a transaction of its own, which is read committed: it sees what was committed while it waited. */
   query(text: string, values: readonly unknown[], { repeatable }: QueryOptions): Promise<Row[]> {
-    return this.#whileOpen(() =>
+    return this.#calls.run(() =>
       this.#persistently(repeatable, () =>
         this.#with('statement', async (connection) => {
           const { begin } = connection.session
@@ -84,7 +78,7 @@ export class Driver {
 
   /** One statement in a transaction that somebody else began. */
   async queryWithin(transaction: Transaction, text: string, values: readonly unknown[]): Promise<readonly Row[]> {
-    if (this.#closing !== undefined) throw closed()
+    this.#calls.check()
     try {
       return (await transaction.query(text, values)).rows
     } catch (error) {
@@ -97,7 +91,7 @@ export class Driver {
    * @param work is called again where nothing has come of it and the same may succeed
    */
   transaction<T>(work: (query: (text: string, values?: readonly unknown[]) => Promise<Row[]>) => Promise<T>) {
-    return this.#whileOpen(() =>
+    return this.#calls.run(() =>
       this.#persistently(false, () =>
         this.#with('statement', (connection) =>
           this.#transact(connection, connection.session.beginLong, () =>
@@ -110,7 +104,7 @@ export class Driver {
 
   /** A transaction for somebody's work, which may take long: on a connection that nothing else waits for. */
   hold<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
-    return this.#whileOpen(() => this.#hold(work))
+    return this.#calls.run(() => this.#hold(work))
   }
 
   async #hold<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
@@ -166,19 +160,8 @@ export class Driver {
 
   /** A connection from those that there may be; the caller releases it. @throws CONNECTION_FAILED, CONNECTION_LIMIT */
   connect(use: Use): Promise<Connection> {
-    if (!this.#connections || this.#closing !== undefined) throw closed()
-    return this.#connections.connect(use)
-  }
-
-  async #whileOpen<T>(call: () => Promise<T>): Promise<T> {
-    if (this.#closing !== undefined) throw closed()
-    const running = call()
-    this.#underWay.add(running)
-    try {
-      return await running
-    } finally {
-      this.#underWay.delete(running)
-    }
+    this.#calls.check()
+    return (this.#connections as Connections).connect(use)
   }
 
   /** Repeats what did nothing and may succeed soon: the server starts again, or another one takes its place. */
@@ -189,7 +172,7 @@ export class Driver {
         return await attempt()
       } catch (error) {
         giveUpAt ??= Date.now() + patienceMs
-        const again = mayRepeat(error, repeatable) && Date.now() + pauseMs <= giveUpAt && this.#closing === undefined
+        const again = mayRepeat(error, repeatable) && Date.now() + pauseMs <= giveUpAt && !this.#calls.isClosed
         if (!again) throw toTidingsError(error, this.where, repeatable ? 'CONNECTION_LOST' : 'OUTCOME_UNKNOWN')
         if (pauseMs > 0) await sleep(systemClock, pauseMs)
         // Starts the local server again if it is gone.
@@ -267,7 +250,3 @@ function mayRepeat(error: unknown, repeatable: boolean): boolean {
 /** About how many bytes are to be sent. */
 const sizeOf = (values: readonly unknown[]) =>
   values.reduce<number>((sum, value) => sum + (typeof value === 'string' ? value.length : 0), 0)
-
-function closed(): TidingsError {
-  return new TidingsError('CLOSED', 'the connection was closed')
-}

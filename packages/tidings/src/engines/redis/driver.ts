@@ -1,6 +1,6 @@
-import { sleep, systemClock } from '../../core/clock.ts'
-import { TidingsError } from '../../core/errors.ts'
+import { retrying } from '../../core/retry.ts'
 import type { TlsSettings } from '../../core/tls.ts'
+import { OpenCalls } from '../../port/open-calls.ts'
 import { type Command, timeoutOf } from './calling.ts'
 import { loadClient, newClient, type RedisClient } from './client.ts'
 import { Cluster, SingleServer, type Topology } from './cluster.ts'
@@ -34,8 +34,7 @@ const mostAttempts = 3
 export class Driver {
   readonly #target: RedisTarget
   #topology: Topology | undefined
-  #closing: Promise<void> | undefined
-  readonly #underWay = new Set<Promise<unknown>>()
+  readonly #calls = new OpenCalls()
 
   /** @throws URL_INVALID; as `targetOfClient` */
   constructor(source: RedisSource) {
@@ -48,12 +47,12 @@ export class Driver {
   }
 
   get topology(): Topology {
-    if (!this.#topology || this.#closing !== undefined) throw closed()
-    return this.#topology
+    this.#calls.check()
+    return this.#topology as Topology
   }
 
   async open(): Promise<void> {
-    if (this.#closing !== undefined) throw closed()
+    this.#calls.check()
     const Client = await loadClient()
     const { addresses, where, translate, mayBeReplica } = this.#target
     const clientAt = (address: Address) => async (): Promise<RedisClient> =>
@@ -87,14 +86,10 @@ export class Driver {
 
   /** Waits for the calls that are under way. */
   close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
-  }
-
-  async #close(): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay)
-    this.#topology?.close()
-    await this.#target.release?.()
+    return this.#calls.close(async () => {
+      this.#topology?.close()
+      await this.#target.release?.()
+    })
   }
 
   get isCluster(): boolean {
@@ -102,15 +97,8 @@ export class Driver {
   }
 
   /** Runs a member of the port, which may take several calls: `close` waits for its end. @throws CLOSED */
-  async whileOpen<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#closing !== undefined) throw closed()
-    const running = work()
-    this.#underWay.add(running)
-    try {
-      return await running
-    } finally {
-      this.#underWay.delete(running)
-    }
+  whileOpen<T>(work: () => Promise<T>): Promise<T> {
+    return this.#calls.run(work)
   }
 
   /** Runs a script on the server of the first key. */
@@ -147,24 +135,19 @@ export class Driver {
     { repeatable, timeoutMs, onDisk = false }: CallOptions,
     work: (attempt: (command: Command) => Promise<unknown>) => Promise<unknown>,
   ): Promise<unknown> {
-    const topology = this.#topology
-    if (!topology) throw closed()
+    const topology = this.#topology as Topology
     const giveUpAt = Date.now() + patienceMs
-    let pauseMs = 20
-    for (let lost = 0; ; pauseMs = Math.min(pauseMs * 2, 250)) {
-      try {
-        return await work((command) =>
-          topology.call(key, command, { timeoutMs: timeoutMs ?? timeoutOf(command), onDisk }),
-        )
-      } catch (error) {
-        const mayTryAgain =
-          error instanceof Lost
-            ? repeatable && ++lost < mostAttempts
-            : (error instanceof Unsent || isTransient(error)) && comesBack(error) && Date.now() + pauseMs < giveUpAt
-        if (!mayTryAgain) throw toTidingsError(error, this.where, repeatable ? 'CONNECTION_LOST' : 'OUTCOME_UNKNOWN')
+    let lost = 0
+    const attempt = () =>
+      work((command) => topology.call(key, command, { timeoutMs: timeoutMs ?? timeoutOf(command), onDisk }))
+    try {
+      return await retrying(attempt, { firstMs: 20, longestMs: 250 }, async (error, pauseMs) => {
         if (error instanceof Unsent) await topology.refresh().catch(() => {})
-      }
-      await sleep(systemClock, pauseMs)
+        if (error instanceof Lost) return repeatable && ++lost < mostAttempts
+        return (error instanceof Unsent || isTransient(error)) && comesBack(error) && Date.now() + pauseMs < giveUpAt
+      })
+    } catch (error) {
+      throw toTidingsError(error, this.where, repeatable ? 'CONNECTION_LOST' : 'OUTCOME_UNKNOWN')
     }
   }
 }
@@ -173,8 +156,4 @@ function toTarget(source: RedisSource): RedisTarget {
   if (typeof source === 'string') return parseTarget(source)
   if ('url' in source) return parseTarget(source.url, source.tls)
   return 'client' in source ? targetOfClient(source.client) : localTarget(source)
-}
-
-function closed(): TidingsError {
-  return new TidingsError('CLOSED', 'the connection was closed')
 }

@@ -1,0 +1,20 @@
+import { sleep, systemClock } from './clock.ts'
+
+/**
+ * Tries until it succeeds, or trying again is of no use; with longer and longer pauses.
+ * @param mayTryAgain asked after every failure, with the pause that would follow
+ */
+export async function retrying<T>(
+  attempt: () => Promise<T>,
+  pauses: { readonly firstMs: number; readonly longestMs: number },
+  mayTryAgain: (error: unknown, pauseMs: number) => boolean | Promise<boolean>,
+): Promise<T> {
+  for (let pauseMs = pauses.firstMs; ; pauseMs = Math.min(pauseMs * 2, pauses.longestMs)) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (!(await mayTryAgain(error, pauseMs))) throw error
+    }
+    await sleep(systemClock, pauseMs)
+  }
+}
