@@ -11,19 +11,7 @@ import type {
   TopicSettings,
   TopicStore,
 } from 'tidings/internal/port/topic-store'
-import {
-  dataOf,
-  long,
-  newMessage,
-  only,
-  routed,
-  type Scene,
-  text,
-  times,
-  topicsOf,
-  type Wakes,
-  watch,
-} from './scene.ts'
+import { dataOf, long, newMessage, only, type Scene, text, times, topicsOf, type Wakes, watch } from './scene.ts'
 
 type Held = Extract<Hold, { held: true }>
 
@@ -151,15 +139,6 @@ export const numbers = (first: number, last: number) => times(last - first + 1, 
 /** A retention that removes nothing. */
 export const keepAll = { maxAgeMs: null, maxBytes: null, whenRead: false }
 export const byNumber = (a: number, b: number) => a - b
-
-/** Publishes one message. */
-export async function publish(
-  scene: Scene,
-  routingKey: string,
-  message: Partial<NewMessage> = {},
-): Promise<PublishedCopy[]> {
-  return only(await scene.engine.publish([routed(routingKey, message)], null))
-}
 
 export const linkPattern = (topic: StagedTopic, pattern: string) =>
   topic.scene.engine.bind({ topic: topic.name, pattern })

@@ -20,6 +20,8 @@ import { queues } from './queues.ts'
 import { receipts } from './receipts.ts'
 import { releasing } from './releasing.ts'
 import { routing } from './routing.ts'
+import { routingRaces } from './routing-races.ts'
+import { routingTransactions } from './routing-transactions.ts'
 import { sending } from './sending.ts'
 import { settling } from './settling.ts'
 import { statistics } from './statistics.ts'
@@ -60,6 +62,8 @@ export const allCases: readonly ConformanceCase[] = [
   targets,
   limits,
   routing,
+  routingRaces,
+  routingTransactions,
   correlation,
   statistics,
   watching,

@@ -1,48 +1,21 @@
 import assert from 'node:assert/strict'
-import { setImmediate as turn } from 'node:timers/promises'
-import type { NewMessage, PublishedCopy, Transaction } from 'tidings/internal/port/engine'
 import { group } from '../group.ts'
+import { boundQueues, idIn, publish, queuesOf } from '../routing-scene.ts'
 import {
   assertAtLeast,
   assertRejects,
   assertSameTime,
-  atOnce,
   dataOf,
   idsOf,
   long,
-  newMessage,
   newStart,
   only,
   queueCopies,
   release,
   routed,
-  type Scene,
   text,
-  times,
   waits,
 } from '../scene.ts'
-
-/** Publishes one message. */
-async function publish(
-  scene: Scene,
-  routingKey: string,
-  message: Partial<NewMessage> = {},
-  transaction: Transaction | null = null,
-) {
-  return only(await scene.engine.publish([routed(routingKey, message)], transaction))
-}
-
-/** Queues that are bound to one pattern, in the order in which their copies are reported. */
-async function boundQueues(scene: Scene, count: number, pattern: string): Promise<string[]> {
-  const queues: string[] = []
-  for (let index = 0; index < count; index++) queues.push(await scene.newQueue())
-  for (const queue of queues) await scene.engine.bind({ pattern, queue })
-  return queues.sort()
-}
-
-const queuesOf = (copies: readonly PublishedCopy[]) => queueCopies(copies).map(({ queue }) => queue)
-const idIn = (copies: readonly PublishedCopy[], queue: string) =>
-  only(queueCopies(copies).filter((one) => one.queue === queue)).id
 
 /** The start stands for a segment that is the case's own. */
 const patterns: readonly (readonly [pattern: string, matching: readonly string[], other: readonly string[]])[] = [
@@ -65,10 +38,10 @@ const routes = group('routing', {
   'a message goes into every queue with a matching pattern': async (scene) => {
     const start = newStart()
     const other = await scene.newQueue()
-    const deaf = await scene.newQueue()
+    const unbound = await scene.newQueue()
     await scene.engine.bind({ pattern: `${start}.paid`, queue: scene.queue })
     await scene.engine.bind({ pattern: `${start}.*`, queue: other })
-    await scene.engine.bind({ pattern: `${start}.sent`, queue: deaf })
+    await scene.engine.bind({ pattern: `${start}.sent`, queue: unbound })
     const copies = await publish(scene, `${start}.paid`, text('one'))
     assert.deepEqual(queuesOf(copies), [scene.queue, other].sort())
     for (const { queue, id, duplicate } of queueCopies(copies)) {
@@ -76,7 +49,7 @@ const routes = group('routing', {
       const message = only(await scene.peek({}, queue))
       assert.deepEqual([message.id, dataOf([message])], [id, ['one']])
     }
-    assert.deepEqual(await scene.peek({}, deaf), [])
+    assert.deepEqual(await scene.peek({}, unbound), [])
   },
 
   'a pattern matches whole segments': async (scene) => {
@@ -358,229 +331,4 @@ const copies = group('routing', {
   },
 })
 
-/** Publishers that go on for as long as something else is done. */
-function publishUntilDone(scene: Scene, routingKey: string, publishers: number) {
-  let over = false
-  const published = atOnce(publishers, async () => {
-    const results: PublishedCopy[][] = []
-    while (!over) {
-      results.push(await publish(scene, routingKey))
-      await turn()
-    }
-    return results
-  })
-  const results = published.then((all) => all.flat())
-  // The caller that asks for the results hears of a failure, not the process.
-  results.catch(() => {})
-  return {
-    results,
-    async during(work: () => Promise<void>): Promise<void> {
-      try {
-        await work()
-      } finally {
-        over = true
-        await Promise.allSettled([published])
-      }
-    },
-  }
-}
-
-const races = group('routing', {
-  'all copies appear at once': async (scene) => {
-    const start = newStart()
-    const queues = await boundQueues(scene, 3, start)
-    let publishing = true
-    const watching = (async () => {
-      for (let round = 0; publishing; round++) {
-        // Whichever is looked at first: what is there must be in the next one too.
-        const [early, late] = round % 2 === 0 ? [queues[0], queues[2]] : [queues[2], queues[0]]
-        const seen = dataOf(await scene.peek({}, early))
-        const then = new Set(dataOf(await scene.peek({}, late)))
-        assert.deepEqual(
-          seen.filter((label) => !then.has(label)),
-          [],
-        )
-        await turn()
-      }
-    })()
-    watching.catch(() => {})
-    try {
-      for (let index = 0; index < 30; index++) await publish(scene, start, text(`m${index}`))
-    } finally {
-      publishing = false
-      await watching
-    }
-  },
-
-  'many publishers lose nothing': async (scene) => {
-    const start = newStart()
-    const queues = await boundQueues(scene, 3, `${start}.#`)
-    const published = await atOnce(10, async (publisher) => {
-      const copies: PublishedCopy[] = []
-      for (let round = 0; round < 5; round++)
-        copies.push(...(await publish(scene, `${start}.${publisher}`, text(`${publisher}/${round}`))))
-      return copies
-    })
-    for (const queue of queues) {
-      const messages = await scene.peek({}, queue)
-      const ids = queueCopies(published.flat()).filter((one) => one.queue === queue)
-      assert.deepEqual(idsOf(messages).sort(), idsOf(ids).sort())
-      assert.equal(new Set(dataOf(messages)).size, 50)
-    }
-  },
-
-  'publishers of the same dedup ids do not block each other': async (scene) => {
-    const start = newStart()
-    const queues = await boundQueues(scene, 3, `${start}.*`)
-    const batch = times(10, (index) =>
-      routed(`${start}.${index}`, { dedup: { id: `${index}`, windowMs: long }, uniqueTarget: `${index}` }),
-    )
-    const results = await atOnce(6, (index) =>
-      scene.engine.publish(index % 2 === 0 ? batch : [...batch].reverse(), null),
-    )
-    assert.equal(results.flat(2).filter(({ duplicate }) => !duplicate).length, 30)
-    for (const queue of queues) assert.equal((await scene.peek({}, queue)).length, 10)
-  },
-
-  'bindings change while others publish': async (scene) => {
-    const start = newStart()
-    const other = await scene.newQueue()
-    const queues = [scene.queue, other]
-    await scene.engine.bind({ pattern: `${start}.#`, queue: scene.queue })
-    const publishing = publishUntilDone(scene, `${start}.a`, 3)
-    await publishing.during(async () => {
-      for (let round = 0; round < 10; round++) {
-        await scene.engine.bind({ pattern: `${start}.a`, queue: other })
-        // A message published after this finds the binding.
-        assert(queuesOf(await publish(scene, `${start}.a`, text('known'))).includes(other))
-        await scene.engine.unbind({ pattern: `${start}.a`, queue: other })
-        assert(!queuesOf(await publish(scene, `${start}.a`, text('known'))).includes(other))
-      }
-    })
-    const copies = queueCopies((await publishing.results).flat())
-    for (const queue of queues) {
-      const stored = (await scene.peek({ limit: 100_000 }, queue)).filter((one) => one.data === 'null')
-      const reported = copies.filter((one) => one.queue === queue)
-      assert.deepEqual(idsOf(stored).sort(), idsOf(reported).sort())
-    }
-  },
-
-  'a queue that is dropped meanwhile takes nothing from the others': async (scene) => {
-    const start = newStart()
-    const [kept, dropped] = [scene.queue, await scene.newQueue()]
-    await scene.engine.bind({ pattern: start, queue: kept })
-    const publishing = publishUntilDone(scene, start, 2)
-    await publishing.during(async () => {
-      for (let round = 0; round < 5; round++) {
-        await scene.engine.bind({ pattern: start, queue: dropped })
-        await turn()
-        await scene.engine.dropQueue(dropped)
-        await turn()
-        await scene.engine.createQueue(dropped)
-      }
-    })
-    const published = await publishing.results
-    for (const copies of published) assert(queuesOf(copies).includes(kept))
-    assert.equal((await scene.peek({ limit: 100_000 })).length, published.length)
-  },
-
-  'a binding is made and removed by one of many': async (scene) => {
-    const pattern = `${newStart()}.#`
-    const made = await atOnce(5, () => scene.engine.bind({ pattern, queue: scene.queue }))
-    assert.equal(made.filter(Boolean).length, 1)
-    const removed = await atOnce(5, () => scene.engine.unbind({ pattern, queue: scene.queue }))
-    assert.equal(removed.filter(Boolean).length, 1)
-  },
-})
-
-const joining = group(
-  'routing',
-  {
-    'the copies appear when the transaction commits': async (scene) => {
-      const start = newStart()
-      const queues = await boundQueues(scene, 3, start)
-      const wakes = await Promise.all(queues.map((queue) => scene.watch(queue)))
-      const copies = await scene.transaction(async (transaction) => {
-        const made = await publish(scene, start, text('new'), transaction)
-        for (const queue of queues) assert.deepEqual(await scene.peek({}, queue), [])
-        for (const one of wakes) one.clear()
-        return made
-      })
-      assert.deepEqual(queuesOf(copies), queues)
-      for (const [index, one] of wakes.entries())
-        await one.next(async () => (await scene.peek({}, queues[index])).length === 1)
-      for (const queue of queues) assert.deepEqual(idsOf(await scene.claim({}, queue)), [idIn(copies, queue)])
-    },
-
-    'a rollback leaves nothing in any queue': async (scene) => {
-      const start = newStart()
-      const queues = await boundQueues(scene, 3, start)
-      const message = { dedup: { id: 'd', windowMs: long }, uniqueTarget: 't' }
-      await scene.rollBack((transaction) => publish(scene, start, message, transaction))
-      for (const queue of queues) assert.deepEqual(await scene.peek({}, queue), [])
-      const again = await publish(scene, start, message)
-      assert.deepEqual(
-        again.map(({ duplicate }) => duplicate),
-        [false, false, false],
-      )
-    },
-
-    'a message that no pattern matches leaves the transaction as it was': async (scene) => {
-      await scene.transaction(async (transaction) => {
-        assert.deepEqual(await publish(scene, newStart(), {}, transaction), [])
-        await scene.engine.send(scene.queue, [newMessage({})], transaction)
-      })
-      assert.equal((await scene.peek()).length, 1)
-    },
-
-    'an open transaction that has published holds no other caller up': async (scene) => {
-      const start = newStart()
-      const queues = await boundQueues(scene, 2, start)
-      await scene.transaction(async (transaction) => {
-        await publish(scene, start, text('open'), transaction)
-        await publish(scene, start, text('meanwhile'))
-        for (const queue of queues) {
-          await scene.sendTo(queue, text('sent'))
-          assert.deepEqual(dataOf(await scene.pop(10, queue)), ['meanwhile', 'sent'])
-        }
-        await scene.engine.bind({ pattern: `${start}.b`, queue: queues[0]! })
-        await scene.engine.unbind({ pattern: start, queue: queues[1]! })
-        await scene.engine.maintain({ kind: 'due' })
-      })
-      for (const queue of queues) assert.deepEqual(dataOf(await scene.pop(10, queue)), ['open'])
-    },
-
-    'order and priority go through a transaction': async (scene) => {
-      const start = newStart()
-      const queues = await boundQueues(scene, 2, start)
-      await scene.transaction(async (transaction) => {
-        await publish(scene, start, { ...text('plain') }, transaction)
-        await publish(scene, start, { ...text('one'), orderingKey: 'k' }, transaction)
-        await publish(scene, start, { ...text('two'), orderingKey: 'k' }, transaction)
-        await publish(scene, start, { ...text('urgent'), priority: 2 }, transaction)
-      })
-      for (const queue of queues) {
-        const labels = dataOf(await scene.claim({}, queue))
-        assert.equal(labels[0], 'urgent')
-        assert.deepEqual([...labels].sort(), ['one', 'plain', 'urgent'])
-      }
-    },
-  },
-  { needs: ['transactions'] },
-)
-
-const refusing = group(
-  'routing',
-  {
-    'a transaction is refused, and nothing is published': async (scene) => {
-      const start = newStart()
-      await scene.engine.bind({ pattern: start, queue: scene.queue })
-      const transaction = { query: () => Promise.resolve({ rows: [] }) }
-      await assertRejects(publish(scene, start, {}, transaction), 'UNSUPPORTED', 'publish')
-      assert.deepEqual(await scene.peek(), [])
-    },
-  },
-  { lacks: ['transactions'] },
-)
-
-export const routing = [...routes, ...copies, ...races, ...joining, ...refusing]
+export const routing = [...routes, ...copies]

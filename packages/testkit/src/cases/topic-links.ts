@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { setImmediate as turn } from 'node:timers/promises'
 import { group } from '../group.ts'
+import { publish } from '../routing-scene.ts'
 import { assertAtLeast, assertRejects, atOnce, dataOf, long, newStart, only, text, times } from '../scene.ts'
-import { linkedTopic, linkPattern, linkQueue, namesOf, newTopic, once, publish } from '../topic-scene.ts'
+import { linkedTopic, linkPattern, linkQueue, namesOf, newTopic, once } from '../topic-scene.ts'
 
 const queues = group(
   'topic links',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { setImmediate as turn } from 'node:timers/promises'
 import { group } from '../group.ts'
+import { publish } from '../routing-scene.ts'
 import {
   atOnce,
   dataOf,
@@ -14,7 +15,7 @@ import {
   topicCopies,
   topicsOf,
 } from '../scene.ts'
-import { linkedTopic, linkPattern, linkQueue, namesOf, newTopic, numbers, once, publish } from '../topic-scene.ts'
+import { linkedTopic, linkPattern, linkQueue, namesOf, newTopic, numbers, once } from '../topic-scene.ts'
 
 const patterns = group(
   'topic routing',
