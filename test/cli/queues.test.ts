@@ -1,3 +1,4 @@
+import pg from 'pg'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Ended, ownDatabase, spawned, Tidings, tidings } from './support.ts'
 
@@ -49,6 +50,32 @@ describe('queue', () => {
 })
 
 describe('status', () => {
+  it('shows queues of other clients, whatever their names', async () => {
+    const database = { DATABASE_URL: await ownDatabase() }
+    await tidings(['enqueue', 'plain', '1'], { env: database })
+    const client = new pg.Client({ connectionString: database.DATABASE_URL })
+    await client.connect()
+    const names = ['an odd name', '-x', 'a--b', 'ünï']
+    for (const name of names) {
+      await client.query(`CREATE TABLE pgmq."q_${name}" (LIKE pgmq.q_plain INCLUDING ALL)`)
+      await client.query(`CREATE TABLE pgmq."a_${name}" (LIKE pgmq.a_plain INCLUDING ALL)`)
+      await client.query('INSERT INTO pgmq.meta (queue_name, is_partitioned, is_unlogged) VALUES ($1, false, false)', [
+        name,
+      ])
+    }
+    await client.end()
+    for (const args of [['status'], ['queue', 'list'], ['doctor']]) {
+      const { code, stdout, stderr } = await tidings([...args, '--json'], { env: database })
+      expect({ args, code, stderr }).toEqual({ args, code: 0, stderr: '' })
+      if (args[0] !== 'doctor')
+        expect(
+          JSON.parse(stdout)
+            .map(({ queue }: { queue: string }) => queue)
+            .sort(),
+        ).toEqual([...names, 'plain'].sort())
+    }
+  })
+
   it('shows what is where, in aligned columns', async () => {
     for (const queue of ['aligned', 'a']) await run('queue', 'create', queue)
     await run('enqueue', 'aligned', '1')

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { isTidingsError } from 'tidings/internal/core/errors'
 import { checkPattern, checkRoutingKey, covers, matches } from 'tidings/internal/core/pattern'
+import { PatternIndex } from 'tidings/internal/core/pattern-index'
 import { describe, test } from 'vitest'
 import { keys, naiveMatches, patterns } from './pattern-support.ts'
 
@@ -214,5 +215,42 @@ describe('a pattern that covers another', () => {
       }),
       { numRuns: 20_000 },
     )
+  })
+})
+
+describe('an index of patterns', () => {
+  const segment = fc.constantFrom('a', 'b', 'c')
+  const keys = fc.array(segment, { minLength: 1, maxLength: 5 }).map((all) => all.join('.'))
+  const patterns = fc.array(fc.oneof(segment, fc.constantFrom('*', '#')), { minLength: 1, maxLength: 5 })
+
+  test('finds what matches, and nothing else', () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          patterns.map((all) => all.join('.')),
+          { maxLength: 30 },
+        ),
+        keys,
+        (all, key) => {
+          const index = new PatternIndex(all.map((pattern, position) => [pattern, position] as const))
+          const expected = all.flatMap((pattern, position) => (matches(pattern, key) ? [position] : []))
+          assert.deepEqual(
+            [...index.find(key)].sort((a, b) => a - b),
+            expected,
+          )
+        },
+      ),
+      { numRuns: 3_000 },
+    )
+  })
+
+  test('looks at what a key leads to, not at every pattern; many # cost no more than the pairs of segments', () => {
+    const many = Array.from({ length: 20_000 }, (_, index) => [`orders.${index}.#`, index] as const)
+    const index = new PatternIndex([...many, [`${'#.a.'.repeat(20)}#.b`, -1] as const])
+    const start = performance.now()
+    for (let at = 0; at < 10_000; at++) assert.equal(index.find(`orders.${at}.paid`).size, 1)
+    assert.equal(index.find('a.'.repeat(60).slice(0, -1)).size, 0)
+    // Every key with every pattern would be 200 million matches.
+    assert(performance.now() - start < 3_000)
   })
 })

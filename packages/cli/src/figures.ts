@@ -16,10 +16,20 @@ export async function figuresOf(bus: Bus, names: readonly string[]): Promise<Fig
 }
 
 async function deadLettersOf(bus: Bus, queue: string, known: ReadonlyMap<string, QueueStats>): Promise<number> {
-  const { deadLetterQueue } = bus.queue(queue)
+  const deadLetterQueue = deadLetterQueueOf(bus, queue)
   if (deadLetterQueue === null) return 0
   const stats = known.get(deadLetterQueue) ?? (await statsIfThere(bus, deadLetterQueue))
   return stats ? stats.ready + stats.delayed + stats.leased : 0
+}
+
+/** Another client may have made a queue whose name is none of ours. Nothing is dead-lettered from there. */
+function deadLetterQueueOf(bus: Bus, queue: string): string | null {
+  try {
+    return bus.queue(queue).deadLetterQueue
+  } catch (error) {
+    if (isTidingsError(error, 'QUEUE_NAME_INVALID')) return null
+    throw error
+  }
 }
 
 /** A dead-letter queue is made with the first message that goes there. */

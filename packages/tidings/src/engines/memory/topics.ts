@@ -1,3 +1,4 @@
+import { PatternIndex } from '../../core/pattern-index.ts'
 import type { NewMessage, SendResult, TopicCopy, TopicRule, Transaction } from '../../port/engine.ts'
 import { noTopic } from '../../port/refusals.ts'
 import type {
@@ -10,7 +11,6 @@ import type {
   TopicSettings,
   TopicStore,
 } from '../../port/topic-store.ts'
-import { matchesAny } from './bindings.ts'
 import { MemoryTopic } from './topic.ts'
 
 /** What topics need of the engine that they belong to. */
@@ -34,6 +34,8 @@ export interface Surroundings {
 /** The topics of a memory engine. */
 export class MemoryTopics implements TopicStore {
   readonly #topics = new Map<string, MemoryTopic>()
+  /** Names of topics by their patterns; made anew by the next publish after a change. */
+  #index: PatternIndex<string> | null = null
   readonly #engine: Surroundings
 
   constructor(engine: Surroundings) {
@@ -53,6 +55,7 @@ export class MemoryTopics implements TopicStore {
   async dropTopic(name: string): Promise<boolean> {
     this.#engine.checkOpen()
     this.#engine.forget(name)
+    this.#index = null
     return this.#topics.delete(name)
   }
 
@@ -64,12 +67,14 @@ export class MemoryTopics implements TopicStore {
   bind(rule: TopicRule): boolean {
     const rules = this.#rulesLike(rule)
     if (rules.names.has(rules.name)) return false
+    this.#index = null
     rules.names.add(rules.name)
     return true
   }
 
   unbind(rule: TopicRule): boolean {
     const rules = this.#rulesLike(rule)
+    this.#index = null
     return rules.names.delete(rules.name)
   }
 
@@ -96,9 +101,10 @@ export class MemoryTopics implements TopicStore {
 
   /** Puts a message into the topics that are linked to its routing key. @returns also the queues to which it goes on */
   route(routingKey: string, message: NewMessage): { copies: TopicCopy[]; queues: string[] } {
-    const linked = this.#names()
-      .map((name) => this.#find(name))
-      .filter(({ patterns }) => matchesAny(patterns, routingKey))
+    this.#index ??= new PatternIndex(
+      [...this.#topics.values()].flatMap(({ name, patterns }) => [...patterns].map((one) => [one, name] as const)),
+    )
+    const linked = [...this.#index.find(routingKey)].sort().map((name) => this.#find(name))
     const taken = linked.map((topic) => ({ topic, result: topic.take(message, this.#engine.now()) }))
     return {
       copies: taken.map(({ topic, result }) => ({ topic: topic.name, ...result })),

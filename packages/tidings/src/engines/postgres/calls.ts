@@ -1,4 +1,4 @@
-import { isTidingsError } from '../../core/errors.ts'
+import { isTidingsError, TidingsError } from '../../core/errors.ts'
 import type { NewMessage, Transaction } from '../../port/engine.ts'
 import type { Driver, Row } from './driver.ts'
 import { statements } from './sql.gen.ts'
@@ -21,9 +21,15 @@ export class Calls {
     return this.#driver.query(text, values, { repeatable: false })
   }
 
-  /** The same within a transaction, if there is one. */
-  writeWithin(transaction: Transaction | null, text: string, values: readonly unknown[]): Promise<readonly Row[]> {
-    return transaction ? this.#driver.queryWithin(transaction, text, values) : this.write(text, values)
+  /**
+   * The same within a transaction, if there is one, whose library may rename columns and convert values.
+   * @param text a statement whose one column has the rows as JSON text
+   */
+  async writeWithin(transaction: Transaction | null, text: string, values: readonly unknown[]): Promise<Row[]> {
+    const rows = transaction
+      ? await this.#driver.queryWithin(transaction, text, values)
+      : await this.write(text, values)
+    return fromAnswer(rows)
   }
 
   /**
@@ -62,5 +68,17 @@ export class Calls {
     } catch (error) {
       if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
     }
+  }
+}
+
+function fromAnswer(rows: readonly Row[]): Row[] {
+  const [answer] = Object.values(rows[0] ?? {})
+  try {
+    return JSON.parse(answer as string) as Row[]
+  } catch (cause) {
+    throw new TidingsError('STORAGE_FAILED', 'the library of the transaction changed the answer of PostgreSQL', {
+      cause,
+      hint: 'Let it pass on columns of type text as they are. Roll the transaction back: what it did is not known.',
+    })
   }
 }

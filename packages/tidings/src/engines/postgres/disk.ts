@@ -23,9 +23,7 @@ export class Disk {
   async confirm(queue: string, transaction: Transaction | null): Promise<void> {
     const now = performance.now()
     if (transaction === null && now < (this.#trusted.get(queue) ?? 0)) return
-    const [row] = transaction
-      ? await this.#calls.writeWithin(transaction, statements.disk, [queue])
-      : await this.#calls.read(statements.disk, [queue])
+    const [row] = await this.#calls.writeWithin(transaction, statements.disk, [queue])
     if (row?.fsync !== 'on') throw durabilityUnavailable(`fsync=${row?.fsync}`, 'Turn fsync on for the server.')
     if (row.synchronous_commit === 'off')
       throw durabilityUnavailable(

@@ -9,6 +9,7 @@ import { type Connection, Connections, connectTimeoutMs, type Use } from './conn
 import { describeTarget, toTidingsError } from './errors.ts'
 import { Overdue } from './overdue.ts'
 import { failureOf } from './sqlstates.ts'
+import { ownTypes } from './types.ts'
 
 /** Where the server is: a URL, or a function that finds (and, for the local one, starts) it. */
 export type PostgresTarget =
@@ -124,7 +125,8 @@ export class Driver {
       async query(text, values) {
         // The connection may be somebody else's by now.
         if (over) throw new TidingsError('CLOSED', 'the transaction has ended')
-        return watched(client.query(text, [...values]), text, sizeOf(values))
+        // Handlers write statements of their own, and read them as the application reads all others.
+        return watched(client.query({ text, values: [...values], types: pg.types }), text, sizeOf(values))
       },
     })
     try {
@@ -219,6 +221,7 @@ export class Driver {
   async #locate(): Promise<pg.ClientConfig> {
     const common = {
       application_name: 'tidings',
+      types: ownTypes,
       connectionTimeoutMillis: connectTimeoutMs,
       keepAlive: true,
       keepAliveInitialDelayMillis: 5_000,

@@ -1,4 +1,4 @@
-import { matches } from '../../core/pattern.ts'
+import { PatternIndex } from '../../core/pattern-index.ts'
 import type { Binding, Rule } from '../../port/engine.ts'
 import type { Driver } from './driver.ts'
 import { newNonce, routesKey, topicDestination, topicIn } from './keys.ts'
@@ -50,6 +50,8 @@ export class Routes {
   readonly #topics: Registry
   #version = '-'
   #routes: readonly Route[] = []
+  /** Positions in the routes, of those from patterns. */
+  #patterns = new PatternIndex<number>([])
 
   constructor(driver: Driver, queues: Registry, topics: Registry) {
     this.#driver = driver
@@ -101,11 +103,11 @@ export class Routes {
    */
   plan(routingKeys: readonly string[], gone: ReadonlySet<string>): Plan {
     const found = new Map<string, { name: string; incarnation: string; messages: number[] }>()
-    const routes = this.#routes.filter(({ source, targets }) => topicIn(source) === undefined && !gone.has(targets))
     for (const [index, routingKey] of routingKeys.entries())
-      for (const { source, target: name, targets: incarnation } of routes) {
+      for (const position of [...this.#patterns.find(routingKey)].sort((a, b) => a - b)) {
+        const { target: name, targets: incarnation } = this.#routes[position]!
         const key = `${name} ${incarnation}`
-        if (found.get(key)?.messages.at(-1) === index || !matches(source, routingKey)) continue
+        if (gone.has(incarnation) || found.get(key)?.messages.at(-1) === index) continue
         const destination = found.get(key) ?? { name, incarnation, messages: [] }
         destination.messages.push(index)
         found.set(key, destination)
@@ -210,6 +212,8 @@ export class Routes {
     }
     this.#version = version
     this.#routes = routes.sort(byTargetAndSource)
+    const sources = this.#routes.map(({ source }, position) => [source, position] as const)
+    this.#patterns = new PatternIndex(sources.filter(([source]) => topicIn(source) === undefined))
   }
 }
 

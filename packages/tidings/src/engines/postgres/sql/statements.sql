@@ -78,19 +78,21 @@ FROM tidings.stats($1::text);
 SELECT tidings.enable($1::text, $2::boolean, $3::boolean);
 
 -- name: send
--- $1 queue, $2 batch, $3 plain → id, duplicate
-SELECT id, duplicate FROM tidings.send($1::text, $2::text::jsonb, $3::boolean);
+-- $1 queue, $2 batch, $3 plain → rows with id, duplicate, as JSON text
+SELECT coalesce(json_agg(sent), '[]')::text FROM tidings.send($1::text, $2::text::jsonb, $3::boolean) AS sent;
 
 -- name: sendLimited
--- $1 queue, $2 batch, $3 plain, $4 how many messages the queue may hold with these → id, duplicate, there, fresh
-SELECT id, duplicate, there::float8, fresh::float8
-FROM tidings.send_limited($1::text, $2::text::jsonb, $3::boolean, $4::bigint);
+-- $1 queue, $2 batch, $3 plain, $4 how many messages the queue may hold with these → rows with id, duplicate, there,
+-- fresh, as JSON text
+SELECT coalesce(json_agg(sent), '[]')::text
+FROM tidings.send_limited($1::text, $2::text::jsonb, $3::boolean, $4::bigint) AS sent;
 
 -- name: disk
--- $1 queue → fsync, synchronous_commit, unlogged
-SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
-  EXISTS (SELECT FROM pg_class c
-    WHERE c.relnamespace = 'pgmq'::regnamespace AND c.relname = 'q_' || $1::text AND c.relpersistence = 'u') AS unlogged;
+-- $1 queue → a row with fsync, synchronous_commit, unlogged, as JSON text
+SELECT json_build_array(json_build_object(
+  'fsync', current_setting('fsync'), 'synchronous_commit', current_setting('synchronous_commit'),
+  'unlogged', EXISTS (SELECT FROM pg_class c
+    WHERE c.relnamespace = 'pgmq'::regnamespace AND c.relname = 'q_' || $1::text AND c.relpersistence = 'u')))::text;
 
 -- name: bind
 -- $1 pattern, $2 queue → bound
@@ -105,9 +107,10 @@ SELECT tidings.unbind($1::text, $2::text) AS unbound;
 SELECT pattern, queue_name, bound_at FROM tidings.bindings($1::text);
 
 -- name: publish
--- $1 batch, $2 plain, $3 queues that are enabled, as JSON, $4 own transaction → at, queue, topic, id, offset, duplicate
-SELECT at, queue, topic, id, "offset"::float8, duplicate FROM tidings.publish($1::text::jsonb, $2::boolean,
-  ARRAY(SELECT jsonb_array_elements_text($3::text::jsonb)), $4::boolean);
+-- $1 batch, $2 plain, $3 queues that are enabled, as JSON, $4 own transaction → rows with at, queue, topic, id,
+-- offset, duplicate, as JSON text
+SELECT coalesce(json_agg(copy), '[]')::text FROM tidings.publish($1::text::jsonb, $2::boolean,
+  ARRAY(SELECT jsonb_array_elements_text($3::text::jsonb)), $4::boolean) AS copy;
 
 -- name: claim
 -- $1 queue, $2 quantity, $3 lease in ms, $4 mark, $5 last key, $6 sweep → rows of tidings.message
@@ -129,8 +132,9 @@ SELECT * FROM tidings.peek($1::text, $2::text, $3::integer, $4::bigint,
   CASE WHEN $5::text IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text($5::text::jsonb)::bigint) END, $6::text::jsonb);
 
 -- name: settle
--- $1 queue, $2 batch, $3 plain → at, new_id
-SELECT at, new_id FROM tidings.settle($1::text, $2::text::jsonb, $3::boolean);
+-- $1 queue, $2 batch, $3 plain → rows with at, new_id, as JSON text
+SELECT coalesce(json_agg(settled), '[]')::text
+FROM tidings.settle($1::text, $2::text::jsonb, $3::boolean) AS settled;
 
 -- name: extend
 -- $1 queue, $2 batch, $3 lease in ms → at, vt_us
@@ -185,9 +189,10 @@ SELECT tidings.link_topic($1::text, $2::text, $3::text) AS bound;
 SELECT tidings.unlink_topic($1::text, $2::text, $3::text) AS unbound;
 
 -- name: append
--- $1 topic, $2 batch, $3 plain, $4 queues that are enabled, as JSON, $5 own transaction → at, queue, offset, duplicate
-SELECT at, queue, "offset"::float8, duplicate FROM tidings.append($1::text, $2::text::jsonb, $3::boolean,
-  ARRAY(SELECT jsonb_array_elements_text($4::text::jsonb)), $5::boolean);
+-- $1 topic, $2 batch, $3 plain, $4 queues that are enabled, as JSON, $5 own transaction → rows with at, queue,
+-- offset, duplicate, as JSON text
+SELECT coalesce(json_agg(appended), '[]')::text FROM tidings.append($1::text, $2::text::jsonb, $3::boolean,
+  ARRAY(SELECT jsonb_array_elements_text($4::text::jsonb)), $5::boolean) AS appended;
 
 -- name: readTopic
 -- $1 topic, $2 after, $3 quantity → offset, data, meta, headers, published_at
