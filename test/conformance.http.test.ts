@@ -3,7 +3,7 @@ import { HttpEngine } from 'tidings/internal/engines/http/http'
 import type { Feature } from 'tidings/internal/port/engine'
 import { defineConformance, type Harness } from 'tidings-testkit'
 import { afterAll, beforeAll, describe } from 'vitest'
-import { runner } from './support/conformance.ts'
+import { runner, withUpkeepInTurn } from './support/conformance.ts'
 import { startHttpServer, type TestHttpServer } from './support/http-server.ts'
 import { sharedServer } from './support/shared-servers.ts'
 
@@ -31,7 +31,7 @@ function defineOver(
     const open = async () => {
       const engine = new Connection({ url: server!.url, token: null })
       await engine.open()
-      return engine
+      return withUpkeepInTurn(engine)
     }
     const harness: Harness = {
       name,

@@ -3,14 +3,14 @@ import pg from 'pg'
 import { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { defineConformance, type Harness } from 'tidings-testkit'
 import type { SharedServer } from './support/broker.ts'
-import { runner } from './support/conformance.ts'
+import { runner, withUpkeepInTurn } from './support/conformance.ts'
 import { sharedServer } from './support/shared-servers.ts'
 
 /** Opens an engine. Several share one server, and one database of it. */
 async function open(url: string): Promise<PostgresEngine> {
   const engine = new PostgresEngine({ url })
   await engine.open()
-  return engine
+  return withUpkeepInTurn(engine)
 }
 
 async function harness(name: string, server: SharedServer): Promise<Harness> {

@@ -5,7 +5,7 @@ import type { RedisSource } from 'tidings/internal/engines/redis/driver'
 import { RedisEngine } from 'tidings/internal/engines/redis/redis'
 import { defineConformance, type Harness } from 'tidings-testkit'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { runner } from './support/conformance.ts'
+import { runner, withUpkeepInTurn } from './support/conformance.ts'
 import { askRedis } from './support/redis.ts'
 import { sharedServer } from './support/shared-servers.ts'
 
@@ -13,7 +13,7 @@ import { sharedServer } from './support/shared-servers.ts'
 async function open(source: RedisSource): Promise<RedisEngine> {
   const engine = new RedisEngine(source)
   await engine.open()
-  return engine
+  return withUpkeepInTurn(engine)
 }
 
 function harness(name: string, source: RedisSource, skips: Harness['skips'] = {}): Harness {
