@@ -267,7 +267,8 @@ const owning = group(
       }
       const transactions = Promise.all(times(25, () => scene.engine.transaction(hold)))
       transactions.catch(() => {})
-      while (open < 25) await scene.engine.stats(scene.queue)
+      // More than the storage has room for may wait for the others' ends.
+      while (open < 5) await scene.engine.stats(scene.queue)
       await scene.send(text('meanwhile'))
       assert.equal(await scene.delete(await scene.claimOne()), true)
       finish()

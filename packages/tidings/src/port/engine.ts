@@ -118,9 +118,9 @@ export interface Engine {
 
   /**
    * Runs `work` in a transaction of the engine's own, for what is sent and settled in it and for statements of the
-   * caller: commits when `work` resolves, and rolls back when it rejects, with the same error. It holds up no other
-   * call of the engine, whatever `work` waits for. After its end the transaction takes nothing more: CLOSED. Only with
-   * 'transactions'.
+   * caller: commits when `work` resolves, and rolls back when it rejects, with the same error. Other calls of the engine
+   * are not held up, whatever `work` waits for; further transactions may wait until the storage has room for them. After
+   * its end the transaction takes nothing more: CLOSED. Only with 'transactions'.
    */
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>
 
