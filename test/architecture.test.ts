@@ -294,6 +294,29 @@ describe('imports', () => {
   })
 })
 
+describe('the HTTP server', () => {
+  test('reaches the storage only through the bus, whose options hold there', () => {
+    const uses = /[.?]engine\b|\bengine\s*[,}]/
+    const past = [...sources.values()].filter(
+      ({ name, text }) => name.startsWith('server/') && uses.test(withoutComments(text)),
+    )
+    assert.deepEqual(
+      past.map(({ name }) => name),
+      [],
+    )
+    assert.deepEqual(
+      objections(
+        ({ name }, { from, kind }) =>
+          name.startsWith('server/') &&
+          isIn(from, ['tidings/port/engine', 'tidings/port/topic-store']) &&
+          kind !== 'type' &&
+          'only types of data',
+      ),
+      [],
+    )
+  })
+})
+
 describe('files', () => {
   test('index re-exports and does nothing else', () => {
     const left = withoutComments(sources.get('tidings/index')!.text).replace(

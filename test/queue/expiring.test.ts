@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import type { QueueOptions, StoredCopy } from 'tidings'
 import { Bus } from 'tidings/internal/bus/bus'
-import { claimUnexpired } from 'tidings/internal/messages/unexpired'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { Lines, runUntil } from '../worker/support.ts'
@@ -336,8 +335,8 @@ describe('many that have expired', () => {
   test.each([
     ['pop', async (bus: Bus) => bus.queue('q').pop({ limit: 10 }), 'send'],
     [
-      'a claim past the queue',
-      (bus: Bus) => claimUnexpired(bus.queue('q').access(), { limit: 1_001, leaseMs: 1_000, ids: null }),
+      'a claim of a server',
+      (bus: Bus) => bus.stored.queue('q').claimPage({ limit: 1_001, leaseMs: 1_000, ids: null }),
       'settle',
     ],
   ] as const)('by %s become dead letters in batches', async (_how, take, member) => {

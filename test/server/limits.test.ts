@@ -110,4 +110,53 @@ describe('an answer that would be very large', () => {
     assert.equal((await bus.topic('news').read({ limit: 1_000 })).length, 32)
     await bus.close()
   })
+
+  /** 32 messages of 900 kB: 29 MB, of which 18 fit into one answer. */
+  async function startWithLarge() {
+    const started = await start()
+    const large = { entries: Array.from({ length: 4 }, (_, index) => ({ message: index + 'x'.repeat(900_000) })) }
+    for (let batch = 0; batch < 8; batch++) await started.call('/messages/batch', large)
+    return started
+  }
+
+  test.each(['/read', '/pop'])('takes no more than it says: %s', async (path) => {
+    const { call } = await startWithLarge()
+    const first = await call(path, { qty: 10_000 })
+    assert.equal(first.body.more, true)
+    const size = first.body.messages.length
+    assert(size >= 1 && size * 900_000 < 25_000_000, `${size} messages`)
+    if (path === '/read') assert.deepEqual([size, first.body.next_due_ms], [18, 0])
+    const rest = await call(path, { qty: 10_000 })
+    assert.deepEqual([rest.body.more, rest.body.messages.length], [false, 32 - size])
+    const ids = [...first.body.messages, ...rest.body.messages].map(({ id }: { id: string }) => Number(id))
+    assert.deepEqual(
+      ids,
+      Array.from({ length: 32 }, (_, index) => index + 1),
+    )
+    const counts = rest.body.messages.map(({ read_ct }: { read_ct: number }) => read_ct)
+    // Giving back what did not fit was no read.
+    if (path === '/read') assert.deepEqual(new Set(counts), new Set([1]))
+  })
+
+  test('is read to its end by our own client, as fast as it asks', async () => {
+    const { server } = await startWithLarge()
+    const bus = await connect(server.url)
+    const queue = bus.queue('orders')
+    assert.equal((await queue.read({ limit: 1_000 })).length, 18)
+    assert.equal((await queue.pop({ limit: 1_000, wait: '1m' })).length, 14)
+    await bus.close()
+  })
+
+  test('may be one of dead letters, which goes on after an id', async () => {
+    const { server } = await startWithLarge()
+    const queue = server.bus.queue('orders')
+    while ((await queue.stats()).ready > 0)
+      await Promise.all((await queue.read({ limit: 100 })).map((message) => message.deadLetter('broken')))
+    const first = await ask(server, 'GET', `${at}/dead-letters?limit=1000`)
+    assert.equal(first.body.more, true)
+    assert(first.body.messages.length < 30)
+    const last = first.body.messages.at(-1).id
+    const rest = await ask(server, 'GET', `${at}/dead-letters?limit=1000&after=${last}`)
+    assert.deepEqual([rest.body.more, rest.body.messages.length], [false, 32 - first.body.messages.length])
+  })
 })

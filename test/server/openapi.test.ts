@@ -144,7 +144,7 @@ describe('the document', () => {
     }
     const { schema } = document.paths['/v1/queues/{queue}/read']!.post!.responses['200']!.content!['application/json']!
     const message = (schema.properties as Fields).messages!.items as { properties: Fields; required: string[] }
-    expect(schema.required).toEqual(['messages', 'next_due_ms'])
+    expect(schema.required).toEqual(['messages', 'more', 'next_due_ms'])
     expect(Object.keys(message.properties).filter((name) => !message.required.includes(name))).toEqual([
       'message',
       'data',

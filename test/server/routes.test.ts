@@ -434,8 +434,10 @@ test('a stream of a subscription that cannot begin leaves nothing behind', async
     }
   }
   const { signal } = new AbortController()
-  const settings = { topic: 'gone', subscription: 's', prefetch: 1, leaseMs: 1_000, exact: false, signal }
-  const streaming = streamSubscription(new Bus(new MemoryEngine()), settings, new Board(), { send: async () => true })
+  const settings = { prefetch: 1, leaseMs: 1_000, exact: false, signal }
+  const { stored, wakeups } = new Bus(new MemoryEngine())
+  const subscription = stored.topic('gone').subscription('s')
+  const streaming = streamSubscription(subscription, wakeups, settings, new Board(), { send: async () => true })
   await assert.rejects(streaming, { code: 'TOPIC_NOT_FOUND' })
   assert.equal(followers, 0)
 })

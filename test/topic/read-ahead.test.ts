@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { ReadAhead } from 'tidings/internal/subscription/read-ahead'
+import { ReadAhead } from 'tidings/internal/messages/read-ahead'
 import { describe, expect, test } from 'vitest'
 
 const ofSizes = (sizes: readonly number[]) => sizes.map((length) => ({ data: { length } as string }))

@@ -3,12 +3,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { Hono } from 'hono'
 import type { Bus } from 'tidings/internal/bus/bus'
-import { systemClock } from 'tidings/internal/core/clock'
 import { isTidingsError } from 'tidings/internal/core/errors'
 import { type Logger, silentLogger } from 'tidings/internal/core/logger'
 import * as option from 'tidings/internal/core/options'
 import { Service } from 'tidings/internal/core/service'
-import { Upkeep } from 'tidings/internal/sentinel/upkeep'
+import type { Upkeep } from 'tidings/internal/sentinel/upkeep'
 import { FileWatch } from '../auth/file-watch.ts'
 import type { Token } from '../auth/token.ts'
 import { readTokenFile } from '../auth/token-file.ts'
@@ -74,7 +73,7 @@ export class Server extends Service {
     const areNeeded = settings.tokenFile !== null || settings.tokens.length > 0
     this.#tokens = new Tokens(this.#readTokens(), areNeeded)
     this.#app = this.#createApp(bus, sentinel)
-    this.#upkeep = new Upkeep({ engine: bus.engine, clock: systemClock, logger })
+    this.#upkeep = bus.stored.upkeep(logger)
     const { tokenFile, tlsCert, tlsKey } = settings
     const files = [tokenFile, tlsCert, tlsKey].filter((file) => file !== null)
     this.#files = new FileWatch(files, () => this.reload())

@@ -1,5 +1,7 @@
 import * as option from 'tidings/internal/core/options'
 import { checkMessageId } from 'tidings/internal/messages/options'
+import type { StoredMessage } from 'tidings/internal/port/engine'
+import { messageText } from 'tidings/internal/protocol/messages'
 
 const number = (doc: string) =>
   option.integer(doc, { default: null, min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER })
@@ -53,6 +55,13 @@ export const messageFields = {
 } as const
 
 export const messageList = { messages: several('The messages.', option.object('', messageFields)) } as const
+
+/** The messages as they are answered, with further fields beside them. */
+export function messagesText(messages: readonly StoredMessage[], exact: boolean, beside: object): string {
+  return `{"messages":[${messages.map((one) => messageText(one, exact)).join()}],${JSON.stringify(beside).slice(1)}`
+}
+
+export const afterId = option.text('Only messages after this id.', { default: null, check: checkMessageId })
 
 /** Ids as clients send them: numbers are PGMQ's. */
 export const idsOption = (doc: string, { min = 1 } = {}) =>

@@ -30,14 +30,14 @@ function deadLetterQueueOf(bus: Bus, queue: string): string | null {
   }
 }
 
-async function readTopics({ engine: { topics } }: Bus): Promise<Figures['topics']> {
-  if (!topics) return []
-  const found = await topics.listTopics(null)
+async function readTopics(bus: Bus): Promise<Figures['topics']> {
+  if (!bus.stored.storage.supports.has('topics')) return []
+  const found = await bus.topics()
   return Promise.all(found.map(async (info) => ({ ...info, states: await statesOf(info.topic) })))
 
   async function statesOf(topic: string): Promise<readonly SubscriptionState[]> {
     try {
-      return await topics!.subscriptions(topic, null)
+      return await bus.stored.topic(topic).subscriptions()
     } catch (error) {
       if (isTidingsError(error, 'TOPIC_NOT_FOUND')) return []
       throw error

@@ -1,6 +1,6 @@
 import * as option from 'tidings/internal/core/options'
-import { messageText } from 'tidings/internal/protocol/messages'
-import { idsOption, messageList, shape } from '../http/fields.ts'
+import { afterId, idsOption, messageList, messagesText, shape } from '../http/fields.ts'
+import { moreField } from '../http/pages.ts'
 import { type Route, route } from '../http/route.ts'
 import { delayMs } from './entry.ts'
 
@@ -22,11 +22,11 @@ export const deadLetterRoutes: readonly Route[] = [
     summary: 'Messages of a queue that failed too often',
     description: 'In its dead-letter queue; `meta` tells of the failure. Changes nothing.',
     scope: 'read',
-    query: { limit, ids },
-    answers: { 200: { description: 'Oldest first.', fields: messageList } },
-    async handle({ bus, params, query: { limit, ids }, exact }) {
-      const letters = await bus.queue(params.queue).deadLetters.stored({ limit, ...(ids === null ? {} : { ids }) })
-      return { status: 200, body: `{"messages":[${letters.map((one) => messageText(one, exact)).join()}]}` }
+    query: { limit, ids, after: afterId },
+    answers: { 200: { description: 'Oldest first.', fields: { ...messageList, ...moreField } } },
+    async handle({ bus, params, query, exact }) {
+      const { messages, more } = await bus.stored.queue(params.queue).deadLetters.page(query)
+      return { status: 200, body: messagesText(messages, exact, { more }) }
     },
   }),
 
@@ -59,7 +59,7 @@ export const deadLetterRoutes: readonly Route[] = [
     },
     async handle({ bus, params, body: { limit, ids, dry_run: dryRun, delay_ms: delay } }) {
       const asked = { limit, dryRun, delay, ...(ids === null ? {} : { ids }) }
-      const redriven = await bus.queue(params.queue).deadLetters.redrive(asked)
+      const redriven = await bus.stored.queue(params.queue).deadLetters.redrive(asked)
       return {
         status: 200,
         body: { redriven: redriven.map(({ deadLetterId, id }) => ({ dead_letter_id: deadLetterId, id })) },

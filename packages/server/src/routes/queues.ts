@@ -1,10 +1,9 @@
-import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
+import { TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
-import type { QueueInfo, QueueStats } from 'tidings/internal/port/engine'
 import { noQueue } from 'tidings/internal/port/refusals'
 import { toWireQueue, toWireStats } from 'tidings/internal/protocol/messages'
 import { shape } from '../http/fields.ts'
-import { type Call, type Route, route } from '../http/route.ts'
+import { type Route, route } from '../http/route.ts'
 
 const tag = 'Queues'
 
@@ -33,22 +32,6 @@ const statsFields = {
   created_at: shape.time('When the queue was created.'),
 } as const
 
-/** The queues that the caller may see. */
-async function visibleQueues({ bus, access }: Call<string>): Promise<QueueInfo[]> {
-  const queues = await bus.queues()
-  return queues.filter(({ queue }) => access.allows('read', queue))
-}
-
-async function statsOf(call: Call<string>, queue: string): Promise<QueueStats | null> {
-  try {
-    return await call.bus.engine.stats(queue)
-  } catch (error) {
-    // Dropped meanwhile.
-    if (isTidingsError(error, 'QUEUE_NOT_FOUND')) return null
-    throw error
-  }
-}
-
 export const queueRoutes: readonly Route[] = [
   route({
     method: 'GET',
@@ -59,8 +42,9 @@ export const queueRoutes: readonly Route[] = [
     answers: {
       200: { description: 'By name.', fields: { queues: shape.several('', option.object('', queueFields)) } },
     },
-    async handle(call) {
-      return { status: 200, body: { queues: (await visibleQueues(call)).map(toWireQueue) } }
+    async handle({ bus, access }) {
+      const visible = (await bus.queues()).filter(({ queue }) => access.allows('read', queue))
+      return { status: 200, body: { queues: visible.map(toWireQueue) } }
     },
   }),
 
@@ -85,7 +69,7 @@ export const queueRoutes: readonly Route[] = [
         throw new TidingsError('UNSUPPORTED', 'unlogged is true; a crash would lose what such a queue acknowledged', {
           hint: 'Leave it out.',
         })
-      const created = await bus.engine.createQueue(params.queue)
+      const created = await bus.stored.queue(params.queue).create()
       return { status: 201, body: { queue_name: params.queue, unlogged: false, created } }
     },
   }),
@@ -98,8 +82,7 @@ export const queueRoutes: readonly Route[] = [
     scope: 'read',
     answers: { 200: { description: 'As of now.', fields: queueFields }, 404: { description: 'There is none.' } },
     async handle({ bus, params: { queue } }) {
-      const [found] = await bus.engine.describe(queue)
-      return { status: 200, body: toWireQueue(found!) }
+      return { status: 200, body: toWireQueue(await bus.stored.queue(queue).info()) }
     },
   }),
 
@@ -111,7 +94,7 @@ export const queueRoutes: readonly Route[] = [
     scope: 'admin',
     answers: { 204: { description: 'It is gone.' }, 404: { description: 'There was none.' } },
     async handle({ bus, params: { queue } }) {
-      if (await bus.engine.dropQueue(queue)) return { status: 204 }
+      if (await bus.stored.queue(queue).drop()) return { status: 204 }
       throw noQueue(queue)
     },
   }),
@@ -125,7 +108,7 @@ export const queueRoutes: readonly Route[] = [
     scope: 'admin',
     answers: { 200: { description: 'Done.', fields: { purged: shape.number('How many were removed.') } } },
     async handle({ bus, params }) {
-      return { status: 200, body: { purged: await bus.engine.purgeQueue(params.queue) } }
+      return { status: 200, body: { purged: await bus.stored.queue(params.queue).purge() } }
     },
   }),
 
@@ -147,8 +130,7 @@ export const queueRoutes: readonly Route[] = [
     },
     answers: { 200: { description: 'Done.', fields: { pruned: shape.number('How many were removed.') } } },
     async handle({ bus, params, body: { archived_for_ms: archivedForMs, keep, limit } }) {
-      const request = { kind: 'archive', queue: params.queue, archivedForMs, keep, limit } as const
-      const pruned = await bus.engine.maintain(request)
+      const pruned = await bus.stored.queue(params.queue).prune({ archivedForMs, keep, limit })
       return { status: 200, body: { pruned } }
     },
   }),
@@ -162,10 +144,9 @@ export const queueRoutes: readonly Route[] = [
     answers: {
       200: { description: 'By name.', fields: { queues: shape.several('', option.object('', statsFields)) } },
     },
-    async handle(call) {
-      const all = await Promise.all((await visibleQueues(call)).map(({ queue }) => statsOf(call, queue)))
-      const queues = all.filter((one) => one !== null).map((one) => toWireStats(one, Date.now()))
-      return { status: 200, body: { queues } }
+    async handle({ bus, access }) {
+      const all = await bus.stored.stats((queue) => access.allows('read', queue))
+      return { status: 200, body: { queues: all.map((one) => toWireStats(one, Date.now())) } }
     },
   }),
 
@@ -177,7 +158,7 @@ export const queueRoutes: readonly Route[] = [
     scope: 'read',
     answers: { 200: { description: 'As of now.', fields: statsFields } },
     async handle({ bus, params }) {
-      return { status: 200, body: toWireStats(await bus.engine.stats(params.queue), Date.now()) }
+      return { status: 200, body: toWireStats(await bus.stored.queue(params.queue).stats(), Date.now()) }
     },
   }),
 ]

@@ -1,23 +1,17 @@
-import type { Bus } from 'tidings/internal/bus/bus'
 import { systemClock } from 'tidings/internal/core/clock'
 import { TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
-import { anything, parseWhere, scan, type Wanted } from 'tidings/internal/messages/filter'
-import { checkMessageId } from 'tidings/internal/messages/options'
-import { claimUnexpired, popUnexpired } from 'tidings/internal/messages/unexpired'
-import { Lookout } from 'tidings/internal/messages/wait'
-import type { Claim, ClaimRequest, Engine, Lease, StoredMessage } from 'tidings/internal/port/engine'
+import { anything, parseWhere, type Wanted } from 'tidings/internal/messages/filter'
+import type { Lease, StoredMessage } from 'tidings/internal/port/engine'
 import { messageText } from 'tidings/internal/protocol/messages'
-import { idsOption, messageFields, messageList, shape } from '../http/fields.ts'
-import { moreField, readPages } from '../http/pages.ts'
+import { afterId, idsOption, messageFields, messageList, messagesText, shape } from '../http/fields.ts'
+import { moreField } from '../http/pages.ts'
 import { type Call, type Reply, type Route, route } from '../http/route.ts'
 import { giveBack } from '../streams/giving-back.ts'
 import { Prefetch } from '../streams/prefetch.ts'
 import { anyObject } from './entry.ts'
 
 const tag = 'Reading'
-/** How often a waiting read looks even if nothing woke it. */
-const pollMs = 2_000
 const maxWaitMs = 120_000
 const maxLeaseMs = 43_200_000
 
@@ -55,6 +49,7 @@ const readAnswer = {
   description: 'Messages under a lease, by priority, then oldest first; none where none came in time.',
   fields: {
     ...messageList,
+    more: shape.flag('Whether more was ready than fits into one answer.'),
     next_due_ms: shape.nullable(
       shape.number('In how many milliseconds the next message becomes due, as far as is known.'),
     ),
@@ -79,7 +74,7 @@ export const readingRoutes: readonly Route[] = [
       conditional,
     },
     answers: { 200: readAnswer },
-    handle: (call) => read(call, { ...call.body, waitMs: call.body.wait_ms, pollMs }),
+    handle: (call) => read(call, { ...call.body, waitMs: call.body.wait_ms }),
   }),
 
   route({
@@ -119,12 +114,12 @@ export const readingRoutes: readonly Route[] = [
     description: 'What is lost on the way to the client is lost: `read` and settle what must not be.',
     scope: 'receive',
     body: { qty },
-    answers: { 200: { description: 'Messages that are gone from the queue.', fields: messageList } },
+    answers: {
+      200: { description: 'Messages that are gone from the queue.', fields: { ...messageList, ...moreField } },
+    },
     async handle({ bus, params, body, exact }) {
-      const popped = exact
-        ? await bus.engine.pop(params.queue, body.qty)
-        : await popUnexpired(bus.queue(params.queue).access(), body.qty)
-      return { status: 200, body: messagesText(popped, exact) }
+      const { messages, more } = await bus.stored.queue(params.queue).popPage(body.qty, { unjudged: exact })
+      return { status: 200, body: messagesText(messages, exact, { more }) }
     },
   }),
 
@@ -146,7 +141,7 @@ export const readingRoutes: readonly Route[] = [
         max: 100_000,
         rangeCode: 'LIMIT_RANGE',
       }),
-      after: option.text('Only messages after this id.', { default: null, check: checkMessageId }),
+      after: afterId,
       ids: idsOption('Only these messages.'),
       meta: option.value<object, Readonly<Record<string, string>> | null>(
         'Only messages whose meta has these texts in these fields, by the names of the wire.',
@@ -155,10 +150,8 @@ export const readingRoutes: readonly Route[] = [
     },
     answers: { 200: { description: 'By id. Receipts are null.', fields: { ...messageList, ...moreField } } },
     async handle({ bus, params, body: { place, limit, after, ids, meta }, exact }) {
-      const request = { place, ids, ...(meta === null ? {} : { meta }) }
-      const { messages, more } = await readPages<StoredMessage>(limit, (count, last) =>
-        bus.engine.peek(params.queue, { ...request, limit: count, afterId: last?.id ?? after }),
-      )
+      const request = { place, limit, afterId: after, ids, ...(meta === null ? {} : { meta }) }
+      const { messages, more } = await bus.stored.queue(params.queue).peekPage(request)
       return { status: 200, body: messagesText(messages, exact, { more }) }
     },
   }),
@@ -181,45 +174,39 @@ export const readingRoutes: readonly Route[] = [
         events: { message: { description: 'A message under a lease.', fields: messageFields } },
       },
     },
-    async handle({ bus, params: { queue }, query, leases, exact, signal }) {
+    async handle({ bus, params, query, leases, exact, signal }) {
+      const queue = bus.stored.queue(params.queue)
       // Says so now if it does not exist.
-      await bus.engine.describe(queue)
+      await queue.info()
       return {
         async run(events) {
           const lease = query.lease_ms ?? 30_000
-          const prefetch = new Prefetch(queue, query.prefetch, leases, systemClock)
-          const lookout = new Lookout({ wakeups: bus.wakeups, clock: systemClock, interest: `queue:${queue}`, pollMs })
+          const prefetch = new Prefetch(queue.name, query.prefetch, leases, systemClock)
+          const poller = queue.poller()
           try {
             for (;;) {
               await prefetch.waitForRoom(signal)
-              const messages = await lookout.wait({ waitMs: Number.POSITIVE_INFINITY, signal }, async () => {
-                if (signal.aborted) return nothing
+              const messages = await poller.wait({ waitMs: Number.POSITIVE_INFINITY, signal }, async () => {
+                if (signal.aborted) return { found: null, full: false, nextDueMs: null }
                 const limit = prefetch.room
-                const claim = await claimBy(bus, queue, exact)({ limit, leaseMs: lease, ids: null })
-                return { ...asAttempt(claim), full: claim.messages.length === limit }
+                const look = await queue.claimPage({ limit, leaseMs: lease, ids: null }, { unjudged: exact })
+                const { found, nextDueMs, more = false } = look
+                return { found: found.length > 0 ? found : null, full: more || found.length === limit, nextDueMs }
               })
               if (messages === null) return
               prefetch.add(messages, lease)
-              leases.given(queue, messages, lease)
+              leases.given(queue.name, messages, lease)
               for (const message of messages) await events.send('message', messageText(message, exact))
             }
           } finally {
-            lookout.close()
-            await prefetch.close(bus.engine, queue, leases)
+            poller.close()
+            await prefetch.close(queue, leases)
           }
         },
       }
     },
   }),
 ]
-
-const nothing = { found: null, full: false, nextDueMs: null } as const
-
-const asAttempt = ({ messages, nextDueMs }: Claim) => ({
-  found: messages.length > 0 ? messages : null,
-  full: false,
-  nextDueMs,
-})
 
 interface Reading {
   readonly qty: number
@@ -228,30 +215,23 @@ interface Reading {
   readonly ids: readonly string[] | null
   readonly conditional: Wanted
   readonly waitMs: number
-  readonly pollMs: number
+  readonly pollMs?: number
 }
 
 type ReadCall = Pick<Call<'{queue}'>, 'bus' | 'params' | 'leases' | 'exact' | 'signal'>
 
-async function read({ bus, params: { queue }, leases, exact, signal }: ReadCall, asked: Reading): Promise<Reply> {
-  const { engine, wakeups } = bus
-  const claiming = claimBy(bus, queue, exact)
-  const lease = leaseOf(asked)
-  const lookout = new Lookout({ wakeups, clock: systemClock, interest: `queue:${queue}`, pollMs: asked.pollMs })
-  let nextDueMs: number | null = null
-  try {
-    const found = await lookout.wait({ waitMs: asked.waitMs, signal }, async () => {
-      if (signal.aborted) return nothing
-      const claim = await claimFitting(engine, claiming, queue, asked, lease)
-      nextDueMs = claim.nextDueMs
-      return asAttempt(claim)
-    })
-    const messages = found ?? []
-    leases.given(queue, messages, lease)
-    const body = messagesText(messages, exact, { next_due_ms: nextDueMs })
-    return { status: 200, body, undelivered: () => giveBack(engine, queue, leasesOf(messages), leases) }
-  } finally {
-    lookout.close()
+async function read({ bus, params, leases, exact, signal }: ReadCall, asked: Reading): Promise<Reply> {
+  const queue = bus.stored.queue(params.queue)
+  const leaseMs = leaseOf(asked)
+  const { qty: limit, ids, conditional: wanted, waitMs, pollMs } = asked
+  // Clients of our own judge by themselves what has expired, as their queue says.
+  const request = { limit, leaseMs, ids, wanted, unjudged: exact, waitMs, pollMs, signal }
+  const { found, nextDueMs, more = false } = await queue.read(request)
+  leases.given(queue.name, found, leaseMs)
+  return {
+    status: 200,
+    body: messagesText(found, exact, { next_due_ms: nextDueMs, more }),
+    undelivered: () => giveBack(queue, leasesOf(found), leases),
   }
 }
 
@@ -260,40 +240,8 @@ function leaseOf({ vt, lease_ms }: Reading): number {
   return lease_ms ?? Math.max(1, (vt ?? 30) * 1_000)
 }
 
-type Claiming = (request: ClaimRequest) => Promise<Claim>
-
-/** Clients of our own judge by themselves what has expired, as their queue says; for others the server's queue does. */
-const claimBy = (bus: Bus, queue: string, exact: boolean): Claiming =>
-  exact
-    ? (request) => bus.engine.claim(queue, request)
-    : (request) => claimUnexpired(bus.queue(queue).access(), request)
-
-async function claimFitting(
-  engine: Engine,
-  claiming: Claiming,
-  queue: string,
-  asked: Reading,
-  lease: number,
-): Promise<Claim> {
-  const { qty: limit, conditional, ids } = asked
-  if (conditional === anything) return claiming({ limit, leaseMs: lease, ids })
-  const messages: StoredMessage[] = []
-  for await (const page of scan(engine, queue, 'ready', conditional)) {
-    const wanted = page.map(({ id }) => id).filter((id) => ids?.includes(id) ?? true)
-    const request = { limit: limit - messages.length, leaseMs: lease, ids: wanted }
-    if (wanted.length > 0) messages.push(...(await claiming(request)).messages)
-    if (messages.length === limit) break
-  }
-  return { messages, nextDueMs: null }
-}
-
 const leasesOf = (messages: readonly StoredMessage[]): Lease[] =>
   messages.map(({ id, receipt }) => ({ id, receipt: receipt ?? '' }))
-
-function messagesText(messages: readonly StoredMessage[], exact: boolean, beside: object = {}): string {
-  const rest = JSON.stringify(beside).slice(1)
-  return `{"messages":[${messages.map((one) => messageText(one, exact)).join()}]${rest === '}' ? rest : `,${rest}`}`
-}
 
 function parseTexts(value: unknown, path: string): Readonly<Record<string, string>> {
   const fields = anyObject('').parse(value, path) ?? {}

@@ -51,7 +51,7 @@ export const routingRoutes: readonly Route[] = [
     answers: { 201: { description: 'It is bound.', fields: { bound: shape.flag('Whether it was bound now.') } } },
     async handle({ bus, params, access }) {
       checkBinding(access, params.pattern)
-      return { status: 201, body: { bound: await bus.engine.bind(params) } }
+      return { status: 201, body: { bound: await bus.stored.queue(params.queue).bind(params.pattern) } }
     },
   }),
 
@@ -63,7 +63,7 @@ export const routingRoutes: readonly Route[] = [
     scope: 'admin',
     answers: { 200: { description: 'It is gone.', fields: { unbound: shape.flag('False if there was none.') } } },
     async handle({ bus, params }) {
-      return { status: 200, body: { unbound: await bus.engine.unbind(params) } }
+      return { status: 200, body: { unbound: await bus.stored.queue(params.queue).unbind(params.pattern) } }
     },
   }),
 
@@ -75,7 +75,7 @@ export const routingRoutes: readonly Route[] = [
     scope: 'read',
     answers: { 200: { description: 'As they are now.', fields: bindingList } },
     async handle({ bus, access }) {
-      const all = await bus.engine.bindings(null)
+      const all = await bus.bindings()
       return { status: 200, body: toBody(all.filter(({ queue }) => access.allows('read', queue))) }
     },
   }),
@@ -88,7 +88,7 @@ export const routingRoutes: readonly Route[] = [
     scope: 'read',
     answers: { 200: { description: 'As they are now.', fields: bindingList } },
     async handle({ bus, params }) {
-      return { status: 200, body: toBody(await bus.engine.bindings(params.queue)) }
+      return { status: 200, body: toBody(await bus.stored.queue(params.queue).bindings()) }
     },
   }),
 

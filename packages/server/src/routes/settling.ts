@@ -1,8 +1,9 @@
+import type { Bus } from 'tidings/internal/bus/bus'
 import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
 import { checkQueueName, defaultDeadLetterQueue } from 'tidings/internal/core/names'
 import * as option from 'tidings/internal/core/options'
 import { checkMessageId, parseIsoTime } from 'tidings/internal/messages/options'
-import type { Ending, Engine, Lease, Settlement } from 'tidings/internal/port/engine'
+import type { Ending, Lease, Settlement } from 'tidings/internal/port/engine'
 import { messageText, toNumericId, toWireSettleResult } from 'tidings/internal/protocol/messages'
 import { idList, idsOption, messageFields, shape } from '../http/fields.ts'
 import { type Call, type Route, route } from '../http/route.ts'
@@ -73,7 +74,7 @@ export const settlingRoutes: readonly Route[] = [
       const settlements = call.body.settlements.map((one, index) => toSettlement(one, `settlements[${index}]`))
       const targets = new Set(settlements.flatMap((one) => (one.kind === 'move' ? [one.to] : [])))
       for (const to of targets) await checkMove(call, to)
-      const results = await bus.engine.settle(queue, settlements)
+      const results = await bus.stored.queue(queue).settle(settlements)
       leases.ended(queue, settlements)
       return { status: 200, body: { results: results.map(toWireSettleResult) } }
     },
@@ -96,7 +97,7 @@ export const settlingRoutes: readonly Route[] = [
       },
     },
     async handle({ bus, params: { queue }, body: { leases: held, lease_ms }, leases }) {
-      const receipts = await bus.engine.extend(queue, held, lease_ms)
+      const receipts = await bus.stored.queue(queue).extend(held, lease_ms)
       leases.extended(queue, held, receipts, lease_ms)
       return { status: 200, body: { receipts } }
     },
@@ -116,7 +117,7 @@ export const settlingRoutes: readonly Route[] = [
       },
     },
     async handle({ bus, params: { queue }, body }) {
-      return { status: 200, body: { cancelled: await bus.engine.cancel(queue, body.ids) } }
+      return { status: 200, body: { cancelled: await bus.stored.queue(queue).cancel(body.ids) } }
     },
   }),
 
@@ -220,7 +221,8 @@ export const settlingRoutes: readonly Route[] = [
     async handle(call) {
       const { queue, id } = call.params
       const receipt = await hideById(call, id, call.body.vt)
-      const [message] = await call.bus.engine.peek(queue, { place: null, limit: 1, afterId: null, ids: [id] })
+      const look = { place: null, limit: 1, afterId: null, ids: [id] }
+      const [message] = (await call.bus.stored.queue(queue).peekPage(look)).messages
       if (receipt === undefined || !message) throw messageNotFound(queue, id)
       return { status: 200, body: messageText({ ...message, receipt }, call.exact) }
     },
@@ -248,7 +250,7 @@ function toSettlement({ id, receipt, kind, meta, delay_ms, uncount, to }: Settle
 async function checkMove({ bus, params: { queue }, access }: MoveCall, to: string): Promise<void> {
   if (!access.allows('send', to) && !access.allows('receive', to))
     throw new TidingsError('FORBIDDEN', `the token is not good for moving messages to queue '${to}'`)
-  if (access.allows('admin', to) || to === defaultDeadLetterQueue(queue) || (await isThere(bus.engine, to))) return
+  if (access.allows('admin', to) || to === defaultDeadLetterQueue(queue) || (await isThere(bus, to))) return
   throw new TidingsError('FORBIDDEN', `queue '${to}' does not exist, and the token may not create it`, {
     details: { queue: to },
     hint: 'Create the queue before, or use a token with the scope admin.',
@@ -257,9 +259,9 @@ async function checkMove({ bus, params: { queue }, access }: MoveCall, to: strin
 
 type MoveCall = Pick<Call<'{queue}'>, 'bus' | 'params' | 'access'>
 
-async function isThere(engine: Engine, queue: string): Promise<boolean> {
+async function isThere(bus: Bus, queue: string): Promise<boolean> {
   try {
-    await engine.peek(queue, { place: null, limit: 1, afterId: null, ids: null })
+    await bus.stored.queue(queue).info()
     return true
   } catch (error) {
     if (isTidingsError(error, 'QUEUE_NOT_FOUND')) return false
@@ -271,13 +273,12 @@ type ByIdCall = Pick<Call<'{queue}'>, 'bus' | 'params' | 'leases'>
 
 /** @returns the ids of the messages for which it was done */
 async function endById(call: ByIdCall, ids: readonly string[], ending: Ending): Promise<string[]> {
-  const { engine } = call.bus
-  const { queue } = call.params
+  const queue = call.bus.stored.queue(call.params.queue)
   const known = knownLeases(call, ids)
   const knownIds = new Set(known.map(({ id }) => id))
   const free = ids.filter((id) => !knownIds.has(id))
   if (ending.kind === 'delete') {
-    const removed = free.length > 0 ? await engine.cancel(queue, free) : []
+    const removed = free.length > 0 ? await queue.cancel(free) : []
     return [...(await settleAll(call, known, ending)), ...free.filter((_, index) => removed[index])]
   }
   const taken = free.length > 0 ? await takeFree(call, free) : []
@@ -296,18 +297,23 @@ async function settleAll(
   ending: Ending,
 ): Promise<string[]> {
   if (given.length === 0) return []
-  const results = await bus.engine.settle(
-    queue,
-    given.map((lease) => ({ ...lease, ...ending })),
-  )
+  const settlements = given.map((lease) => ({ ...lease, ...ending }))
+  const results = await bus.stored.queue(queue).settle(settlements)
   leases.ended(queue, given)
   return given.filter((_, index) => results[index]?.settled).map(({ id }) => id)
 }
 
 /** Leases what nobody holds, for a moment: what is ready, and first of its key. */
-async function takeFree({ bus, params: { queue } }: ByIdCall, ids: readonly string[]): Promise<Lease[]> {
-  const { messages } = await bus.engine.claim(queue, { limit: ids.length, leaseMs: 5_000, ids })
-  return messages.map(({ id, receipt }) => ({ id, receipt: receipt ?? '' }))
+async function takeFree({ bus, params }: ByIdCall, ids: readonly string[]): Promise<Lease[]> {
+  const queue = bus.stored.queue(params.queue)
+  const taken = new Map<string, Lease>()
+  for (let more = true; more; ) {
+    const left = ids.filter((id) => !taken.has(id))
+    const page = await queue.claimPage({ limit: left.length, leaseMs: 5_000, ids: left }, { unjudged: true })
+    for (const { id, receipt } of page.found) taken.set(id, { id, receipt: receipt ?? '' })
+    more = page.more === true
+  }
+  return [...taken.values()]
 }
 
 /** @returns the receipt of the lease that goes on; null where the message was given back; undefined if it was not there */
@@ -315,7 +321,7 @@ async function hideById(call: ByIdCall, id: string, hideMs: number): Promise<str
   const { bus, params, leases } = call
   const known = knownLeases(call, [id])
   if (known.length > 0 && hideMs > 0) {
-    const receipts = await bus.engine.extend(params.queue, known, hideMs)
+    const receipts = await bus.stored.queue(params.queue).extend(known, hideMs)
     leases.extended(params.queue, known, receipts, hideMs)
     return receipts[0] ?? undefined
   }

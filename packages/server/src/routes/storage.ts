@@ -30,9 +30,10 @@ export const storageRoutes: readonly Route[] = [
         },
       },
     },
-    async handle({ bus: { engine }, maxBodyBytes: max_body_bytes }) {
-      const supports = overHttp.filter((feature) => engine.supports.has(feature))
-      return { status: 200, body: { name: 'tidings', version, engine: engine.name, supports, max_body_bytes } }
+    async handle({ bus, maxBodyBytes: max_body_bytes }) {
+      const { storage } = bus.stored
+      const supports = overHttp.filter((feature) => storage.supports.has(feature))
+      return { status: 200, body: { name: 'tidings', version, engine: storage.name, supports, max_body_bytes } }
     },
   }),
 
@@ -64,7 +65,7 @@ export const storageRoutes: readonly Route[] = [
       404: { description: 'There is no such task; completed correlations are forgotten after 30 days.' },
     },
     async handle({ bus, params: { correlation }, access }) {
-      const state = await bus.engine.correlation(correlation)
+      const state = await bus.stored.correlation(correlation)
       const queues = state?.queues.filter(({ queue }) => access.allows('read', queue)) ?? []
       if (state === null || queues.length === 0)
         throw new TidingsError('CORRELATION_NOT_FOUND', `correlation '${correlation}' has no tasks`, {
@@ -111,7 +112,7 @@ export const storageRoutes: readonly Route[] = [
     scope: 'admin',
     answers: { 204: { description: 'Done.' } },
     async handle({ bus }) {
-      await bus.engine.maintain({ kind: 'due' })
+      await bus.stored.maintain()
       return { status: 204 }
     },
   }),

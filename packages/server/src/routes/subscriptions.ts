@@ -1,20 +1,15 @@
-import { systemClock } from 'tidings/internal/core/clock'
+import type { StoredSubscription } from 'tidings/internal/bus/stored-topic'
 import { TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
 import { checkKey, parseIsoTime } from 'tidings/internal/messages/options'
-import { Lookout } from 'tidings/internal/messages/wait'
-import type { Position, TopicMessage, TopicStore } from 'tidings/internal/port/topic-store'
+import type { Position } from 'tidings/internal/port/topic-store'
 import { toWireHold, toWireSubscription } from 'tidings/internal/protocol/topics'
-import { topicsOf } from 'tidings/internal/topics/missing-topic'
 import { shape } from '../http/fields.ts'
-import { readPages } from '../http/pages.ts'
 import { type Call, type Route, route } from '../http/route.ts'
 import { streamSubscription } from '../streams/subscription-stream.ts'
 import { topicLimit, topicMessageFields, topicMessageList, topicMessagesText } from './topics.ts'
 
 const tag = 'Subscriptions'
-/** How often a waiting fetch looks even if nothing woke it. */
-const pollMs = 2_000
 
 const subscriptionFields = {
   subscription: shape.text('Its name.'),
@@ -69,7 +64,7 @@ export const subscriptionRoutes: readonly Route[] = [
       },
     },
     async handle({ bus, params }) {
-      const states = await topicsOf(bus.engine).subscriptions(params.topic, null)
+      const states = await bus.stored.topic(params.topic).subscriptions()
       return { status: 200, body: { subscriptions: states.map(toWireSubscription) } }
     },
   }),
@@ -89,7 +84,7 @@ export const subscriptionRoutes: readonly Route[] = [
       const from = body.from ?? 'latest'
       if (typeof from === 'object' && 'back' in from)
         throw option.typeError('from', from, "'earliest', 'latest', {offset} or {time}")
-      return { status: 201, body: { created: await topicsOf(bus.engine).subscribe(topic, subscription, from) } }
+      return { status: 201, body: { created: await bus.stored.topic(topic).subscription(subscription).create(from) } }
     },
   }),
 
@@ -101,7 +96,7 @@ export const subscriptionRoutes: readonly Route[] = [
     scope: 'read',
     answers: { 200: { description: 'As it is now.', fields: subscriptionFields } },
     async handle(call) {
-      return { status: 200, body: toWireSubscription(await stateOf(call)) }
+      return { status: 200, body: toWireSubscription(await subscriptionOf(call).state()) }
     },
   }),
 
@@ -113,7 +108,7 @@ export const subscriptionRoutes: readonly Route[] = [
     scope: 'receive',
     answers: { 204: { description: 'It is gone.' }, 404: { description: 'There was none.' } },
     async handle({ bus, params: { topic, subscription } }) {
-      if (await topicsOf(bus.engine).unsubscribe(topic, subscription)) return { status: 204 }
+      if (await bus.stored.topic(topic).subscription(subscription).delete()) return { status: 204 }
       throw subscriptionNotFound(topic, subscription)
     },
   }),
@@ -136,22 +131,9 @@ export const subscriptionRoutes: readonly Route[] = [
       },
     },
     async handle(call) {
-      const { bus, params, query, exact, signal } = call
-      const store = topicsOf(bus.engine)
-      const interest = `topic:${params.topic}` as const
-      const lookout = new Lookout({ wakeups: bus.wakeups, clock: systemClock, interest, pollMs })
-      try {
-        const found = await lookout.wait({ waitMs: query.wait_ms, signal }, async () => {
-          const { cursor } = await stateOf(call)
-          const pages = await readPages<TopicMessage>(query.limit, (count, last) =>
-            store.read(params.topic, last?.offset ?? cursor, count),
-          )
-          return { found: pages.messages.length > 0 ? pages : null, full: false, nextDueMs: null }
-        })
-        return { status: 200, body: topicMessagesText(found ?? { messages: [], more: false }, exact) }
-      } finally {
-        lookout.close()
-      }
+      const { query, exact, signal } = call
+      const page = await subscriptionOf(call).fetchPage(query.limit, { waitMs: query.wait_ms, signal })
+      return { status: 200, body: topicMessagesText(page, exact) }
     },
   }),
 
@@ -169,11 +151,12 @@ export const subscriptionRoutes: readonly Route[] = [
     answers: {
       200: { description: 'Done, or not.', fields: { acked: shape.flag('False if the receipt was stale.') } },
     },
-    async handle({ bus, params: { topic, subscription }, body, acks }) {
-      const store = topicsOf(bus.engine)
-      const acked = await store.ack(topic, subscription, body.offset, body.receipt)
-      if (body.receipt === null) await checkMoved(store, topic, subscription, body.offset)
-      if (acked) acks.acked(topic, subscription, body.offset)
+    async handle(call) {
+      const { offset, receipt } = call.body
+      const subscription = subscriptionOf(call)
+      const acked = await subscription.ack(offset, receipt)
+      if (receipt === null && !call.exact) await checkMoved(subscription, offset)
+      if (acked) call.acks.acked(subscription.topic.name, subscription.name, offset)
       return { status: 200, body: { acked } }
     },
   }),
@@ -187,8 +170,8 @@ export const subscriptionRoutes: readonly Route[] = [
     scope: 'receive',
     body: { position: option.required(position) },
     answers: seekAnswer,
-    async handle({ bus, params: { topic, subscription }, body }) {
-      return { status: 200, body: { moved: await topicsOf(bus.engine).seek(topic, subscription, body.position) } }
+    async handle(call) {
+      return { status: 200, body: { moved: await subscriptionOf(call).seek(call.body.position) } }
     },
   }),
 
@@ -201,7 +184,7 @@ export const subscriptionRoutes: readonly Route[] = [
     body: { position: option.required(position) },
     answers: seekAnswer,
     async handle({ bus, params: { topic }, body }) {
-      return { status: 200, body: { moved: await topicsOf(bus.engine).seek(topic, null, body.position) } }
+      return { status: 200, body: { moved: await bus.stored.topic(topic).seek(body.position) } }
     },
   }),
 
@@ -235,8 +218,8 @@ export const subscriptionRoutes: readonly Route[] = [
         },
       },
     },
-    async handle({ bus, params: { topic, subscription }, body }) {
-      const hold = await topicsOf(bus.engine).hold(topic, subscription, body.consumer, body.lease_ms)
+    async handle(call) {
+      const hold = await subscriptionOf(call).hold(call.body.consumer, call.body.lease_ms)
       return { status: 200, body: toWireHold(hold) }
     },
   }),
@@ -249,8 +232,8 @@ export const subscriptionRoutes: readonly Route[] = [
     scope: 'receive',
     body: { receipt: option.required(receipt) },
     answers: { 200: { description: 'Done, or not.', fields: { left: shape.flag('False if the receipt was stale.') } } },
-    async handle({ bus, params: { topic, subscription }, body }) {
-      return { status: 200, body: { left: await topicsOf(bus.engine).leave(topic, subscription, body.receipt) } }
+    async handle(call) {
+      return { status: 200, body: { left: await subscriptionOf(call).leave(call.body.receipt) } }
     },
   }),
 
@@ -282,20 +265,18 @@ export const subscriptionRoutes: readonly Route[] = [
       },
     },
     async handle(call) {
+      const subscription = subscriptionOf(call)
       // Says so now if it does not exist.
-      await stateOf(call)
-      const { bus, params, query, acks, exact, signal } = call
-      const settings = { ...params, prefetch: query.prefetch, leaseMs: query.lease_ms ?? 30_000, exact, signal }
-      return { run: (events) => streamSubscription(bus, settings, acks, events) }
+      await subscription.state()
+      const { bus, query, acks, exact, signal } = call
+      const settings = { prefetch: query.prefetch, leaseMs: query.lease_ms ?? 30_000, exact, signal }
+      return { run: (events) => streamSubscription(subscription, bus.wakeups, settings, acks, events) }
     },
   }),
 ]
 
-async function stateOf({ bus, params }: Pick<Call<'{topic}{subscription}'>, 'bus' | 'params'>) {
-  const [state] = await topicsOf(bus.engine).subscriptions(params.topic, params.subscription)
-  if (state === undefined) throw subscriptionNotFound(params.topic, params.subscription)
-  return state
-}
+const subscriptionOf = ({ bus, params }: Pick<Call<'{topic}{subscription}'>, 'bus' | 'params'>) =>
+  bus.stored.topic(params.topic).subscription(params.subscription)
 
 const subscriptionNotFound = (topic: string, subscription: string) =>
   new TidingsError('SUBSCRIPTION_NOT_FOUND', `subscription '${subscription}' of topic '${topic}' does not exist`, {
@@ -316,13 +297,13 @@ function parsePosition(value: unknown, path: string): Position {
   throw option.typeError(path, value, "'earliest', 'latest', {offset}, {time} or {back}")
 }
 
-/** By hand nobody means to do nothing. Several consumers of one stream may well acknowledge in another order. */
-async function checkMoved(store: TopicStore, topic: string, subscription: string, offset: number): Promise<void> {
-  const [{ cursor } = { cursor: 0 }] = await store.subscriptions(topic, subscription)
+/** A person who acknowledges by hand means to move something. Our own clients may acknowledge in any order. */
+async function checkMoved(subscription: StoredSubscription, offset: number): Promise<void> {
+  const { cursor } = await subscription.state()
   if (offset < cursor)
     throw new TidingsError(
       'RANGE',
-      `offset is ${offset}, but subscription '${subscription}' has read up to ${cursor}`,
+      `offset is ${offset}, but subscription '${subscription.name}' has read up to ${cursor}`,
       {
         details: { field: 'offset', value: offset, cursor },
         hint: 'An acknowledgement moves it forward only; `seek` moves it back.',

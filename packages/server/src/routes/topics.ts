@@ -1,13 +1,13 @@
 import { TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
+import type { Page } from 'tidings/internal/messages/pages'
 import { noQueue, noTopic } from 'tidings/internal/port/refusals'
 import type { TopicMessage } from 'tidings/internal/port/topic-store'
 import { fromWireSettings, topicMessageText, toWireTopic } from 'tidings/internal/protocol/topics'
-import { topicsOf } from 'tidings/internal/topics/missing-topic'
 import { descriptionOption } from 'tidings/internal/topics/options'
 import { checkBinding } from '../auth/keys.ts'
 import { dataFields, shape } from '../http/fields.ts'
-import { moreField, type Pages, readPages } from '../http/pages.ts'
+import { moreField } from '../http/pages.ts'
 import { type Access, type Route, route } from '../http/route.ts'
 import { compose, entryFields } from './entry.ts'
 import { entriesOption } from './sending.ts'
@@ -60,7 +60,7 @@ export const topicMessageList = {
   messages: shape.several('The messages.', option.object('', topicMessageFields)),
   ...moreField,
 } as const
-export const topicMessagesText = ({ messages, more }: Pages<TopicMessage>, exact: boolean) =>
+export const topicMessagesText = ({ messages, more }: Page<TopicMessage>, exact: boolean) =>
   `{"messages":[${messages.map((one) => topicMessageText(one, exact)).join()}],"more":${more}}`
 
 export const topicLimit = option.integer('The largest number of messages.', {
@@ -85,7 +85,7 @@ export const topicRoutes: readonly Route[] = [
       200: { description: 'By name.', fields: { topics: shape.several('', option.object('', topicFields)) } },
     },
     async handle({ bus, access }) {
-      const topics = await topicsOf(bus.engine).listTopics(null)
+      const topics = await bus.topics()
       return {
         status: 200,
         body: { topics: topics.filter((one) => access.allows('read', one.topic)).map(toWireTopic) },
@@ -108,7 +108,7 @@ export const topicRoutes: readonly Route[] = [
       },
     },
     async handle({ bus, params: { topic }, body }) {
-      const created = await topicsOf(bus.engine).createTopic(topic, fromWireSettings(body))
+      const created = await bus.stored.topic(topic).create(fromWireSettings(body))
       return { status: 201, body: { topic, created } }
     },
   }),
@@ -121,9 +121,7 @@ export const topicRoutes: readonly Route[] = [
     scope: 'read',
     answers: { 200: { description: 'As it is now.', fields: topicFields } },
     async handle({ bus, params: { topic } }) {
-      const [info] = await topicsOf(bus.engine).listTopics(topic)
-      if (info === undefined) throw noTopic(topic)
-      return { status: 200, body: toWireTopic(info) }
+      return { status: 200, body: toWireTopic(await bus.stored.topic(topic).info()) }
     },
   }),
 
@@ -135,7 +133,7 @@ export const topicRoutes: readonly Route[] = [
     scope: 'admin',
     answers: { 204: { description: 'It is gone.' }, 404: { description: 'There was none.' } },
     async handle({ bus, params: { topic } }) {
-      if (await topicsOf(bus.engine).dropTopic(topic)) return { status: 204 }
+      if (await bus.topic(topic).drop()) return { status: 204 }
       throw noTopic(topic)
     },
   }),
@@ -155,11 +153,8 @@ export const topicRoutes: readonly Route[] = [
       },
     },
     async handle({ bus, params: { topic }, query, exact }) {
-      const store = topicsOf(bus.engine)
-      const pages = await readPages<TopicMessage>(query.limit, (count, last) =>
-        store.read(topic, last?.offset ?? query.after, count),
-      )
-      return { status: 200, body: topicMessagesText(pages, exact) }
+      const page = await bus.stored.topic(topic).readPage(query.after, query.limit)
+      return { status: 200, body: topicMessagesText(page, exact) }
     },
   }),
 
@@ -208,7 +203,7 @@ export const topicRoutes: readonly Route[] = [
     answers: { 201: { description: 'It does.', fields: { bound: shape.flag('Whether it was bound now.') } } },
     async handle({ bus, params: { topic, pattern }, access }) {
       checkBinding(access, pattern)
-      return { status: 201, body: { bound: await bus.engine.bind({ pattern, topic }) } }
+      return { status: 201, body: { bound: await bus.stored.topic(topic).bind({ pattern }) } }
     },
   }),
 
@@ -220,7 +215,7 @@ export const topicRoutes: readonly Route[] = [
     scope: 'admin',
     answers: { 200: { description: 'It is gone.', fields: { unbound: shape.flag('False if there was none.') } } },
     async handle({ bus, params: { topic, pattern } }) {
-      return { status: 200, body: { unbound: await bus.engine.unbind({ pattern, topic }) } }
+      return { status: 200, body: { unbound: await bus.stored.topic(topic).unbind({ pattern }) } }
     },
   }),
 
@@ -234,7 +229,7 @@ export const topicRoutes: readonly Route[] = [
     answers: { 201: { description: 'It does.', fields: { bound: shape.flag('Whether it was bound now.') } } },
     async handle({ bus, params: { topic, queue }, access }) {
       checkQueue(access, queue)
-      return { status: 201, body: { bound: await bus.engine.bind({ topic, queue }) } }
+      return { status: 201, body: { bound: await bus.stored.topic(topic).bind({ queue }) } }
     },
   }),
 
@@ -247,7 +242,7 @@ export const topicRoutes: readonly Route[] = [
     answers: { 200: { description: 'It is gone.', fields: { unbound: shape.flag('False if there was none.') } } },
     async handle({ bus, params: { topic, queue }, access }) {
       checkQueue(access, queue)
-      return { status: 200, body: { unbound: await bus.engine.unbind({ topic, queue }) } }
+      return { status: 200, body: { unbound: await bus.stored.topic(topic).unbind({ queue }) } }
     },
   }),
 ]

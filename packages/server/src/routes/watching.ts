@@ -3,7 +3,6 @@ import * as option from 'tidings/internal/core/options'
 import { type Interest, nameIn } from 'tidings/internal/port/listening'
 import { noQueue, noTopic } from 'tidings/internal/port/refusals'
 import { type WireRefusal, wireError } from 'tidings/internal/protocol/messages'
-import { topicsOf } from 'tidings/internal/topics/missing-topic'
 import { discreet } from '../http/error-redaction.ts'
 import { shape } from '../http/fields.ts'
 import { type Access, type Route, route } from '../http/route.ts'
@@ -31,10 +30,11 @@ export const watchRoutes: readonly Route[] = [
         },
       },
     },
-    async handle({ bus: { engine, wakeups }, params: { queue }, signal }) {
-      await engine.describe(queue)
+    async handle({ bus: { stored, wakeups }, params, signal }) {
+      const queue = stored.queue(params.queue)
+      await queue.info()
       const toEvent = (_: Interest, due_ms: number) => ({ due_ms })
-      return watching({ wakeups, interests: [`queue:${queue}`], signal, refused: refuse, toEvent })
+      return watching({ wakeups, interests: [queue.interest], signal, refused: refuse, toEvent })
     },
   }),
 
@@ -51,9 +51,10 @@ export const watchRoutes: readonly Route[] = [
         events: { watching: inForce, wake: { description: 'There may be something new.' } },
       },
     },
-    async handle({ bus: { engine, wakeups }, params: { topic }, signal }) {
-      await topicsOf(engine).listTopics(topic)
-      return watching({ wakeups, interests: [`topic:${topic}`], signal, refused: refuse, toEvent: () => ({}) })
+    async handle({ bus: { stored, wakeups }, params, signal }) {
+      const topic = stored.topic(params.topic)
+      await topic.info()
+      return watching({ wakeups, interests: [topic.interest], signal, refused: refuse, toEvent: () => ({}) })
     },
   }),
 

@@ -25,8 +25,8 @@ interface Hall {
  * @throws UNSUPPORTED, TOO_MANY_STREAMS; CONNECTION_FAILED and the like
  */
 export async function hearing(hall: Hall, tell: (heard: Heard, events: EventSink) => Promise<unknown>): Promise<Reply> {
-  const { engine, wakeups } = hall.bus
-  if (!engine.supports.has('events')) throw noEvents(engine.name)
+  const { stored, wakeups } = hall.bus
+  if (!stored.storage.supports.has('events')) throw noEvents(stored.storage.name)
   const leaveSeat = hall.seats.take()
   const audience = new Audience(hall)
   const leave = () => {

@@ -1,5 +1,6 @@
+import type { StoredQueue } from 'tidings/internal/bus/stored-queue'
 import type { Clock, Timer } from 'tidings/internal/core/clock'
-import type { Engine, Lease, StoredMessage } from 'tidings/internal/port/engine'
+import type { Lease, StoredMessage } from 'tidings/internal/port/engine'
 import type { LeaseBook } from '../http/lease-book.ts'
 import { giveBack } from './giving-back.ts'
 
@@ -52,11 +53,11 @@ export class Prefetch {
   }
 
   /** The client has gone: what it has not settled is for others at once. */
-  async close(engine: Engine, queue: string, leases: LeaseBook): Promise<void> {
+  async close(queue: StoredQueue, leases: LeaseBook): Promise<void> {
     this.#unfollow()
     const left: Lease[] = [...this.#held].map(([id, { receipt }]) => ({ id, receipt }))
     this.#held.clear()
-    await giveBack(engine, queue, left, leases)
+    await giveBack(queue, left, leases)
   }
 
   #replace(id: string, receipt: string, next?: { receipt: string; until: number }): void {

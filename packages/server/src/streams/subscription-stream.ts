@@ -1,15 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import type { Bus } from 'tidings'
+import type { StoredSubscription } from 'tidings/internal/bus/stored-topic'
 import { sleep, systemClock } from 'tidings/internal/core/clock'
-import type { TopicStore } from 'tidings/internal/port/topic-store'
+import type { Wakeups } from 'tidings/internal/port/wakeups'
 import { topicMessageText } from 'tidings/internal/protocol/topics'
-import { topicsOf } from 'tidings/internal/topics/missing-topic'
 import type { AckBoard } from '../http/ack-board.ts'
 import type { EventSink } from '../http/route.ts'
 
 export interface StreamSettings {
-  readonly topic: string
-  readonly subscription: string
   /** How many messages may be unacknowledged at once. */
   readonly prefetch: number
   readonly leaseMs: number
@@ -22,15 +19,16 @@ const pollMs = 2_000
 
 /** Sends the messages of a subscription that it holds, until the signal is aborted; then it leaves the subscription. */
 export async function streamSubscription(
-  { engine, wakeups }: Bus,
+  subscription: StoredSubscription,
+  wakeups: Wakeups,
   settings: StreamSettings,
   acks: AckBoard,
   events: EventSink,
 ): Promise<void> {
-  const store = topicsOf(engine)
-  const stream = new SubscriptionStream(store, settings, events)
-  const watch = await wakeups.watch(`topic:${settings.topic}`, () => stream.wake())
-  const unfollow = acks.follow(settings.topic, settings.subscription, (offset) => stream.acked(offset))
+  const { topic, name } = subscription
+  const stream = new SubscriptionStream(subscription, settings, events)
+  const watch = await wakeups.watch(topic.interest, () => stream.wake())
+  const unfollow = acks.follow(topic.name, name, (offset) => stream.acked(offset))
   settings.signal.addEventListener('abort', stream.wake, { once: true })
   try {
     while (!settings.signal.aborted) await stream.step()
@@ -43,7 +41,7 @@ export async function streamSubscription(
 }
 
 class SubscriptionStream {
-  readonly #store: TopicStore
+  readonly #subscription: StoredSubscription
   readonly #settings: StreamSettings
   readonly #events: EventSink
   readonly #consumer = randomUUID()
@@ -54,8 +52,8 @@ class SubscriptionStream {
   #unacked: number[] = []
   #bell = new AbortController()
 
-  constructor(store: TopicStore, settings: StreamSettings, events: EventSink) {
-    this.#store = store
+  constructor(subscription: StoredSubscription, settings: StreamSettings, events: EventSink) {
+    this.#subscription = subscription
     this.#settings = settings
     this.#events = events
   }
@@ -76,15 +74,13 @@ class SubscriptionStream {
   }
 
   async leave(): Promise<void> {
-    const { topic, subscription } = this.#settings
     // It runs out in any case.
-    if (this.#receipt !== null) await this.#store.leave(topic, subscription, this.#receipt).catch(() => {})
+    if (this.#receipt !== null) await this.#subscription.leave(this.#receipt).catch(() => {})
   }
 
   /** @returns null if the subscription is held, else when to try again */
   async #hold(): Promise<number | null> {
-    const { topic, subscription, leaseMs } = this.#settings
-    const hold = await this.#store.hold(topic, subscription, this.#consumer, leaseMs)
+    const hold = await this.#subscription.hold(this.#consumer, this.#settings.leaseMs)
     if (!hold.held) {
       this.#receipt = null
       return hold.retryMs
@@ -101,10 +97,10 @@ class SubscriptionStream {
 
   /** @returns whether there may be more */
   async #sendSome(): Promise<boolean> {
-    const { topic, prefetch, exact } = this.#settings
+    const { prefetch, exact } = this.#settings
     const room = prefetch - this.#unacked.length
     if (room <= 0) return false
-    const messages = await this.#store.read(topic, this.#sent, room)
+    const { messages } = await this.#subscription.topic.readPage(this.#sent, room)
     for (const message of messages) {
       this.#sent = message.offset
       this.#unacked.push(message.offset)

@@ -86,10 +86,16 @@ export class Bus implements AsyncDisposable {
 
   /** The same in the forms of the storage. */
   get stored(): StoredBus {
+    const engine = this.#engine
     return {
+      storage: engine,
       queue: (name, defaults) => this.queue(name, withDefaults(this.#queueOptions.get(name), defaults)).stored,
       topic: (name, defaults) => this.topic(name, defaults).stored,
-      publish: (messages) => this.#engine.publish(messages, null),
+      publish: (messages) => engine.publish(messages, null),
+      correlation: (id) => engine.correlation(id),
+      stats: (isWanted) => this.#statsOf(isWanted),
+      maintain: async () => void (await engine.maintain({ kind: 'due' })),
+      upkeep: (logger) => new Upkeep({ ...this.#surroundings, logger }),
     }
   }
 
@@ -114,14 +120,20 @@ export class Bus implements AsyncDisposable {
   }
 
   /** The figures of all queues, by name. */
-  async stats(): Promise<QueueStats[]> {
-    const queues = await this.#engine.describe(null)
-    const stats = await Promise.all(queues.map(({ queue }) => this.#statsOf(queue)))
+  stats(): Promise<QueueStats[]> {
+    return this.#statsOf(() => true)
+  }
+
+  async #statsOf(isWanted: (queue: string) => boolean): Promise<QueueStats[]> {
+    const queues = await this.queues()
+    const stats = await Promise.all(
+      queues.filter(({ queue }) => isWanted(queue)).map(({ queue }) => this.#statsIfThere(queue)),
+    )
     return stats.filter((one) => one !== null)
   }
 
   /** @returns null for a queue that was dropped meanwhile */
-  async #statsOf(queue: string): Promise<QueueStats | null> {
+  async #statsIfThere(queue: string): Promise<QueueStats | null> {
     try {
       return await this.#engine.stats(queue)
     } catch (error) {

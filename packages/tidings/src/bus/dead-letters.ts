@@ -3,9 +3,12 @@ import { fromJson } from '../core/json.ts'
 import * as option from '../core/options.ts'
 import { StoredCopy } from '../messages/message.ts'
 import { checkMessageId } from '../messages/options.ts'
-import type { Engine, StoredMessage } from '../port/engine.ts'
+import { type Page, readPage } from '../messages/pages.ts'
+import { ReadAhead } from '../messages/read-ahead.ts'
+import type { Engine, PeekRequest, StoredMessage } from '../port/engine.ts'
 
 const pageSize = 500
+const firstPageSize = 25
 const redriveLeaseMs = 30_000
 
 const limit = option.integer('The largest number of messages.', {
@@ -49,6 +52,12 @@ export const clearedMeta = {
   dead_lettered_at: null,
 }
 
+interface LettersRequest {
+  readonly ids: readonly string[] | null
+  /** Only messages after this id. */
+  readonly after: string | null
+}
+
 export interface Redriven {
   /** The id in the dead-letter queue. */
   readonly deadLetterId: string
@@ -71,14 +80,27 @@ export class DeadLetters {
 
   /** Oldest first; changes nothing. */
   async list(options?: option.OptionsInput<typeof listOptions>): Promise<StoredCopy<unknown>[]> {
-    const found = await this.stored(options)
-    return found.map((stored) => new StoredCopy(this.#target(), stored, fromJson(stored.data)))
+    const { limit, ids } = option.parseOptions(listOptions, options, 'deadLetters.list')
+    const found: StoredCopy<unknown>[] = []
+    for await (const part of this.#parts({ ids, after: null })) {
+      found.push(...part.map((stored) => new StoredCopy(this.#target(), stored, fromJson(stored.data))))
+      if (found.length >= limit) break
+    }
+    return found.slice(0, limit)
   }
 
-  /** The same as they are stored. */
-  async stored(options?: option.OptionsInput<typeof listOptions>): Promise<StoredMessage[]> {
-    const { limit, ids } = option.parseOptions(listOptions, options, 'deadLetters.list')
-    return this.#find(this.#target(), limit, ids)
+  /** The same in the form of the storage, as many as fit into one answer. */
+  page({ limit, ...request }: LettersRequest & { readonly limit: number }): Promise<Page<StoredMessage>> {
+    const parts = this.#parts(request)
+    let found: StoredMessage[] = []
+    return readPage<StoredMessage>(limit, async (count) => {
+      while (found.length < count) {
+        const part = await parts.next()
+        if (part.done) break
+        found = [...found, ...part.value]
+      }
+      return found.splice(0, count)
+    })
   }
 
   /**
@@ -91,8 +113,8 @@ export class DeadLetters {
     const target = this.#target()
     // Says so if the queue is gone, before anything is moved.
     await this.#engine.describe(this.#origin)
-    const found = await this.#find(target, limit, ids)
-    if (dryRun) return found.map(({ id }) => ({ deadLetterId: id, id: null }))
+    const found = await this.#find(limit, ids)
+    if (dryRun) return found.map((id) => ({ deadLetterId: id, id: null }))
     const redriven: Redriven[] = []
     for (let start = 0; start < found.length; start += pageSize)
       redriven.push(...(await this.#move(target, found.slice(start, start + pageSize), delay)))
@@ -100,9 +122,9 @@ export class DeadLetters {
   }
 
   /** A claim gives one message of an ordering key at a time, so it takes as many rounds as the longest line has. */
-  async #move(target: string, page: readonly StoredMessage[], delayMs: number): Promise<Redriven[]> {
+  async #move(target: string, ids: readonly string[], delayMs: number): Promise<Redriven[]> {
     const moved: Redriven[] = []
-    const left = new Set(page.map(({ id }) => id))
+    const left = new Set(ids)
     while (left.size > 0) {
       const { messages } = await this.#engine.claim(target, {
         limit: left.size,
@@ -134,22 +156,33 @@ export class DeadLetters {
     })
   }
 
-  async #find(target: string, limit: number, ids: readonly string[] | null): Promise<StoredMessage[]> {
-    const found: StoredMessage[] = []
-    let afterId: string | null = null
-    while (found.length < limit) {
-      const page = await this.#peek(target, afterId, ids)
-      found.push(...page.filter(({ meta }) => meta.origin_queue === this.#origin))
-      afterId = page.at(-1)?.id ?? null
-      if (page.length < pageSize) break
+  /** The ids alone: there may be many, and large ones. */
+  async #find(limit: number, ids: readonly string[] | null): Promise<string[]> {
+    const found: string[] = []
+    for await (const part of this.#parts({ ids, after: null })) {
+      found.push(...part.map(({ id }) => id))
+      if (found.length >= limit) break
     }
     return found.slice(0, limit)
   }
 
+  /** Those of this queue, in parts that fit into the memory. */
+  async *#parts({ ids, after }: LettersRequest): AsyncGenerator<StoredMessage[]> {
+    const ahead = new ReadAhead(pageSize, firstPageSize)
+    for (let afterId = after; ; ) {
+      const { count } = ahead
+      const part = await this.#peek({ place: 'ready', limit: count, afterId, ids })
+      yield part.filter(({ meta }) => meta.origin_queue === this.#origin)
+      if (part.length < count) return
+      ahead.learn(part)
+      afterId = part.at(-1)!.id
+    }
+  }
+
   /** A dead-letter queue that does not exist yet is an empty one. */
-  async #peek(target: string, afterId: string | null, ids: readonly string[] | null): Promise<StoredMessage[]> {
+  async #peek(request: PeekRequest): Promise<StoredMessage[]> {
     try {
-      return await this.#engine.peek(target, { place: 'ready', limit: pageSize, afterId, ids })
+      return await this.#engine.peek(this.#target(), request)
     } catch (error) {
       if (isTidingsError(error, 'QUEUE_NOT_FOUND')) return []
       throw error

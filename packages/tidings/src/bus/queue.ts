@@ -1,12 +1,10 @@
 import { isTidingsError, show, TidingsError } from '../core/errors.ts'
 import { fromJson } from '../core/json.ts'
-import { checkQueueName, defaultDeadLetterQueue } from '../core/names.ts'
+import { checkQueueName } from '../core/names.ts'
 import * as option from '../core/options.ts'
-import { validate } from '../core/schema.ts'
-import { unpack } from '../core/serializer.ts'
-import type { BusDependencies, QueueAccess } from '../messages/access.ts'
+import type { QueueAccess } from '../messages/access.ts'
 import type { QueueCalls } from '../messages/calls.ts'
-import { type Decoded, decodeAll, giveBack, unlessLost } from '../messages/decode.ts'
+import { type Decoded, decodeAll } from '../messages/decode.ts'
 import { scan, type Wanted } from '../messages/filter.ts'
 import { Message, StoredCopy } from '../messages/message.ts'
 import { withNearestName } from '../messages/missing-queue.ts'
@@ -27,25 +25,16 @@ import {
   txOption,
 } from '../messages/options.ts'
 import { checkTransactions, duplicateError, prepare, prepareBatch } from '../messages/prepare.ts'
-import { popUnexpired } from '../messages/unexpired.ts'
-import { Lookout } from '../messages/wait.ts'
 import type { Engine, NewMessage, Place, QueueStats, SendResult, StoredMessage, Transaction } from '../port/engine.ts'
 import { type ConsumeOptions, Consumer, type HoldingReader } from '../worker/consumer.ts'
 import { Iteration } from '../worker/iteration.ts'
 import { type BatchHandler, type BatchWorkOptions, type Handler, Worker, type WorkOptions } from '../worker/worker.ts'
-import { DeadLetters } from './dead-letters.ts'
+import type { DeadLetters } from './dead-letters.ts'
 import { Replay, type Replayed, type ReplayOptions } from './replay.ts'
-import { StoredQueue } from './stored-queue.ts'
-
-/** How often a blocking read looks even if nothing woke it. */
-const readPollMs = 2_000
-/** For the schema of a queue that is popped from. */
-const popLeaseMs = 30_000
+import { type Look, StoredQueue, type StoredQueueDependencies } from './stored-queue.ts'
 
 /** What a queue gets from its bus. */
-export interface QueueSurroundings extends BusDependencies {
-  /** The calls of a queue, which all its users in this process share, so that they travel in batches. */
-  callsOf(queue: string): QueueCalls
+export interface QueueSurroundings extends StoredQueueDependencies {
   /** Tells the bus of a worker, so that closing the bus stops it. */
   adopt(worker: Worker): void
   /** Who may have messages in hand, that closing the bus gives back. */
@@ -75,32 +64,31 @@ export class Queue<In = unknown, Out = In> {
     this.#surroundings = surroundings
     this.#engine = surroundings.engine
     this.#calls = surroundings.callsOf(name)
-    this.stored = new StoredQueue(name, this.#options, this.#engine, () => surroundings.clock.now())
+    this.stored = new StoredQueue(name, this.#options, surroundings)
   }
 
   /** Where messages of this queue go that failed too often; null: into the archive. */
   get deadLetterQueue(): string | null {
-    const { deadLetter } = this.#options
-    return deadLetter === null ? defaultDeadLetterQueue(this.name) : deadLetter || null
+    return this.stored.deadLetterQueue
   }
 
   /** Creates the queue. @returns true if it was created now, false if it was there */
   create(): Promise<boolean> {
-    return this.#calls.create()
+    return this.stored.create()
   }
 
   /** Removes the queue, its messages and its archive. @returns false if there was none */
   drop(): Promise<boolean> {
-    return this.#calls.drop()
+    return this.stored.drop()
   }
 
   /** Removes all messages that are not archived, those in hand included. @returns how many */
   purge(): Promise<number> {
-    return this.#existing(() => this.#engine.purgeQueue(this.name))
+    return this.#existing(() => this.stored.purge())
   }
 
   stats(): Promise<QueueStats> {
-    return this.#existing(() => this.#engine.stats(this.name))
+    return this.#existing(() => this.stored.stats())
   }
 
   /**
@@ -142,21 +130,9 @@ export class Queue<In = unknown, Out = In> {
    */
   async read(options?: ReadOptions): Promise<Message<Out>[]> {
     const { limit, lease, wait, signal } = option.parseOptions(readOptions, options, 'read')
-    return this.#waitFor(wait, signal, async () => {
-      const { decoded, nextDueMs } = await this.#claim(limit, lease, signal)
-      return { found: decoded.map((one) => this.#toMessage(one)), nextDueMs }
-    })
-  }
-
-  /** Goes on while all that it gets is sorted out: behind that there may be messages to return. */
-  async #claim(limit: number, leaseMs: number, signal: AbortSignal | null) {
-    for (;;) {
-      const { messages, nextDueMs } = await this.#engine.claim(this.name, { limit, leaseMs, ids: null })
-      const decoded = await decodeAll(this.access(), messages)
-      // Nobody may be there any more who would settle them.
-      if (signal?.aborted) await giveBack(decoded.splice(0))
-      if (signal?.aborted || decoded.length > 0 || messages.length === 0) return { decoded, nextDueMs }
-    }
+    const request = { limit, leaseMs: lease, ids: null }
+    const found = await this.#waitFor(wait, signal, () => this.stored.claim(request, signal, this.#decode))
+    return found.map((one) => this.#toMessage(one))
   }
 
   /** Takes one message by its id, if it is ready. @returns null if it is not there or not ready */
@@ -176,30 +152,9 @@ export class Queue<In = unknown, Out = In> {
    */
   async pop(options?: PopOptions): Promise<StoredCopy<Out>[]> {
     const { limit, wait, signal } = option.parseOptions(popOptions, options, 'pop')
-    return this.#waitFor(wait, signal, async () => {
-      if (wait > 0 || this.#judgesUnderLease) return this.#claimAndDelete(limit, signal)
-      const popped = await popUnexpired(this.access(), limit)
-      const found = popped.map((stored) => new StoredCopy(this.name, stored, fromJson(stored.data) as Out))
-      return { found, nextDueMs: null }
-    })
-  }
-
-  /** What is refused can be moved then, and nothing is lost meanwhile. Into the archive it can be moved only so. */
-  get #judgesUnderLease(): boolean {
-    const { schema, serializer, ttl, expired } = this.#options
-    const expires = expired === 'deadLetter' && (ttl !== null || this.deadLetterQueue === null)
-    return schema !== null || serializer !== null || expires
-  }
-
-  /** A claim also tells whoever waits when the next message is due. */
-  async #claimAndDelete(limit: number, signal: AbortSignal | null) {
-    const { decoded, nextDueMs } = await this.#claim(limit, popLeaseMs, signal)
-    const found = await Promise.all(
-      decoded.map(async ({ stored, data, lease }) =>
-        (await unlessLost(lease.settle({ kind: 'delete' }))) ? new StoredCopy(this.name, stored, data) : null,
-      ),
-    )
-    return { found: found.filter((copy) => copy !== null), nextDueMs }
+    const patience = { waitMs: wait, signal }
+    const found = await this.#waitFor(wait, signal, () => this.stored.pop(limit, patience, this.#decode))
+    return found.map(({ stored, data }) => new StoredCopy(this.name, stored, data))
   }
 
   /** Looks at messages without changing anything, by id. The data is as stored, not checked against the schema. */
@@ -267,7 +222,7 @@ export class Queue<In = unknown, Out = In> {
 
   /** What failed too often: look at it, send it again. */
   get deadLetters(): DeadLetters {
-    return new DeadLetters(this.name, this.deadLetterQueue, this.#engine)
+    return this.stored.deadLetters
   }
 
   #startWorker(worker: Worker): Worker {
@@ -277,24 +232,9 @@ export class Queue<In = unknown, Out = In> {
     return worker
   }
 
-  /** What readers that work past the queue have to know of it: workers, servers. */
+  /** What workers have to know of the queue. */
   access(): QueueAccess<Out> {
-    const { engine, wakeups, clock, logger } = this.#surroundings
-    return {
-      name: this.name,
-      engine,
-      wakeups,
-      clock,
-      logger,
-      deadLetterQueue: this.deadLetterQueue,
-      expired: this.#options.expired,
-      leaseCalls: this.#calls,
-      ensure: async () => {
-        // Not remembered: a worker asks at its start, and when the queue has gone.
-        if (this.#options.create) await this.#calls.create()
-      },
-      decode: (stored) => this.#decode(stored),
-    }
+    return this.stored.access(this.#decode)
   }
 
   /** Creates the queue and tries again where it is missing and may be created. */
@@ -326,34 +266,14 @@ export class Queue<In = unknown, Out = In> {
     return this.#engine.send(this.name, messages, tx, this.stored.terms)
   }
 
-  #decode(stored: StoredMessage): Out | Promise<Out> {
-    const { schema, serializer } = this.#options
-    const what = `data of message ${stored.id} in queue '${this.name}'`
-    const data = unpack(stored, serializer, what)
-    return (schema ? validate(schema, data, what) : data) as Out | Promise<Out>
-  }
+  readonly #decode = (stored: StoredMessage) => this.stored.decode(stored) as Out | Promise<Out>
 
   #toMessage({ stored, data, lease }: Decoded<Out>): Message<Out> {
     return new Message(this.name, stored, data, lease)
   }
 
-  #waitFor<T>(
-    waitMs: number,
-    signal: AbortSignal | null,
-    attempt: () => Promise<{ found: T[]; nextDueMs: number | null }>,
-  ): Promise<T[]> {
-    const lookout = new Lookout({ ...this.#surroundings, interest: `queue:${this.name}`, pollMs: readPollMs })
-    return this.#existing(async () => {
-      try {
-        const found = await lookout.wait({ waitMs, ...(signal ? { signal } : {}) }, async () => {
-          const look = await attempt()
-          return { ...look, found: look.found.length > 0 ? look.found : null, full: false }
-        })
-        return found ?? []
-      } finally {
-        lookout.close()
-      }
-    })
+  async #waitFor<T>(waitMs: number, signal: AbortSignal | null, look: () => Promise<Look<T>>): Promise<T[]> {
+    return (await this.#existing(() => this.stored.wait({ waitMs, signal }, look))).found
   }
 
   #existing<T>(call: () => Promise<T>): Promise<T> {

@@ -1,28 +1,103 @@
 import { TidingsError } from '../core/errors.ts'
+import { defaultDeadLetterQueue } from '../core/names.ts'
 import type * as option from '../core/options.ts'
+import { validate } from '../core/schema.ts'
+import { unpack } from '../core/serializer.ts'
+import type { BusDependencies, QueueAccess } from '../messages/access.ts'
+import type { QueueCalls } from '../messages/calls.ts'
+import { type Decoded, decodeAll, giveBack, unlessLost } from '../messages/decode.ts'
+import { anything, scan, type Wanted } from '../messages/filter.ts'
 import type { queueOptions } from '../messages/options.ts'
+import { fittingPage, type Page, readPage } from '../messages/pages.ts'
 import { admit, type Composed, type Outgoing } from '../messages/prepare.ts'
-import type { Engine, SendResult, SendTerms, Transaction } from '../port/engine.ts'
+import { popUnexpired } from '../messages/unexpired.ts'
+import { Lookout } from '../messages/wait.ts'
+import type {
+  Binding,
+  Claim,
+  ClaimRequest,
+  Engine,
+  Lease,
+  PeekRequest,
+  PruneRequest,
+  QueueInfo,
+  QueueStats,
+  SendResult,
+  SendTerms,
+  Settlement,
+  SettleResult,
+  StoredMessage,
+  Transaction,
+} from '../port/engine.ts'
+import type { Interest } from '../port/listening.ts'
+import { DeadLetters } from './dead-letters.ts'
 
 export type QueueSettings = option.OptionsOutput<typeof queueOptions>
 
+/** How often a read that waits looks even if nothing woke it. */
+const pollMs = 2_000
+/** For judging what is popped. */
+const popLeaseMs = 30_000
+
+/** How long to wait for the first message. */
+export interface Patience {
+  readonly waitMs: number
+  readonly signal: AbortSignal | null
+  readonly pollMs?: number
+}
+
+/** What a look into the queue found. */
+export interface Look<T> {
+  readonly found: T[]
+  readonly nextDueMs: number | null
+  /** Whether more was ready than fits into one answer. */
+  readonly more?: boolean
+}
+
+/** Gives the data of a message the application's type. @throws BODY_INVALID */
+export type Decode<T> = (stored: StoredMessage) => T | Promise<T>
+
+interface Popped<T> {
+  readonly stored: StoredMessage
+  readonly data: T
+}
+
+export interface ReadRequest extends ClaimRequest, Patience {
+  readonly wanted: Wanted
+  /** Leaves it to the caller to judge what has expired and what the schema refuses. */
+  readonly unjudged: boolean
+}
+
+/** What a queue gets from its bus. */
+export interface StoredQueueDependencies extends BusDependencies {
+  /** The calls of a queue, which all its users in this process share, so that they travel in batches. */
+  callsOf(queue: string): QueueCalls
+}
+
 /**
- * A queue in the forms of the storage: `Queue` gives them types, and the HTTP server passes them on. What the queue's
- * options say holds for both. Where the queue is missing, no other name is told: the caller may not know it.
+ * A queue in the forms of the storage: `Queue` gives them types, and the HTTP server passes them on. What the options of
+ * the queue say holds for both. Where the queue is missing, no other name is told: the caller may not know it.
  */
 export class StoredQueue {
   readonly name: string
+  /** Where messages of this queue go that failed too often; null: into the archive. */
+  readonly deadLetterQueue: string | null
   /** What holds for all messages that this queue is sent. */
   readonly outgoing: Outgoing
   readonly terms: SendTerms
   readonly #settings: QueueSettings
+  readonly #dependencies: StoredQueueDependencies
   readonly #engine: Engine
+  readonly #calls: QueueCalls
 
-  constructor(name: string, settings: QueueSettings, engine: Engine, now: () => number) {
+  constructor(name: string, settings: QueueSettings, dependencies: StoredQueueDependencies) {
     this.name = name
     this.#settings = settings
-    this.#engine = engine
-    const { schema, serializer, maxMessageBytes, envelope, ttl, maxLength, durability } = settings
+    this.#dependencies = dependencies
+    this.#engine = dependencies.engine
+    this.#calls = dependencies.callsOf(name)
+    const { schema, serializer, maxMessageBytes, envelope, ttl, maxLength, durability, deadLetter } = settings
+    this.deadLetterQueue = deadLetter === null ? defaultDeadLetterQueue(name) : deadLetter || null
     this.outgoing = {
       queue: name,
       destination: `queue '${name}'`,
@@ -32,9 +107,39 @@ export class StoredQueue {
       maxMessageBytes,
       bare: envelope === 'none',
       ttlMs: ttl,
-      now,
+      now: () => dependencies.clock.now(),
     }
     this.terms = { maxLength: maxLength ?? undefined, durability: durability === 'fsync' ? durability : undefined }
+  }
+
+  /** What to watch for. */
+  get interest(): Interest {
+    return `queue:${this.name}`
+  }
+
+  /** @throws QUEUE_NOT_FOUND */
+  async info(): Promise<QueueInfo> {
+    return (await this.#engine.describe(this.name))[0]!
+  }
+
+  create(): Promise<boolean> {
+    return this.#calls.create()
+  }
+
+  drop(): Promise<boolean> {
+    return this.#calls.drop()
+  }
+
+  purge(): Promise<number> {
+    return this.#engine.purgeQueue(this.name)
+  }
+
+  prune(request: PruneRequest): Promise<number> {
+    return this.#engine.maintain({ kind: 'archive', queue: this.name, ...request })
+  }
+
+  stats(): Promise<QueueStats> {
+    return this.#engine.stats(this.name)
   }
 
   /**
@@ -54,6 +159,203 @@ export class StoredQueue {
       throw new TidingsError('TRANSACTION_REQUIRED', `queue '${this.name}' takes messages only within a transaction`, {
         details: { queue: this.name },
       })
+  }
+
+  /** Takes messages for the length of a lease, as many as fit into one answer. */
+  async read(request: ReadRequest): Promise<Look<StoredMessage>> {
+    return this.wait(request, () => this.claimPage(request, request))
+  }
+
+  /**
+   * The same without waiting. Goes on while all messages are sorted out: behind those there may be others. What was
+   * claimed and does not fit is given back, and the read does not count.
+   */
+  async claimPage(request: ClaimRequest, { wanted = anything, unjudged = false } = {}): Promise<Look<StoredMessage>> {
+    const claim = (limit: number) => this.#engine.claim(this.name, { ...request, limit })
+    const next = wanted === anything ? claim : this.#claimWanted(request, wanted)
+    for (;;) {
+      const { found, nextDueMs, more } = await this.#claimFitting(request.limit, next)
+      const judged = unjudged ? found : (await decodeAll(this.access(this.#judge), found)).map(({ stored }) => stored)
+      if (judged.length > 0 || found.length === 0) return { found: judged, nextDueMs, more }
+    }
+  }
+
+  async #claimFitting(limit: number, next: (limit: number) => Promise<Claim>): Promise<Look<StoredMessage>> {
+    const claimed: StoredMessage[] = []
+    let nextDueMs: number | null = null
+    try {
+      const { more } = await readPage<StoredMessage>(limit, async (count) => {
+        const claim = await next(count)
+        claimed.push(...claim.messages)
+        nextDueMs = claim.nextDueMs
+        return claim.messages
+      })
+      const found = claimed.splice(0, fittingPage(claimed))
+      const isCut = more || claimed.length > 0
+      return { found, nextDueMs: isCut ? 0 : nextDueMs, more: isCut }
+    } finally {
+      // All of them, if a further claim failed.
+      await this.giveBack(claimed.map(({ id, receipt }) => ({ id, receipt: receipt ?? '' })))
+    }
+  }
+
+  /** @returns what claims the next messages that are wanted; fewer than asked for where there are no more */
+  #claimWanted({ leaseMs, ids }: ClaimRequest, wanted: Wanted): (limit: number) => Promise<Claim> {
+    const pages = scan(this.#engine, this.name, 'ready', wanted)
+    let candidates: string[] = []
+    return async (limit) => {
+      const messages: StoredMessage[] = []
+      while (messages.length < limit) {
+        if (candidates.length === 0) {
+          const page = await pages.next()
+          if (page.done) break
+          candidates = page.value.map(({ id }) => id).filter((id) => ids?.includes(id) ?? true)
+        } else {
+          const room = limit - messages.length
+          const claim = await this.#engine.claim(this.name, { limit: room, leaseMs, ids: candidates })
+          messages.push(...claim.messages)
+          const taken = new Set(claim.messages.map(({ id }) => id))
+          candidates = taken.size < room ? [] : candidates.filter((id) => !taken.has(id))
+        }
+      }
+      return { messages, nextDueMs: null }
+    }
+  }
+
+  /** Claims messages and gives data its type. Goes on while all of them are sorted out: behind those there may be others. */
+  async claim<T>(request: ClaimRequest, signal: AbortSignal | null, decode: Decode<T>): Promise<Look<Decoded<T>>> {
+    for (;;) {
+      const { messages, nextDueMs } = await this.#engine.claim(this.name, request)
+      const found = await decodeAll(this.access(decode), messages)
+      // Nobody may be there any more who would settle them.
+      if (signal?.aborted) await giveBack(found.splice(0))
+      if (signal?.aborted || found.length > 0 || messages.length === 0) return { found, nextDueMs }
+    }
+  }
+
+  /** Takes messages for good, as many as fit into one answer. */
+  popPage(limit: number, { unjudged }: { unjudged: boolean }): Promise<Page<StoredMessage>> {
+    return readPage<StoredMessage>(limit, async (count) => {
+      if (unjudged) return this.#engine.pop(this.name, count)
+      const { found } = await this.pop(count, { waitMs: 0, signal: null }, this.#judge)
+      return found.map(({ stored }) => stored)
+    })
+  }
+
+  /** Takes messages for good and gives data its type. A claim also tells a reader that waits when the next one is due. */
+  async pop<T>(limit: number, { waitMs, signal }: Patience, decode: Decode<T>): Promise<Look<Popped<T>>> {
+    if (waitMs > 0 || this.#judgesUnderLease) return this.#claimAndDelete(limit, signal, decode)
+    const popped = await popUnexpired(this.access(decode), limit)
+    const found = await Promise.all(popped.map(async (stored) => ({ stored, data: await decode(stored) })))
+    return { found, nextDueMs: null }
+  }
+
+  /** What is refused can be moved then, and nothing is lost meanwhile. Into the archive it can be moved only so. */
+  get #judgesUnderLease(): boolean {
+    const { schema, serializer, ttl, expired } = this.#settings
+    const expires = expired === 'deadLetter' && (ttl !== null || this.deadLetterQueue === null)
+    return schema !== null || serializer !== null || expires
+  }
+
+  async #claimAndDelete<T>(limit: number, signal: AbortSignal | null, decode: Decode<T>) {
+    const { found, nextDueMs } = await this.claim({ limit, leaseMs: popLeaseMs, ids: null }, signal, decode)
+    const deleted = await Promise.all(found.map(({ lease }) => unlessLost(lease.settle({ kind: 'delete' }))))
+    return { found: found.filter((_, index) => deleted[index]), nextDueMs }
+  }
+
+  peekPage({ limit, afterId, ...request }: PeekRequest): Promise<Page<StoredMessage>> {
+    return readPage<StoredMessage>(limit, (count, last) =>
+      this.#engine.peek(this.name, { ...request, limit: count, afterId: last?.id ?? afterId }),
+    )
+  }
+
+  bind(pattern: string): Promise<boolean> {
+    return this.#engine.bind({ pattern, queue: this.name })
+  }
+
+  unbind(pattern: string): Promise<boolean> {
+    return this.#engine.unbind({ pattern, queue: this.name })
+  }
+
+  bindings(): Promise<Binding[]> {
+    return this.#engine.bindings(this.name)
+  }
+
+  settle(settlements: readonly Settlement[]): Promise<SettleResult[]> {
+    return this.#engine.settle(this.name, settlements)
+  }
+
+  /** Ends leases of messages that nobody has seen, as if they had not been read. */
+  async giveBack(leases: readonly Lease[]): Promise<void> {
+    const ending = { kind: 'release', delayMs: 0, meta: {}, uncount: true } as const
+    if (leases.length > 0) await this.settle(leases.map(({ id, receipt }) => ({ id, receipt, ...ending })))
+  }
+
+  extend(leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]> {
+    return this.#engine.extend(this.name, leases, leaseMs)
+  }
+
+  cancel(ids: readonly string[]): Promise<boolean[]> {
+    return this.#engine.cancel(this.name, ids)
+  }
+
+  /** What failed too often. */
+  get deadLetters(): DeadLetters {
+    return new DeadLetters(this.name, this.deadLetterQueue, this.#engine)
+  }
+
+  /** What waits for messages; is to be closed. */
+  poller(every = pollMs): Lookout {
+    return new Lookout({ ...this.#dependencies, interest: this.interest, pollMs: every })
+  }
+
+  /** Looks until something is found, the time is over or the signal is aborted. */
+  async wait<T>({ waitMs, signal, pollMs: every }: Patience, look: () => Promise<Look<T>>): Promise<Look<T>> {
+    const poller = this.poller(every)
+    let last: Look<T> = { found: [], nextDueMs: null }
+    try {
+      await poller.wait({ waitMs, ...(signal ? { signal } : {}) }, async () => {
+        if (!signal?.aborted) last = await look()
+        return { found: last.found.length > 0 ? last : null, full: false, nextDueMs: last.nextDueMs }
+      })
+      return last
+    } finally {
+      poller.close()
+    }
+  }
+
+  /** What readers have to know of the queue. */
+  access<T>(decode: Decode<T>): QueueAccess<T> {
+    const { engine, wakeups, clock, logger } = this.#dependencies
+    return {
+      name: this.name,
+      engine,
+      wakeups,
+      clock,
+      logger,
+      deadLetterQueue: this.deadLetterQueue,
+      expired: this.#settings.expired,
+      leaseCalls: this.#calls,
+      ensure: async () => {
+        // Not remembered: a worker asks at its start, and when the queue has gone.
+        if (this.#settings.create) await this.#calls.create()
+      },
+      decode,
+    }
+  }
+
+  /** Refuses what the application could not read. */
+  readonly #judge: Decode<unknown> = (stored) => {
+    const { schema, serializer } = this.#settings
+    return schema !== null || serializer !== null ? this.decode(stored) : null
+  }
+
+  /** The data of a message as the application's type. @throws BODY_INVALID */
+  decode(stored: StoredMessage): unknown {
+    const { schema, serializer } = this.#settings
+    const what = `data of message ${stored.id} in queue '${this.name}'`
+    const data = unpack(stored, serializer, what)
+    return schema ? validate(schema, data, what) : data
   }
 }
 

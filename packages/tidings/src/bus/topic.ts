@@ -74,7 +74,7 @@ export class Topic<In = unknown, Out = In> {
     this.#engine = surroundings.engine
     this.#store = topicsOf(this.#engine)
     this.#calls = surroundings.topicCallsOf(this.#store, name)
-    this.stored = new StoredTopic(name, this.#options, this.#store, () => surroundings.clock.now())
+    this.stored = new StoredTopic(name, this.#options, surroundings)
   }
 
   /**

@@ -1,30 +1,14 @@
 import { isTidingsError, type TidingsError } from '../core/errors.ts'
-import type { Claim, ClaimRequest, Engine, NewMessage, StoredMessage } from '../port/engine.ts'
+import type { Engine, NewMessage, StoredMessage } from '../port/engine.ts'
 import { parts, sizeOf } from '../port/limits.ts'
 import type { QueueAccess } from './access.ts'
-import { endIfExpired, logExpired } from './decode.ts'
+import { logExpired } from './decode.ts'
 import { expiryError } from './expiry.ts'
-import { deadLetterMeta, MessageLease } from './lease.ts'
+import { deadLetterMeta } from './lease.ts'
 
 const maxTries = 3
 /** For the same letter sent again because its answer was lost. */
 const dedupWindowMs = 3_600_000
-
-/** Claims messages that have not expired. The others end as the queue says. */
-export async function claimUnexpired(access: QueueAccess<unknown>, request: ClaimRequest): Promise<Claim> {
-  const { name, engine, deadLetterQueue, leaseCalls } = access
-  for (;;) {
-    const claim = await engine.claim(name, request)
-    // Together, so that their settlements travel in batches.
-    const expired = await Promise.all(
-      claim.messages.map((message) =>
-        endIfExpired(access, new MessageLease(name, deadLetterQueue, message, leaseCalls)),
-      ),
-    )
-    const messages = claim.messages.filter((_, index) => !expired[index])
-    if (messages.length > 0 || claim.messages.length === 0) return { ...claim, messages }
-  }
-}
 
 /** Pops messages that have not expired. The others have been removed, too: they become dead letters, or are dropped. */
 export async function popUnexpired(access: QueueAccess<unknown>, limit: number): Promise<StoredMessage[]> {

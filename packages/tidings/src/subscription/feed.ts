@@ -1,10 +1,10 @@
+import { ReadAhead } from '../messages/read-ahead.ts'
 import { type Attempt, Lookout } from '../messages/wait.ts'
 import type { Position, TopicMessage } from '../port/topic-store.ts'
 import type { SubscriptionAccess } from './access.ts'
 import { Acker } from './acker.ts'
 import type { Journal } from './events.ts'
 import { type Answer, Holding, type Tenure } from './holding.ts'
-import { ReadAhead } from './read-ahead.ts'
 import { Retrying } from './retrying.ts'
 import { Seen } from './seen.ts'
 

@@ -1,5 +1,4 @@
 import * as option from '../core/options.ts'
-import { type Attempt, Lookout } from '../messages/wait.ts'
 import type { Position, SubscriptionState, TopicMessage } from '../port/topic-store.ts'
 import { PublishedMessage } from '../topics/message.ts'
 import { withNearestTopic } from '../topics/missing-topic.ts'
@@ -13,9 +12,7 @@ import {
   parsePosition,
 } from '../topics/options.ts'
 import type { SubscriptionAccess } from './access.ts'
-
-/** How often a fetch that waits looks even if nothing woke it. */
-const fetchPollMs = 2_000
+import { fetchNext } from './fetch.ts'
 
 /** A named, durable cursor on a topic. `T` is the type of the data. */
 export class Subscription<T = unknown> {
@@ -53,16 +50,12 @@ export class Subscription<T = unknown> {
    */
   async fetch(options?: FetchOptions): Promise<PublishedMessage<T>[]> {
     const { limit, wait, signal } = option.parseOptions(fetchOptions, options, 'fetch')
-    const { wakeups, clock } = this.#access
-    const lookout = new Lookout({ wakeups, clock, interest: `topic:${this.topic}`, pollMs: fetchPollMs })
+    const read = async (cursor: number) => {
+      return { messages: await this.#access.store.read(this.topic, cursor, limit), more: false }
+    }
     return this.#existing(async () => {
-      try {
-        const patience = { waitMs: wait, ...(signal ? { signal } : {}) }
-        const found = await lookout.wait<TopicMessage[]>(patience, () => this.#look(limit))
-        return await this.#decodeAll(found ?? [])
-      } finally {
-        lookout.close()
-      }
+      const { messages } = await fetchNext(this.#access, { waitMs: wait, signal }, read)
+      return this.#decodeAll(messages)
     })
   }
 
@@ -91,12 +84,6 @@ export class Subscription<T = unknown> {
 
   async #move(position: Position): Promise<void> {
     await this.#existing(() => this.#access.store.seek(this.topic, this.name, position))
-  }
-
-  async #look(limit: number): Promise<Attempt<TopicMessage[]>> {
-    const { cursor } = await this.state()
-    const messages = await this.#access.store.read(this.topic, cursor, limit)
-    return { found: messages.length > 0 ? messages : null, full: false, nextDueMs: null }
   }
 
   async #decodeAll(stored: readonly TopicMessage[]): Promise<PublishedMessage<T>[]> {
