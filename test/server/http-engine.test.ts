@@ -3,8 +3,10 @@ import { once } from 'node:events'
 import { createServer as createHttp, type RequestListener } from 'node:http'
 import { type AddressInfo, createServer as createTcp, type Socket } from 'node:net'
 import { connect } from 'tidings'
+import { Bus } from 'tidings/internal/bus/bus'
 import { isTidingsError, type TidingsError } from 'tidings/internal/core/errors'
 import { HttpEngine } from 'tidings/internal/engines/http/http'
+import type { Interest } from 'tidings/internal/port/listening'
 import { newMessage } from 'tidings-testkit/internal/scene'
 import { describe, onTestFinished, test } from 'vitest'
 import { freePort } from '../support/directories.ts'
@@ -165,6 +167,38 @@ describe('a watch', () => {
     wakes.clear()
     await engine.send('q', [newMessage({})], null)
     await wakes.next()
+  })
+
+  test('is one connection for everything that a client waits for', async () => {
+    const streams: string[][] = []
+    const changed = newSignal()
+    const { url } = await serveBy(async (request, response) => {
+      const chunks: Buffer[] = []
+      for await (const chunk of request) chunks.push(chunk as Buffer)
+      const { interests } = JSON.parse(Buffer.concat(chunks).toString()) as { interests: string[] }
+      streams.push(interests)
+      response.once('close', () => {
+        streams.splice(streams.indexOf(interests), 1)
+        changed.give()
+      })
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.write('event: watching\ndata: {"refused":[]}\n\n')
+      for (const interest of interests) response.write(`event: wake\ndata: {"interest":"${interest}","due_ms":7}\n\n`)
+    })
+    const bus = new Bus(await open(url))
+    onTestFinished(() => bus.wakeups.close())
+    const woken: string[] = []
+    const watch = (interest: Interest) => bus.wakeups.watch(interest, (dueMs) => woken.push(`${interest} ${dueMs}`))
+    await Promise.all([watch('queue:a'), watch('topic:b')])
+    assert.deepEqual(streams, [['queue:a', 'topic:b']])
+    const third = await watch('queue:c')
+    await changed.next()
+    assert.deepEqual(streams, [['queue:a', 'topic:b', 'queue:c']], 'a wider one took its place')
+    third.close()
+    changed.clear()
+    await changed.next()
+    assert.deepEqual(streams, [['queue:a', 'topic:b']], 'nobody wants the third any more')
+    assert(woken.includes('queue:a 7') && woken.includes('topic:b 7'))
   })
 
   test('notices a connection that is only half there', async () => {
