@@ -8,7 +8,7 @@ import {
   ensure,
   inAnotherProcess,
   isRoot,
-  newPlace,
+  newDirectory,
   oneSentinel,
   ordinaryUser,
   processesOf,
@@ -17,11 +17,11 @@ import {
 } from './support.ts'
 
 test('the first use sets everything up, and a second one finds it', async () => {
-  const place = newPlace()
-  const server = await ensure(place)
+  const directory = newDirectory()
+  const server = await ensure(directory)
   expect(server).toMatchObject({
-    directory: place,
-    dataDirectory: join(place, 'data'),
+    directory: directory,
+    dataDirectory: join(directory, 'data'),
     version: expect.stringMatching(/^18\./),
   })
   expect(await query(server, 'select current_user as user, current_database() as database')).toEqual([
@@ -38,20 +38,20 @@ test('the first use sets everything up, and a second one finds it', async () => 
   for (const [name, value] of Object.entries(wanted)) {
     expect(await query(server, `select current_setting('${name}', true) as ${name}`)).toEqual([{ [name]: value }])
   }
-  expect(readFileSync(join(place, '.gitignore'), 'utf8')).toBe('*\n')
-  expect(await ensure(place)).toEqual(server)
+  expect(readFileSync(join(directory, '.gitignore'), 'utf8')).toBe('*\n')
+  expect(await ensure(directory)).toEqual(server)
 })
 
 test('other users of the machine can neither connect nor read the data', async () => {
-  const place = newPlace()
-  const server = await ensure(place)
+  const directory = newDirectory()
+  const server = await ensure(directory)
   expect(statSync(server.host).mode & 0o777).toBe(0o700)
   expect(statSync(server.dataDirectory).mode & 0o777).toBe(0o700)
-  expect(statSync(join(place, 'postgres.log')).mode & 0o777).toBe(0o600)
+  expect(statSync(join(directory, 'postgres.log')).mode & 0o777).toBe(0o600)
   if (!isRoot) return
   const stranger = { uid: 12345, gid: 12345 }
   const error = await inAnotherProcess<{ code: string; message: string }>(
-    `return local.ensureLocal('${place}').catch((error) => ({ code: error.code, message: error.message }))`,
+    `return local.ensureLocal('${directory}').catch((error) => ({ code: error.code, message: error.message }))`,
     stranger,
   )
   expect(error.code).toBe('LOCAL_UNAVAILABLE')
@@ -59,16 +59,16 @@ test('other users of the machine can neither connect nor read the data', async (
 })
 
 test('processes that race for the first use end with one server and one sentinel', async () => {
-  const place = newPlace()
-  const program = `return (await local.ensureLocal('${place}', { idleAfterMs: 60000 })).pid`
+  const directory = newDirectory()
+  const program = `return (await local.ensureLocal('${directory}', { idleAfterMs: 60000 })).pid`
   const pids = await Promise.all(Array.from({ length: 4 }, () => inAnotherProcess<number>(program)))
   expect(new Set(pids).size).toBe(1)
-  expect((await oneSentinel(place)).servers).toEqual([pids[0]])
+  expect((await oneSentinel(directory)).servers).toEqual([pids[0]])
 })
 
 test('calls of one process at the same time share one start', async () => {
-  const place = newPlace()
-  const servers = await Promise.all([ensure(place), ensure(place), ensure(place)])
+  const directory = newDirectory()
+  const servers = await Promise.all([ensure(directory), ensure(directory), ensure(directory)])
   expect(new Set(servers.map((server) => server.pid)).size).toBe(1)
 })
 
@@ -91,70 +91,72 @@ test('an ordinary user gets a server of their own', async () => {
 })
 
 test('who starts it is neither kept alive nor kept from closing its output', async () => {
-  const place = newPlace()
+  const directory = newDirectory()
   // It ends by itself, and execFile returns when its output is closed: by everybody who holds it.
-  const pid = await inAnotherProcess<number>(`return (await local.ensureLocal('${place}', { idleAfterMs: 60000 })).pid`)
-  expect(processesOf(place).servers).toEqual([pid])
+  const pid = await inAnotherProcess<number>(
+    `return (await local.ensureLocal('${directory}', { idleAfterMs: 60000 })).pid`,
+  )
+  expect(processesOf(directory).servers).toEqual([pid])
 })
 
 test('a directory whose path is too long for a socket', async () => {
-  const place = join(temporaryDirectory(), 'x'.repeat(120), '.tidings')
-  const server = await ensure(place)
+  const directory = join(temporaryDirectory(), 'x'.repeat(120), '.tidings')
+  const server = await ensure(directory)
   try {
-    expect(server.dataDirectory).toBe(join(place, 'data'))
+    expect(server.dataDirectory).toBe(join(directory, 'data'))
     expect(server.host).toMatch(/^\/tmp\/tidings-\d+-[0-9a-f]{12}$/)
     expect(statSync(server.host).mode & 0o777).toBe(0o700)
     expect(await query(server, 'select 1 as one')).toEqual([{ one: 1 }])
   } finally {
-    await stopLocal(place)
+    await stopLocal(directory)
     rmSync(server.host, { recursive: true })
   }
 })
 
-test.runIf(isRoot)('a directory that the server cannot reach keeps its data in a place of its own', async () => {
+test.runIf(isRoot)('a directory that the server cannot reach keeps its data elsewhere', async () => {
   const closed = temporaryDirectory()
-  const place = join(closed, '.tidings')
+  const directory = join(closed, '.tidings')
   chmodSync(closed, 0o700)
-  const program = `return (await local.ensureLocal('${place}', { idleAfterMs: 60000 })).pid`
-  const [server, pid] = await Promise.all([ensure(place), inAnotherProcess<number>(program)])
+  const program = `return (await local.ensureLocal('${directory}', { idleAfterMs: 60000 })).pid`
+  const [server, pid] = await Promise.all([ensure(directory), inAnotherProcess<number>(program)])
   expect(server.pid).toBe(pid)
   expect(server.dataDirectory).toMatch(/^\/var\/lib\/tidings\/[0-9a-f-]{36}\/data$/)
   await query(server, 'create table kept (id int)')
-  await stopLocal(place)
+  await stopLocal(directory)
 
   // Once decided it stays, even if the directory can be reached later.
   chmodSync(closed, 0o755)
-  const again = await ensure(place)
+  const again = await ensure(directory)
   expect(again.dataDirectory).toBe(server.dataDirectory)
   expect(await query(again, 'select count(*)::int from kept')).toEqual([{ count: 0 }])
-  expect(await localStatus(place)).toMatchObject({ directory: place, dataDirectory: server.dataDirectory })
-  await stopLocal(place)
+  expect(await localStatus(directory)).toMatchObject({ directory: directory, dataDirectory: server.dataDirectory })
+  await stopLocal(directory)
 
   // Lost data are not replaced by an empty database.
   const home = dirname(server.dataDirectory)
   rmSync(home, { recursive: true })
-  const error = await ensure(place).catch((reason: unknown) => reason)
+  const error = await ensure(directory).catch((reason: unknown) => reason)
   expect(error).toMatchObject({
     code: 'LOCAL_UNAVAILABLE',
-    message: `the data of ${place} were in ${home}, which is gone`,
+    message: `the data of ${directory} were in ${home}, which is gone`,
   })
 })
 
 test('a directory that cannot be made is named', async () => {
   const parent = temporaryDirectory()
   chmodSync(parent, 0o555)
-  const place = join(parent, '.tidings')
+  const directory = join(parent, '.tidings')
   const error = await inAnotherProcess<{ code: string; message: string }>(
-    `return local.ensureLocal('${place}').catch((error) => ({ code: error.code, message: error.message }))`,
+    `return local.ensureLocal('${directory}').catch((error) => ({ code: error.code, message: error.message }))`,
     ordinaryUser,
   )
   expect(error.code).toBe('LOCAL_UNAVAILABLE')
-  expect(error.message).toContain(place)
-  expect(existsSync(place)).toBe(false)
+  expect(error.message).toContain(directory)
+  expect(existsSync(directory)).toBe(false)
 })
 
 test('all connections taken is no reason to fail or to start another server', async () => {
-  const server = await ensure(newPlace())
+  const server = await ensure(newDirectory())
   const clients: pg.Client[] = []
   const fill = async () => {
     for (;;) clients.push(await connectTo(server))
@@ -166,17 +168,17 @@ test('all connections taken is no reason to fail or to start another server', as
 })
 
 test.runIf(isRoot)('a directory that somebody else has made is refused', async () => {
-  const place = newPlace()
-  mkdirSync(place)
-  chownSync(place, 12345, 12345)
+  const directory = newDirectory()
+  mkdirSync(directory)
+  chownSync(directory, 12345, 12345)
   for (const call of [ensure, stopLocal, localStatus]) {
-    const error = await call(place).catch((reason: unknown) => reason)
+    const error = await call(directory).catch((reason: unknown) => reason)
     expect(error).toMatchObject({
       code: 'LOCAL_UNAVAILABLE',
       message: expect.stringContaining('belongs to user 12345'),
     })
   }
-  chownSync(place, 0, 0)
+  chownSync(directory, 0, 0)
 })
 
 test.runIf(isRoot)('a user without an entry in /etc/passwd is told so', async () => {
@@ -191,5 +193,5 @@ test.runIf(isRoot)('a user without an entry in /etc/passwd is told so', async ()
 })
 
 test('idleAfterMs must be more than 0', async () => {
-  await expect(ensureLocal(newPlace(), { idleAfterMs: 0 })).rejects.toMatchObject({ code: 'RANGE' })
+  await expect(ensureLocal(newDirectory(), { idleAfterMs: 0 })).rejects.toMatchObject({ code: 'RANGE' })
 })

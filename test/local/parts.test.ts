@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 import { openingFailed, startFailed } from 'tidings-local/internal/failures'
 import { boundLog } from 'tidings-local/internal/log-file'
 import { findPackage, makeUsable } from 'tidings-local/internal/postgres/binaries'
-import { enter } from 'tidings-local/internal/process-lock'
+import { acquireLock } from 'tidings-local/internal/process-lock'
 import { isStill } from 'tidings-local/internal/processes'
 import { expect, test } from 'vitest'
 import { isRoot, ordinaryUser, temporaryDirectory } from './support.ts'
@@ -50,43 +50,43 @@ test('binaries that cannot be used in place are copied, with their links', async
   chmodSync(join(root, 'native', 'lib'), 0o755)
 })
 
-test('one at a time goes through a turnstile, also after one has died inside', async () => {
+test('a lock has one holder at a time, also after a holder has died', async () => {
   const directory = temporaryDirectory()
-  const entered: number[] = []
-  let inside = 0
+  const acquired: number[] = []
+  let holders = 0
   await Promise.all(
     Array.from({ length: 5 }, async (_, index) => {
-      const leave = await enter(directory, 10_000)
-      expect(++inside).toBe(1)
-      entered.push(index)
+      const release = await acquireLock(directory, 10_000)
+      expect(++holders).toBe(1)
+      acquired.push(index)
       await new Promise(setImmediate)
-      inside--
-      await leave()
+      holders--
+      await release()
     }),
   )
-  expect(entered.toSorted()).toEqual([0, 1, 2, 3, 4])
+  expect(acquired.toSorted()).toEqual([0, 1, 2, 3, 4])
 
-  const holder = spawn(process.execPath, ['-e', enterIn(directory, `console.log('in')`)])
+  const holder = spawn(process.execPath, ['-e', lockedProgram(directory, `console.log('in')`)])
   await once(holder.stdout, 'data')
-  await expect(enter(directory, 50)).rejects.toMatchObject({ code: 'TIMEOUT' })
-  const waiting = enter(directory, 10_000)
+  await expect(acquireLock(directory, 50)).rejects.toMatchObject({ code: 'TIMEOUT' })
+  const waiting = acquireLock(directory, 10_000)
   holder.kill('SIGKILL')
-  const leave = await waiting
-  await leave()
-  // What it leaves behind does not grow.
+  const release = await waiting
+  await release()
+  // Old socket files are removed.
   expect(readdirSync(directory)).toHaveLength(1)
 })
 
-test('a turnstile lets in one of many processes, though each of them dies inside', async () => {
+test('a lock has one holder among many processes, each of which dies with it', async () => {
   const directory = temporaryDirectory()
   const ledger = join(directory, 'ledger')
-  // Who is inside alone finds nobody in the ledger, or somebody who is dead.
-  const program = enterIn(
+  // A sole holder finds nobody in the ledger, or a dead process.
+  const program = lockedProgram(
     directory,
     `
     const { readFileSync, writeFileSync } = await import('node:fs')
     const read = () => { try { return Number(readFileSync('${ledger}', 'utf8')) } catch { return 0 } }
-    // What has been killed lets go of its socket, with its memory gone, before its pid does.
+    // The kernel closes the socket of a killed process before it frees the pid.
     const isAlive = (pid) => { try { return readFileSync('/proc/' + pid + '/cmdline', 'utf8') !== '' } catch { return false } }
     for (let round = 0; ; round++) {
       const other = read()
@@ -96,8 +96,8 @@ test('a turnstile lets in one of many processes, though each of them dies inside
       if (read() !== process.pid) console.log('not alone')
       if (round === 10) process.kill(process.pid, 'SIGKILL')
       writeFileSync('${ledger}', '0')
-      await leave()
-      leave = await enter('${directory}')
+      await release()
+      release = await acquireLock('${directory}')
     }`,
   )
   const outputs = await Promise.all(
@@ -114,21 +114,21 @@ test('a turnstile lets in one of many processes, though each of them dies inside
   expect(outputs).toEqual(['', '', '', ''])
 })
 
-/** A program that enters a turnstile and then goes on; it may use `enter` and `leave`. */
-function enterIn(directory: string, program: string): string {
+/** A program that acquires the lock before its own code, which may use `acquireLock` and `release`. */
+function lockedProgram(directory: string, program: string): string {
   const module = new URL('../../packages/local/dist/process-lock.js', import.meta.url)
   return `(async () => {
-    const { enter } = await import('${module}')
-    let leave = await enter('${directory}')
+    const { acquireLock } = await import('${module}')
+    let release = await acquireLock('${directory}')
     ${program}
   })()`
 }
 
-test('a full disk and other failures name the place', () => {
-  const place = { dataDirectory: '/x/data', log: '/x/postgres.log' }
+test('a full disk and other failures name the path', () => {
+  const paths = { dataDirectory: '/x/data', log: '/x/postgres.log' }
   const full = 'FATAL:  could not write lock file "postmaster.pid": No space left on device'
-  expect(startFailed(full, place)).toMatchObject({ code: 'STORAGE_FULL', message: expect.stringContaining('/x/data') })
-  expect(startFailed('2026-01-01 UTC [1] FATAL:  data directory has wrong ownership\nHINT: no', place)).toMatchObject({
+  expect(startFailed(full, paths)).toMatchObject({ code: 'STORAGE_FULL', message: expect.stringContaining('/x/data') })
+  expect(startFailed('2026-01-01 UTC [1] FATAL:  data directory has wrong ownership\nHINT: no', paths)).toMatchObject({
     code: 'LOCAL_UNAVAILABLE',
     message: 'PostgreSQL does not start in /x/data: data directory has wrong ownership; its log is /x/postgres.log',
   })

@@ -19,7 +19,7 @@ import {
   ensure,
   inAnotherProcess,
   installRedis,
-  newPlace,
+  newDirectory,
   oneSentinel,
   ordinaryUser,
   pidsOf,
@@ -60,12 +60,12 @@ async function connectTo(path: string): Promise<Redis> {
 }
 
 test('the first use sets everything up, and a second one finds it', async () => {
-  const place = newPlace()
-  const server = await ensureRedis(place)
+  const directory = newDirectory()
+  const server = await ensureRedis(directory)
   expect(server).toEqual({
-    path: join(place, 'run', 'redis.sock'),
-    directory: place,
-    dataDirectory: join(place, 'data'),
+    path: join(directory, 'run', 'redis.sock'),
+    directory: directory,
+    dataDirectory: join(directory, 'data'),
     pid: expect.any(Number),
     product: 'Redis',
     version: expect.stringMatching(/^[7-9]\.\d/),
@@ -74,22 +74,22 @@ test('the first use sets everything up, and a second one finds it', async () => 
   for (const [name, value] of Object.entries(wanted)) {
     expect(await ask(server, (redis) => redis.config('GET', name))).toEqual([name, value])
   }
-  for (const path of [join(place, 'run'), server.dataDirectory]) expect(statSync(path).mode & 0o777).toBe(0o700)
-  expect(await ensureRedis(place)).toEqual(server)
+  for (const path of [join(directory, 'run'), server.dataDirectory]) expect(statSync(path).mode & 0o777).toBe(0o700)
+  expect(await ensureRedis(directory)).toEqual(server)
 })
 
 test('processes that race for the first use end with one server and one sentinel', async () => {
-  const place = newPlace()
-  const program = `return (await local.ensureLocalRedis('${place}', { idleAfterMs: 60000 })).pid`
+  const directory = newDirectory()
+  const program = `return (await local.ensureLocalRedis('${directory}', { idleAfterMs: 60000 })).pid`
   const pids = await Promise.all(Array.from({ length: 4 }, () => inAnotherProcess<number>(program)))
   expect(new Set(pids).size).toBe(1)
-  expect((await oneSentinel(place)).servers).toEqual([pids[0]])
+  expect((await oneSentinel(directory)).servers).toEqual([pids[0]])
 })
 
 test('a killed server is started again by the sentinel, with every acknowledged write', async () => {
-  const place = newPlace()
-  const server = await ensureRedis(place)
-  const { sentinel } = await pidsOf(place)
+  const directory = newDirectory()
+  const server = await ensureRedis(directory)
+  const { sentinel } = await pidsOf(directory)
   const writer = await connectTo(server.path)
   let acknowledged = 0
   const writing = (async () => {
@@ -102,51 +102,51 @@ test('a killed server is started again by the sentinel, with every acknowledged 
   process.kill(server.pid, 'SIGKILL')
   await expect(writing).rejects.toThrow()
   const status = await until(
-    () => localStatus(place),
+    () => localStatus(directory),
     (found) => found.pid !== null && found.pid !== server.pid && found.sentinelPid !== null,
   )
-  const again = await ensureRedis(place)
+  const again = await ensureRedis(directory)
   expect(status.sentinelPid).toBe(sentinel)
   expect(Number(await ask(again, (redis) => redis.get('writes')))).toBeGreaterThanOrEqual(acknowledged)
   // A second one, which may have been started meanwhile, leaves the first in charge.
-  expect(await oneSentinel(place)).toEqual({ sentinel, servers: [again.pid] })
+  expect(await oneSentinel(directory)).toEqual({ sentinel, servers: [again.pid] })
 })
 
 test('a killed sentinel leaves the server running, and one of many next calls replaces it', async () => {
-  const place = newPlace()
-  const server = await ensureRedis(place)
-  const { sentinel } = await pidsOf(place)
+  const directory = newDirectory()
+  const server = await ensureRedis(directory)
+  const { sentinel } = await pidsOf(directory)
   process.kill(sentinel, 'SIGKILL')
   await until(
-    async () => processesOf(place).sentinels,
+    async () => processesOf(directory).sentinels,
     (found) => found.length === 0,
   )
-  expect(await localStatus(place)).toMatchObject({ state: 'running', pid: server.pid, sentinelPid: null })
+  expect(await localStatus(directory)).toMatchObject({ state: 'running', pid: server.pid, sentinelPid: null })
 
-  const program = `return (await local.ensureLocalRedis('${place}', { idleAfterMs: 60000 })).pid`
+  const program = `return (await local.ensureLocalRedis('${directory}', { idleAfterMs: 60000 })).pid`
   const pids = await Promise.all(Array.from({ length: 3 }, () => inAnotherProcess<number>(program)))
   expect(pids).toEqual([server.pid, server.pid, server.pid])
-  const { sentinel: next } = await oneSentinel(place)
+  const { sentinel: next } = await oneSentinel(directory)
   process.kill(server.pid, 'SIGKILL')
   await until(
-    () => localStatus(place),
+    () => localStatus(directory),
     (found) => found.pid !== null && found.pid !== server.pid,
   )
-  expect((await oneSentinel(place)).sentinel).toBe(next)
+  expect((await oneSentinel(directory)).sentinel).toBe(next)
 })
 
 test('a server whose starter died before it could be known does not get a second one beside it', async () => {
-  const place = newPlace()
-  const server = await ensureRedis(place)
+  const directory = newDirectory()
+  const server = await ensureRedis(directory)
   await ask(server, (redis) => redis.set('kept', 'yes'))
-  const { sentinel } = await pidsOf(place)
+  const { sentinel } = await pidsOf(directory)
   process.kill(sentinel, 'SIGKILL')
   const other = bystander()
   try {
     writeFileSync(join(server.dataDirectory, 'redis.pid'), String(other.pid))
-    expect(await localStatus(place)).toMatchObject({ state: 'stopped', pid: null })
-    const again = await ensureRedis(place)
-    expect(processesOf(place).servers).toEqual([again.pid])
+    expect(await localStatus(directory)).toMatchObject({ state: 'stopped', pid: null })
+    const again = await ensureRedis(directory)
+    expect(processesOf(directory).servers).toEqual([again.pid])
     expect(again.pid).not.toBe(server.pid)
     expect(await ask(again, (redis) => redis.get('kept'))).toBe('yes')
     expect(process.kill(other.pid, 0)).toBe(true)
@@ -156,21 +156,21 @@ test('a server whose starter died before it could be known does not get a second
 })
 
 test('a server whose socket was removed gets a new one', async () => {
-  const place = newPlace()
-  const server = await ensureRedis(place)
+  const directory = newDirectory()
+  const server = await ensureRedis(directory)
   rmSync(server.path)
-  const again = await ensureRedis(place)
+  const again = await ensureRedis(directory)
   expect(await ask(again, (redis) => redis.ping())).toBe('PONG')
   await until(
-    async () => processesOf(place),
+    async () => processesOf(directory),
     (found) => found.sentinels.length === 1 && found.servers.length === 1,
   )
 })
 
 test('it stops when nobody has used it for some time, not while somebody is connected, and starts again', async () => {
-  const place = newPlace()
+  const directory = newDirectory()
   const { server, client } = await connected(
-    () => ensureRedis(place, { idleAfterMs: 300 }),
+    () => ensureRedis(directory, { idleAfterMs: 300 }),
     ({ path }) => connectTo(path),
   )
   await client.set('kept', 'yes')
@@ -179,44 +179,44 @@ test('it stops when nobody has used it for some time, not while somebody is conn
     async () => performance.now() - quiet,
     (passed) => passed > 900,
   )
-  expect(await localStatus(place)).toMatchObject({ state: 'running', pid: server.pid })
+  expect(await localStatus(directory)).toMatchObject({ state: 'running', pid: server.pid })
 
   client.disconnect()
   await until(
-    () => localStatus(place),
+    () => localStatus(directory),
     (found) => found.state === 'stopped' && found.sentinelPid === null,
   )
   await until(
-    async () => processesOf(place),
+    async () => processesOf(directory),
     (found) => found.sentinels.length + found.servers.length === 0,
   )
-  const again = await ensureRedis(place)
+  const again = await ensureRedis(directory)
   expect(again.pid).not.toBe(server.pid)
   expect(await ask(again, (redis) => redis.get('kept'))).toBe('yes')
 })
 
 test('status in every state; stop twice', async () => {
-  const place = newPlace()
-  const server = await ensureRedis(place)
-  expect(await localStatus(place)).toEqual({
+  const directory = newDirectory()
+  const server = await ensureRedis(directory)
+  expect(await localStatus(directory)).toEqual({
     state: 'running',
-    directory: place,
+    directory: directory,
     dataDirectory: server.dataDirectory,
     kind: 'redis',
     product: 'Redis',
     socket: server.path,
     port: null,
     pid: server.pid,
-    sentinelPid: processesOf(place).sentinels[0],
+    sentinelPid: processesOf(directory).sentinels[0],
     version: server.version,
     startedAt: expect.any(Date),
     sizeBytes: expect.any(Number),
-    log: join(place, 'redis.log'),
+    log: join(directory, 'redis.log'),
   })
-  expect(await stopLocal(place)).toBe(true)
-  expect(processesOf(place).servers).toEqual([])
-  expect(await stopLocal(place)).toBe(false)
-  expect(await localStatus(place)).toMatchObject({
+  expect(await stopLocal(directory)).toBe(true)
+  expect(processesOf(directory).servers).toEqual([])
+  expect(await stopLocal(directory)).toBe(false)
+  expect(await localStatus(directory)).toMatchObject({
     state: 'stopped',
     product: 'Redis',
     version: server.version,
@@ -227,33 +227,33 @@ test('status in every state; stop twice', async () => {
 })
 
 test('a directory that is removed takes sentinel and server with it', async () => {
-  const place = newPlace()
-  await ensureRedis(place, { idleAfterMs: 2000 })
-  rmSync(place, { recursive: true, force: true, maxRetries: 5 })
+  const directory = newDirectory()
+  await ensureRedis(directory, { idleAfterMs: 2000 })
+  rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
   await until(
-    async () => processesOf(place),
+    async () => processesOf(directory),
     (found) => found.sentinels.length + found.servers.length === 0,
   )
 })
 
 test('one directory holds one kind of server', async () => {
-  const place = newPlace()
-  await ensureRedis(place)
-  await stopLocal(place)
-  await expect(ensure(place)).rejects.toMatchObject({
+  const directory = newDirectory()
+  await ensureRedis(directory)
+  await stopLocal(directory)
+  await expect(ensure(directory)).rejects.toMatchObject({
     code: 'LOCAL_UNAVAILABLE',
-    message: `${place} holds the data of a local Redis, not of PostgreSQL`,
+    message: `${directory} holds the data of a local Redis, not of PostgreSQL`,
     hint: 'Give PostgreSQL a directory of its own.',
   })
-  expect(await localStatus(place)).toMatchObject({ state: 'stopped', product: 'Redis' })
+  expect(await localStatus(directory)).toMatchObject({ state: 'stopped', product: 'Redis' })
 })
 
 test('data that cannot be read are named, and left alone', async () => {
-  const place = newPlace()
-  const server = await ensureRedis(place)
-  await stopLocal(place)
+  const directory = newDirectory()
+  const server = await ensureRedis(directory)
+  await stopLocal(directory)
   writeFileSync(join(server.dataDirectory, 'appendonlydir', 'appendonly.aof.1.base.rdb'), 'no Redis wrote this')
-  await expect(ensureRedis(place)).rejects.toMatchObject({
+  await expect(ensureRedis(directory)).rejects.toMatchObject({
     code: 'LOCAL_UNAVAILABLE',
     message: expect.stringMatching(
       /^Redis does not start in .*\/data: .*(Wrong signature|reading the RDB|AOF).*redis\.log$/is,
@@ -262,12 +262,12 @@ test('data that cannot be read are named, and left alone', async () => {
 })
 
 test('a folder of somebody else is left alone', async () => {
-  const place = newPlace()
-  mkdirSync(join(place, 'data'), { recursive: true, mode: 0o755 })
-  if (ordinaryUser.uid !== undefined) chownSync(join(place, 'data'), ordinaryUser.uid, ordinaryUser.gid)
-  writeFileSync(join(place, 'data', 'diary'), 'mine')
-  await expect(ensureRedis(place)).rejects.toMatchObject({ code: 'LOCAL_UNAVAILABLE' })
-  expect(readdirSync(join(place, 'data'))).toEqual(['diary'])
+  const directory = newDirectory()
+  mkdirSync(join(directory, 'data'), { recursive: true, mode: 0o755 })
+  if (ordinaryUser.uid !== undefined) chownSync(join(directory, 'data'), ordinaryUser.uid, ordinaryUser.gid)
+  writeFileSync(join(directory, 'data', 'diary'), 'mine')
+  await expect(ensureRedis(directory)).rejects.toMatchObject({ code: 'LOCAL_UNAVAILABLE' })
+  expect(readdirSync(join(directory, 'data'))).toEqual(['diary'])
 })
 
 test('a path with a space in it', async () => {
@@ -282,14 +282,14 @@ test('a path with a space in it', async () => {
 })
 
 test('where none is installed, an error says how to get it', async () => {
-  const place = newPlace()
+  const directory = newDirectory()
   process.env.PATH = temporaryDirectory()
-  await expect(ensureRedis(place)).rejects.toMatchObject({
+  await expect(ensureRedis(directory)).rejects.toMatchObject({
     code: 'LOCAL_UNAVAILABLE',
     message: 'the local Redis cannot be started: there is neither redis-server nor valkey-server in PATH',
     hint: expect.stringMatching(/apt install redis-server.*brew install redis.*REDIS_URL/),
   })
-  expect(await localStatus(place)).toMatchObject({ state: 'absent' })
+  expect(await localStatus(directory)).toMatchObject({ state: 'absent' })
 })
 
 test('one that is too old is passed over', async () => {
@@ -299,10 +299,10 @@ test('one that is too old is passed over', async () => {
   chmodSync(old, 0o755)
   const valkey = await installRedis('valkey-server')
   process.env.PATH = folder
-  const refusal = await ensureRedis(newPlace()).catch((error: unknown) => error)
+  const refusal = await ensureRedis(newDirectory()).catch((error: unknown) => error)
   expect(refusal).toMatchObject({ message: expect.stringContaining('is Redis 6.2.14, and Redis 7 is the oldest') })
   process.env.PATH = `${folder}:${valkey.split(':')[0]}`
-  expect(await ensureRedis(newPlace())).toMatchObject({ product: 'Valkey' })
+  expect(await ensureRedis(newDirectory())).toMatchObject({ product: 'Valkey' })
 })
 
 test('a private one is in memory, and ends with its process, however that ends', async () => {
@@ -355,16 +355,16 @@ test('a private one that was killed is followed by an empty one', async () => {
 })
 
 test('a bus on a directory starts its server again, and shares it with other processes', async () => {
-  const place = newPlace()
-  await using bus = await connect(`redis+local:${place}`)
+  const directory = newDirectory()
+  await using bus = await connect(`redis+local:${directory}`)
   const queue = bus.queue('hires')
   await queue.send({ name: 'Ada' })
-  await stopLocal(place)
+  await stopLocal(directory)
   await queue.send({ name: 'Grace' })
   const module = new URL('../../packages/tidings/dist/index.js', import.meta.url)
   const names = await inAnotherProcess<string[]>(`
     const { connect } = await import('${module}')
-    const bus = await connect('redis+local:${place}')
+    const bus = await connect('redis+local:${directory}')
     const messages = await bus.queue('hires').pop({ limit: 10 })
     await bus.close()
     return messages.map((message) => message.data.name)`)

@@ -12,7 +12,7 @@ import {
   localStatus,
   stopLocal,
 } from 'tidings-local/internal/local'
-import { findPlace } from 'tidings-local/internal/paths'
+import { findPaths } from 'tidings-local/internal/paths'
 import { poll } from 'tidings-local/internal/processes'
 import { afterEach } from 'vitest'
 import { type RedisProgram, redisProgram } from '../support/redis.ts'
@@ -33,17 +33,17 @@ export function temporaryDirectory(): string {
 }
 
 /** Where a test keeps its local PostgreSQL. */
-export function newPlace(): string {
+export function newDirectory(): string {
   return join(temporaryDirectory(), '.tidings')
 }
 
 afterEach(async () => {
   for (const directory of made.splice(0)) {
-    // What is asked for here is the same for every kind.
-    const place = await findPlace(join(directory, '.tidings'), 'postgres')
-    if (place) {
-      await stopLocal(place.directory)
-      await rm(place.home, { recursive: true, force: true, maxRetries: 5 })
+    // These paths are the same for every type of server.
+    const paths = await findPaths(join(directory, '.tidings'), 'postgres')
+    if (paths) {
+      await stopLocal(paths.directory)
+      await rm(paths.home, { recursive: true, force: true, maxRetries: 5 })
     }
     await rm(directory, { recursive: true, force: true, maxRetries: 5 })
   }

@@ -13,12 +13,12 @@ export interface Daemon {
   readonly arguments: readonly string[]
   readonly directory: string
   readonly env: NodeJS.ProcessEnv
-  /** The file that its output is appended to. */
+  /** The server's output is appended to this file. */
   readonly log: string
   readonly runAs?: RunAs | undefined
 }
 
-/** How a start ended: it is ready, it ended with this output, or it is neither after a minute. */
+/** How a start ended: the server is ready, it ended with this output, or neither after a minute. */
 export type Start<T> = { readonly ready: T } | { readonly output: string } | { readonly slow: number | undefined }
 
 /**
@@ -65,9 +65,9 @@ export async function startDaemon<T>(
 }
 
 /**
- * Ends a server, more and more harshly if it does not end.
- * @param isThere whether the pid is still the server's
- * @throws TIMEOUT if nothing helps
+ * Ends a server. Sends one signal after the other until the server is gone.
+ * @param isThere whether the pid still belongs to the server
+ * @throws TIMEOUT if the server outlives the last signal
  */
 export async function endServer(
   pid: number,

@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { TidingsError } from 'tidings/internal/core/errors'
 import { hasCode } from './processes.ts'
 
-/** Turns what went wrong with a file or directory into one of our errors, which names it. */
+/** Turns the failure of a file operation into a TidingsError that names the path. */
 export function openingFailed(error: unknown, path: string): TidingsError {
   if (error instanceof TidingsError) return error
   const details = { path }
@@ -26,7 +26,7 @@ export function openingFailed(error: unknown, path: string): TidingsError {
   return unavailable(`${path} cannot be used: ${reason}`, { cause: error, details })
 }
 
-/** Turns what a server (or `initdb`) wrote before it gave up into one of our errors. */
+/** Turns the output of a server (or `initdb`) that gave up into a TidingsError. */
 export function startFailed(
   output: string,
   { dataDirectory, log }: { dataDirectory: string; log: string },
@@ -60,7 +60,7 @@ function diskFull(path: string, cause?: unknown): TidingsError {
   })
 }
 
-/** The path itself or the nearest directory above it that can be looked at. */
+/** The path, or the nearest directory above that this process may stat. */
 function nearestVisible(path: string): string {
   if (path === dirname(path)) return path
   try {
@@ -71,7 +71,7 @@ function nearestVisible(path: string): string {
   }
 }
 
-/** The line that says why, out of many. */
+/** The line of the output with the reason. */
 function reasonIn(output: string): string {
   const lines = output.split('\n').filter((line) => line.trim() !== '')
   const line = lines.find((text) => /FATAL|PANIC|error:|ERROR/.test(text)) ?? lines.at(-1) ?? 'it wrote nothing'

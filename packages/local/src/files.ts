@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import { openingFailed } from './failures.ts'
 import { hasCode } from './processes.ts'
 
-/** @throws LOCAL_UNAVAILABLE if it may not be looked at */
+/** @throws LOCAL_UNAVAILABLE if this process may not stat the path */
 export async function exists(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
@@ -15,12 +15,12 @@ export async function exists(path: string): Promise<boolean> {
   )
 }
 
-/** Writes a file that is never seen half written, not even after a power cut. */
-export async function writeWhole(path: string, text: string): Promise<void> {
-  await renameForGood(await writeAside(path, text), path)
+/** Writes a file in one step: no reader sees it half written, not even after a power cut. */
+export async function writeAtomically(path: string, text: string): Promise<void> {
+  await renameDurably(await writeAside(path, text), path)
 }
 
-/** The same, but false if it is there already: of many who write it, one succeeds. */
+/** Creates a file in one step. Of many writers one succeeds; the others get false. */
 export async function writeOnce(path: string, text: string): Promise<boolean> {
   const unfinished = await writeAside(path, text)
   try {
@@ -41,8 +41,8 @@ async function writeAside(path: string, text: string): Promise<string> {
   return unfinished
 }
 
-/** Renames, and waits until that has reached the disk. */
-export async function renameForGood(from: string, to: string): Promise<void> {
+/** Renames, and waits until the rename has reached the disk. */
+export async function renameDurably(from: string, to: string): Promise<void> {
   await rename(from, to)
   // The directory may be new itself.
   for (const directory of [dirname(to), dirname(dirname(to))]) await syncDirectory(directory)

@@ -1,4 +1,4 @@
-/** The door of the package: what `connect` of tidings and the command line use. */
+/** The entry of the package, for `connect` of tidings and the command line. */
 export {
   defaultDirectory,
   type EnsureLocalOptions,

@@ -4,32 +4,32 @@ import { open } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { TidingsError } from 'tidings/internal/core/errors'
 import { openingFailed, unavailable } from './failures.ts'
-import type { Place } from './paths.ts'
+import type { ServerPaths } from './paths.ts'
 import { cleanEnvironment } from './processes.ts'
 import { sentinelProgram } from './sentinel.ts'
 import type { SentinelReport } from './sentinel-main.ts'
-import { kinds } from './server-types.ts'
+import { serverTypes } from './server-types.ts'
 
 /** How long a first start may take, on a slow disk. */
 const patienceMs = 120_000
 
 /**
- * Starts a sentinel's process, which outlives this one, and waits until the server takes connections.
- * @throws what the sentinel failed with; TIMEOUT
+ * Starts a sentinel in a process that outlives this one, and waits until the server takes connections.
+ * @throws the error that the sentinel reported; TIMEOUT
  */
-export async function launchSentinel(place: Place, idleAfterMs: number): Promise<void> {
+export async function launchSentinel(paths: ServerPaths, idleAfterMs: number): Promise<void> {
   const program = sentinelPath()
-  const log = await open(place.sentinelLog, 'a', 0o600).catch((error) => {
-    throw openingFailed(error, place.sentinelLog)
+  const log = await open(paths.sentinelLog, 'a', 0o600).catch((error) => {
+    throw openingFailed(error, paths.sentinelLog)
   })
   try {
-    const child = spawn(process.execPath, [program, place.directory, place.kind, String(idleAfterMs)], {
+    const child = spawn(process.execPath, [program, paths.directory, paths.type, String(idleAfterMs)], {
       cwd: '/',
       detached: true,
       env: cleanEnvironment(['PATH', 'TZ', 'TMPDIR', 'HOME', 'XDG_CACHE_HOME']),
       stdio: ['ignore', 'ignore', log.fd, 'ipc'],
     })
-    const report = await firstReport(child, place)
+    const report = await firstReport(child, paths)
     if ('error' in report) {
       const { code, message, hint, details } = report.error
       throw new TidingsError(code, message, { hint, details })
@@ -39,8 +39,8 @@ export async function launchSentinel(place: Place, idleAfterMs: number): Promise
   }
 }
 
-/** What it says, after which it no longer keeps this process alive. */
-async function firstReport(child: ChildProcess, { kind, sentinelLog }: Place): Promise<SentinelReport> {
+/** The first report of the sentinel. The child does not keep this process alive after that. */
+async function firstReport(child: ChildProcess, { type, sentinelLog }: ServerPaths): Promise<SentinelReport> {
   const details = { log: sentinelLog }
   let timer: NodeJS.Timeout | undefined
   try {
@@ -55,7 +55,7 @@ async function firstReport(child: ChildProcess, { kind, sentinelLog }: Place): P
       timer = setTimeout(
         () =>
           reject(
-            new TidingsError('TIMEOUT', `the local ${kinds[kind].title} does not start; see ${sentinelLog}`, {
+            new TidingsError('TIMEOUT', `the local ${serverTypes[type].title} does not start; see ${sentinelLog}`, {
               details,
             }),
           ),

@@ -4,22 +4,22 @@ import { show, TidingsError } from 'tidings/internal/core/errors'
 import { openingFailed } from './failures.ts'
 import { exists } from './files.ts'
 import { launchSentinel } from './launch.ts'
-import type { KindName } from './paths.ts'
-import { findPlace, makePlace, type Place } from './paths.ts'
+import type { ServerTypeName } from './paths.ts'
+import { findPaths, preparePaths, type ServerPaths } from './paths.ts'
 import { port } from './postgres/postgres.ts'
 import { database, user } from './postgres/session.ts'
-import { enter } from './process-lock.ts'
+import { acquireLock } from './process-lock.ts'
 import { poll, signal } from './processes.ts'
 import { socketOf } from './redis/server.ts'
 import { findSentinel } from './sentinel.ts'
 import type { Product } from './server-type.ts'
-import { kindIn, kinds } from './server-types.ts'
+import { serverTypeIn, serverTypes } from './server-types.ts'
 
 /** A running local server. */
 interface LocalServer extends Product {
-  /** What the caller named, absolute. */
+  /** The caller's directory, absolute. */
   readonly directory: string
-  /** Elsewhere than in `directory` where the user that runs the server cannot reach that. */
+  /** Outside `directory` if the server's user cannot reach `directory`. */
   readonly dataDirectory: string
   readonly pid: number
 }
@@ -41,18 +41,18 @@ export interface LocalRedis extends LocalServer {
 
 export interface EnsureLocalOptions {
   /**
-   * The server is stopped after this time without clients, in milliseconds; Infinity: never. Default: ten minutes. What
-   * the call says counts that starts the server; later ones find it set.
+   * The server is stopped after this time without clients, in milliseconds; Infinity: never. Default: ten minutes. Only
+   * the call that starts the server sets this time.
    */
   readonly idleAfterMs?: number
 }
 
 export interface LocalStatus {
-  /** `absent`: nothing has been made there yet. A server that is still starting counts as running. */
+  /** `absent`: the directory holds no server. A server that is still starting counts as running. */
   readonly state: 'running' | 'stopped' | 'absent'
   readonly directory: string
   readonly dataDirectory: string | null
-  readonly kind: KindName | null
+  readonly kind: ServerTypeName | null
   readonly product: string | null
   /** The unix socket of Redis; the directory of that of PostgreSQL, which is what `psql --host` takes. */
   readonly socket: string | null
@@ -60,10 +60,10 @@ export interface LocalStatus {
   readonly port: number | null
   readonly pid: number | null
   readonly sentinelPid: number | null
-  /** '18.4' of a running server, '18' of one that is stopped. */
+  /** '18.4' of a running server, '18' of a stopped one. */
   readonly version: string | null
   readonly startedAt: Date | null
-  /** What the data take up on disk. */
+  /** The size of the data on disk. */
   readonly sizeBytes: number
   /** The server's log; the sentinel's is beside it. */
   readonly log: string | null
@@ -72,7 +72,7 @@ export interface LocalStatus {
 export const defaultDirectory = '.tidings'
 const defaultIdleAfterMs = 600_000
 
-/** Calls under way, by kind and directory: those of one process share one start. */
+/** Calls under way, by server type and directory. The calls of one process share one start. */
 const underWay = new Map<string, Promise<Found>>()
 
 /**
@@ -86,34 +86,34 @@ export async function ensureLocal(
   directory = defaultDirectory,
   options: EnsureLocalOptions = {},
 ): Promise<LocalPostgres> {
-  const { place, server } = await ensure('postgres', directory, options)
-  return { host: place.socketDirectory, port, user, database, ...server }
+  const { paths, server } = await ensure('postgres', directory, options)
+  return { host: paths.socketDirectory, port, user, database, ...server }
 }
 
 /**
- * The same for Redis, from the redis-server or valkey-server that is installed.
+ * The same for Redis, with the installed redis-server or valkey-server.
  * @throws LOCAL_UNAVAILABLE (none is installed, directory not usable, data of another user or kind), STORAGE_FULL,
  *   TIMEOUT, RANGE
  */
 export async function ensureLocalRedis(directory: string, options: EnsureLocalOptions = {}): Promise<LocalRedis> {
-  const { place, server } = await ensure('redis', directory, options)
-  return { path: socketOf(place), ...server }
+  const { paths, server } = await ensure('redis', directory, options)
+  return { path: socketOf(paths), ...server }
 }
 
 interface Found {
-  readonly place: Place
+  readonly paths: ServerPaths
   readonly server: LocalServer
 }
 
-function ensure(kind: KindName, directory: string, options: EnsureLocalOptions): Promise<Found> {
-  const key = `${kind}:${resolve(directory)}`
-  const shared = underWay.get(key) ?? start(kind, directory, options).finally(() => underWay.delete(key))
+function ensure(type: ServerTypeName, directory: string, options: EnsureLocalOptions): Promise<Found> {
+  const key = `${type}:${resolve(directory)}`
+  const shared = underWay.get(key) ?? start(type, directory, options).finally(() => underWay.delete(key))
   underWay.set(key, shared)
   return shared
 }
 
 async function start(
-  kind: KindName,
+  type: ServerTypeName,
   directory: string,
   { idleAfterMs = defaultIdleAfterMs }: EnsureLocalOptions,
 ): Promise<Found> {
@@ -122,85 +122,85 @@ async function start(
       details: { field: 'idleAfterMs' },
     })
   }
-  const found = await findPlace(directory, kind)
+  const found = await findPaths(directory, type)
   const running = found && (await watchedServer(found))
   if (running) return running
-  await kinds[kind].checkPrograms()
-  const place = await makePlace(directory, kind)
-  // More than once, because the server can be stopped or killed between its start and our look at it.
+  await serverTypes[type].checkPrograms()
+  const paths = await preparePaths(directory, type)
+  // The server can be stopped or killed between its start and the check, so one attempt is not enough.
   for (let attempt = 0; attempt < 3; attempt++) {
-    await launchSentinel(place, idleAfterMs)
-    const started = await watchedServer(place)
+    await launchSentinel(paths, idleAfterMs)
+    const started = await watchedServer(paths)
     if (started) return started
   }
-  const { title } = kinds[kind]
-  throw new TidingsError('TIMEOUT', `the local ${title} in ${place.directory} starts, but does not stay`, {
-    details: { directory: place.directory, log: place.serverLog },
+  const { title } = serverTypes[type]
+  throw new TidingsError('TIMEOUT', `the local ${title} in ${paths.directory} starts, but does not stay`, {
+    details: { directory: paths.directory, log: paths.serverLog },
   })
 }
 
-/** The server of a place, if it takes connections and a sentinel is in charge of it. */
-async function watchedServer(place: Place): Promise<Found | undefined> {
-  const kind = kinds[place.kind]
-  const server = await kind.find(place)
-  const about = server && (await kind.describe(place, 'ensure'))
+/** The server at these paths, if it takes connections and a sentinel is in charge of it. */
+async function watchedServer(paths: ServerPaths): Promise<Found | undefined> {
+  const type = serverTypes[paths.type]
+  const server = await type.find(paths)
+  const about = server && (await type.describe(paths, 'ensure'))
   if (!server || !about?.watched) return undefined
-  const { directory, dataDirectory } = place
+  const { directory, dataDirectory } = paths
   const { product, version } = about
-  return { place, server: { directory, dataDirectory, pid: server.pid, product, version } }
+  return { paths, server: { directory, dataDirectory, pid: server.pid, product, version } }
 }
 
 /**
- * Stops the sentinel of a directory and its server, in good order: what was acknowledged is there at the next start.
+ * Shuts down the sentinel of a directory and its server. Acknowledged data is there at the next start.
  * @returns false if nothing ran
  * @throws LOCAL_UNAVAILABLE if they belong to another user, TIMEOUT if they do not end
  */
 export async function stopLocal(directory = defaultDirectory): Promise<boolean> {
-  const place = await findPlace(directory, 'postgres')
-  if (!place || !(await exists(place.socketDirectory))) return false
-  // A start that is under way is waited for; it may be the first, which says what kind of server is there.
-  const leave = await enter(place.socketDirectory)
-  await leave()
-  const kind = (await kindIn(directory)) ?? kinds.postgres
+  const paths = await findPaths(directory, 'postgres')
+  if (!paths || !(await exists(paths.socketDirectory))) return false
+  // Waits for a start under way: the first start decides the type of the server.
+  const release = await acquireLock(paths.socketDirectory)
+  await release()
+  const type = (await serverTypeIn(directory)) ?? serverTypes.postgres
   try {
-    const sentinel = await findSentinel(place)
+    const sentinel = await findSentinel(paths)
     if (sentinel !== undefined && signal(sentinel, 'SIGTERM')) {
-      const gone = await poll(async () => (await findSentinel(place)) !== sentinel, 90_000)
+      const gone = await poll(async () => (await findSentinel(paths)) !== sentinel, 90_000)
       if (!gone) signal(sentinel, 'SIGKILL')
     }
-    const stopped = await kind.stop(place)
+    const stopped = await type.stop(paths)
     return stopped || sentinel !== undefined
   } catch (error) {
-    throw openingFailed(error, place.directory)
+    throw openingFailed(error, paths.directory)
   }
 }
 
 /**
- * What there is in a directory, whatever its kind; starts nothing.
+ * The state of the local server in a directory, of any type. Starts nothing.
  * @throws LOCAL_UNAVAILABLE if it belongs to another user
  */
 export async function localStatus(directory = defaultDirectory): Promise<LocalStatus> {
-  const kind = await kindIn(directory)
-  const place = kind && (await findPlace(directory, kind.name))
-  const made = place && (await kind.madeBy(place.dataDirectory))
+  const type = await serverTypeIn(directory)
+  const paths = type && (await findPaths(directory, type.name))
+  const made = paths && (await type.madeBy(paths.dataDirectory))
   if (!made) return { ...nothing, directory: resolve(directory) }
-  const server = await kind.find(place)
-  const about = server && (await kind.describe(place, 'status'))
-  const sockets = { postgres: place.socketDirectory, redis: socketOf(place) }
+  const server = await type.find(paths)
+  const about = server && (await type.describe(paths, 'status'))
+  const sockets = { postgres: paths.socketDirectory, redis: socketOf(paths) }
   return {
     state: server ? 'running' : 'stopped',
-    directory: place.directory,
-    dataDirectory: place.dataDirectory,
-    kind: kind.name,
+    directory: paths.directory,
+    dataDirectory: paths.dataDirectory,
+    kind: type.name,
     product: made.product,
-    socket: server ? sockets[kind.name] : null,
-    port: server && kind.name === 'postgres' ? port : null,
+    socket: server ? sockets[type.name] : null,
+    port: server && type.name === 'postgres' ? port : null,
     pid: server?.pid ?? null,
-    sentinelPid: (await findSentinel(place)) ?? null,
+    sentinelPid: (await findSentinel(paths)) ?? null,
     version: about?.version ?? made.version,
     startedAt: server?.startedAt ?? null,
-    sizeBytes: await sizeOf(place.dataDirectory),
-    log: place.serverLog,
+    sizeBytes: await sizeOf(paths.dataDirectory),
+    log: paths.serverLog,
   }
 }
 
@@ -219,7 +219,7 @@ const nothing: Omit<LocalStatus, 'directory'> = {
   log: null,
 }
 
-/** A server that runs removes files while we look; those count nothing. */
+/** A running server removes files meanwhile; a removed file counts as empty. */
 async function sizeOf(directory: string): Promise<number> {
   let bytes = 0
   for (const entry of await readdir(directory, { withFileTypes: true, recursive: true }).catch(() => [])) {

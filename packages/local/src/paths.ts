@@ -7,39 +7,39 @@ import { exists, writeOnce } from './files.ts'
 import { hasCode } from './processes.ts'
 import { isReachable, rootsOwn, serverUid, serverUser } from './users.ts'
 
-export type KindName = 'postgres' | 'redis'
+export type ServerTypeName = 'postgres' | 'redis'
 
-/** Where everything of one local server is. */
-export interface Place {
-  readonly kind: KindName
-  /** What the user calls it, absolute. */
+/** The files and directories of one local server. */
+export interface ServerPaths {
+  readonly type: ServerTypeName
+  /** The user's directory, absolute. */
   readonly directory: string
-  /** Where things really are: `directory`, or a place of its own where the server's user cannot reach that. */
+  /** `directory`, or a directory under `rootsOwn` if the server's user cannot reach `directory`. */
   readonly home: string
   readonly dataDirectory: string
-  /** Holds the unix socket, and what is held while the server is started or stopped; closed to other users. */
+  /** Holds the unix socket and the lock for starting and stopping; closed to other users. */
   readonly socketDirectory: string
   readonly serverLog: string
   readonly sentinelLog: string
-  /** Says which process the sentinel is. */
+  /** Holds the pid of the sentinel. */
   readonly sentinelFile: string
 }
 
 /** A socket's path has room for this many bytes. */
 const socketPathBytes = process.platform === 'darwin' ? 103 : 107
-/** The longest of their names. */
+/** The longest file name of a socket. */
 const socketName = '.s.PGSQL.5432'
 
 /**
- * The place for a directory, as far as it exists.
+ * The paths for a directory; undefined if the directory does not exist.
  * @throws LOCAL_UNAVAILABLE if it belongs to another user
  */
-export async function findPlace(directory: string, kind: KindName): Promise<Place | undefined> {
+export async function findPaths(directory: string, type: ServerTypeName): Promise<ServerPaths | undefined> {
   const asked = resolve(directory)
   try {
     const real = await realpath(asked)
     await mustBeTrusted(real)
-    return placeAt(real, (await movedTo(real)) ?? real, kind)
+    return pathsAt(real, (await recordedHome(real)) ?? real, type)
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return undefined
     throw openingFailed(error, asked)
@@ -47,43 +47,43 @@ export async function findPlace(directory: string, kind: KindName): Promise<Plac
 }
 
 /**
- * Makes the place for a directory, or completes it. Any number of processes may do this at once.
+ * Makes the directories that are missing. Any number of processes may do this at once.
  * @throws LOCAL_UNAVAILABLE if the directory cannot be made, or if it or the data in it belong to another user; STORAGE_FULL
  */
-export async function makePlace(directory: string, kind: KindName): Promise<Place> {
+export async function preparePaths(directory: string, type: ServerTypeName): Promise<ServerPaths> {
   const asked = resolve(directory)
   try {
     await mkdir(dirname(asked), { recursive: true })
-    // What root makes is open, because the server's user has to get through; what is inside is closed.
+    // Root's directory is open, because the server's user has to pass through. The directories inside are closed.
     if (await makeDirectory(asked)) await chmod(asked, serverUser() ? 0o755 : 0o700)
     const real = await realpath(asked)
     await mustBeTrusted(real)
-    // Only into a directory of our own, never into one that holds something else.
+    // Only into an empty directory, never beside the user's files.
     if ((await readdir(real)).length === 0) await writeIfMissing(join(real, '.gitignore'), '*\n')
-    const place = placeAt(real, await settle(real), kind)
-    await mustBeOurs(place.dataDirectory)
-    await closeToOthers(place.socketDirectory)
-    return place
+    const paths = pathsAt(real, await decideHome(real), type)
+    await mustBeOurs(paths.dataDirectory)
+    await closeToOthers(paths.socketDirectory)
+    return paths
   } catch (error) {
     throw openingFailed(error, asked)
   }
 }
 
-function placeAt(directory: string, home: string, kind: KindName): Place {
+function pathsAt(directory: string, home: string, type: ServerTypeName): ServerPaths {
   const socketDirectory = socketDirectoryFor(home)
   return {
-    kind,
+    type,
     directory,
     home,
     dataDirectory: join(home, 'data'),
     socketDirectory,
-    serverLog: join(home, `${kind}.log`),
+    serverLog: join(home, `${type}.log`),
     sentinelLog: join(home, 'sentinel.log'),
     sentinelFile: join(home, 'sentinel.json'),
   }
 }
 
-/** Inside, or short and elsewhere where the path of the socket would be too long. */
+/** Inside `home`, or under /tmp if the path of the socket would be too long. */
 function socketDirectoryFor(home: string): string {
   const inside = join(home, 'run')
   if (Buffer.byteLength(join(inside, socketName)) <= socketPathBytes) return inside
@@ -91,9 +91,9 @@ function socketDirectoryFor(home: string): string {
   return `/tmp/tidings-${serverUid()}-${digest}`
 }
 
-/** Decides once where the data of a directory go, and finds them there ever after. */
-async function settle(directory: string): Promise<string> {
-  const moved = await movedTo(directory)
+/** The home of a directory's data. The first call decides and records it. */
+async function decideHome(directory: string): Promise<string> {
+  const moved = await recordedHome(directory)
   if (moved !== undefined && !(await exists(moved))) {
     throw unavailable(`the data of ${directory} were in ${moved}, which is gone`, {
       details: { directory, home: moved },
@@ -109,16 +109,16 @@ async function settle(directory: string): Promise<string> {
       hint: 'Make it and the directories above it passable again (chmod o+x).',
     })
   }
-  // A name of its own each time: who removes the directory begins anew.
+  // A new name each time: a directory that was removed and made again begins without data.
   const home = join(rootsOwn, randomUUID())
-  // Before it is named: from then on, its absence means that data were lost.
+  // Made before it is recorded: a recorded home that is missing means lost data.
   await mkdir(home, { recursive: true, mode: 0o755 })
   if (await writeOnce(join(directory, 'place.json'), `${JSON.stringify({ home })}\n`)) return home
   await rmdir(home)
-  return settle(directory)
+  return decideHome(directory)
 }
 
-async function movedTo(directory: string): Promise<string | undefined> {
+async function recordedHome(directory: string): Promise<string | undefined> {
   try {
     const { home } = JSON.parse(await readFile(join(directory, 'place.json'), 'utf8')) as { home: string }
     return home
@@ -128,7 +128,7 @@ async function movedTo(directory: string): Promise<string | undefined> {
   }
 }
 
-/** What somebody else has made may lead us to a server of theirs. */
+/** Another user's directory could lead to that user's server. */
 async function mustBeTrusted(directory: string): Promise<void> {
   const { uid } = await stat(directory)
   const us = process.getuid?.() ?? uid
@@ -148,7 +148,7 @@ function belongsTo(owner: number, path: string, but: string): TidingsError {
   })
 }
 
-/** Makes a directory that only the server's user (and root) can enter; one that somebody else has put there is refused. */
+/** Makes a directory that only the server's user (and root) can enter. Refuses a directory of another user. */
 async function closeToOthers(path: string): Promise<void> {
   await makeDirectory(path)
   const found = await lstat(path)
@@ -161,7 +161,7 @@ async function closeToOthers(path: string): Promise<void> {
   if (found.uid !== server.uid && server.gid !== undefined) await chown(path, server.uid, server.gid)
 }
 
-/** Closed to others. False if it was there. */
+/** Makes a directory that is closed to others. False if it was there. */
 async function makeDirectory(path: string): Promise<boolean> {
   try {
     await mkdir(path, { mode: 0o700 })

@@ -8,20 +8,20 @@ import { openingFailed } from './failures.ts'
 import { hasCode } from './processes.ts'
 
 /**
- * Lets one process at a time through: who listens on the socket with the highest number is inside, and the kernel ends
- * that when the process dies. The next one in takes the next number, which only one can have. The highest is never
- * removed, or somebody who has seen it could come in by a lower one.
+ * A lock between processes. The holder listens on the socket with the highest number; the kernel closes that socket when
+ * the process dies. The next holder takes the next number, which only one process can link. The highest number is never
+ * removed: a process that has seen it could otherwise take a lower number.
  * @param directory holds nothing else with such names
- * @returns leaves again
- * @throws TIMEOUT if the one inside does not leave; LOCAL_UNAVAILABLE if the directory cannot be used
+ * @returns releases the lock
+ * @throws TIMEOUT if the holder does not release the lock; LOCAL_UNAVAILABLE if the directory cannot be used
  */
-export async function enter(directory: string, timeoutMs = 90_000): Promise<() => Promise<void>> {
+export async function acquireLock(directory: string, timeoutMs = 90_000): Promise<() => Promise<void>> {
   const deadline = performance.now() + timeoutMs
   while (performance.now() < deadline) {
     const last = await highest(directory)
     if (await isFree(directory, last, deadline - performance.now())) {
-      const leave = await take(directory, last + 1)
-      if (leave) return leave
+      const release = await takeNumber(directory, last + 1)
+      if (release) return release
     }
     await sleep(5)
   }
@@ -32,59 +32,61 @@ export async function enter(directory: string, timeoutMs = 90_000): Promise<() =
   )
 }
 
-const form = /^turn\.(\d+)$/
+const namePattern = /^turn\.(\d+)$/
 /** Short, since the path of a socket has little room. */
-const aside = '.t-'
+const unfinishedPrefix = '.t-'
 
 async function numbers(directory: string): Promise<{ names: readonly string[]; taken: readonly number[] }> {
   const names = await readdir(directory).catch((error) => {
     throw openingFailed(error, directory)
   })
-  return { names, taken: names.flatMap((name) => form.exec(name)?.[1] ?? []).map(Number) }
+  return { names, taken: names.flatMap((name) => namePattern.exec(name)?.[1] ?? []).map(Number) }
 }
 
 async function highest(directory: string): Promise<number> {
   return Math.max(0, ...(await numbers(directory)).taken)
 }
 
-/** Enters with a number; undefined if another process was faster. */
-async function take(directory: string, number: number): Promise<(() => Promise<void>) | undefined> {
+/** Takes the lock under a number; undefined if another process was faster. */
+async function takeNumber(directory: string, number: number): Promise<(() => Promise<void>) | undefined> {
   const waiting = new Set<Socket>()
   const server = createServer((socket) => {
     waiting.add(socket.on('error', () => {}).once('close', () => waiting.delete(socket)))
   })
   const own = join(directory, `turn.${number}`)
-  const unfinished = join(directory, `${aside}${randomBytes(4).toString('hex')}`)
-  const exit = () => leave(server, waiting)
+  const unfinished = join(directory, `${unfinishedPrefix}${randomBytes(4).toString('hex')}`)
+  const release = () => close(server, waiting)
   try {
-    // It listens before it can be seen: one that does not counts as dead.
+    // The socket listens before it is linked: a socket that does not listen counts as abandoned.
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(unfinished, resolve))
     await link(unfinished, own)
     const { names, taken } = await numbers(directory)
     const isLast = taken.every((each) => each <= number)
-    const old = isLast ? names.filter((name) => name.startsWith(aside) || Number(form.exec(name)?.[1]) < number) : []
+    const old = isLast
+      ? names.filter((name) => name.startsWith(unfinishedPrefix) || Number(namePattern.exec(name)?.[1]) < number)
+      : []
     await Promise.all(old.map((name) => rm(join(directory, name), { force: true })))
-    if (isLast) return exit
-    // It was somebody's who has left, and is there again only because of us.
+    if (isLast) return release
+    // A holder had this number before and its file was removed; the link of this process brought it back.
     await rm(own, { force: true })
   } catch (error) {
-    // ENOENT: who is inside took it for something left behind.
+    // ENOENT: the holder removed the unfinished socket as a leftover.
     if (!hasCode(error, 'EEXIST', 'ENOENT')) {
-      await exit()
+      await release()
       throw openingFailed(error, own)
     }
   }
-  await exit()
+  await release()
   return undefined
 }
 
-async function leave(server: Server, waiting: Set<Socket>): Promise<void> {
+async function close(server: Server, waiting: Set<Socket>): Promise<void> {
   const closed = new Promise((resolve) => server.close(resolve))
   for (const socket of waiting) socket.destroy()
   await closed
 }
 
-/** Waits until nobody is inside. False if that takes too long, or looking is needed again. */
+/** Waits until nobody holds the lock. False after the timeout, or if the caller has to look again. */
 async function isFree(directory: string, number: number, timeoutMs: number): Promise<boolean> {
   if (number === 0) return true
   return new Promise((resolve) => {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
 /**
- * An environment with nothing of this process in it but what is named: the rest may hold secrets and PG* variables.
+ * An environment with the named variables of this process only: the others may be secrets or PG* variables.
  * @param extra variables to add
  */
 export function cleanEnvironment(
@@ -29,7 +29,7 @@ export async function commandLine(pid: number): Promise<string | undefined> {
 }
 
 /**
- * Whether the process is still what it was: a pid alone proves nothing, because the system uses it again.
+ * Whether the pid still belongs to the same program: the system reuses pids.
  * @param marks texts that must all be in its command line
  */
 export async function isStill(pid: number, ...marks: string[]): Promise<boolean> {
@@ -37,7 +37,7 @@ export async function isStill(pid: number, ...marks: string[]): Promise<boolean>
   return command !== undefined && marks.every((mark) => command.includes(mark))
 }
 
-/** Processes whose working directory is this one, as far as we may see them. Linux only; elsewhere none are found. */
+/** Processes with this working directory, as far as this process may see them. Linux only; elsewhere none are found. */
 export async function processesIn(directory: string): Promise<{ pid: number; parent: number; command: string }[]> {
   const pids = await readdir('/proc').catch(() => [])
   const found = await Promise.all(
@@ -54,7 +54,7 @@ export async function processesIn(directory: string): Promise<{ pid: number; par
   return found.flat()
 }
 
-/** Sends a signal; false if there is no such process. Throws EPERM if it belongs to somebody else. */
+/** Sends a signal; false if there is no such process. Throws EPERM if the process belongs to another user. */
 export function signal(pid: number, name: NodeJS.Signals): boolean {
   try {
     return process.kill(pid, name)
@@ -72,7 +72,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Whether it is an error of the system or the server with one of these codes. */
+/** Whether the error has one of these codes, of the system or of the server. */
 export function hasCode(error: unknown, ...codes: string[]): boolean {
   return error instanceof Error && 'code' in error && codes.includes(String(error.code))
 }

@@ -1,24 +1,24 @@
 import { writeSync } from 'node:fs'
 import { TidingsError } from 'tidings/internal/core/errors'
 import { unavailable } from './failures.ts'
-import type { KindName } from './paths.ts'
-import { findPlace } from './paths.ts'
+import type { ServerTypeName } from './paths.ts'
+import { findPaths } from './paths.ts'
 import { LocalSentinel } from './sentinel.ts'
 
-/** What the sentinel's process tells the one that started it, once. */
+/** The one message of the sentinel's process to its parent. */
 export type SentinelReport = { ready: true } | { error: ReturnType<TidingsError['toJSON']> }
 
-const [directory = '', kind = '', idleAfterMs] = process.argv.slice(2)
+const [directory = '', type = '', idleAfterMs] = process.argv.slice(2)
 
 function log(line: string): void {
   try {
     writeSync(2, `${new Date().toISOString()} [${process.pid}] ${line}\n`)
   } catch {
-    // The disk is full, for example. What cannot be said is no reason to end.
+    // A log line that cannot be written (full disk) is no reason to end.
   }
 }
 
-/** Whoever started us may be gone by now; nothing depends on being heard. */
+/** Tells the parent, if it still runs. */
 async function report(content: SentinelReport): Promise<void> {
   if (!process.connected) return
   await new Promise((resolve) => process.send?.(content, resolve))
@@ -26,9 +26,9 @@ async function report(content: SentinelReport): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  const place = await findPlace(directory, kind as KindName)
-  if (!place) throw unavailable(`${directory} is gone`)
-  const sentinel = new LocalSentinel(place, { idleAfterMs: Number(idleAfterMs), log })
+  const paths = await findPaths(directory, type as ServerTypeName)
+  if (!paths) throw unavailable(`${directory} is gone`)
+  const sentinel = new LocalSentinel(paths, { idleAfterMs: Number(idleAfterMs), log })
   const stop = () => void sentinel.stop().catch(fail)
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.on(name, stop)
   await sentinel.start()

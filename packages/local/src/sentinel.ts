@@ -1,13 +1,13 @@
 import { readFile, rm } from 'node:fs/promises'
 import { Service } from 'tidings/internal/core/service'
 import { unavailable } from './failures.ts'
-import { writeWhole } from './files.ts'
+import { writeAtomically } from './files.ts'
 import { boundLog } from './log-file.ts'
-import { findPlace, type Place } from './paths.ts'
-import { enter } from './process-lock.ts'
+import { findPaths, type ServerPaths } from './paths.ts'
+import { acquireLock } from './process-lock.ts'
 import { isStill, signal } from './processes.ts'
-import type { Running, ServerKind, Session } from './server-type.ts'
-import { kinds } from './server-types.ts'
+import type { Running, ServerType, Session } from './server-type.ts'
+import { serverTypes } from './server-types.ts'
 
 export interface SentinelOptions {
   /** The server is stopped after this time without clients, in milliseconds. */
@@ -19,47 +19,46 @@ export interface SentinelOptions {
 /** Why a sentinel's work is over. */
 export type Ending = 'another is in charge' | 'idle' | 'data removed' | 'told to stop' | 'gave up'
 
-/** The program that runs a sentinel; the name is also how its process is recognised. */
+/** The program of a sentinel. The name also identifies the process. */
 export const sentinelProgram = 'sentinel-main'
 
 /** Restarts that may fail in a row before the sentinel gives up, and the pauses between them: four minutes in all. */
 const restarts = { attempts: 20, firstPauseMs: 200, longestPauseMs: 15_000 }
 
 /**
- * Starts the server of a place, restarts it after a crash, and stops it when nobody has used it for some time. One
- * sentinel is in charge of a server; others find that out and end. A killed one leaves the server running, and the
- * next one takes it over.
+ * Starts a local server, restarts it after a crash, and stops it when it is idle. One sentinel is in charge of a server;
+ * other sentinels notice and end. A killed sentinel leaves the server running, and the next sentinel takes over.
  */
 export class LocalSentinel extends Service {
-  readonly #place: Place
-  readonly #kind: ServerKind
+  readonly #paths: ServerPaths
+  readonly #type: ServerType
   readonly #options: SentinelOptions
   readonly #tickMs: number
-  /** Open as long as the server runs and we are in charge of it. */
+  /** Open while the server runs and this sentinel is in charge. */
   #session: Session | undefined
   #ended: Promise<Ending> = Promise.resolve('told to stop')
   #wake = () => {}
 
-  constructor(place: Place, options: SentinelOptions) {
+  constructor(paths: ServerPaths, options: SentinelOptions) {
     super()
-    this.#place = place
-    this.#kind = kinds[place.kind]
+    this.#paths = paths
+    this.#type = serverTypes[paths.type]
     this.#options = options
     this.#tickMs = Math.min(5000, Math.max(50, options.idleAfterMs / 4))
   }
 
-  /** Resolves when its work is over, for whatever reason. To be asked for after `start`. */
+  /** Resolves when the work is over, with the reason. Valid after `start`. */
   get ended(): Promise<Ending> {
     return this.#ended
   }
 
-  /** Resolves when the server takes connections, whoever is in charge of it. Fails if the server cannot be started. */
+  /** Resolves when the server takes connections, also under another sentinel. Fails if the server cannot be started. */
   protected async onStart(): Promise<void> {
     const server = await this.#takeOver()
     this.#ended = server ? this.#watch(server) : Promise.resolve('another is in charge')
   }
 
-  /** Stops the server, too. */
+  /** Also stops the server. */
   protected async onStop(): Promise<void> {
     this.#wake()
     await this.#ended
@@ -67,16 +66,16 @@ export class LocalSentinel extends Service {
 
   /** Starts the server or finds it running, and takes charge of it; undefined if another sentinel has it. */
   async #takeOver(): Promise<Running | undefined> {
-    const leave = await enter(this.#place.socketDirectory)
+    const release = await acquireLock(this.#paths.socketDirectory)
     try {
-      await this.#mustBeOfKind()
-      const { server, session } = await this.#kind.open(this.#place)
+      await this.#mustBeOfType()
+      const { server, session } = await this.#type.open(this.#paths)
       try {
         if (!(await session.takeCharge())) {
           await session.end()
           return undefined
         }
-        await writeWhole(this.#place.sentinelFile, `${JSON.stringify({ pid: process.pid })}\n`)
+        await writeAtomically(this.#paths.sentinelFile, `${JSON.stringify({ pid: process.pid })}\n`)
       } catch (error) {
         await session.end().catch(() => {})
         throw error
@@ -89,17 +88,17 @@ export class LocalSentinel extends Service {
       this.#options.log(`in charge of the server with pid ${server.pid}`)
       return server
     } finally {
-      await leave()
+      await release()
     }
   }
 
-  async #mustBeOfKind(): Promise<void> {
-    const { directory, dataDirectory } = this.#place
-    for (const other of Object.values(kinds)) {
-      if (other === this.#kind || (await other.madeBy(dataDirectory)) === undefined) continue
-      throw unavailable(`${directory} holds the data of a local ${other.title}, not of ${this.#kind.title}`, {
+  async #mustBeOfType(): Promise<void> {
+    const { directory, dataDirectory } = this.#paths
+    for (const other of Object.values(serverTypes)) {
+      if (other === this.#type || (await other.madeBy(dataDirectory)) === undefined) continue
+      throw unavailable(`${directory} holds the data of a local ${other.title}, not of ${this.#type.title}`, {
         details: { directory },
-        hint: `Give ${this.#kind.title} a directory of its own.`,
+        hint: `Give ${this.#type.title} a directory of its own.`,
       })
     }
   }
@@ -117,7 +116,7 @@ export class LocalSentinel extends Service {
       }
       await this.#pause(this.#tickMs)
       try {
-        await Promise.all([boundLog(this.#place.serverLog), boundLog(this.#place.sentinelLog)])
+        await Promise.all([boundLog(this.#paths.serverLog), boundLog(this.#paths.sentinelLog)])
         if (await this.#isRemoved()) return this.#abandon(server)
         await this.#freeStopping()
         const seen = await this.#use()
@@ -125,7 +124,7 @@ export class LocalSentinel extends Service {
         const idle = performance.now() - use.at >= this.#options.idleAfterMs
         if (idle && (await this.#stopServer(use.seen))) return 'idle'
       } catch (error) {
-        // A full disk, for example. Who supervises has to outlast it.
+        // The sentinel has to outlast failures such as a full disk.
         this.#options.log(String(error))
       }
     }
@@ -134,19 +133,19 @@ export class LocalSentinel extends Service {
   }
 
   async #isRemoved(): Promise<boolean> {
-    const { directory, home, dataDirectory } = this.#place
+    const { directory, home, dataDirectory } = this.#paths
     return (
-      (await findPlace(directory, this.#kind.name))?.home !== home ||
-      (await this.#kind.madeBy(dataDirectory)) === undefined
+      (await findPaths(directory, this.#type.name))?.home !== home ||
+      (await this.#type.madeBy(dataDirectory)) === undefined
     )
   }
 
-  /** A server that somebody told to stop waits for its clients, of whom we are one. It is started again like any other. */
+  /** A server that is told to stop waits for its clients, this sentinel among them. It is restarted afterwards. */
   async #freeStopping(): Promise<void> {
-    if ((await this.#kind.find(this.#place))?.isStopping) await this.#session?.end()
+    if ((await this.#type.find(this.#paths))?.isStopping) await this.#session?.end()
   }
 
-  /** Another text than the last time if the server was used in between or is in use; undefined without a session. */
+  /** A text that changes while the server is in use and after each use; undefined without a session. */
   async #use(): Promise<string | undefined> {
     const session = this.#session
     if (session === undefined) return undefined
@@ -173,28 +172,28 @@ export class LocalSentinel extends Service {
   }
 
   /**
-   * @param unusedSince what `#use` said; if it says otherwise by now, the server goes on
+   * @param unusedSince the last answer of `#use`; a different answer now keeps the server running
    * @returns whether it is stopped
    */
   async #stopServer(unusedSince?: string): Promise<boolean> {
-    // Who wants to start the server waits until it is stopped.
-    const leave = await enter(this.#place.socketDirectory)
+    // A process that wants to start the server waits until it is stopped.
+    const release = await acquireLock(this.#paths.socketDirectory)
     try {
       if (unusedSince !== undefined && (await this.#use()) !== unusedSince) return false
       const session = this.#session
       this.#session = undefined
       await session?.end().catch(() => {})
-      await this.#kind.stop(this.#place)
-      await rm(this.#place.sentinelFile, { force: true })
+      await this.#type.stop(this.#paths)
+      await rm(this.#paths.sentinelFile, { force: true })
       return true
     } finally {
-      await leave()
+      await release()
     }
   }
 
-  /** Somebody removed the directory: the server has nothing left to serve, and must not be started again. */
+  /** The directory was removed: the server has no data left and must not be started again. */
   #abandon(server: Running): Ending {
-    // Our open session is the proof that the pid is still the server's.
+    // The open session proves that the pid still belongs to the server.
     if (this.#session) signal(server.pid, 'SIGKILL')
     return 'data removed'
   }
@@ -211,9 +210,9 @@ export class LocalSentinel extends Service {
   }
 }
 
-/** The process that is in charge of a place, as far as can be known without the server. */
-export async function findSentinel(place: Place): Promise<number | undefined> {
-  const text = await readFile(place.sentinelFile, 'utf8').catch(() => '')
+/** The pid of the sentinel in charge, as far as can be known without the server. */
+export async function findSentinel(paths: ServerPaths): Promise<number | undefined> {
+  const text = await readFile(paths.sentinelFile, 'utf8').catch(() => '')
   const pid = Number(/"pid":(\d+)/.exec(text)?.[1])
-  return pid > 0 && (await isStill(pid, sentinelProgram, place.directory)) ? pid : undefined
+  return pid > 0 && (await isStill(pid, sentinelProgram, paths.directory)) ? pid : undefined
 }

@@ -1,47 +1,47 @@
-import type { KindName, Place } from './paths.ts'
+import type { ServerPaths, ServerTypeName } from './paths.ts'
 
-/** What is different between the servers that can run in a directory of the user's. */
-export interface ServerKind {
-  readonly name: KindName
+/** A type of local server: everything that differs between PostgreSQL and Redis. */
+export interface ServerType {
+  readonly name: ServerTypeName
   /** For messages to people. */
   readonly title: string
 
   /** @throws LOCAL_UNAVAILABLE if its programs are missing, too old, or not for this platform */
   checkPrograms(): Promise<void>
-  /** What made or last ran the data in a directory; undefined where there are none of this kind. */
+  /** The product that made or last ran the data in a directory; undefined without data of this type. */
   madeBy(dataDirectory: string): Promise<Product | undefined>
-  /** The server that runs in a place, whoever started it; it may take no connections yet. */
-  find(place: Place): Promise<Running | undefined>
-  /** What a server says about itself; undefined if it takes no connections (yet, or any more). */
-  describe(place: Place, purpose: Purpose): Promise<Description | undefined>
+  /** The running server at these paths, started by any process; it may take no connections yet. */
+  find(paths: ServerPaths): Promise<Running | undefined>
+  /** The server's description of itself; undefined if it takes no connections (yet, or any more). */
+  describe(paths: ServerPaths, purpose: Purpose): Promise<Description | undefined>
   /**
-   * Starts the server of a place, or finds it running, and connects to it. Makes its data on first use.
+   * Starts the server or finds it running, and connects to it. Makes the data on first use.
    * @throws LOCAL_UNAVAILABLE, STORAGE_FULL, TIMEOUT
    */
-  open(place: Place): Promise<{ readonly server: Running; readonly session: Session }>
-  /** Stops the server of a place in good order and waits for its end; false if it was not running. */
-  stop(place: Place): Promise<boolean>
+  open(paths: ServerPaths): Promise<{ readonly server: Running; readonly session: Session }>
+  /** Shuts the server down and waits for its end; false if it was not running. */
+  stop(paths: ServerPaths): Promise<boolean>
 }
 
-/** Why somebody looks at a server: 'ensure' counts as use, which keeps it from being stopped; 'status' does not. */
+/** Why a server is described: 'ensure' counts as use, which keeps the server from being stopped; 'status' does not. */
 export type Purpose = 'ensure' | 'status'
 
 export interface Running {
   readonly pid: number
   readonly startedAt: Date
-  /** It was told to stop, and waits for its clients. */
+  /** The server was told to stop and waits for its clients. */
   readonly isStopping: boolean
 }
 
 export interface Product {
   /** 'PostgreSQL', 'Redis', 'Valkey'. */
   readonly product: string
-  /** For example '18.4', or '18' of what does not run. */
+  /** For example '18.4', or '18' of a server that does not run. */
   readonly version: string
 }
 
 export interface Description extends Product {
-  /** Whether a sentinel is in charge of it. */
+  /** Whether a sentinel is in charge of the server. */
   readonly watched: boolean
 }
 
@@ -49,7 +49,7 @@ export interface Description extends Product {
 export interface Session {
   /** Takes charge of the server and makes it ready for applications; false if another sentinel has it. Lasts as long as the session. */
   takeCharge(): Promise<boolean>
-  /** How many clients are connected now, and a text that changes when others have been in between. */
+  /** How many clients are connected now, and a text that changes with every past connection. */
   use(): Promise<{ readonly clients: number; readonly past: string }>
   /** Calls back once when the connection is lost or ended. */
   onEnd(ended: () => void): void

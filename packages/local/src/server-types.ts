@@ -1,19 +1,19 @@
-import type { KindName } from './paths.ts'
-import { findPlace } from './paths.ts'
+import type { ServerTypeName } from './paths.ts'
+import { findPaths } from './paths.ts'
 import { postgres } from './postgres/postgres.ts'
 import { redis } from './redis/redis.ts'
-import type { ServerKind } from './server-type.ts'
+import type { ServerType } from './server-type.ts'
 
-export const kinds: Readonly<Record<KindName, ServerKind>> = { postgres, redis }
+export const serverTypes: Readonly<Record<ServerTypeName, ServerType>> = { postgres, redis }
 
 /**
- * The kind of server that a directory holds the data of; undefined if there are none.
+ * The type of server whose data a directory holds; undefined without data.
  * @throws LOCAL_UNAVAILABLE if it belongs to another user
  */
-export async function kindIn(directory: string): Promise<ServerKind | undefined> {
-  for (const kind of Object.values(kinds)) {
-    const place = await findPlace(directory, kind.name)
-    if (place && (await kind.madeBy(place.dataDirectory)) !== undefined) return kind
+export async function serverTypeIn(directory: string): Promise<ServerType | undefined> {
+  for (const type of Object.values(serverTypes)) {
+    const paths = await findPaths(directory, type.name)
+    if (paths && (await type.madeBy(paths.dataDirectory)) !== undefined) return type
   }
   return undefined
 }

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 
-/** The user and group that a process is run as. */
+/** The user and group of a process. */
 export interface RunAs {
   readonly uid: number
   readonly gid: number
@@ -11,27 +11,27 @@ export interface RunAs {
 /** PostgreSQL refuses to run as root, so root runs it as this user ("nobody" on Linux). */
 const unprivileged: RunAs = { uid: 65534, gid: 65534 }
 
-/** Whom a server has to be run as: root's becomes the unprivileged user, anybody else's stays their own (undefined). */
+/** The user of a server: the unprivileged user if this process is root's, otherwise the same user (undefined). */
 export function serverUser(): RunAs | undefined {
   return process.getuid?.() === 0 ? unprivileged : undefined
 }
 
-/** The user id that a server gets. */
+/** The user id of a server. */
 export function serverUid(): number {
   return serverUser()?.uid ?? process.getuid?.() ?? 0
 }
 
-/** Where root keeps what the unprivileged user must reach and nobody else may write to. */
+/** Root's directory for files that the unprivileged user must reach and nobody else may write. */
 export const rootsOwn = '/var/lib/tidings'
 
-/** Where copies of programs are kept. */
+/** Holds copies of programs. */
 export function cacheDirectory(): string {
   return serverUser() ? rootsOwn : join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'tidings')
 }
 
 /**
- * Whether that user may enter every directory on the way, and read and enter (or run) what is there. Judged by mode bits,
- * because only root asks, for whom the system would always say yes.
+ * Whether the user may enter every directory of the path, and read and enter (or run) its target. Judged by mode bits:
+ * only root asks, and the system allows root everything.
  */
 export async function isReachable(path: string, user: RunAs): Promise<boolean> {
   const allowed = async (at: string, bits: number) => {

@@ -25,11 +25,11 @@ export interface Binaries {
   readonly major: string
 }
 
-/** A system that binaries are looked for. */
+/** The platform of the binaries. */
 export interface Platform {
   readonly os: string
   readonly cpu: string
-  /** The loader of glibc, without which they do not run. */
+  /** The loader of glibc, which the binaries need. */
   readonly loader?: string
 }
 
@@ -45,8 +45,8 @@ function thisPlatform(): Platform {
 
 /**
  * PostgreSQL's programs from the npm package of this platform, with the library links that they need.
- * @param runAs who must be able to read them, if not the user of this process
- * @param cacheDirectories where a copy may be kept if the package cannot be used in place; the first writable one is taken
+ * @param runAs the user who must be able to read them, if not the user of this process
+ * @param cacheDirectories candidates for a copy if the package cannot be used in place; the first writable one is taken
  * @throws LOCAL_UNAVAILABLE if there are none
  */
 export async function localBinaries(runAs: RunAs | undefined, cacheDirectories: readonly string[]): Promise<Binaries> {
@@ -102,7 +102,7 @@ export async function findPackage({ os, cpu, loader }: Platform = thisPlatform()
   }
 }
 
-/** Makes the links between libraries that npm packages cannot carry. False if the directory may not be written to. */
+/** Makes the links between libraries that npm packages cannot carry. False if the directory is not writable. */
 async function makeLinks(native: string): Promise<boolean> {
   const links = JSON.parse(await readFile(join(native, 'pg-symlinks.json'), 'utf8')) as {
     source: string
@@ -149,7 +149,7 @@ async function copyTo(native: string, name: string, directories: readonly string
   )
 }
 
-/** Copies what is needed at run time, readable for everybody. */
+/** Copies the files that are needed at run time, readable for everybody. */
 async function copyTree(from: string, to: string): Promise<void> {
   await mkdir(to, { recursive: true })
   await chmod(to, 0o755)

@@ -5,15 +5,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { TidingsError } from 'tidings/internal/core/errors'
 import { endServer, patienceMs, startDaemon } from '../daemon.ts'
 import { openingFailed, startFailed } from '../failures.ts'
-import { renameForGood } from '../files.ts'
+import { renameDurably } from '../files.ts'
 import { cleanEnvironment, commandLine, hasCode, isStill, poll, processesIn, signal } from '../processes.ts'
 import type { Running } from '../server-type.ts'
 import type { RunAs } from '../users.ts'
 
 export interface ClusterOptions {
-  /** Where `initdb` and `postgres` are. */
+  /** Holds `initdb` and `postgres`. */
   readonly binDirectory: string
-  /** Absolute, and without symbolic links in it: it is how a running server is recognised. */
+  /** Absolute, without symbolic links: a running server is recognised by this path. */
   readonly dataDirectory: string
   /** The file that the server's output is appended to. */
   readonly log: string
@@ -21,15 +21,15 @@ export interface ClusterOptions {
   readonly socketDirectory?: string
   /** Address for TCP. Default: no TCP. */
   readonly address?: string
-  /** Port for TCP; it names the unix socket, too. */
+  /** Port for TCP; also part of the unix socket's name. */
   readonly port: number
   /** Name of the superuser that `init` makes. */
   readonly superuser: string
-  /** Who runs it. Default: the user of this process, who must not be root. */
+  /** The user of the server. Default: the user of this process, who must not be root. */
   readonly runAs?: RunAs
-  /** Further settings, given on the command line, so that they win over postgresql.conf. */
+  /** Further settings for the command line, which win over postgresql.conf. */
   readonly settings?: Readonly<Record<string, string | number>>
-  /** Where its shared libraries are, if the binaries do not know themselves. */
+  /** The directory of the shared libraries, if the binaries do not find them by themselves. */
   readonly libraryPath?: string
 }
 
@@ -38,11 +38,11 @@ export interface Postmaster extends Running {
   readonly port: number
   /** '' if it listens on TCP only. */
   readonly socketDirectory: string
-  /** It takes connections when `ready`; not yet while it starts or recovers from a crash, and no more while it stops. */
+  /** The server takes connections only when `ready`. Crash recovery counts as `starting`. */
   readonly status: 'starting' | 'ready' | 'stopping'
 }
 
-/** Seen when a server is started while processes of one that was killed have not ended yet. */
+/** PostgreSQL's words when processes of a killed server have not ended yet. */
 const orphansRemain = /pre-existing shared memory block|is still in use/
 
 /** One PostgreSQL cluster on disk and the server that runs on it. */
@@ -59,7 +59,7 @@ export class Cluster {
   }
 
   /**
-   * Makes the cluster: UTF-8, locale C, every connection trusted. It appears whole or not at all.
+   * Makes the cluster in one step: UTF-8, locale C, every connection trusted.
    * @param sync false: do not wait for the disk. Default true.
    * @throws LOCAL_UNAVAILABLE, STORAGE_FULL
    */
@@ -72,16 +72,16 @@ export class Cluster {
       if (runAs) await chown(unfinished, runAs.uid, runAs.gid)
       const trust = ['-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-instructions']
       await this.#initdb(['-D', unfinished, '-U', superuser, ...trust, ...(sync ? [] : ['--no-sync'])])
-      await renameForGood(unfinished, dataDirectory)
+      await renameDurably(unfinished, dataDirectory)
     } catch (error) {
       await rm(unfinished, { recursive: true, force: true })
-      // Another process was faster: its cluster is as good.
+      // Another process was faster; its cluster is used.
       if (!hasCode(error, 'ENOTEMPTY', 'EEXIST')) throw openingFailed(error, dataDirectory)
     }
   }
 
   /**
-   * Starts the server, or finds it running. Tries again while processes of a killed server still end.
+   * Starts the server or finds it running. Tries again while processes of a killed server are ending.
    * @throws LOCAL_UNAVAILABLE, STORAGE_FULL, TIMEOUT if it does not take connections after a minute
    */
   async start(): Promise<Postmaster> {
@@ -89,7 +89,7 @@ export class Cluster {
     for (;;) {
       const running = await this.#settled()
       if (running?.status === 'ready') return running
-      // Told to stop, it may wait for its clients as long as they like.
+      // A stopping server may wait for its clients without limit.
       if (running) await this.stop()
       await this.endOrphans()
       const output = await this.#attempt()
@@ -108,19 +108,19 @@ export class Cluster {
   }
 
   /**
-   * Ends processes of a killed server. Those that wait for a client notice and end by themselves, but one that computes
-   * goes on until its query is done, and keeps the next server from starting.
+   * Ends processes of a killed server. A process that waits for a client ends by itself, but a process that computes
+   * runs until its query is done, and keeps the next server from starting.
    */
   async endOrphans(): Promise<void> {
     for (const pid of await orphansOf(this.options.dataDirectory)) signal(pid, 'SIGQUIT')
   }
 
-  /** The server that runs on this cluster now, whoever started it. */
+  /** The running server of this cluster, started by any process. */
   postmaster(): Promise<Postmaster | undefined> {
     return findPostmaster(this.options.dataDirectory)
   }
 
-  /** One start. Returns what the server wrote if it ended instead of becoming ready. */
+  /** One start. Returns the server's output if the server ended instead of becoming ready. */
   async #attempt(): Promise<Postmaster | string> {
     const { binDirectory, dataDirectory, log, runAs } = this.options
     const daemon = {
@@ -147,8 +147,8 @@ export class Cluster {
 
   async #environment(): Promise<NodeJS.ProcessEnv> {
     const stale = await readPidFile(this.options.dataDirectory)
-    // PostgreSQL refuses to start while the pid in its lock file is alive. We know better when that pid went to another
-    // program, and tell it the only way that leaves its own checks at work: it ignores the pid of its grandparent.
+    // PostgreSQL refuses to start while the pid in its lock file is alive, even if another program has that pid now. It
+    // ignores the pid of its grandparent; this variable leaves all its other checks at work.
     return this.#cleanEnvironment(stale ? { PG_GRANDPARENT_PID: String(stale.pid) } : {})
   }
 
@@ -169,7 +169,7 @@ export class Cluster {
     })
   }
 
-  /** What an `init` left behind that was killed. */
+  /** Removes the leftovers of a killed `init`. */
   async #removeUnfinished(): Promise<void> {
     const { dataDirectory } = this.options
     const prefix = `${basename(dataDirectory)}.new-`
@@ -184,7 +184,7 @@ export class Cluster {
     }
   }
 
-  /** The running server as soon as it no longer starts. */
+  /** Waits until the server is no longer starting. */
   async #settled(): Promise<Postmaster | undefined> {
     const settled = await poll(async () => {
       const found = (await this.postmaster()) ?? null
@@ -202,7 +202,7 @@ export class Cluster {
   }
 }
 
-/** The major version of the PostgreSQL that made this cluster, for example '18'; undefined where there is none. */
+/** The major version of the PostgreSQL that made this cluster, for example '18'; undefined without a cluster. */
 export async function majorVersion(dataDirectory: string): Promise<string | undefined> {
   try {
     return (await readFile(join(dataDirectory, 'PG_VERSION'), 'utf8')).trim()
@@ -212,13 +212,13 @@ export async function majorVersion(dataDirectory: string): Promise<string | unde
   }
 }
 
-/** The server that runs on the cluster in this directory, whoever started it. */
+/** The running server of the cluster in this directory, started by any process. */
 export async function findPostmaster(dataDirectory: string): Promise<Postmaster | undefined> {
   const found = await readPidFile(dataDirectory)
   return found && (await isStill(found.pid, 'postgres', dataDirectory)) ? found : undefined
 }
 
-/** `fast` ends connections in good order; `immediate` leaves recovery to the next start. */
+/** `fast` closes connections cleanly; `immediate` leaves recovery to the next start. */
 export type StopMode = 'fast' | 'immediate'
 
 const signalsOf: Readonly<Record<StopMode, readonly NodeJS.Signals[]>> = {
@@ -227,9 +227,9 @@ const signalsOf: Readonly<Record<StopMode, readonly NodeJS.Signals[]>> = {
 }
 
 /**
- * Stops the server of a cluster, whoever started it, and waits for its end; more and more harshly if it does not end.
+ * Stops the server of a cluster and waits for its end. Sends one signal after the other until the server is gone.
  * @returns false if it was not running
- * @throws TIMEOUT if nothing helps
+ * @throws TIMEOUT if the server outlives the last signal
  */
 export async function stopServer(dataDirectory: string, mode: StopMode = 'fast'): Promise<boolean> {
   const running = await findPostmaster(dataDirectory)
@@ -245,7 +245,7 @@ async function orphansOf(dataDirectory: string): Promise<number[]> {
   return found.filter(({ command }, index) => command.startsWith('postgres:') && !parented[index]).map(({ pid }) => pid)
 }
 
-/** What the server's own lock file says: pid, data directory, start, port, socket directory, address, memory, status. */
+/** Reads the server's lock file: pid, data directory, start, port, socket directory, address, memory, status. */
 async function readPidFile(dataDirectory: string): Promise<Postmaster | undefined> {
   let text: string
   try {

@@ -1,14 +1,14 @@
 import { TidingsError } from 'tidings/internal/core/errors'
 import { openingFailed, unavailable } from '../failures.ts'
-import type { Place } from '../paths.ts'
+import type { ServerPaths } from '../paths.ts'
 import { hasCode, poll } from '../processes.ts'
-import type { Description, Purpose, ServerKind, Session } from '../server-type.ts'
+import type { Description, Purpose, ServerType, Session } from '../server-type.ts'
 import { cacheDirectory, serverUser } from '../users.ts'
 import { findPackage, localBinaries } from './binaries.ts'
 import { Cluster, findPostmaster, majorVersion, type Postmaster, stopServer } from './cluster.ts'
 import { describe, isFull, isNotUp, openSentinelSession, superuser } from './session.ts'
 
-/** It names the unix socket. */
+/** Only part of the unix socket's name: the server does not listen on TCP. */
 export const port = 5432
 
 /** Little memory, full durability. */
@@ -20,12 +20,12 @@ const settings = {
   fsync: 'on',
   full_page_writes: 'on',
   synchronous_commit: 'on',
-  // What macOS calls fsync leaves data in the cache of the drive.
+  // fsync of macOS leaves data in the cache of the drive.
   ...(process.platform === 'darwin' ? { wal_sync_method: 'fsync_writethrough' } : {}),
 } as const
 
 /** The PostgreSQL that comes with the package. */
-export const postgres: ServerKind = {
+export const postgres: ServerType = {
   name: 'postgres',
   title: 'PostgreSQL',
 
@@ -41,16 +41,16 @@ export const postgres: ServerKind = {
     const server = await findPostmaster(dataDirectory)
     return server?.status === 'ready' ? ask(server, purpose) : undefined
   },
-  async open(place) {
-    // Every time, because the binaries may have been installed anew.
-    const cluster = await openCluster(place)
+  async open(paths) {
+    // Looked up every time: the binaries may have been reinstalled.
+    const cluster = await openCluster(paths)
     if (!(await cluster.exists())) await cluster.init()
     return connectTo(cluster)
   },
   stop: ({ dataDirectory }) => stopServer(dataDirectory),
 }
 
-/** What a server says about itself; undefined if it is not up. */
+/** The server's description of itself; undefined if it is not up. */
 async function ask(server: Postmaster, purpose: Purpose): Promise<Description | undefined> {
   const answer = await poll(async () => {
     try {
@@ -75,18 +75,18 @@ async function connectTo(cluster: Cluster): Promise<{ server: Postmaster; sessio
     return { server, session: await openSentinelSession(server) }
   } catch (error) {
     if (!hasCode(error, 'ENOENT')) throw error
-    // Somebody removed the socket of a running server: nobody can connect before it makes a new one.
+    // The socket of a running server was removed. Only a restart makes a new one.
     await cluster.stop()
     const restarted = await cluster.start()
     return { server: restarted, session: await openSentinelSession(restarted) }
   }
 }
 
-/** @throws LOCAL_UNAVAILABLE if there are no binaries, or the data were made by another major version */
-async function openCluster(place: Place): Promise<Cluster> {
+/** @throws LOCAL_UNAVAILABLE if there are no binaries, or the data are of another major version */
+async function openCluster(paths: ServerPaths): Promise<Cluster> {
   const runAs = serverUser()
-  const { dataDirectory } = place
-  const binaries = await localBinaries(runAs, [cacheDirectory(), place.home])
+  const { dataDirectory } = paths
+  const binaries = await localBinaries(runAs, [cacheDirectory(), paths.home])
   const made = await majorVersion(dataDirectory)
   if (made !== undefined && made !== binaries.major) {
     throw unavailable(`${dataDirectory} was made by PostgreSQL ${made}, and this is PostgreSQL ${binaries.major}`, {
@@ -97,8 +97,8 @@ async function openCluster(place: Place): Promise<Cluster> {
   return new Cluster({
     binDirectory: binaries.directory,
     dataDirectory,
-    log: place.serverLog,
-    socketDirectory: place.socketDirectory,
+    log: paths.serverLog,
+    socketDirectory: paths.socketDirectory,
     port,
     superuser,
     settings,

@@ -3,12 +3,12 @@ import { hasCode } from '../processes.ts'
 import type { Description, Purpose, Session } from '../server-type.ts'
 import type { Postmaster } from './cluster.ts'
 
-/** Who administers a local server, and what applications use. */
+/** The administrator of a local server, and the user and database of applications. */
 export const superuser = 'postgres'
 export const user = 'tidings'
 export const database = 'tidings'
 
-/** What a session is for. */
+/** The purpose of a session. */
 type Role = 'sentinel' | Purpose
 
 /** Names under which sessions show in pg_stat_activity. */
@@ -18,10 +18,10 @@ const names: Readonly<Record<Role, string>> = {
   status: 'tidings status',
 }
 
-/** The advisory lock that the sentinel in charge holds; the server lets go of it when that process dies. */
+/** The advisory lock of the sentinel in charge. The server releases it when that process dies. */
 const sentinelLock = [0x74_69_64_69, 1] as const
 
-/** A session of the superuser, for whom a few connections are reserved. It is in no database that a user might drop. */
+/** A session of the superuser, who has reserved connections. Its database is none that a user might drop. */
 async function openSession(server: Postmaster, role: Role): Promise<pg.Client> {
   const client = new pg.Client({
     host: server.socketDirectory,
@@ -33,7 +33,7 @@ async function openSession(server: Postmaster, role: Role): Promise<pg.Client> {
     connectionTimeoutMillis: 10_000,
     ssl: false,
   })
-  // Otherwise a lost connection would end the process; who cares listens for 'end'.
+  // Without a listener a lost connection would end the process. Its end is told by 'end'.
   client.on('error', () => {})
   await client.connect()
   return client
@@ -66,18 +66,18 @@ export async function openSentinelSession(server: Postmaster): Promise<Session> 
   }
 }
 
-/** Whether an error means that the server or its database is not there (yet, or any more), rather than a fault. */
+/** Whether the error means that the server or its database is not there (yet, or any more). */
 export function isNotUp(error: unknown): boolean {
   if (hasCode(error, 'ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE', '57P01', '57P02', '57P03', '3D000')) return true
   return error instanceof Error && /Connection terminated|connection is closed/i.test(error.message)
 }
 
-/** All of the places for connections are taken, even the reserved ones. */
+/** All connections are taken, even the reserved ones. */
 export function isFull(error: unknown): boolean {
   return hasCode(error, '53300')
 }
 
-/** What a server says about itself. */
+/** The server's description of itself. */
 export async function describe(server: Postmaster, purpose: Purpose): Promise<Description> {
   const session = await openSession(server, purpose)
   try {
@@ -101,7 +101,7 @@ async function makeDatabase(session: pg.Client): Promise<void> {
     [user, database],
   )
   if (!rows[0]!.role) {
-    // One statement, so that it is done whole or not at all.
+    // One statement: both take effect or neither.
     await session.query(`do $$ begin create role ${user} login createdb; grant pg_monitor to ${user}; end $$`)
   }
   if (!rows[0]!.database) await session.query(`create database ${database} owner ${user}`)

@@ -13,8 +13,8 @@ import { argumentsFrom, lastWords } from './server.ts'
 import { loadDriver, ping } from './session.ts'
 
 /**
- * Runs the server until its own input ends. The process that holds the other end of that does nothing for it: it may be
- * killed. $0 is the directory, which goes with the server.
+ * A shell script that runs the server until its own input ends, so the server ends with this process even if this process
+ * is killed. $0 is the directory, which is removed with the server.
  */
 const keeper = [
   'exec 3<&0',
@@ -32,13 +32,13 @@ interface Kept {
   readonly path: string
 }
 
-/** A Redis in memory that only this process knows of, and that ends with it. */
+/** A Redis in memory, private to this process, that ends with it. */
 export class PrivateRedis {
   #kept: Kept | undefined
   #locating: Promise<Kept> | undefined
 
   /**
-   * Where its unix socket is; starts it if it does not run. One that was killed has lost everything, and the next is empty.
+   * The path of the unix socket. Starts the server if it does not run; after a kill the next server is empty.
    * @throws LOCAL_UNAVAILABLE if neither redis-server nor valkey-server is installed; TIMEOUT
    */
   locate(): Promise<{ readonly path: string }> {
@@ -54,7 +54,7 @@ export class PrivateRedis {
     return this.#kept
   }
 
-  /** Ends it; twice is fine. */
+  /** Ends the server. Safe to call twice. */
   async release(): Promise<void> {
     await this.#locating?.catch(() => {})
     if (this.#kept) await end(this.#kept.keeper)
@@ -72,7 +72,7 @@ async function start(): Promise<Kept> {
   const command = [file, ...argumentsFrom({ dir: directory, unixsocket: path, ...settings })]
   const child = spawn('/bin/sh', ['-c', keeper, directory, ...command], {
     cwd: '/',
-    // Ctrl-C in a terminal is for the program, which may still have something to finish.
+    // Ctrl-C in a terminal must not end the server: the program may still need it.
     detached: true,
     env: cleanEnvironment(['PATH', 'TZ'], { LC_ALL: 'C' }),
     stdio: ['pipe', 'pipe', 'ignore'],
@@ -86,7 +86,7 @@ async function start(): Promise<Kept> {
   return { keeper: child, path }
 }
 
-/** After it, the server does not keep this process alive. */
+/** Waits until the server is ready. The server does not keep this process alive after that. */
 async function becomesReady(child: ChildProcess, directory: string, path: string): Promise<void> {
   let output = ''
   const { stdin, stdout } = child

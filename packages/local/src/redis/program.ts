@@ -12,7 +12,7 @@ export interface Program extends Product {
 }
 
 const names = ['redis-server', 'valkey-server'] as const
-/** Of Redis; every Valkey is newer. */
+/** The oldest Redis that will do; every Valkey is newer. */
 const oldestMajor = 7
 
 const hint =
@@ -21,7 +21,7 @@ const hint =
 
 /**
  * The first of redis-server and valkey-server in PATH that is new enough.
- * @param runAs who must be able to run it, if not the user of this process
+ * @param runAs the user who must be able to run it, if not the user of this process
  * @throws LOCAL_UNAVAILABLE if there is none
  */
 export async function findProgram(runAs?: RunAs): Promise<Program> {

@@ -1,12 +1,12 @@
 import { TidingsError } from 'tidings/internal/core/errors'
-import type { ServerKind } from '../server-type.ts'
+import type { ServerType } from '../server-type.ts'
 import { serverUser } from '../users.ts'
 import { findProgram } from './program.ts'
 import { findServer, madeBy, socketOf, startServer, stopServer } from './server.ts'
 import { describe, loadDriver, openSentinelSession } from './session.ts'
 
 /** The Redis or Valkey that is installed on this machine, with its data on disk. */
-export const redis: ServerKind = {
+export const redis: ServerType = {
   name: 'redis',
   title: 'Redis',
 
@@ -16,22 +16,22 @@ export const redis: ServerKind = {
   },
   madeBy,
   find: ({ dataDirectory }) => findServer(dataDirectory),
-  async describe(place, purpose) {
-    const { dataDirectory } = place
+  async describe(paths, purpose) {
+    const { dataDirectory } = paths
     if (!(await findServer(dataDirectory))) return undefined
     // Every connection counts as use.
     if (purpose === 'status') {
       const product = await madeBy(dataDirectory)
       return product && { ...product, watched: false }
     }
-    return describe(socketOf(place)).catch((error: unknown) => {
+    return describe(socketOf(paths)).catch((error: unknown) => {
       if (error instanceof TidingsError) throw error
       return undefined
     })
   },
-  async open(place) {
-    const server = await startServer(place, await findProgram(serverUser()))
-    return { server, session: await openSentinelSession(socketOf(place)) }
+  async open(paths) {
+    const server = await startServer(paths, await findProgram(serverUser()))
+    return { server, session: await openSentinelSession(socketOf(paths)) }
   },
   stop: ({ dataDirectory }) => stopServer(dataDirectory),
 }

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { TidingsError } from 'tidings/internal/core/errors'
 import { endServer, patienceMs, startDaemon } from '../daemon.ts'
 import { openingFailed, startFailed } from '../failures.ts'
-import { renameForGood, writeWhole } from '../files.ts'
-import type { Place } from '../paths.ts'
+import { renameDurably, writeAtomically } from '../files.ts'
+import type { ServerPaths } from '../paths.ts'
 import { cleanEnvironment, hasCode, isStill, poll, processesIn, signal } from '../processes.ts'
 import type { Product, Running } from '../server-type.ts'
 import { serverUser } from '../users.ts'
@@ -19,20 +19,20 @@ const settings = {
   save: '',
   'maxmemory-policy': 'noeviction',
   unixsocketperm: 700,
-  // The arguments are how a running server is recognised.
+  // A running server is recognised by its arguments.
   'set-proc-title': 'no',
 } as const
 
-/** How long the socket of a server that runs may be missing before it counts as removed. */
+/** How long the socket of a running server may be missing before it counts as removed. */
 const socketMissingMs = 1000
 
-export const socketOf = ({ socketDirectory }: Place) => join(socketDirectory, 'redis.sock')
+export const socketOf = ({ socketDirectory }: ServerPaths) => join(socketDirectory, 'redis.sock')
 
-/** Names what ran last; its presence is what makes a directory one of Redis. */
+/** Names the product that ran last. This file marks a directory as one of Redis. */
 const versionFile = (dataDirectory: string) => join(dataDirectory, 'REDIS_VERSION')
 const pidFile = (dataDirectory: string) => join(dataDirectory, 'redis.pid')
 
-/** What ran last on the data in this directory; undefined where there are none. */
+/** The product that ran last on the data in this directory; undefined without data. */
 export async function madeBy(dataDirectory: string): Promise<Product | undefined> {
   try {
     const [product = '', version = ''] = (await readFile(versionFile(dataDirectory), 'utf8')).trim().split(' ')
@@ -43,7 +43,7 @@ export async function madeBy(dataDirectory: string): Promise<Product | undefined
   }
 }
 
-/** The server that runs on the data in this directory, whoever started it. */
+/** The running server of the data in this directory, started by any process. */
 export async function findServer(dataDirectory: string): Promise<Running | undefined> {
   try {
     const path = pidFile(dataDirectory)
@@ -57,13 +57,13 @@ export async function findServer(dataDirectory: string): Promise<Running | undef
   }
 }
 
-/** Starts the server of a place, or finds it running, and waits until it has read its data. To be called by one at a time. */
-export async function startServer(place: Place, program: Program): Promise<Running> {
-  const { dataDirectory, serverLog: log } = place
+/** Starts the server or finds it running, and waits until it has read its data. The caller holds the lock. */
+export async function startServer(paths: ServerPaths, program: Program): Promise<Running> {
+  const { dataDirectory, serverLog: log } = paths
   for (;;) {
     const running = await findServer(dataDirectory)
     if (!running) break
-    if (await becomesReady(place, running.pid)) return running
+    if (await becomesReady(paths, running.pid)) return running
     await stopServer(dataDirectory)
   }
   await endUnknown(dataDirectory)
@@ -71,8 +71,8 @@ export async function startServer(place: Place, program: Program): Promise<Runni
   const runAs = serverUser()
   const daemon = {
     file: program.file,
-    arguments: argumentsFor(place),
-    // From its first moment on, so that `endUnknown` finds it.
+    arguments: argumentsFor(paths),
+    // `endUnknown` finds the server by its working directory, from the first moment on.
     directory: dataDirectory,
     env: cleanEnvironment(['PATH', 'TZ'], { LC_ALL: 'C' }),
     log,
@@ -80,15 +80,15 @@ export async function startServer(place: Place, program: Program): Promise<Runni
   }
   const start = await startDaemon(daemon, async () => {
     const found = await findServer(dataDirectory)
-    return found && (await isReady(place)) === true ? found : undefined
+    return found && (await isReady(paths)) === true ? found : undefined
   })
-  if ('slow' in start) throw tooSlow(place, start.slow)
+  if ('slow' in start) throw tooSlow(paths, start.slow)
   if ('output' in start)
     throw startFailed(start.output, { dataDirectory, log }, { title: 'Redis', reason: lastWords(start.output) })
   return start.ready
 }
 
-/** Stops the server of a place, whoever started it, and waits for its end; false if it was not running. */
+/** Stops the server, started by any process, and waits for its end; false if it was not running. */
 export async function stopServer(dataDirectory: string): Promise<boolean> {
   const running = await findServer(dataDirectory)
   if (!running) return false
@@ -96,12 +96,12 @@ export async function stopServer(dataDirectory: string): Promise<boolean> {
   return true
 }
 
-function argumentsFor(place: Place): string[] {
-  const { dataDirectory } = place
+function argumentsFor(paths: ServerPaths): string[] {
+  const { dataDirectory } = paths
   return argumentsFrom({
     dir: dataDirectory,
     pidfile: pidFile(dataDirectory),
-    unixsocket: socketOf(place),
+    unixsocket: socketOf(paths),
     ...settings,
   })
 }
@@ -113,13 +113,13 @@ export function argumentsFrom(settings: Readonly<Record<string, string | number>
 
 const isServer = (pid: number, dataDirectory: string) => isStill(pid, `--dir ${dataDirectory} --pidfile`)
 
-/** Makes the directory of the data, which appears whole or not at all, and notes what runs on it now. */
+/** Makes the data directory in one step, and notes the product that runs on it now. */
 async function prepareData(dataDirectory: string, { product, version }: Product): Promise<void> {
   const note = `${product} ${version}\n`
   try {
-    if (await madeBy(dataDirectory)) await writeWhole(versionFile(dataDirectory), note)
+    if (await madeBy(dataDirectory)) await writeAtomically(versionFile(dataDirectory), note)
     else await makeData(dataDirectory, note)
-    // One of a server that was killed may name a process that is another program's by now.
+    // The pid file of a killed server may name a pid that belongs to another program by now.
     await rm(pidFile(dataDirectory), { force: true })
   } catch (error) {
     throw openingFailed(error, dataDirectory)
@@ -132,13 +132,13 @@ async function makeData(dataDirectory: string, note: string): Promise<void> {
   await rm(unfinished, { recursive: true, force: true })
   await mkdir(unfinished, { mode: 0o700 })
   if (runAs) await chown(unfinished, runAs.uid, runAs.gid)
-  await writeWhole(versionFile(unfinished), note)
-  await renameForGood(unfinished, dataDirectory)
+  await writeAtomically(versionFile(unfinished), note)
+  await renameDurably(unfinished, dataDirectory)
 }
 
 /**
- * Ends servers that are not in the pid file: one whose starter was killed before it wrote that, and what a killed one
- * had rewrite its log. Redis does not lock its data: two servers would ruin them.
+ * Ends servers that are not in the pid file: a server that had not written the file yet, and the child that rewrites the
+ * log of a killed server. Redis does not lock its data: two servers would ruin them.
  */
 async function endUnknown(dataDirectory: string): Promise<void> {
   const unknown = async () => {
@@ -156,35 +156,35 @@ async function endUnknown(dataDirectory: string): Promise<void> {
   }
 }
 
-/** False if the server ended, or if its socket was removed, so that nobody can connect. */
-async function becomesReady(place: Place, pid: number): Promise<boolean> {
+/** False if the server ended, or if its socket was removed. */
+async function becomesReady(paths: ServerPaths, pid: number): Promise<boolean> {
   const since = performance.now()
   const settled = await poll(async () => {
-    const ready = await isReady(place)
+    const ready = await isReady(paths)
     if (ready === true) return { ready: true }
     const removed = ready === 'no socket' && performance.now() - since > socketMissingMs
-    return removed || !(await isServer(pid, place.dataDirectory)) ? { ready: false } : undefined
+    return removed || !(await isServer(pid, paths.dataDirectory)) ? { ready: false } : undefined
   }, patienceMs)
-  if (!settled) throw tooSlow(place, pid)
+  if (!settled) throw tooSlow(paths, pid)
   return settled.ready
 }
 
-async function isReady(place: Place): Promise<true | 'not yet' | 'no socket'> {
+async function isReady(paths: ServerPaths): Promise<true | 'not yet' | 'no socket'> {
   try {
-    await ping(socketOf(place))
+    await ping(socketOf(paths))
     return true
   } catch (error) {
     return hasCode(error, 'ENOENT') ? 'no socket' : 'not yet'
   }
 }
 
-function tooSlow({ dataDirectory, serverLog: log }: Place, pid: number | undefined): TidingsError {
+function tooSlow({ dataDirectory, serverLog: log }: ServerPaths, pid: number | undefined): TidingsError {
   return new TidingsError('TIMEOUT', `the server in ${dataDirectory} takes no connections; its log is ${log}`, {
     details: { dataDirectory, log, pid },
   })
 }
 
-/** What a server wrote before it ended, without what is in front of each line. */
+/** The last lines of a server's output, without their prefixes. */
 export function lastWords(output: string): string {
   const lines = output.split('\n').filter((line) => line.trim() !== '')
   return lines

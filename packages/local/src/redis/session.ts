@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis'
 import { unavailable } from '../failures.ts'
 import type { Description, Session } from '../server-type.ts'
 
-/** By which the connection of the sentinel in charge is known; the server forgets it when that process dies. */
+/** The connection name of the sentinel in charge. The server forgets it when that process dies. */
 const sentinelName = 'tidings-sentinel'
 
 /** @throws LOCAL_UNAVAILABLE if the package is not installed */
@@ -17,7 +17,7 @@ export async function loadDriver(): Promise<typeof Redis> {
   }
 }
 
-/** @throws the error of the system if there is no server, or none that takes connections */
+/** @throws the system's error if no server takes connections */
 async function connect(path: string): Promise<Redis> {
   const Driver = await loadDriver()
   const redis = new Driver({
@@ -50,7 +50,7 @@ async function ask<T>(path: string, question: (redis: Redis) => Promise<T>): Pro
   }
 }
 
-/** Resolves if the server takes commands. @throws why it does not: a LOADING one reads its data */
+/** Resolves if the server takes commands. @throws the server's error otherwise, such as LOADING */
 export async function ping(path: string): Promise<void> {
   await ask(path, (redis) => redis.ping())
 }
@@ -68,7 +68,7 @@ export async function openSentinelSession(path: string): Promise<Session> {
   const redis = await connect(path)
   return {
     async takeCharge() {
-      // In one step: of two sentinels, one sees the name of the other.
+      // In one transaction: of two sentinels, one sees the name of the other.
       const answers = await redis.multi().client('LIST').client('SETNAME', sentinelName).exec()
       return !isNamed(String(answers![0]![1]))
     },

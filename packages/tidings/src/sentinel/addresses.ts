@@ -3,7 +3,7 @@ import { BlockList, isIP, isIPv6, type LookupFunction } from 'node:net'
 import { promisify } from 'node:util'
 import { show, TidingsError } from '../core/errors.ts'
 
-/** What is not on the public internet: RFC 6890 and what came later. */
+/** Networks that are not on the public internet: RFC 6890 and its successors. */
 const special4 = subnets('ipv4', [
   '0.0.0.0/8', // this network
   '10.0.0.0/8',
@@ -40,13 +40,13 @@ function subnets(family: 'ipv4' | 'ipv6', list: readonly string[]): BlockList {
 /** Whether an IP address belongs to the public internet. */
 export function isPublic(address: string): boolean {
   if (!isIPv6(address)) return isIP(address) === 4 && !special4.check(address, 'ipv4')
-  // With a zone it is link-local.
+  // An address with a zone is link-local.
   if (address.includes('%')) return false
   return global6.check(address, 'ipv6') && !special6.check(address, 'ipv6')
 }
 
 /**
- * What can be said of a URL without looking up its host.
+ * Checks a URL as far as possible without looking up its host.
  * @throws URL_NOT_ALLOWED
  */
 export function checkUrlAllowed(text: string, allowPrivate: boolean, path: string): URL {
@@ -68,8 +68,8 @@ const lookUp = promisify(lookup)
 const resolveAll: Resolve = (host) => lookUp(host, { all: true })
 
 /**
- * Looks a host up for a socket, once, and refuses it if any of its addresses is private: the socket connects to what
- * was checked, so that a name server has no second chance to answer otherwise.
+ * A lookup for a socket that refuses a host with any private address. The socket connects to the checked address, so a
+ * name server cannot answer differently a second time.
  */
 export function guardedLookup(allowPrivate: boolean, resolve: Resolve = resolveAll): LookupFunction {
   return (host, options, callback) => {

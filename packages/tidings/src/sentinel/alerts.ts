@@ -2,11 +2,11 @@ import { aboutEnd, type Breach } from './rules.ts'
 
 /** A figure that is beyond its limit. Times are those of the sentinel's clock. */
 export interface Alert extends Breach {
-  /** When it was seen first. */
+  /** When the breach was first seen. */
   readonly since: Date
 }
 
-/** What is reported of an alert: once when it is raised, again after `repeat`, once when it is over. */
+/** One report of an alert: when it is raised, after each `repeat`, and when it is over. */
 export interface AlertReport extends Alert {
   readonly state: 'raised' | 'repeated' | 'resolved'
   readonly at: Date
@@ -19,7 +19,7 @@ interface Standing {
   wellSince: number | null
 }
 
-/** What is wrong now, and what is to be told of it. */
+/** The current alerts, and the reports that follow from new breaches. */
 export class Alerts {
   readonly #repeatMs: number
   readonly #resolveAfterMs: number
@@ -34,7 +34,7 @@ export class Alerts {
     return [...this.#standing.values()].map(({ alert }) => alert)
   }
 
-  /** @param breaches all that there are at this time */
+  /** @param breaches all current breaches */
   update(breaches: readonly Breach[], now: number): AlertReport[] {
     const reports: AlertReport[] = []
     const report = (state: AlertReport['state'], standing: Standing) => {

@@ -7,42 +7,42 @@ import { deadLetterEnding, deadLetterMeta } from '../messages/lease.ts'
 import type { Engine, Settlement, StoredMessage } from '../port/engine.ts'
 import type { ExpiryRule } from './options.ts'
 
-/** In one step. */
+/** Messages in one step. */
 const pageSize = 200
-/** In one round; the next one goes on from there. Messages come with their data, and a long queue is looked at for ever. */
-const maxLooks = 10_000
+/** Messages in one round, a bound because messages come with their data. The next round goes on from there. */
+const maxPeeked = 10_000
 const leaseMs = 30_000
 
-export interface ExpirerSite {
+export interface ExpirerDependencies {
   readonly engine: Engine
   readonly clock: Clock
   readonly logger: Logger
   readonly expire: readonly ExpiryRule[]
-  /** Where the dead letters of a queue go; null: into the archive. */
+  /** The dead-letter queue of a queue; null for the archive. */
   deadLetterQueueOf(queue: string): string | null
-  /** Asked between two steps. */
+  /** Asked before each step. */
   mayGoOn(): boolean
 }
 
-/** Ends messages whose time to live is over in queues that nobody reads. Those that wait are ended when they are ready. */
+/** Ends expired messages in queues that nobody reads. A delayed message is ended once it is ready. */
 export class Expirer {
-  readonly #site: ExpirerSite
-  /** Where to go on in a queue. */
-  readonly #places = new Map<string, string>()
+  readonly #dependencies: ExpirerDependencies
+  /** The position of the next round, by queue. */
+  readonly #positions = new Map<string, string>()
   #expired = 0
 
-  constructor(site: ExpirerSite) {
-    this.#site = site
+  constructor(dependencies: ExpirerDependencies) {
+    this.#dependencies = dependencies
   }
 
-  /** Messages that were ended so far. */
+  /** Messages ended so far. */
   get expired(): number {
     return this.#expired
   }
 
-  /** Goes through all queues once. What fails in one does not keep it from the others. */
+  /** Goes through all queues once. A failure in one queue does not stop the others. */
   async run(): Promise<void> {
-    const { engine, expire, logger } = this.#site
+    const { engine, expire, logger } = this.#dependencies
     if (expire.length === 0) return
     for (const { queue } of await engine.describe(null)) {
       const rule = expire.find(({ queues }) => matchesGlob(queues, queue))
@@ -59,31 +59,31 @@ export class Expirer {
   }
 
   async #expire(queue: string, rule: ExpiryRule): Promise<number> {
-    const { engine, clock } = this.#site
+    const { engine, clock } = this.#dependencies
     let count = 0
-    for (let looks = 0; looks < maxLooks && this.#site.mayGoOn(); looks += pageSize) {
-      const afterId = this.#places.get(queue) ?? null
+    for (let peeked = 0; peeked < maxPeeked && this.#dependencies.mayGoOn(); peeked += pageSize) {
+      const afterId = this.#positions.get(queue) ?? null
       const page = await engine.peek(queue, { place: 'ready', limit: pageSize, afterId, ids: null })
-      // The clock of the storage judges in the end.
+      // A first filter by this clock; the storage's clock decides in the end.
       const due = page.filter((message) => (expiryOf(message) ?? Number.POSITIVE_INFINITY) <= clock.now())
       count += await this.#end(
         queue,
         rule,
         due.map(({ id }) => id),
       )
-      if (page.length < pageSize) this.#places.delete(queue)
-      else this.#places.set(queue, page.at(-1)!.id)
+      if (page.length < pageSize) this.#positions.delete(queue)
+      else this.#positions.set(queue, page.at(-1)!.id)
       if (page.length < pageSize) break
     }
     return count
   }
 
-  /** A claim gives one message of an ordering key at a time. */
+  /** Repeats the claim, because one claim gives only one message of an ordering key. */
   async #end(queue: string, rule: ExpiryRule, ids: readonly string[]): Promise<number> {
     const left = new Set(ids)
     let count = 0
     while (left.size > 0) {
-      const { messages } = await this.#site.engine.claim(queue, { limit: left.size, leaseMs, ids: [...left] })
+      const { messages } = await this.#dependencies.engine.claim(queue, { limit: left.size, leaseMs, ids: [...left] })
       if (messages.length === 0) break
       for (const { id } of messages) left.delete(id)
       count += await this.#settle(queue, rule, messages)
@@ -93,14 +93,14 @@ export class Expirer {
 
   async #settle(queue: string, rule: ExpiryRule, messages: readonly StoredMessage[]): Promise<number> {
     const settlements = messages.map((message) => this.#settlementOf(queue, rule, message))
-    const results = await this.#site.engine.settle(queue, settlements)
+    const results = await this.#dependencies.engine.settle(queue, settlements)
     const ended = results.filter(({ settled }, index) => settled && settlements[index]!.kind !== 'release').length
     this.#expired += ended
     return ended
   }
 
   #settlementOf(queue: string, { expired }: ExpiryRule, message: StoredMessage): Settlement {
-    const { clock, deadLetterQueueOf } = this.#site
+    const { clock, deadLetterQueueOf } = this.#dependencies
     const lease = { id: message.id, receipt: message.receipt! }
     const error = expiryError(message)
     if (error === null) return { ...lease, kind: 'release', delayMs: 0, meta: {}, uncount: true }

@@ -4,43 +4,43 @@ import type { Logger } from '../core/logger.ts'
 import { Service } from '../core/service.ts'
 import type { Engine, Lease } from '../port/engine.ts'
 
-/** The queue with the one message whose lease makes a sentinel the active one. */
-export const leadQueue = 'tidings_sentinel'
+/** The queue with the one message whose lease makes a sentinel active. */
+export const leaderQueue = 'tidings_sentinel'
 
 const leaseMs = 6_000
-/** How often the lease is prolonged, or tried for: whoever is killed is replaced after `leaseMs + roundMs` at most. */
+/** How often the lease is extended or tried for. A killed leader is replaced after `leaseMs + roundMs` at most. */
 const roundMs = 2_000
 
-export interface LeadSite {
+export interface LeaderElectionDependencies {
   readonly engine: Engine
   readonly clock: Clock
   readonly logger: Logger
-  /** Told when the lead was taken, and when it was lost. Not told by `stop`. */
+  /** Called when this process becomes the leader, and when it ceases to be. `stop` calls neither. */
   taken(): void
   lost(): void
 }
 
 /**
- * One of many processes has the lead: the one that holds the lease of the one message in a queue. The message has a
- * target, so there is never a second one.
+ * Elects one of many processes: the leader holds the lease of the one message in a queue. The message has a unique target,
+ * so there is never a second one.
  */
-export class Lead extends Service {
-  readonly #site: LeadSite
+export class LeaderElection extends Service {
+  readonly #dependencies: LeaderElectionDependencies
   readonly #stopping = new AbortController()
   #lease: Lease | undefined
-  /** By our clock, counted from before the storage was asked: it is not later than the end by the storage's. */
+  /** By this clock, counted from before the call, so never later than the end by the storage's clock. */
   #until = 0
   #wasHeld = false
   #running: Promise<void> = Promise.resolve()
 
-  constructor(site: LeadSite) {
+  constructor(dependencies: LeaderElectionDependencies) {
     super()
-    this.#site = site
+    this.#dependencies = dependencies
   }
 
-  /** Whether the lead is ours for certain, now. */
+  /** Whether this process is certainly the leader now. */
   get held(): boolean {
-    return this.#lease !== undefined && this.#site.clock.now() < this.#until
+    return this.#lease !== undefined && this.#dependencies.clock.now() < this.#until
   }
 
   protected override async onStart(): Promise<void> {
@@ -50,11 +50,11 @@ export class Lead extends Service {
   protected override async onStop(): Promise<void> {
     this.#stopping.abort()
     await this.#running
-    await this.#giveBack()
+    await this.#release()
   }
 
   async #run(): Promise<void> {
-    const { clock, logger } = this.#site
+    const { clock, logger } = this.#dependencies
     const { signal } = this.#stopping
     let hasFailed = false
     while (!signal.aborted) {
@@ -66,50 +66,50 @@ export class Lead extends Service {
         if (!hasFailed) logger.warn({ error }, 'the sentinel does not reach its queue; it goes on trying')
         hasFailed = true
       }
-      this.#tell()
+      this.#notify()
       await sleep(clock, roundMs, signal)
     }
   }
 
   async #round(): Promise<void> {
-    const asked = this.#site.clock.now()
-    this.#lease = this.#lease === undefined ? await this.#take() : await this.#prolong(this.#lease)
+    const asked = this.#dependencies.clock.now()
+    this.#lease = this.#lease === undefined ? await this.#take() : await this.#extend(this.#lease)
     this.#until = asked + leaseMs
   }
 
-  #tell(): void {
+  #notify(): void {
     const { held } = this
     if (held === this.#wasHeld) return
     this.#wasHeld = held
-    if (held) this.#site.taken()
-    else this.#site.lost()
+    if (held) this.#dependencies.taken()
+    else this.#dependencies.lost()
   }
 
   async #take(): Promise<Lease | undefined> {
-    const { engine } = this.#site
+    const { engine } = this.#dependencies
     const [message] = await this.#sendOnce()
-    const { messages } = await engine.claim(leadQueue, { limit: 1, leaseMs, ids: [message!.id] })
+    const { messages } = await engine.claim(leaderQueue, { limit: 1, leaseMs, ids: [message!.id] })
     const [claimed] = messages
     return claimed && { id: claimed.id, receipt: claimed.receipt! }
   }
 
-  /** @returns the message, whoever sent it */
+  /** @returns the message, sent by this process or another */
   async #sendOnce() {
-    const { engine } = this.#site
-    const send = () => engine.send(leadQueue, [leadMessage], null)
+    const { engine } = this.#dependencies
+    const send = () => engine.send(leaderQueue, [leaderMessage], null)
     try {
       return await send()
     } catch (error) {
       if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
-      await engine.createQueue(leadQueue)
+      await engine.createQueue(leaderQueue)
       return send()
     }
   }
 
-  /** While the storage does not answer, the lease is kept: it may be good still, and counts until its time is over. */
-  async #prolong(lease: Lease): Promise<Lease | undefined> {
+  /** The lease is kept while the storage does not answer: it counts until its time is over. */
+  async #extend(lease: Lease): Promise<Lease | undefined> {
     try {
-      const [receipt] = await this.#site.engine.extend(leadQueue, [lease], leaseMs)
+      const [receipt] = await this.#dependencies.engine.extend(leaderQueue, [lease], leaseMs)
       return receipt ? { id: lease.id, receipt } : undefined
     } catch (error) {
       if (!isTidingsError(error, 'QUEUE_NOT_FOUND') && this.held) throw error
@@ -118,18 +118,18 @@ export class Lead extends Service {
     }
   }
 
-  /** So that another sentinel need not wait for the end of the lease. */
-  async #giveBack(): Promise<void> {
+  /** Releases the lease, so that another sentinel need not wait for its end. */
+  async #release(): Promise<void> {
     if (this.#lease === undefined) return
     const ending = { kind: 'release', delayMs: 0, meta: {}, uncount: false } as const
     const lease = this.#lease
     this.#lease = undefined
-    // If that fails, it runs out by itself.
-    await this.#site.engine.settle(leadQueue, [{ ...lease, ...ending }]).catch(() => {})
+    // If the release fails, the lease runs out by itself.
+    await this.#dependencies.engine.settle(leaderQueue, [{ ...lease, ...ending }]).catch(() => {})
   }
 }
 
-const leadMessage = {
+const leaderMessage = {
   data: 'null',
   meta: {},
   headers: {},

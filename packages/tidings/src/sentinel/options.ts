@@ -118,7 +118,7 @@ export type WebhookSettings = option.OptionsOutput<typeof webhookFields>
 /** The limits that a rule may set. */
 export type Limit = keyof typeof queueLimits | keyof typeof topicLimits
 
-/** The option with a check of how its fields go together. */
+/** Adds a check across the fields to an option. */
 function checked<Input, Output>(
   base: option.Option<Input, Output | null>,
   check: (fields: Output, path: string) => void,
@@ -133,7 +133,7 @@ function checked<Input, Output>(
   }
 }
 
-/** A rule says what it is about, and has a limit that fits. */
+/** A rule names queues or topics, and sets a limit that fits them. */
 function checkRule(fields: Rule, path: string): void {
   const { queues, topics } = fields
   if (queues === null && topics === null) throw incomplete(path, 'neither queues nor topics')
@@ -144,11 +144,11 @@ function checkRule(fields: Rule, path: string): void {
     })
   const [own, foreign] = queues === null ? [topicLimits, queueLimits] : [queueLimits, topicLimits]
   const stray = Object.keys(foreign).find((name) => fields[name as Limit] !== null)
-  const kind = queues === null ? 'topics' : 'queues'
+  const subject = queues === null ? 'topics' : 'queues'
   if (stray !== undefined)
-    throw new TidingsError('OPTION_CONFLICT', `${path}.${stray} is no limit for ${kind}`, {
+    throw new TidingsError('OPTION_CONFLICT', `${path}.${stray} is no limit for ${subject}`, {
       details: { field: `${path}.${stray}` },
-      hint: `Limits for ${kind} are ${Object.keys(own).join(', ')}.`,
+      hint: `Limits for ${subject} are ${Object.keys(own).join(', ')}.`,
     })
   if (Object.keys(own).every((name) => fields[name as Limit] === null))
     throw incomplete(path, `no limit; there are ${Object.keys(own).join(', ')}`)

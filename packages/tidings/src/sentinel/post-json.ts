@@ -8,17 +8,17 @@ export interface PostRequest {
   readonly headers: Readonly<Record<string, string>>
   readonly allowPrivate: boolean
   readonly timeoutMs: number
-  /** For tests of what name servers say. */
+  /** Replaces the name server in tests. */
   readonly resolve?: Resolve | undefined
 }
 
 /**
- * Posts JSON to a URL that somebody configured: only to public addresses unless others are allowed, and never to where
- * a redirect leads. The answer's body is not read.
+ * Posts JSON to a configured URL: only to public addresses unless private ones are allowed, and never along a redirect.
+ * The body of the answer is not read.
  * @returns the status
  * @throws URL_NOT_ALLOWED; errors of the network, a timeout
  */
-export function post({ url, body, headers, allowPrivate, timeoutMs, resolve }: PostRequest): Promise<number> {
+export function postJson({ url, body, headers, allowPrivate, timeoutMs, resolve }: PostRequest): Promise<number> {
   const target = checkUrlAllowed(url, allowPrivate, 'webhook.url')
   const send = target.protocol === 'https:' ? overHttps : overHttp
   return new Promise((resolvePost, reject) => {
@@ -34,7 +34,7 @@ export function post({ url, body, headers, allowPrivate, timeoutMs, resolve }: P
         method: 'POST',
         headers: { ...headers, 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
         lookup: guardedLookup(allowPrivate, resolve),
-        // A connection of its own, so that every attempt goes to an address that was checked.
+        // A new connection each time, so that every attempt goes to a checked address.
         agent: false,
         signal: AbortSignal.timeout(timeoutMs),
       },

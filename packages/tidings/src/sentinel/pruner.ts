@@ -4,34 +4,34 @@ import type { Engine } from '../port/engine.ts'
 import type { ArchiveRule } from './options.ts'
 import { archiveRuleOf } from './rules.ts'
 
-/** In one step: none of them takes long, and what each costs beside the removing does not count for much. */
+/** Messages in one step: small enough to be quick, large enough that the overhead of a step does not matter. */
 const batchSize = 5_000
 
-export interface PrunerSite {
+export interface PrunerDependencies {
   readonly engine: Engine
   readonly logger: Logger
   readonly archives: readonly ArchiveRule[]
-  /** Asked between two steps. */
+  /** Asked before each step. */
   mayGoOn(): boolean
 }
 
-/** Removes archived messages that nobody wants to keep any longer. */
+/** Removes archived messages beyond the limits of the archive rules. */
 export class Pruner {
-  readonly #site: PrunerSite
+  readonly #dependencies: PrunerDependencies
   #pruned = 0
 
-  constructor(site: PrunerSite) {
-    this.#site = site
+  constructor(dependencies: PrunerDependencies) {
+    this.#dependencies = dependencies
   }
 
-  /** Messages that were removed so far. */
+  /** Messages removed so far. */
   get pruned(): number {
     return this.#pruned
   }
 
-  /** Goes through all archives once. What fails in one does not keep it from the others. */
+  /** Goes through all archives once. A failure in one archive does not stop the others. */
   async run(): Promise<void> {
-    const { engine, archives, logger } = this.#site
+    const { engine, archives, logger } = this.#dependencies
     if (archives.length === 0) return
     for (const { queue } of await engine.describe(null)) {
       const rule = archiveRuleOf(archives, queue)
@@ -49,8 +49,8 @@ export class Pruner {
 
   async #prune(queue: string, { keepFor, keep }: ArchiveRule): Promise<number> {
     let count = 0
-    while (this.#site.mayGoOn()) {
-      const removed = await this.#site.engine.maintain({
+    while (this.#dependencies.mayGoOn()) {
+      const removed = await this.#dependencies.engine.maintain({
         kind: 'archive',
         queue,
         archivedForMs: keepFor,

@@ -4,13 +4,13 @@ import type { QueueStats } from '../port/engine.ts'
 import type { SubscriptionState } from '../port/topic-store.ts'
 import type { ArchiveRule, Limit, Rule } from './options.ts'
 
-/** A queue that is watched. */
+/** A watched queue. */
 export interface WatchedQueue extends QueueStats {
   /** Messages in its dead-letter queue. */
   readonly dead: number
-  /** For how long messages have been ready that nobody touched; null where no rule asks for it. */
+  /** For how long ready messages have not been touched; null without a rule about it. */
   readonly stalledMs: number | null
-  /** It takes the dead letters of another queue. */
+  /** Whether the queue takes the dead letters of another queue. */
   readonly isDeadLetterQueue: boolean
 }
 
@@ -26,7 +26,7 @@ export interface Breach {
   readonly subscription: string | null
   /** A number, or milliseconds. */
   readonly value: number
-  /** What it may be at most. */
+  /** The highest value within the limit. */
   readonly max: number
   /** 'orders has 1,200 ready messages; at most 1,000' */
   readonly message: string
@@ -35,7 +35,7 @@ export interface Breach {
 const number = (value: number) => value.toLocaleString('en-US')
 const count = (value: number, noun: string) => `${number(value)} ${noun}${value === 1 ? '' : 's'}`
 
-/** Whole seconds, from a minute on whole minutes: the next look finds another age anyway. */
+/** Whole seconds, from a minute on whole minutes: the next check finds another age anyway. */
 function age(milliseconds: number): string {
   const unit = milliseconds < 60_000 ? 1_000 : 60_000
   return showDuration(Math.floor(milliseconds / unit) * unit)
@@ -65,7 +65,7 @@ export function aboutEnd({ limit, queue, topic, subscription, max }: Breach): st
   return `${queue ?? `${topic}/${subscription}`} is within ${limit} (${showMax(limit, max)}) again`
 }
 
-/** What the rules say. Of several that fit, the first with a limit decides on it. */
+/** The limits by the rules. Of several rules that fit, the first with a limit decides. */
 export class Rules {
   readonly #rules: readonly Rule[]
 
@@ -77,7 +77,7 @@ export class Rules {
     return this.#rules.some(({ topics }) => topics !== null)
   }
 
-  /** @param isDeadLetterQueue such a queue is watched where a rule names it in full, and else by `maxDead` of its queue */
+  /** @param isDeadLetterQueue a dead-letter queue needs a rule with its full name; otherwise `maxDead` of its queue counts */
   limitOf(limit: Limit, queue: string, isDeadLetterQueue: boolean): number | null {
     const about = ({ queues }: Rule) =>
       queues !== null && (isDeadLetterQueue ? queues === queue : matchesGlob(queues, queue))
@@ -122,7 +122,7 @@ function breach(
   return [{ limit, ...subject, value, max, message: sentences[limit](name, value, showMax(limit, max)) }]
 }
 
-/** How long the archive of a queue is kept; null where no rule fits. */
+/** The rule for the archive of a queue; null if no rule fits. */
 export function archiveRuleOf(rules: readonly ArchiveRule[], queue: string): ArchiveRule | null {
   return rules.find(({ queues }) => matchesGlob(queues, queue)) ?? null
 }

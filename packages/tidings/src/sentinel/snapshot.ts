@@ -1,39 +1,41 @@
 import { isTidingsError } from '../core/errors.ts'
 import type { Engine, QueueStats } from '../port/engine.ts'
 import type { Rules, WatchedQueue, WatchedSubscription } from './rules.ts'
-import type { Stillness } from './stall-detector.ts'
+import type { StallDetector } from './stall-detector.ts'
 
-/** What was seen in one look. */
-export interface Sight {
+/** The watched queues and subscriptions at one moment. */
+export interface Snapshot {
   readonly queues: readonly WatchedQueue[]
   readonly subscriptions: readonly WatchedSubscription[]
 }
 
-export interface LookSite {
+export interface SnapshotDependencies {
   readonly engine: Engine
   readonly rules: Rules
   /** The sentinel's own queue, which is not watched. */
   readonly ownQueue: string
-  /** Where the dead letters of a queue go; null: into the archive. */
+  /** The dead-letter queue of a queue; null for the archive. */
   deadLetterQueueOf(queue: string): string | null
-  /** Left out: whether a queue is stalled is not looked at. */
-  readonly stillness?: Stillness
+  /** Without a detector stalls are not determined. */
+  readonly stallDetector?: StallDetector
 }
 
-/** How many questions are open at once: watching must not be what keeps the storage busy. */
+/** Calls at a time, few because watching must not keep the storage busy. */
 const atOnce = 4
 
-/** The figures of everything that a rule is about. */
-export async function look(site: LookSite): Promise<Sight> {
-  return { queues: await queuesOf(site), subscriptions: await subscriptionsOf(site) }
+/** The figures of all queues and subscriptions with a rule. */
+export async function takeSnapshot(dependencies: SnapshotDependencies): Promise<Snapshot> {
+  return { queues: await queuesOf(dependencies), subscriptions: await subscriptionsOf(dependencies) }
 }
 
-async function queuesOf(site: LookSite): Promise<WatchedQueue[]> {
-  const { engine, rules } = site
-  const names = (await engine.describe(null)).map(({ queue }) => queue).filter((queue) => queue !== site.ownQueue)
-  const deadLetterQueues = new Set(names.map((queue) => site.deadLetterQueueOf(queue)))
+async function queuesOf(dependencies: SnapshotDependencies): Promise<WatchedQueue[]> {
+  const { engine, rules } = dependencies
+  const names = (await engine.describe(null))
+    .map(({ queue }) => queue)
+    .filter((queue) => queue !== dependencies.ownQueue)
+  const deadLetterQueues = new Set(names.map((queue) => dependencies.deadLetterQueueOf(queue)))
   const watched = names.filter((queue) => rules.watchesQueue(queue, deadLetterQueues.has(queue)))
-  const needed = new Set([...watched, ...watched.map((queue) => site.deadLetterQueueOf(queue))])
+  const needed = new Set([...watched, ...watched.map((queue) => dependencies.deadLetterQueueOf(queue))])
   const stats = new Map<string, QueueStats>()
   await forEach(
     names.filter((queue) => needed.has(queue)),
@@ -47,21 +49,21 @@ async function queuesOf(site: LookSite): Promise<WatchedQueue[]> {
     const own = stats.get(queue)
     if (own === undefined) continue
     const isDeadLetterQueue = deadLetterQueues.has(queue)
-    const { stillness } = site
+    const { stallDetector } = dependencies
     const asksForStalls = rules.limitOf('stalledAfter', queue, isDeadLetterQueue) !== null
-    const stalledMs = stillness && asksForStalls ? await unlessGone(() => stillness.of(own)) : null
-    queues.push({ ...own, dead: deadIn(stats, site.deadLetterQueueOf(queue)), stalledMs, isDeadLetterQueue })
+    const stalledMs = stallDetector && asksForStalls ? await unlessGone(() => stallDetector.stalledMs(own)) : null
+    queues.push({ ...own, dead: deadIn(stats, dependencies.deadLetterQueueOf(queue)), stalledMs, isDeadLetterQueue })
   }
   return queues
 }
 
-/** A dead-letter queue is made with the first message that goes there. */
+/** Zero without a dead-letter queue: the first dead letter creates it. */
 function deadIn(stats: ReadonlyMap<string, QueueStats>, deadLetterQueue: string | null): number {
   const dead = deadLetterQueue === null ? undefined : stats.get(deadLetterQueue)
   return dead ? dead.ready + dead.delayed + dead.leased : 0
 }
 
-async function subscriptionsOf({ engine, rules }: LookSite): Promise<WatchedSubscription[]> {
+async function subscriptionsOf({ engine, rules }: SnapshotDependencies): Promise<WatchedSubscription[]> {
   const { topics } = engine
   if (topics === undefined || !rules.watchTopics) return []
   const watched = (await topics.listTopics(null)).filter(({ topic }) => rules.maxLagOf(topic) !== null)
@@ -73,7 +75,7 @@ async function subscriptionsOf({ engine, rules }: LookSite): Promise<WatchedSubs
   return found
 }
 
-/** @returns null for what was dropped meanwhile */
+/** @returns null for a queue or topic that was dropped meanwhile */
 async function unlessGone<T>(ask: () => Promise<T>): Promise<T | null> {
   try {
     return await ask()

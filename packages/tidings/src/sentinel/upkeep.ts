@@ -5,13 +5,12 @@ import { Service } from '../core/service.ts'
 import type { Engine } from '../port/engine.ts'
 
 const intervalMs = 30_000
-/** The first one comes soon, but not all processes that start together do it together. */
+/** The first round comes after a random part of this, so that processes that start together do not coincide. */
 const firstMs = 5_000
 
 /**
- * Does what time asks for in storage, now and then, while this process works on queues: forgets what has expired, moves
- * delayed messages into queues that only other clients read. Any number of processes may do it: the storage lets one at a
- * time, or what several do together comes to the same.
+ * Maintains the storage periodically: forgets expired records, moves delayed messages into queues that only other clients
+ * read. Any number of processes may do it: the storage admits one at a time, or the result is the same.
  */
 export class Upkeep extends Service {
   readonly #engine: Engine

@@ -7,28 +7,28 @@ import { Service } from '../core/service.ts'
 import type { Resolve } from './addresses.ts'
 import type { AlertReport } from './alerts.ts'
 import type { WebhookSettings } from './options.ts'
-import { post } from './post-json.ts'
+import { postJson } from './post-json.ts'
 
 const firstPauseMs = 1_000
 const longestPauseMs = 60_000
 /** About five minutes in all. */
 const maxAttempts = 10
-/** Reports that wait at most; what came first is dropped then. */
+/** Reports that may wait; beyond that the oldest are dropped. */
 const maxWaiting = 1_000
-/** In one request. */
+/** Reports in one request. */
 const batchSize = 100
 
 export interface WebhookFigures {
-  /** Reports that the receiver took. */
+  /** Reports that the receiver accepted. */
   readonly delivered: number
   /** Attempts that failed. */
   readonly failures: number
-  /** Reports that were given up. */
+  /** Reports that were abandoned. */
   readonly dropped: number
   readonly waiting: number
 }
 
-/** Posts reports one batch after the other, beside the watching. What cannot be delivered is tried again, then logged. */
+/** Posts reports in batches, one after the other. A batch that fails is tried again, and finally logged and dropped. */
 export class Webhook extends Service {
   readonly #settings: WebhookSettings
   readonly #clock: Clock
@@ -42,12 +42,15 @@ export class Webhook extends Service {
   #failures = 0
   #dropped = 0
 
-  constructor(settings: WebhookSettings, site: { clock: Clock; logger: Logger; resolve?: Resolve | undefined }) {
+  constructor(
+    settings: WebhookSettings,
+    dependencies: { clock: Clock; logger: Logger; resolve?: Resolve | undefined },
+  ) {
     super()
     this.#settings = settings
-    this.#clock = site.clock
-    this.#logger = site.logger
-    this.#resolve = site.resolve
+    this.#clock = dependencies.clock
+    this.#logger = dependencies.logger
+    this.#resolve = dependencies.resolve
   }
 
   get figures(): WebhookFigures {
@@ -71,7 +74,7 @@ export class Webhook extends Service {
     this.#secret = secretFile === null ? secret : await readSecret(secretFile)
   }
 
-  /** What waits is tried once more. */
+  /** Tries the waiting reports once more. */
   protected override async onStop(): Promise<void> {
     this.#stopping.abort()
     await this.#delivering
@@ -100,13 +103,13 @@ export class Webhook extends Service {
     }
   }
 
-  /** @returns null if it was taken; `final` where another attempt would end the same */
+  /** @returns null if the batch was accepted; `final` if another attempt would fail too */
   async #post(batch: readonly AlertReport[]): Promise<{ error: unknown; final: boolean } | null> {
     const { url, allowPrivate, timeout } = this.#settings
     const body = JSON.stringify({ alerts: batch })
     try {
       const headers = { 'user-agent': 'tidings', ...this.#signature(body) }
-      const status = await post({ url, body, headers, allowPrivate, timeoutMs: timeout, resolve: this.#resolve })
+      const status = await postJson({ url, body, headers, allowPrivate, timeoutMs: timeout, resolve: this.#resolve })
       if (status >= 200 && status < 300) return null
       const passes = status >= 500 || status === 408 || status === 429
       return { error: new Error(`the webhook answered ${status}`), final: !passes }
@@ -115,7 +118,7 @@ export class Webhook extends Service {
     }
   }
 
-  /** The time is signed, too, so that what somebody overheard cannot be sent again later. */
+  /** The signature covers the time, so that an overheard request cannot be replayed later. */
   #signature(body: string): Record<string, string> {
     if (this.#secret === null) return {}
     const time = Math.floor(this.#clock.now() / 1_000)

@@ -59,12 +59,12 @@ export function fixed(wait: Duration): Backoff {
   return () => milliseconds
 }
 
-/** Used where a backoff function gives no usable answer. */
+/** Used if a backoff function gives no usable answer. */
 const fallbackMs = 1_000
 
 /**
  * Asks a backoff for its delay.
- * @param complain is told when it threw or answered nonsense; one second is used then
+ * @param complain called if the backoff throws or gives an unusable answer; the delay is one second then
  */
 export function delayAfter(
   backoff: Backoff,

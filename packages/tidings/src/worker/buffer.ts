@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../core/clock.ts'
 import type { Delivery } from './delivery.ts'
 
-/** Messages that were claimed and wait for a handler, oldest first; hands them out in batches. */
+/** Claimed messages that wait for a handler, oldest first. Hands them out in batches. */
 export class Buffer {
   readonly #clock: Clock
   readonly #batchSize: number
@@ -11,7 +11,7 @@ export class Buffer {
   #timer: Timer | undefined
   #waitedEnough = false
 
-  /** @param full is called when a smaller batch has waited long enough for more messages */
+  /** @param full called when an incomplete batch has waited long enough */
   constructor(clock: Clock, batchSize: number, batchWaitMs: number, full: () => void) {
     this.#clock = clock
     this.#batchSize = batchSize
@@ -28,9 +28,9 @@ export class Buffer {
   }
 
   /**
-   * @param limit how many may be started
-   * @param hurry takes a smaller batch without waiting for more
-   * @returns nothing while the batch waits to become fuller
+   * @param limit how many messages may be started
+   * @param hurry takes an incomplete batch at once
+   * @returns nothing while the batch waits for more messages
    */
   take(limit: number, hurry: boolean): Delivery[] {
     const size = Math.min(this.#batchSize, limit)
@@ -47,7 +47,7 @@ export class Buffer {
     return size === 1 ? [this.#waiting.shift() as Delivery] : this.#waiting.splice(0, size)
   }
 
-  /** Takes out what is beyond `keep`, the newest. */
+  /** Removes and returns the newest messages beyond `keep`. */
   trim(keep: number): Delivery[] {
     if (keep === 0) this.#waitAnew()
     return this.size > keep ? this.#waiting.splice(keep) : []

@@ -9,7 +9,7 @@ import type { Settler } from './settler.ts'
 
 const firstPauseMs = 100
 const longestPauseMs = 1_000
-/** How long settlements may go first after an interruption. */
+/** How long claims wait for pending settlements after an interruption. */
 const settleFirstMs = 1_000
 
 export interface ClaimTask {
@@ -17,16 +17,16 @@ export interface ClaimTask {
   readonly signal: AbortSignal
   /** Gives up after this, in milliseconds. */
   readonly waitMs: number
-  /** Asked when the queue turned out to be empty: whether that is an answer, too. */
+  /** Whether an empty queue is an answer too. */
   readonly mayBeEmpty: () => boolean
 }
 
-/** Claims messages of one queue: sleeps while it is empty, and rides out whatever befalls the storage. */
+/** Claims messages of one queue: sleeps while the queue is empty, and retries while the storage fails. */
 export class Claimer {
   readonly #access: QueueAccess<unknown>
   readonly #leaseMs: number
   readonly #pollMs: number
-  readonly #lookout: Lookout
+  readonly #poller: Lookout
   readonly #settler: Settler
   readonly #journal: Journal
   #ensured = false
@@ -42,18 +42,18 @@ export class Claimer {
     this.#leaseMs = options.lease
     this.#pollMs = options.pollInterval
     const { wakeups, clock, name } = access
-    this.#lookout = new Lookout({ wakeups, clock, interest: `queue:${name}`, pollMs: options.pollInterval })
+    this.#poller = new Lookout({ wakeups, clock, interest: `queue:${name}`, pollMs: options.pollInterval })
     this.#settler = settler
     this.#journal = journal
   }
 
   /**
    * @returns messages; none if the signal was aborted, the time is over or the queue may be empty
-   * @throws CLOSED, and nothing else
+   * @throws only CLOSED
    */
   async claim({ limit, signal, waitMs, mayBeEmpty }: ClaimTask): Promise<Delivery[]> {
     const { name: queue } = this.#access
-    if (mayBeEmpty()) this.#lookout.forget()
+    if (mayBeEmpty()) this.#poller.forget()
     const resting = () => this.#journal.tell({ type: 'idle', queue })
     const attempt = async () => {
       if (signal.aborted) return { found: [], full: false, nextDueMs: null }
@@ -62,30 +62,30 @@ export class Claimer {
       const full = deliveries.length === asked
       return { found: deliveries.length > 0 || mayBeEmpty() ? deliveries : null, full, nextDueMs }
     }
-    const found = await this.#persistently(signal, () => this.#lookout.wait({ waitMs, signal, resting }, attempt))
+    const found = await this.#persistently(signal, () => this.#poller.wait({ waitMs, signal, resting }, attempt))
     return found ?? []
   }
 
   /** Nothing more will be claimed. */
   close(): void {
-    this.#lookout.close()
+    this.#poller.close()
   }
 
-  /** Claims those of the messages that are ready. @throws CLOSED, and nothing else */
+  /** Claims the messages that are ready. @throws only CLOSED */
   async claimIds(ids: readonly string[], signal: AbortSignal): Promise<Delivery[]> {
     const claim = await this.#persistently(signal, () => this.#claim(ids.length, ids))
     return claim?.deliveries ?? []
   }
 
-  /** Looks at messages. @throws CLOSED, and nothing else */
-  async look(
-    place: 'delayed' | 'leased',
+  /** Peeks at messages. @throws only CLOSED */
+  async peek(
+    state: 'delayed' | 'leased',
     limit: number,
     ids: readonly string[] | null,
     signal: AbortSignal,
   ): Promise<StoredMessage[]> {
     const { engine, name } = this.#access
-    const found = await this.#persistently(signal, () => engine.peek(name, { place, limit, afterId: null, ids }))
+    const found = await this.#persistently(signal, () => engine.peek(name, { place: state, limit, afterId: null, ids }))
     return found ?? []
   }
 
@@ -100,7 +100,7 @@ export class Claimer {
     return { deliveries, nextDueMs }
   }
 
-  /** Repeats a call until it succeeds. @returns null if the signal was aborted before */
+  /** Repeats a call until it succeeds. @returns null if the signal was aborted first */
   async #persistently<T>(signal: AbortSignal, call: () => Promise<T>): Promise<T | null> {
     for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
       try {
@@ -112,7 +112,7 @@ export class Claimer {
       } catch (error) {
         if (isTidingsError(error, 'CLOSED')) throw error
         const missing = isTidingsError(error, 'QUEUE_NOT_FOUND')
-        // It may have been dropped; where it may be created, that is done at once.
+        // The queue may have been dropped; it is created again at once where that is allowed.
         const firstTime = !this.#failing
         this.#ensured = !missing
         this.#failed(error)
@@ -124,7 +124,7 @@ export class Claimer {
     }
   }
 
-  /** Otherwise a lease that ran out meanwhile would be claimed again just before its settlement arrives. */
+  /** Without this, an expired lease would be claimed again just before its settlement arrives. */
   async #letSettlementsGoFirst(signal: AbortSignal): Promise<void> {
     for (let waitedMs = 0; this.#settler.retrying > 0 && waitedMs < settleFirstMs && !signal.aborted; waitedMs += 50)
       await sleep(this.#access.clock, 50, signal)

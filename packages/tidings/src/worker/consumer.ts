@@ -16,18 +16,18 @@ import { Settler } from './settler.ts'
 
 export type { ConsumeOptions } from './options.ts'
 
-/** Whoever may have a message in hand when the bus is closed. */
+/** A reader that may hold a message when the bus is closed. */
 export interface HoldingReader {
   giveBack(): Promise<void>
 }
 
-/** When to try again if a schema failed for a reason other than the data. */
+/** The delay after a schema failed for a reason other than the data. */
 const undecodedMs = 1_000
 
 /**
  * The messages of a queue, one after the other, for an iteration. The lease is renewed while the loop body runs. A
  * message that the body did not settle is deleted when the loop asks for the next one, and released when the loop ends
- * by `break` or an error. One that was delivered `maxAttempts` times is dead-lettered instead of being delivered again.
+ * by `break` or an error. A message that was delivered `maxAttempts` times is dead-lettered instead of delivered again.
  */
 export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
   readonly #access: QueueAccess<T>
@@ -43,7 +43,7 @@ export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
   #current: Delivery | null = null
 
   /**
-   * @param readers where it stands while it may have a message in hand
+   * @param readers contains this consumer while it may hold a message
    * @throws TYPE, RANGE, OPTION_UNKNOWN and the like
    */
   constructor(access: QueueAccess<T>, readers: Set<HoldingReader>, options?: ConsumeOptions) {
@@ -84,7 +84,7 @@ export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
     this.#renewer.stop()
   }
 
-  /** The bus is about to be closed. */
+  /** Called before the bus is closed. */
   async giveBack(): Promise<void> {
     if (this.#current !== null) await this.#release(this.#current, {})
   }
@@ -131,7 +131,7 @@ export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
     return true
   }
 
-  /** @returns null if that failed; then the message has gone where it belongs */
+  /** @returns null if the data cannot be decoded; the message is settled then */
   async #decode(delivery: Delivery): Promise<{ value: T } | null> {
     try {
       return { value: await this.#access.decode(delivery.message) }
@@ -147,7 +147,7 @@ export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
       this.#journal.tell({ type: 'deadLettered', queue: this.#access.name, message: delivery.message, error })
   }
 
-  /** The loop came back for more, so its body is through with the message. */
+  /** The loop asks for the next message, so its body has handled the current one. */
   async #finishCurrent(): Promise<void> {
     const delivery = this.#current
     if (delivery === null) return

@@ -3,14 +3,14 @@ import type { Logger } from '../core/logger.ts'
 import type { Transaction } from '../port/engine.ts'
 import type { HandlerContext, HandlerTransaction } from './handler.ts'
 
-/** A message that is handed to the call. */
+/** A message of the call. */
 interface Held {
   readonly message: { readonly readCount: number }
   readonly lost: boolean
   context: CallContext | null
 }
 
-/** One call of a handler. Makes an AbortController only if the handler asks for its signal: most do not. */
+/** One call of a handler. The AbortController is made when the handler asks for its signal: most do not. */
 export class CallContext implements HandlerContext {
   readonly queue: string
   readonly attempt: number
@@ -44,7 +44,7 @@ export class CallContext implements HandlerContext {
     })
   }
 
-  // Static, so that handlers do not find them on what they are given.
+  // Static, so that handlers do not see these on their context.
 
   static begin(context: CallContext, transaction: Transaction): void {
     context.#tx = {
@@ -53,7 +53,7 @@ export class CallContext implements HandlerContext {
     }
   }
 
-  /** Rejects with the reason when the call is aborted; until then it waits. */
+  /** Rejects with the reason when the call is aborted; pending until then. */
   static untilAborted({ signal }: CallContext): Promise<never> {
     return new Promise((_, reject) => {
       if (signal.aborted) reject(signal.reason)

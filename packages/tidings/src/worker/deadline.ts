@@ -7,7 +7,7 @@ export class Deadline {
   #at = Number.POSITIVE_INFINITY
   #timer: Timer | undefined
 
-  /** Resolves when it is over; never if none was set. */
+  /** Resolves at the deadline; never without one. */
   readonly over: Promise<void>
 
   constructor(clock: Clock) {
@@ -27,7 +27,7 @@ export class Deadline {
     this.#timer = this.#clock.after(milliseconds, this.#resolve)
   }
 
-  /** Forgets the timer, when there is nothing to wait for any more. */
+  /** Cancels the timer. */
   clear(): void {
     this.#timer?.cancel()
   }

@@ -4,26 +4,25 @@ import { MessageLease } from '../messages/lease.ts'
 import type { Ending, StoredMessage } from '../port/engine.ts'
 import type { CallContext } from './context.ts'
 
-/** One message in the hands of a worker, from its claim until its lease has ended. */
+/** One message of a worker, from its claim to the end of its lease. */
 export class Delivery extends MessageLease {
   phase: 'waiting' | 'handling' | 'settling' = 'waiting'
-  /** The lease was lost, or given up, while the handler ran: whatever the handler answers does not count. */
+  /** The lease was lost or released while the handler ran: the handler's result does not count. */
   lost = false
-  /** The call of the handler that it is in. */
+  /** The handler call that has this message. */
   context: CallContext | null = null
-  /** Its end belongs to the transaction of its handler. */
+  /** The message is settled in the transaction of its handler. */
   transactional = false
 
   #leaseMs: number
   /**
-   * Measured in what the renewer's ticks add up to and not by the clock, which may be set back; then nothing would be
-   * renewed for a long time.
+   * The sum of the renewer's ticks, not a clock difference: a clock that is set back would stop renewals for a long time.
    */
   #elapsedMs: number
   readonly #claimMs: number
   #leasedFromMs = 0
 
-  /** @param elapsedMs how long ago the lease may have begun: the time that the claim took */
+  /** @param elapsedMs the duration of the claim: the lease may have begun that long ago */
   constructor(access: QueueAccess<unknown>, message: StoredMessage, leaseMs: number, elapsedMs: number) {
     super(access.name, access.deadLetterQueue, message, access.leaseCalls)
     this.#leaseMs = leaseMs
@@ -31,12 +30,12 @@ export class Delivery extends MessageLease {
     this.#claimMs = elapsedMs
   }
 
-  /** How long the lease lasts at least, if nobody took it away. */
+  /** How long the lease lasts at least, unless it was taken away. */
   get leftMs(): number {
     return this.#leasedFromMs + this.#leaseMs - this.#elapsedMs
   }
 
-  /** For how long it has been here, since its claim was answered. */
+  /** The time since the claim was answered. */
   get heldMs(): number {
     return this.#elapsedMs - this.#claimMs
   }

@@ -12,7 +12,7 @@ interface OfMessage extends OfQueue {
 }
 
 /**
- * What happens in a worker. Events about the end of a message come after it was settled, when the storage has it.
+ * An event of a worker. Events about the end of a message come after the storage has its settlement.
  * Durations are in milliseconds.
  */
 export type WorkerEvent =
@@ -21,7 +21,7 @@ export type WorkerEvent =
   /** The handler is called with this message; the attempt is its `readCount`. */
   | (OfMessage & { readonly type: 'started' })
   | (OfMessage & { readonly type: 'succeeded'; readonly durationMs: number })
-  /** An attempt failed; `retryMs` is null where there is no other. */
+  /** An attempt failed; `retryMs` is null after the last attempt. */
   | (OfMessage & {
       readonly type: 'failed'
       readonly durationMs: number
@@ -29,18 +29,18 @@ export type WorkerEvent =
       readonly retryMs: number | null
     })
   | (OfMessage & { readonly type: 'deadLettered'; readonly error: unknown })
-  /** Its time to live was over, so no handler was called; a dead letter of it is told, too. */
+  /** The message's time to live was over, so no handler was called. `deadLettered` follows for a dead letter. */
   | (OfMessage & { readonly type: 'expired'; readonly policy: ExpiredPolicy })
   | (OfMessage & { readonly type: 'snoozed'; readonly delayMs: number })
-  /** Another reader may have the message now; what became of it here does not count. */
+  /** Another reader may have the message now; its outcome here does not count. */
   | (OfMessage & { readonly type: 'leaseLost' })
   /** Told once, at the first failure; the worker tries again unless `final`. */
   | (OfMessage & { readonly type: 'settleFailed'; readonly error: unknown; readonly final: boolean })
   /** Messages read ahead were given back. */
   | (OfQueue & { readonly type: 'returned'; readonly count: number })
-  /** Strict order: nothing else is handled until these messages were tried again. */
+  /** Strict order: nothing else is handled until these messages are tried again. */
   | (OfQueue & { readonly type: 'paused'; readonly ids: readonly string[]; readonly delayMs: number })
-  /** The queue has nothing that is ready; the worker sleeps. */
+  /** The queue has no ready message; the worker sleeps. */
   | (OfQueue & { readonly type: 'idle' })
   /** Told once, at the first failure; the worker tries again until `fetchResumed`. */
   | (OfQueue & { readonly type: 'fetchFailed'; readonly error: unknown })
@@ -53,12 +53,12 @@ export interface Counts {
   succeeded: number
   failed: number
   deadLettered: number
-  /** Those whose time to live was over; dead letters among them are counted there, too. */
+  /** Messages whose time to live was over; those that became dead letters count there too. */
   expired: number
   leaseLost: number
 }
 
-/** Keeps the counts, logs what people should know of and passes everything on to the user's observer. */
+/** Keeps the counts, logs warnings and errors, and passes every event to the user's observer. */
 export class Journal {
   readonly counts: Counts = { started: 0, succeeded: 0, failed: 0, deadLettered: 0, expired: 0, leaseLost: 0 }
   readonly #logger: Logger
@@ -69,7 +69,7 @@ export class Journal {
     this.#observe = observe
   }
 
-  /** Never throws, whatever the user's logger and observer do. */
+  /** Never throws, even if the user's logger or observer does. */
   tell(event: WorkerEvent): void {
     this.#count(event)
     try {
@@ -80,12 +80,12 @@ export class Journal {
     }
   }
 
-  /** For what is wrong but no event: an unusable answer of the user's backoff function. */
+  /** Logs a problem that is no event, such as an unusable answer of the user's backoff function. */
   warn(queue: string, error: unknown, message: string): void {
     try {
       this.#logger.warn({ queue, ...inShort(error) }, message)
     } catch {
-      // There is nobody left to tell.
+      // The logger itself failed.
     }
   }
 
@@ -139,5 +139,5 @@ const about = ({ message, error }: { message: StoredMessage; error: unknown }) =
   ...inShort(error),
 })
 
-/** What was thrown may be of any size and kind. */
+/** A thrown value may have any size and type. */
 const inShort = (error: unknown) => ({ error: describeError(error).message })

@@ -1,42 +1,42 @@
 import type { Claimer } from './claimer.ts'
 import type { Delivery } from './delivery.ts'
-import type { Head } from './strict-order.ts'
+import type { StrictOrderHead } from './strict-order.ts'
 
-/** Where the messages go. */
-export interface Desk {
-  /** How many messages it would take now; 0 to be asked again after the next `poke`. */
-  appetite(): number
+/** The worker loop, as the fetcher sees it. */
+export interface WorkerLoop {
+  /** How many messages the loop takes now; 0 to be asked again after the next `poke`. */
+  demand(): number
   take(deliveries: Delivery[]): void
-  /** For what was claimed but must not be handled now. */
+  /** Releases messages that were claimed but must not be handled now. */
   giveBack(deliveries: Delivery[]): void
   /** Whether an empty queue ends the work. */
   endsWhenEmpty(): boolean
 }
 
-/** Keeps the desk supplied: claims as much as it wants, and what is at the head of the queue first. */
+/** Supplies the worker loop: claims as many messages as it demands, and the head of the queue first. */
 export class Fetcher {
   readonly #claimer: Claimer
-  readonly #head: Head
-  readonly #desk: Desk
+  readonly #head: StrictOrderHead
+  readonly #loop: WorkerLoop
   readonly #stop = new AbortController()
   #nap = new AbortController()
   #obsolete = false
   #poked: (() => void) | undefined
 
-  constructor(claimer: Claimer, head: Head, desk: Desk) {
+  constructor(claimer: Claimer, head: StrictOrderHead, loop: WorkerLoop) {
     this.#claimer = claimer
     this.#head = head
-    this.#desk = desk
+    this.#loop = loop
   }
 
-  /** Runs until it is stopped, or the queue is empty and that ends the work. @throws CLOSED */
+  /** Runs until it is stopped, or until an empty queue ends the work. @throws CLOSED */
   async run(inOrder: boolean): Promise<void> {
     const { signal } = this.#stop
     try {
       if (inOrder) await this.#head.adopt(signal)
       while (!signal.aborted) {
         if (this.#head.isSet) this.#pass(await this.#head.claim(signal), signal.aborted)
-        else if (this.#desk.appetite() === 0) await this.#untilPoked()
+        else if (this.#loop.demand() === 0) await this.#untilPoked()
         else if (await this.#fetch()) return
       }
     } finally {
@@ -49,7 +49,7 @@ export class Fetcher {
     this.lookAgain()
   }
 
-  /** The desk may have become hungry. */
+  /** The demand may have changed. */
   poke(): void {
     this.#poked?.()
   }
@@ -60,7 +60,7 @@ export class Fetcher {
     this.poke()
   }
 
-  /** What a claim under way brings is given back; the next one begins anew, at the head. */
+  /** Gives back the messages of a claim under way. The next claim begins at the head. */
   startOver(): void {
     this.#obsolete = true
     this.lookAgain()
@@ -72,10 +72,10 @@ export class Fetcher {
     this.#obsolete = false
     const { signal } = this.#nap
     const deliveries = await this.#claimer.claim({
-      limit: () => Math.max(1, this.#desk.appetite()),
+      limit: () => Math.max(1, this.#loop.demand()),
       signal,
       waitMs: Number.POSITIVE_INFINITY,
-      mayBeEmpty: () => this.#desk.endsWhenEmpty(),
+      mayBeEmpty: () => this.#loop.endsWhenEmpty(),
     })
     this.#pass(deliveries, this.#stop.signal.aborted || this.#obsolete)
     return deliveries.length === 0 && !signal.aborted
@@ -83,8 +83,8 @@ export class Fetcher {
 
   #pass(deliveries: Delivery[], tooLate: boolean): void {
     if (deliveries.length === 0) return
-    if (tooLate) this.#desk.giveBack(deliveries)
-    else this.#desk.take(deliveries)
+    if (tooLate) this.#loop.giveBack(deliveries)
+    else this.#loop.take(deliveries)
   }
 
   async #untilPoked(): Promise<void> {

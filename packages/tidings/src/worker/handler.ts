@@ -1,29 +1,29 @@
 import type { Logger } from '../core/logger.ts'
 import type { Message } from '../messages/message.ts'
 
-/** What a batch handler gets beside its messages. */
+/** The second argument of a batch handler. */
 export interface BatchContext {
   readonly queue: string
   readonly maxAttempts: number
   /**
-   * Aborted when nothing that the handler still does will count: the leases of all its messages were lost
-   * (LEASE_LOST), or the worker's deadline for stopping is over (STOPPED).
+   * Aborted when the handler's result no longer counts: the leases of all its messages were lost (LEASE_LOST), or the
+   * worker's deadline for stopping is over (STOPPED).
    */
   readonly signal: AbortSignal
   readonly logger: Logger
   /**
-   * The transaction in which the handler runs, for its own statements and as `{ tx }` for what it sends. It commits
-   * with the end of the messages. Only with `transactional: true`; UNSUPPORTED otherwise.
+   * The handler's transaction, for its own statements and as `{ tx }` for its sends. It commits when the messages are
+   * settled. Only with `transactional: true`; UNSUPPORTED otherwise.
    */
   readonly tx: HandlerTransaction
 }
 
-/** A transaction on a connection of the storage's own. One statement runs at a time. */
+/** A transaction on one of the storage's connections. One statement runs at a time. */
 export interface HandlerTransaction {
   query<R = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<{ rows: R[] }>
 }
 
-/** What a handler gets beside its message. */
+/** The second argument of a handler. */
 export interface HandlerContext extends BatchContext {
   /** 1 for the first. */
   readonly attempt: number
@@ -32,10 +32,10 @@ export interface HandlerContext extends BatchContext {
 /**
  * Handles one message. When it returns, the message is done, unless it returns an outcome: `retry()`, `snooze()`,
  * `deadLetter()`, `done()` or `archive()`. When it throws, the message is tried again after the backoff, and
- * dead-lettered with the error at `maxAttempts`. What it does to the message itself (`message.delete()`) stands.
+ * dead-lettered with the error at `maxAttempts`. A settlement by the handler itself (`message.delete()`) stands.
  *
  * With `transactional: true` it runs in a transaction, `context.tx`, that commits when the message is done, and only
- * then: an error, `retry()`, `snooze()` and `deadLetter()` undo what it wrote and sent there.
+ * then: an error, `retry()`, `snooze()` and `deadLetter()` roll back its writes and sends.
  */
 export type Handler<T> = (message: Message<T>, context: HandlerContext) => unknown
 
@@ -43,7 +43,7 @@ export type Handler<T> = (message: Message<T>, context: HandlerContext) => unkno
  * Handles several messages at once. When it returns, all are done, unless it returns an array with one entry for each
  * message, where an outcome decides. When it throws, all are tried again.
  *
- * With `transactional: true` there is one transaction for the call. It commits if all messages are done; otherwise
- * those that were done come back too, without a counted attempt.
+ * With `transactional: true` there is one transaction for the call. It commits if all messages are done; otherwise the
+ * messages that were done come back too, without a counted attempt.
  */
 export type BatchHandler<T> = (messages: Message<T>[], context: BatchContext) => unknown

@@ -1,35 +1,35 @@
 import { newTurns } from '../core/in-turn.ts'
 
-/** What messages are read through, one at a time. */
+/** Reads messages one at a time. */
 export interface Reader<M> {
-  /** Whether the message that `next` gave last is still this reader's to settle. */
+  /** Whether the last message of `next` can still be settled by this reader. */
   readonly holdsCurrent: boolean
-  /** Settles the message at hand as done, and waits for another. @returns null at the end */
+  /** Settles the current message as done, and waits for another. @returns null at the end */
   next(): Promise<M | null>
-  /** Lets a `next` that waits end. */
+  /** Ends a waiting `next`. */
   interrupt(): void
-  /** Gives the message at hand back, and ends. */
+  /** Releases the current message, and ends. */
   close(): Promise<void>
 }
 
 type Result<M> = IteratorResult<M, undefined>
 
-/** What readers leave behind whose iteration nobody can get at any more. */
+/** Closes the readers of garbage-collected iterations. */
 const abandoned = new FinalizationRegistry<Reader<unknown>>((reader) => void reader.close())
-/** A message that somebody still holds keeps its iteration. */
+/** A message that is still referenced keeps its iteration alive. */
 const iterationOf = new WeakMap<object, unknown>()
 
 /**
- * Messages for `for await`. A message that nobody looked at, since `next` lost a race, is neither settled nor lost: the
- * following `next` gives it. What is dropped without an end is ended when it is collected.
+ * Messages for `for await`. A message that the caller never took, because `next` lost a race, is neither settled nor lost:
+ * the following `next` gives it again. An iteration that is dropped without `return` is closed when it is collected.
  */
 export class Iteration<M extends object> implements AsyncIterableIterator<M>, AsyncDisposable {
   readonly #reader: Reader<M>
-  /** Callers of `next` that do not wait get their messages one after the other. */
+  /** Concurrent calls of `next` get their messages one after the other. */
   readonly #inTurn = newTurns()
-  /** A `next` that still waits, and was not called just now together with others. */
+  /** A pending `next` of an earlier tick. */
   #waiting: Promise<Result<M>> | null = null
-  #given: Given<M> | null = null
+  #last: LastMessage<M> | null = null
 
   constructor(reader: Reader<M>) {
     this.#reader = reader
@@ -42,7 +42,7 @@ export class Iteration<M extends object> implements AsyncIterableIterator<M>, As
 
   next(): Promise<Result<M>> {
     if (this.#waiting !== null) return this.#waiting
-    const before = this.#given
+    const before = this.#last
     let isOver = false
     const result = this.#inTurn(async () => {
       try {
@@ -52,29 +52,29 @@ export class Iteration<M extends object> implements AsyncIterableIterator<M>, As
         if (this.#waiting === result) this.#waiting = null
       }
     })
-    // Calls of one tick each want a message of their own; a later one comes in place of this one.
+    // Calls of the same tick get a message each; a later call shares this pending one.
     queueMicrotask(() => {
       if (!isOver) this.#waiting = result
     })
     return result
   }
 
-  async #next(before: Given<M> | null): Promise<Result<M>> {
-    const given = this.#given
-    if (given !== null && given === before && !given.wasSeen && this.#reader.holdsCurrent) return given.result()
+  async #next(before: LastMessage<M> | null): Promise<Result<M>> {
+    const last = this.#last
+    if (last !== null && last === before && !last.wasSeen && this.#reader.holdsCurrent) return last.result()
     try {
       const message = await this.#reader.next()
       if (message === null) return await this.#end()
       iterationOf.set(message, this)
-      this.#given = new Given(message)
-      return this.#given.result()
+      this.#last = new LastMessage(message)
+      return this.#last.result()
     } catch (error) {
       await this.#end()
       throw error
     }
   }
 
-  /** Ends the iteration, and gives the message at hand back. */
+  /** Ends the iteration, and releases the current message. */
   return(): Promise<Result<M>> {
     this.#reader.interrupt()
     return this.#inTurn(() => this.#end())
@@ -91,14 +91,14 @@ export class Iteration<M extends object> implements AsyncIterableIterator<M>, As
 
   async #end(): Promise<Result<M>> {
     abandoned.unregister(this)
-    this.#given = null
+    this.#last = null
     await this.#reader.close()
     return { done: true, value: undefined }
   }
 }
 
-/** A message, and whether somebody took it out of its result. */
-class Given<M> {
+/** The last message, and whether the caller took it out of the result. */
+class LastMessage<M> {
   wasSeen = false
   readonly #message: M
 

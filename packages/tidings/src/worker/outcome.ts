@@ -2,7 +2,7 @@ import type { Duration } from '../core/duration.ts'
 import { show, TidingsError } from '../core/errors.ts'
 import * as option from '../core/options.ts'
 
-/** What is to become of a message. A null delay leaves it to the backoff. */
+/** The decision about a message. A null delay leaves the delay to the backoff. */
 export type Decision =
   | { readonly kind: 'success' }
   | { readonly kind: 'delete' }
@@ -15,14 +15,14 @@ export type Decision =
 const brand = Symbol.for('tidings.outcome')
 
 /**
- * What a handler may return to say what is to become of its message: `done()`, `archive()`, `retry()`, `snooze()` or
- * `deadLetter()`. Nothing means success. So does any other value, with a warning.
+ * A handler's decision about its message: `done()`, `archive()`, `retry()`, `snooze()` or `deadLetter()`. No return value
+ * means success. So does any other value, with a warning.
  */
 export class Outcome {
   readonly [brand] = true
   readonly decision: Decision
 
-  /** Use the functions instead. */
+  /** For `done()` and its siblings; call those instead. */
   constructor(decision: Decision) {
     this.decision = decision
   }
@@ -76,10 +76,10 @@ export function snooze(delay: Duration): Outcome {
 /** Never again: into the dead-letter queue with the reason, a text or an error. */
 export const deadLetter = (reason: unknown): Outcome => new Outcome({ kind: 'deadLetter', reason })
 
-/** What was thrown is a reason to try again. */
+/** A thrown error is a reason to try again. */
 export const failed = (error: unknown): Outcome => new Outcome({ kind: 'retry', delayMs: null, reason: error })
 
-/** @param complain told of a value that says nothing about the message: it may have been meant to */
+/** @param complain called for a value that is no outcome: it may be a mistake */
 export function toOutcome(result: unknown, complain: (why: TidingsError) => void): Outcome {
   if (isOutcome(result)) return result
   if (result !== undefined && result !== null) complain(oddAnswer(result))

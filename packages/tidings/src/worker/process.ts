@@ -18,13 +18,13 @@ export type Invoke = (messages: Message<unknown>[], context: CallContext) => unk
 
 const remove: Ending = { kind: 'delete' }
 const keep: Ending = { kind: 'archive', meta: {} }
-/** When messages come back for which there was no transaction: the storage is away or has too many connections. */
+/** The delay after no transaction could begin: the storage is away or has too many connections. */
 const notBegunMs = 1_000
 
-/** For a message that is no longer this worker's. */
+/** For a message whose lease this worker has lost. */
 const dropped = (delivery: Delivery): Verdict => ({ delivery, ending: null, events: [], returnsMs: 0 })
 
-/** The way of a message through a worker: admit, decode, handle, judge. No step throws; what went wrong is a verdict. */
+/** The steps of a message in a worker: admit, decode, handle, judge. No step throws; a failure is a verdict. */
 export class Process {
   readonly #access: QueueAccess<unknown>
   readonly #options: ParsedWorkOptions
@@ -47,7 +47,7 @@ export class Process {
     this.#journal = journal
   }
 
-  /** @returns a verdict for each, not in order; never rejects */
+  /** @returns a verdict for each delivery, in any order; never rejects */
   async run(deliveries: readonly Delivery[]): Promise<Verdict[]> {
     const verdicts: Verdict[] = []
     const admitted: Delivery[] = []
@@ -98,7 +98,7 @@ export class Process {
     return verdicts.map((verdict) => this.#afterRollback(verdict, failure, context))
   }
 
-  /** What was done is undone. */
+  /** The handler's work was rolled back. */
   #afterRollback(verdict: Verdict, failure: unknown, context: CallContext): Verdict {
     const { delivery, events } = verdict
     if (delivery.lost) return dropped(delivery)
@@ -106,14 +106,13 @@ export class Process {
     const [event] = events
     const durationMs = event?.type === 'succeeded' ? event.durationMs : 0
     if (CallContext.isAborted(context)) return this.#interrupted(delivery, context, null, durationMs)
-    // Another message of the call was the reason: this one is to come again as if nothing had happened.
+    // Another message of the call was the reason: this one comes again without a counted attempt.
     if (failure === notDone || isTidingsError(failure, 'LEASE_LOST')) return this.#snooze(delivery, 0)
     return this.#retry(delivery, failure, null, durationMs)
   }
 
   /**
-   * A message above the maximum has killed its readers, or they lost it: it is not tried on another one. Nor is one whose
-   * time to live is over.
+   * Refuses a message above the maximum, whose earlier readers died or lost it, and a message whose time to live is over.
    */
   #admit(delivery: Delivery): Message<unknown> | Verdict | Promise<Message<unknown> | Verdict> {
     const { readCount } = delivery.message
@@ -141,7 +140,7 @@ export class Process {
     }
   }
 
-  /** Another attempt cannot make data valid; a schema that failed for other reasons may do better next time. */
+  /** Invalid data stays invalid, so no other attempt is made. A schema that failed for other reasons may succeed later. */
   #refuse(delivery: Delivery, error: unknown): Verdict {
     return isTidingsError(error, 'BODY_INVALID')
       ? this.#deadLetter(delivery, error)
@@ -159,7 +158,7 @@ export class Process {
     }
   }
 
-  /** Once: a handler that returns something does so every time. */
+  /** Warns once: such a handler returns a value every time. */
   #complain(why: TidingsError): void {
     if (!this.#complained) this.#journal.warn(this.#access.name, why, why.hint)
     this.#complained = true
@@ -236,7 +235,7 @@ export class Process {
     return { ...verdict, events: [event, ...verdict.events] }
   }
 
-  /** What the handler did through the message itself stands. */
+  /** The handler settled the message itself; that stands. */
   #settledByHandler(delivery: Delivery, decision: Outcome['decision'], durationMs: number): Verdict {
     const { message } = delivery
     const of = { queue: this.#access.name, message, durationMs }
@@ -247,7 +246,7 @@ export class Process {
     return { delivery, ending: null, events: [event], returnsMs: null }
   }
 
-  /** A handler that was told to break off may return early, so that its return does not mean success. */
+  /** An aborted handler may return early, so its return does not mean success. */
   #interrupted(delivery: Delivery, context: CallContext, thrown: unknown, durationMs: number): Verdict {
     const { message } = delivery
     const error = thrown ?? context.signal.reason

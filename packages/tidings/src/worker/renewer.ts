@@ -5,21 +5,21 @@ import type { Delivery } from './delivery.ts'
 interface RenewerCalls {
   /** Before every round of renewals. */
   tick?(): void
-  /** A lease is surely gone, or could not be renewed and has run out. */
+  /** The lease is lost, or could not be renewed and has run out. */
   lost(delivery: Delivery): void
 }
 
-/** An answer that has not come after so many ticks, each of which could have read it, does not count any more. */
+/** An answer that is missing after this many ticks no longer counts. */
 const patientTicks = 4
 
-/** Keeps the leases alive of all messages that are in hand, by one timer for all. */
+/** Renews the leases of all held messages, with one timer. */
 export class Renewer {
   readonly #clock: Clock
   readonly #leaseMs: number
   readonly #tickMs: number
   readonly #held: Iterable<Delivery>
   readonly #calls: RenewerCalls
-  /** How many ticks have passed since the storage was asked. */
+  /** Ticks since the call to the storage. */
   readonly #renewing = new Map<Delivery, number>()
   #timer: Timer | undefined
   #lastTick = 0
@@ -43,7 +43,7 @@ export class Renewer {
   }
 
   #tick(): void {
-    // A clock that was set back must not make time stand still; one set forward only renews too early.
+    // A clock that is set back must not stop renewals; a clock set forward only renews too early.
     const passedMs = Math.max(this.#tickMs, this.#clock.now() - this.#lastTick)
     this.start()
     this.#calls.tick?.()
@@ -55,7 +55,7 @@ export class Renewer {
     }
   }
 
-  /** A storage that answers too late, since a lock is in the way there, keeps no lease alive. */
+  /** A storage that answers too late, because of a lock for example, keeps no lease alive. */
   #await(delivery: Delivery, ticks: number): void {
     this.#renewing.set(delivery, ticks)
     if (ticks >= patientTicks && delivery.leftMs <= 0 && !delivery.ended && !delivery.lost) this.#calls.lost(delivery)

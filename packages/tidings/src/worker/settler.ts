@@ -7,7 +7,7 @@ import type { Journal } from './events.ts'
 const firstPauseMs = 50
 const longestPauseMs = 500
 
-/** Carries out how leases are to end, through interruptions of the storage. */
+/** Settles messages, and retries while the storage fails. */
 export class Settler {
   readonly #queue: string
   readonly #clock: Clock
@@ -23,15 +23,15 @@ export class Settler {
     this.#journal = journal
   }
 
-  /** How many settlements the storage could not take yet. */
+  /** Settlements that the storage has not accepted yet. */
   get retrying(): number {
     return this.#retrying
   }
 
   /**
-   * Tries until the storage has answered, however long it is away: a lease that ran out meanwhile can still be
-   * settled if nobody took the message. Never rejects.
-   * @returns 'settled'; 'lost' if the message was no longer this worker's; 'failed' if that could not be found out
+   * Tries until the storage answers, without a time limit: an expired lease can still be settled if nobody took the
+   * message. Never rejects.
+   * @returns 'settled'; 'lost' if the lease was lost; 'failed' if the result is unknown
    */
   async settle(delivery: Delivery, ending: Ending): Promise<'settled' | 'lost' | 'failed'> {
     delivery.phase = 'settling'
@@ -61,7 +61,7 @@ export class Settler {
     }
   }
 
-  /** All that wait try again at the same time, so that they travel together. */
+  /** All pending settlements are retried at the same time, so that they share one call. */
   #nextRound(): Promise<void> {
     this.#round ??= sleep(this.#clock, this.#pauseMs, this.#giveUp.signal).then(() => {
       this.#round = undefined
@@ -70,7 +70,7 @@ export class Settler {
     return this.#round
   }
 
-  /** Ends all further tries: the worker is stopped for good. */
+  /** Ends all retries: the worker is stopped for good. */
   stop(): void {
     this.#giveUp.abort()
   }

@@ -4,19 +4,19 @@ import type { Delivery } from './delivery.ts'
 
 const firstPauseMs = 20
 const longestPauseMs = 1_000
-/** How often to look whether an earlier worker's leases have ended. */
+/** How often to check whether an earlier worker's leases have ended. */
 const leftBehindMs = 100
-/** How many delayed messages are looked through at the start for one that was read before. */
+/** How many delayed messages are searched at the start for one that was read before. */
 const lookThrough = 1_000
 
 /**
- * The head of the queue, for strict order: messages that are to be tried again before anything else is claimed.
+ * The head of a queue in strict order: the messages that are retried before anything else is claimed.
  *
- * Between attempts such a message is back in the storage, with its attempts, its error and the time of the next try,
- * and not kept under a lease here: only so are all of them right after a crash, and only so does a short lease not
- * have to be renewed for minutes. Order comes from claiming nothing else until this message was claimed again, by id.
+ * Between attempts these messages are released to the storage, with their attempts, error and next time. So they survive a
+ * crash, and no short lease has to be renewed for minutes. The order holds because nothing else is claimed until these
+ * messages were claimed again, by id.
  */
-export class Head {
+export class StrictOrderHead {
   readonly #claimer: Claimer
   readonly #clock: Clock
   readonly #leaseMs: number
@@ -38,22 +38,22 @@ export class Head {
     this.#delayMs = delayMs
   }
 
-  /** At the start: waits for what an earlier worker left behind, in backoff or under leases that nobody renews. */
+  /** At the start: waits for messages of an earlier worker, in backoff or under leases that nobody renews. */
   async adopt(signal: AbortSignal): Promise<void> {
     for (let waitedMs = 0; waitedMs < this.#leaseMs && !signal.aborted; waitedMs += leftBehindMs) {
-      const [leased] = await this.#claimer.look('leased', 1, null, signal)
+      const [leased] = await this.#claimer.peek('leased', 1, null, signal)
       if (leased === undefined) break
       await sleep(this.#clock, leftBehindMs, signal)
     }
-    const delayed = await this.#claimer.look('delayed', lookThrough, null, signal)
-    // A snoozed one has no attempts to show.
+    const delayed = await this.#claimer.peek('delayed', lookThrough, null, signal)
+    // A snoozed message may have a read count of 0.
     const returning = delayed.find((message) => message.readCount > 0 || message.lastReadAt !== null)
     if (returning) this.set([returning.id], 0)
   }
 
   /**
-   * Waits until the time has come and claims.
-   * @returns nothing if the messages are gone, or for too long in the hands of another reader
+   * Waits until the messages are due and claims them.
+   * @returns nothing if the messages are gone, or leased by another reader for too long
    */
   async claim(signal: AbortSignal): Promise<Delivery[]> {
     const delayMs = this.#delayMs
@@ -62,7 +62,7 @@ export class Head {
     let patienceMs = this.#leaseMs
     for (let pauseMs = firstPauseMs; !signal.aborted; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
       const ids = this.#ids
-      // Several are claimed when all are ready, so that they stay in their order.
+      // Several messages are claimed together once all are ready, so that they keep their order.
       const found = ids.length === 1 ? await this.#claimer.claimIds(ids, signal) : []
       if (found.length > 0 || !(await this.#isToCome(ids, patienceMs > 0, signal))) {
         this.#ids = []
@@ -75,9 +75,9 @@ export class Head {
   }
 
   async #isToCome(ids: readonly string[], patient: boolean, signal: AbortSignal): Promise<boolean> {
-    const delayed = await this.#claimer.look('delayed', 1, ids, signal)
+    const delayed = await this.#claimer.peek('delayed', 1, ids, signal)
     if (delayed.length > 0 || !patient) return delayed.length > 0
-    const leased = await this.#claimer.look('leased', 1, ids, signal)
+    const leased = await this.#claimer.peek('leased', 1, ids, signal)
     return leased.length > 0
   }
 }

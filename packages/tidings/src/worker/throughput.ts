@@ -1,17 +1,17 @@
-/** How far ahead of the handlers to read. */
+/** How far to read ahead of the handlers. */
 const horizonMs = 200
-/** How much the newest duration counts. */
+/** The weight of the newest duration in the average. */
 const weight = 0.1
-/** Assumed until handlers have shown better. */
+/** The assumed duration before the first measurement. */
 const cautiousMs = 1_000
 
-/** Learns how long handler calls take, and so how many messages they get through in a moment. */
-export class Pace {
+/** Estimates from the duration of handler calls how many messages they handle within the horizon. */
+export class ThroughputEstimate {
   readonly #capacity: number
   #durationMs = cautiousMs
   #lastEnd = Number.NEGATIVE_INFINITY
 
-  /** @param capacity how many messages are handled at a time when all handlers are busy */
+  /** @param capacity messages handled at a time when all handlers are busy */
   constructor(capacity: number) {
     this.#capacity = capacity
   }
@@ -23,7 +23,7 @@ export class Pace {
 
   /** How many messages are worth reading ahead; none for slow handlers. */
   ahead(now: number): number {
-    // If none has ended for a while, they have become slower than they were.
+    // If no call has ended for a while, the handlers have become slower.
     const durationMs = Math.max(this.#durationMs, now - this.#lastEnd)
     return Math.floor((this.#capacity * horizonMs) / Math.max(durationMs, 0.01))
   }

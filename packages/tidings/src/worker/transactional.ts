@@ -5,23 +5,23 @@ import { CallContext } from './context.ts'
 import type { Delivery } from './delivery.ts'
 import { isDone, type Verdict } from './verdict.ts'
 
-/** How a call in a transaction went. */
+/** The result of a call in a transaction. */
 export interface TransactionalCall {
-  /** What the handler made of its messages; null if no transaction could be begun, so that it was not called. */
+  /** The handler's verdicts; null if no transaction could begin and the handler was not called. */
   readonly verdicts: readonly Verdict[] | null
-  /** Why it was rolled back; null if it was committed, with the ends of all messages. */
+  /** Why the transaction was rolled back; null if it was committed, with all settlements. */
   readonly failure: unknown
 }
 
-/** Why a call is rolled back in which not every message is done. */
+/** The reason for the rollback of a call in which not every message is done. */
 export const notDone = new TidingsError('HANDLER_FAILED', 'a message of the call is not done')
 
 /**
- * One transaction for one call of the handler. It commits if all its messages are done and still leased; otherwise
- * nothing remains of what the handler wrote and sent. Once the call is aborted it is rolled back at once, so that its
- * locks do not stand in the way of the next reader.
+ * One transaction for one call of the handler. It commits if all messages are done and still leased; otherwise the
+ * handler's writes and sends are rolled back. An aborted call is rolled back at once, so that its locks do not block the
+ * next reader.
  * @param call calls the handler and judges; never rejects
- * @param lose is told of messages whose lease turned out to be lost
+ * @param lose called for messages whose lease was lost
  */
 export async function callInTransaction(
   { engine, name }: QueueAccess<unknown>,

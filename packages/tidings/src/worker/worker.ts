@@ -25,8 +25,8 @@ import {
 import { type Invoke, Process } from './process.ts'
 import { Renewer } from './renewer.ts'
 import { Settler } from './settler.ts'
-import { Head } from './strict-order.ts'
-import { Pace } from './throughput.ts'
+import { StrictOrderHead } from './strict-order.ts'
+import { ThroughputEstimate } from './throughput.ts'
 import type { Verdict } from './verdict.ts'
 
 export type { WorkerEvent } from './events.ts'
@@ -40,7 +40,7 @@ export interface WorkerStats extends Counts {
   readonly buffered: number
 }
 
-/** What was handled but not settled yet, at most; the storage may be slow or away. */
+/** The most messages that are handled but not settled yet; the storage may be slow or away. */
 const maxUnsettled = 1_000
 const maxClaim = 1_000
 /** How long handlers may take after their signals were aborted. */
@@ -52,9 +52,9 @@ const lastReleaseMs = 1_000
  * Reads a queue and calls a handler, many at a time, until it is stopped. Made by `queue.work` and `queue.workBatch`;
  * keeps the process alive while it runs.
  *
- * With `concurrency: 1` it keeps strict order: the next message is not begun before the one at hand was settled as
- * done or dead-lettered. While that one waits to be tried again (after an error, `retry` or `snooze`), the whole queue
- * waits, new messages too. That holds for one worker; several on one queue keep order only by `orderingKey`.
+ * With `concurrency: 1` it keeps strict order: the next message begins after the current one was settled as done or
+ * dead-lettered. While that message waits for its next attempt (after an error, `retry` or `snooze`), the whole queue
+ * waits, new messages too. This holds for one worker; several workers on one queue keep order only by `orderingKey`.
  */
 export class Worker extends Service {
   readonly #access: QueueAccess<unknown>
@@ -63,13 +63,13 @@ export class Worker extends Service {
   readonly #journal: Journal
   readonly #process: Process
   readonly #settler: Settler
-  readonly #head: Head
+  readonly #head: StrictOrderHead
   readonly #fetcher: Fetcher
   readonly #renewer: Renewer
-  readonly #pace: Pace
+  readonly #throughput: ThroughputEstimate
   readonly #buffer: Buffer
   readonly #deadline: Deadline
-  /** Everything from its claim to the end of its lease. */
+  /** All deliveries, each from its claim to the end of its lease. */
   readonly #held = new Set<Delivery>()
   #calls = 0
   #handling = 0
@@ -100,9 +100,9 @@ export class Worker extends Service {
     this.#process = new Process(access, options, call, isBatch, this.#journal)
     this.#settler = new Settler(name, clock, this.#journal)
     const claimer = new Claimer(access, options, this.#settler, this.#journal)
-    this.#head = new Head(claimer, clock, lease)
+    this.#head = new StrictOrderHead(claimer, clock, lease)
     this.#fetcher = new Fetcher(claimer, this.#head, {
-      appetite: () => this.#appetite(),
+      demand: () => this.#demand(),
       take: (deliveries) => this.#take(deliveries),
       giveBack: (deliveries) => this.#giveBack(deliveries),
       endsWhenEmpty: () => this.#draining && this.#held.size === 0,
@@ -111,7 +111,7 @@ export class Worker extends Service {
       tick: () => this.#trim(),
       lost: (delivery) => this.#leaseLost(delivery),
     })
-    this.#pace = new Pace(concurrency * batchSize)
+    this.#throughput = new ThroughputEstimate(concurrency * batchSize)
     this.#buffer = new Buffer(clock, batchSize, batchWait, () => this.#pump())
     this.#deadline = new Deadline(clock)
   }
@@ -130,16 +130,16 @@ export class Worker extends Service {
     return new Worker(access, parsed, (messages, context) => handler(messages as Message<T>[], context), true)
   }
 
-  /** What happened since the start, and what is in hand now. A failed last attempt counts as dead-lettered, too. */
+  /** The counts since the start, and the messages held now. A failed last attempt counts as dead-lettered, too. */
   stats(): WorkerStats {
     return { ...this.#journal.counts, running: this.#handling, buffered: this.#buffer.size }
   }
 
   /**
-   * Reads nothing more, gives back what was read ahead (no attempt is counted), lets the handlers finish and settles.
-   * At the deadline it aborts the signals of those that still run, gives them 100 ms, releases their messages and
+   * Reads nothing more, gives back the messages read ahead (without a counted attempt), lets the handlers finish and
+   * settles. At the deadline it aborts the signals of running handlers, gives them 100 ms, releases their messages and
    * resolves. A second call waits for the first and can only bring the deadline forward.
-   * @throws DURATION, RANGE for a deadline that is none; otherwise it never rejects
+   * @throws DURATION, RANGE for an invalid deadline; nothing else
    */
   override async stop(options?: StopOptions): Promise<void> {
     const { deadline } = option.parseOptions(stopOptions, options, 'stop')
@@ -148,9 +148,8 @@ export class Worker extends Service {
   }
 
   /**
-   * Works until the queue has nothing that is ready and nothing is in hand, then stops. It does not wait for messages
-   * whose time is still to come: delayed ones, and failed ones in their backoff (in strict order it does wait for
-   * these, since others may be waiting behind them).
+   * Works until no message is ready or held, then stops. It does not wait for delayed messages, nor for failed messages in
+   * their backoff. In strict order it does wait for failed messages, because others may be waiting behind them.
    * @returns a promise that resolves when the worker has stopped
    */
   drain(): Promise<void> {
@@ -189,32 +188,33 @@ export class Worker extends Service {
     this.#stopByItself()
   }
 
-  // ---- the desk: from the buffer into the handlers ----
+  // ---- from the buffer into the handlers ----
 
-  #appetite(): number {
-    // In order, what is on its way back comes before anything that a claim would find now.
+  #demand(): number {
+    // In strict order, returning messages come before any message that a claim would find now.
     if (this.#inOrder && this.#returning > 0) return 0
     const { concurrency, batchSize } = this.#options
     const idle = (concurrency - this.#calls) * batchSize
     const ahead = this.#ahead()
     const buffered = this.#buffer.size
-    const hungry = buffered < idle || buffered <= ahead / 2
-    return hungry ? Math.min(idle + ahead - buffered, maxClaim, this.#remaining() - buffered) : 0
+    const isNeeded = buffered < idle || buffered <= ahead / 2
+    return isNeeded ? Math.min(idle + ahead - buffered, maxClaim, this.#remaining() - buffered) : 0
   }
 
   #take(claimed: Delivery[]): void {
     const deliveries = claimed.filter((delivery) => !this.#isHandled(delivery))
     for (const delivery of deliveries) this.#held.add(delivery)
-    // Messages that were read before and have no error to show were in a process that died. They start again slowly,
-    // so that one that kills its process does not use up the attempts of many that were only read ahead.
-    if (deliveries.some(({ message }) => message.readCount > 1 && !message.meta.error_message)) this.#pace.forget()
+    // A message that was read before and has no error was in a process that died. Reading ahead starts slowly again, so
+    // that a message that kills its process does not use up the attempts of many others.
+    if (deliveries.some(({ message }) => message.readCount > 1 && !message.meta.error_message))
+      this.#throughput.forget()
     this.#buffer.add(deliveries)
     this.#pump()
   }
 
   /**
-   * Claimed again, since the lease ran out while the storage could not take the settlement. What was handled is not handled
-   * again; it is settled under the newer lease.
+   * Whether the message was handled already: its lease ran out before the storage took the settlement, and it was claimed
+   * again. The settlement goes on under the newer lease.
    */
   #isHandled(delivery: Delivery): boolean {
     const { id, readCount } = delivery.message
@@ -228,8 +228,8 @@ export class Worker extends Service {
 
   #ahead(): number {
     const { prefetch, batchSize } = this.#options
-    const ahead = Math.min(prefetch, this.#pace.ahead(this.#access.clock.now()))
-    // A part of a batch would be taken for a whole one.
+    const ahead = Math.min(prefetch, this.#throughput.ahead(this.#access.clock.now()))
+    // Whole batches only: the rest would be taken for a batch of its own.
     return ahead - (ahead % batchSize)
   }
 
@@ -259,7 +259,7 @@ export class Worker extends Service {
     const startedAt = clock.now()
     const verdicts = await this.#process.run(deliveries)
     this.#handling -= count
-    this.#pace.ended(clock.now() - startedAt, clock.now())
+    this.#throughput.ended(clock.now() - startedAt, clock.now())
     if (this.#inOrder) await this.#settleInOrder(verdicts)
     this.#calls--
     if (this.#inOrder) return this.#pump()
@@ -271,7 +271,7 @@ export class Worker extends Service {
     this.#pump()
   }
 
-  /** The slot stays taken until the storage has answered, and what comes back goes to the head of the queue. */
+  /** Keeps the slot until the storage has answered. Returning messages go to the head of the queue. */
   async #settleInOrder(verdicts: readonly Verdict[]): Promise<void> {
     const returnsMs = await Promise.all(verdicts.map((verdict) => this.#settle(verdict)))
     const ids = verdicts.filter((_, index) => returnsMs[index] !== null).map(({ delivery }) => delivery.message.id)
@@ -282,7 +282,7 @@ export class Worker extends Service {
     this.#journal.tell({ type: 'paused', queue: this.#access.name, ids, delayMs })
   }
 
-  /** What was read ahead goes back, to be claimed again in its order. */
+  /** Gives back the messages read ahead, to be claimed again in their order. */
   #startOver(): void {
     this.#giveBack(this.#buffer.trim(0))
     this.#fetcher.startOver()
@@ -298,7 +298,7 @@ export class Worker extends Service {
     return returnsMs
   }
 
-  /** Read, but not begun: it does not count as an attempt. */
+  /** Releases messages that were read but not begun, without a counted attempt. */
   #giveBack(deliveries: readonly Delivery[]): void {
     if (deliveries.length === 0) return
     this.#returning += deliveries.length
@@ -343,17 +343,17 @@ export class Worker extends Service {
     }
   }
 
-  /** The handlers have become slow: what they will not get to soon is better off with other workers. */
+  /** Slow handlers: gives messages that they will not reach soon to other workers. */
   #trim(): void {
     const { concurrency, batchSize } = this.#options
-    // In order it could come back in the wrong place, and there should be no other worker.
+    // In strict order a message could come back out of order, and there should be no other worker.
     if (this.#inOrder) return
     this.#giveBack(this.#buffer.trim((concurrency - this.#calls) * batchSize + 2 * this.#ahead()))
   }
 
   // ---- stopping ----
 
-  /** Without a deadline: nobody is waiting who set one. */
+  /** Stops without a deadline: no caller has set one. */
   #stopByItself(): void {
     void super.stop()
   }
@@ -365,7 +365,7 @@ export class Worker extends Service {
     })
   }
 
-  /** What is still in hand at the deadline goes back; it counts as an attempt, since it was begun. */
+  /** Releases the held messages at the deadline. Each counts as an attempt, because it was begun. */
   async #abandon(finished: Promise<void>): Promise<void> {
     const reason = new TidingsError('STOPPED', 'the worker was stopped, and its deadline is over')
     for (const { context } of this.#held) if (context) CallContext.abort(context, reason)
