@@ -2,10 +2,11 @@ import { Hono, type MiddlewareHandler } from 'hono'
 import type { Bus } from 'tidings/internal/bus/bus'
 import { systemClock } from 'tidings/internal/core/clock'
 import { show, TidingsError } from 'tidings/internal/core/errors'
+import { queueOptions } from 'tidings/internal/messages/options'
 import { defaultMaxBodyBytes, wireError } from 'tidings/internal/protocol/messages'
 import { everything } from '../auth/caller.ts'
 import { AckBoard } from '../http/ack-board.ts'
-import { discreet } from '../http/error-redaction.ts'
+import { redact } from '../http/error-redaction.ts'
 import { parseBody, parseQuery } from '../http/input.ts'
 import { LeaseBook } from '../http/lease-book.ts'
 import {
@@ -17,9 +18,9 @@ import {
   type Reply,
   type Route,
 } from '../http/route.ts'
-import { Seats } from '../http/stream-limit.ts'
+import { StreamLimit } from '../http/stream-limit.ts'
 import { eventStream } from '../streams/event-stream.ts'
-import { Presence } from './client-connection.ts'
+import { ClientConnection } from './client-connection.ts'
 import type { AppContext, AppEnv } from './context.ts'
 
 /** What the server puts around the routes. */
@@ -44,7 +45,7 @@ export interface AppHooks {
   readonly stopping?: AbortSignal
   /** Left out: no limit. */
   readonly maxEventStreams?: number
-  /** How large the data of a message may be. Left out: as large as bodies. */
+  /** How large the data of a message may be. Left out: as large as in a queue. */
   readonly maxMessageBytes?: number
   /** How large bodies may be. Left out: the usual. */
   readonly maxBodyBytes?: number
@@ -53,13 +54,13 @@ export interface AppHooks {
 /** The routes as a Hono app. */
 export function createApp(bus: Bus, routes: readonly Route[], hooks: AppHooks = {}): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
-  const seats = new Seats(hooks.maxEventStreams ?? Number.POSITIVE_INFINITY)
-  const { maxMessageBytes = Number.POSITIVE_INFINITY, maxBodyBytes = defaultMaxBodyBytes } = hooks
+  const streamLimit = new StreamLimit(hooks.maxEventStreams ?? Number.POSITIVE_INFINITY)
+  const { maxMessageBytes = queueOptions.maxMessageBytes.defaultValue, maxBodyBytes = defaultMaxBodyBytes } = hooks
   const limits = { maxMessageBytes, maxBodyBytes }
-  const surroundings = { bus, hooks, seats, ...limits, leases: new LeaseBook(systemClock), acks: new AckBoard() }
+  const dependencies = { bus, hooks, streamLimit, ...limits, leases: new LeaseBook(systemClock), acks: new AckBoard() }
   for (const middleware of hooks.before ?? []) app.use(middleware)
   for (const route of routes)
-    app.on(route.method, toHonoPath(route.path), (context) => answer(context, route, surroundings))
+    app.on(route.method, toHonoPath(route.path), (context) => answer(context, route, dependencies))
   for (const [path, methods] of methodsByPath(routes))
     app.all(path, (context) => {
       context.header('Allow', methods.join(', '))
@@ -86,17 +87,17 @@ function methodsByPath(routes: readonly Route[]): Map<string, string[]> {
   return methods
 }
 
-interface Surroundings {
+interface Dependencies {
   readonly bus: Bus
   readonly leases: LeaseBook
   readonly acks: AckBoard
-  readonly seats: Seats
+  readonly streamLimit: StreamLimit
   readonly maxMessageBytes: number
   readonly maxBodyBytes: number
   readonly hooks: AppHooks
 }
 
-async function answer(context: AppContext, route: Route, { hooks, ...rest }: Surroundings): Promise<Response> {
+async function answer(context: AppContext, route: Route, { hooks, ...rest }: Dependencies): Promise<Response> {
   context.set('route', route)
   const raw = context.req.param() as Record<string, string>
   const access = (await hooks.admit?.(context, route, raw)) ?? everything
@@ -105,15 +106,15 @@ async function answer(context: AppContext, route: Route, { hooks, ...rest }: Sur
   )
   const query = parseQuery(route.query, new URL(context.req.url).searchParams)
   const body = route.body === null ? {} : await readBody(context, route.body, hooks)
-  const presence = new Presence(context, access, hooks.stopping)
+  const connection = new ClientConnection(context, access, hooks.stopping)
   const exact = context.req.header('Tidings-Data') === 'text'
-  const call = { ...rest, access, params, query, body, exact, signal: presence.signal } as Call
+  const call = { ...rest, access, params, query, body, exact, signal: connection.signal } as Call
   try {
     const reply = await route.handle(call)
-    await checkStillGood(route, reply, presence)
-    return respond(context, reply, presence, hooks)
+    await checkStillGood(route, reply, connection)
+    return respond(context, reply, connection, hooks)
   } catch (error) {
-    presence.end()
+    connection.end()
     throw error
   }
 }
@@ -126,8 +127,8 @@ async function readBody(context: AppContext, schema: NonNullable<Route['body']>,
   })
 }
 
-/** Whoever may not go on gets nothing that he waited for; what was done is told all the same. */
-async function checkStillGood({ method }: Route, reply: Reply, { refusal }: Presence): Promise<void> {
+/** A caller whose token ended meanwhile gets no result of waiting. Completed work is answered all the same. */
+async function checkStillGood({ method }: Route, reply: Reply, { refusal }: ClientConnection): Promise<void> {
   if (refusal === null || 'run' in reply) return
   const undelivered = 'undelivered' in reply ? reply.undelivered : undefined
   if (method !== 'GET' && undelivered === undefined) return
@@ -136,24 +137,24 @@ async function checkStillGood({ method }: Route, reply: Reply, { refusal }: Pres
   throw refusal
 }
 
-function respond(context: AppContext, reply: Reply, presence: Presence, hooks: AppHooks): Response {
+function respond(context: AppContext, reply: Reply, connection: ClientConnection, hooks: AppHooks): Response {
   if ('run' in reply) {
-    const asEvent = (error: unknown) => wireError(told(error, context, hooks))
-    // Nobody takes it.
-    if (context.req.method === 'HEAD') presence.leave()
+    const asEvent = (error: unknown) => wireError(redactAndLog(error, context, hooks))
+    // A HEAD has no body.
+    if (context.req.method === 'HEAD') connection.leave()
     const run = async (events: EventSink) => {
-      await reply.run(events).finally(presence.end)
-      if (presence.refusal !== null) throw presence.refusal
+      await reply.run(events).finally(connection.end)
+      if (connection.refusal !== null) throw connection.refusal
     }
-    const body = eventStream(run, asEvent, presence)
+    const body = eventStream(run, asEvent, connection)
     return context.body(body, 200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
   }
   if ('text' in reply) {
-    presence.end()
+    connection.end()
     return context.body(reply.text, reply.status as 200, { ...reply.headers, 'Content-Type': reply.type })
   }
-  if (reply.undelivered) presence.onLoss(reply.undelivered)
-  else presence.end()
+  if (reply.undelivered) connection.onLoss(reply.undelivered)
+  else connection.end()
   const { status, body } = reply as { status: 200; body?: unknown }
   if (body === undefined) return context.body(null, status)
   const text = typeof body === 'string' ? body : JSON.stringify(body)
@@ -161,13 +162,13 @@ function respond(context: AppContext, reply: Reply, presence: Presence, hooks: A
 }
 
 function refuse(error: unknown, context: AppContext, hooks: AppHooks): Response {
-  const known = told(error, context, hooks)
+  const known = redactAndLog(error, context, hooks)
   return context.json(wireError(known), known.httpStatus as 500)
 }
 
 /** What the client is told of an error; the log has what is kept back. */
-function told(error: unknown, context: AppContext, hooks: AppHooks): TidingsError {
-  const known = discreet(error)
+function redactAndLog(error: unknown, context: AppContext, hooks: AppHooks): TidingsError {
+  const known = redact(error)
   if (known !== error || known.httpStatus >= 500) hooks.failed?.(error, context)
   return known
 }

@@ -3,8 +3,8 @@ import { TidingsError } from 'tidings/internal/core/errors'
 import type { Access } from '../http/route.ts'
 import type { AppContext } from './context.ts'
 
-/** Whether there is still somebody to be answered, and who may be. */
-export class Presence {
+/** Whether the client of a request is still there, and may be answered. */
+export class ClientConnection {
   readonly #gone = new AbortController()
   readonly #outgoing: AppContext['env']['outgoing'] | undefined
   /** Tells of the client where it is another server that holds the connection. */

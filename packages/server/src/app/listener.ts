@@ -156,7 +156,7 @@ interface Waiting {
 }
 const waiting = new WeakMap<Socket, Waiting>()
 
-/** Whoever sends on and on without reading the answers is sent away. */
+/** A client that sends on and on without reading the answers loses its connection. */
 function isOverPipelined(incoming: IncomingMessage, outgoing: ServerResponse): boolean {
   const { socket } = incoming
   const own = waiting.get(socket) ?? { requests: new Set() }

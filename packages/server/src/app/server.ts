@@ -31,13 +31,13 @@ import { requestLog } from './request-log.ts'
  * @throws CONFIG_INVALID for tokens that are none; `start` for TLS files that are none, and for an address beyond this
  *   machine without tokens and TLS
  */
-export function createServer(bus: Bus, options?: ServerOptions & ServerCompany): Server {
+export function createServer(bus: Bus, options?: ServerOptions & ServerDependencies): Server {
   const { logger, sentinel, ...own } = options ?? {}
   return new Server(bus, option.parseOptions(serverOptions, own, 'createServer'), { logger, sentinel })
 }
 
 /** What of the application a server works with. */
-export interface ServerCompany {
+export interface ServerDependencies {
   readonly logger?: Logger | undefined
   /** One of `bus.sentinel`, whose figures `/metrics` shows. */
   readonly sentinel?: SentinelWatch | undefined
@@ -64,7 +64,7 @@ export class Server extends Service {
   #endCounting = () => {}
   #listener: Listener | undefined
 
-  constructor(bus: Bus, settings: ServerSettings, { logger = silentLogger, sentinel }: ServerCompany) {
+  constructor(bus: Bus, settings: ServerSettings, { logger = silentLogger, sentinel }: ServerDependencies) {
     super()
     this.#settings = settings
     this.#logger = logger
@@ -123,13 +123,13 @@ export class Server extends Service {
     const metrics = new Metrics()
     this.#endCounting = bus.telemetry.observe(metrics.observer)
     const stopping = this.#stopping.signal
-    const surroundings = { metrics, stopping, sentinel, needsTokens: () => this.needsTokens }
+    const dependencies = { metrics, stopping, sentinel, needsTokens: () => this.needsTokens }
     const log = requestLog(this.#logger, metrics)
     const known = new Set([...hosts, host.toLowerCase(), 'localhost', '127.0.0.1', '[::1]'])
     // A server that is mounted in another one is called what that is called.
     const hasNames = hosts.length > 0 || isLoopback(host)
     const isOwn = (request: Request) => this.#received.has(request)
-    return createApp(bus, [...allRoutes, ...systemRoutes(bus, surroundings, allRoutes)], {
+    return createApp(bus, [...allRoutes, ...systemRoutes(bus, dependencies, allRoutes)], {
       before: [
         log.middleware,
         securityHeaders(tlsCert !== null),

@@ -1,6 +1,6 @@
 import type { Access, Scope } from '../http/route.ts'
 
-/** Whoever makes a request. */
+/** What makes a request, by its token. */
 export interface Caller extends Access {
   readonly name: string
   /** Whether this scope holds for anything. */

@@ -1,7 +1,7 @@
 import type { Clock } from 'tidings/internal/core/clock'
 import type { Lease, StoredMessage } from 'tidings/internal/port/engine'
 
-/** Whoever wants to hear how the leases of a queue fare. */
+/** Follows the leases of a queue. */
 export interface LeaseFollower {
   ended(id: string, receipt: string): void
   extended(id: string, oldReceipt: string, newReceipt: string, leaseMs: number): void

@@ -5,7 +5,7 @@ import { checkPattern } from 'tidings/internal/core/pattern'
 import { checkKey, checkMessageId } from 'tidings/internal/messages/options'
 import type { AckBoard } from './ack-board.ts'
 import type { LeaseBook } from './lease-book.ts'
-import type { Seats } from './stream-limit.ts'
+import type { StreamLimit } from './stream-limit.ts'
 
 /** What a token may be good for. Every scope but 'read' is for one kind of work; 'read' changes nothing. */
 export const scopes = ['send', 'receive', 'admin', 'read'] as const
@@ -66,7 +66,7 @@ export interface Call<
   readonly leases: LeaseBook
   readonly acks: AckBoard
   /** For streams of events. */
-  readonly seats: Seats
+  readonly streamLimit: StreamLimit
   readonly params: { readonly [K in ParametersOf<P>]: string }
   readonly query: option.OptionsOutput<Q>
   readonly body: option.OptionsOutput<B>

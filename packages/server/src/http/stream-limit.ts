@@ -1,7 +1,7 @@
 import { TidingsError } from 'tidings/internal/core/errors'
 
 /** How many streams of events there may be at once, so that they leave connections to those who work. */
-export class Seats {
+export class StreamLimit {
   readonly #limit: number
   #taken = 0
 

@@ -4,10 +4,10 @@ import { channelOf, channelsOf, checkChannel } from 'tidings/internal/events/cha
 import { parseEvent, type QueueEvent } from 'tidings/internal/events/event'
 import { selectionOptions } from 'tidings/internal/events/options'
 import { maxChannels, toNumericId, wireError } from 'tidings/internal/protocol/messages'
-import { discreet } from '../http/error-redaction.ts'
+import { redact } from '../http/error-redaction.ts'
 import { shape } from '../http/fields.ts'
 import { type Access, type Route, route } from '../http/route.ts'
-import { hearing } from '../streams/channel-streams.ts'
+import { streamChannels } from '../streams/channel-streams.ts'
 
 const ofQueue = {
   queue_name: shape.text('The queue that tells it.'),
@@ -79,10 +79,10 @@ export const eventRoutes: readonly Route[] = [
       429: tooMany,
       501: none,
     },
-    handle({ bus, query: { namespace, queue, prefix }, access, signal, seats }) {
+    handle({ bus, query: { namespace, queue, prefix }, access, signal, streamLimit }) {
       const channels = [...channelsOf(prefix, namespace), channelOf.due(prefix)]
-      return hearing({ bus, seats, channels, signal }, async (heard, events) => {
-        const event = 'text' in heard ? readable(heard.text) : null
+      return streamChannels({ bus, streamLimit, channels, signal }, async (notice, events) => {
+        const event = 'text' in notice ? readable(notice.text) : null
         if (event === null || !access.allows('read', event.queue)) return
         if ((namespace !== null && event.namespace !== namespace) || (queue !== null && event.queue !== queue)) return
         await events.send(...toWireEvent(event))
@@ -117,10 +117,10 @@ export const eventRoutes: readonly Route[] = [
       429: tooMany,
       501: none,
     },
-    handle({ bus, query: { names }, access, signal, seats }) {
-      return hearing({ bus, seats, channels: names, signal }, async (heard, events) => {
-        if ('trouble' in heard) return events.send('failed', wireError(discreet(heard.trouble)))
-        const { channel, text } = heard
+    handle({ bus, query: { names }, access, signal, streamLimit }) {
+      return streamChannels({ bus, streamLimit, channels: names, signal }, async (notice, events) => {
+        if ('trouble' in notice) return events.send('failed', wireError(redact(notice.trouble)))
+        const { channel, text } = notice
         if (access.seesAll || mayHear(access, text)) await events.send('notified', { channel, text })
       })
     },

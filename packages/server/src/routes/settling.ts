@@ -303,7 +303,7 @@ async function settleAll(
   return given.filter((_, index) => results[index]?.settled).map(({ id }) => id)
 }
 
-/** Leases what nobody holds, for a moment: what is ready, and first of its key. */
+/** Leases messages without a reader for a moment: those that are ready, and first of their key. */
 async function takeFree({ bus, params }: ByIdCall, ids: readonly string[]): Promise<Lease[]> {
   const queue = bus.stored.queue(params.queue)
   const taken = new Map<string, Lease>()

@@ -20,7 +20,7 @@ const ready = {
   503: { description: 'It does not, or the server stops.' },
 }
 
-export interface SystemSurroundings {
+export interface SystemDependencies {
   readonly metrics: Metrics
   readonly stopping: AbortSignal
   readonly sentinel: SentinelWatch | undefined
@@ -34,8 +34,8 @@ export interface SentinelWatch {
 }
 
 /** What is there beside queues and topics: probes, metrics and the documentation of all routes. */
-export function systemRoutes(bus: Bus, surroundings: SystemSurroundings, others: readonly Route[]): Route[] {
-  const { metrics, stopping, sentinel, clock = systemClock } = surroundings
+export function systemRoutes(bus: Bus, dependencies: SystemDependencies, others: readonly Route[]): Route[] {
+  const { metrics, stopping, sentinel, clock = systemClock } = dependencies
   const isReady = readiness(bus, stopping, clock)
   const probe = (path: string, summary: string, answers: Route['answers'], handle: () => Promise<Reply>) =>
     route({ method: 'GET', path, tag: 'System', summary, scope: null, isPublic: true, answers, handle })
@@ -51,7 +51,7 @@ export function systemRoutes(bus: Bus, surroundings: SystemSurroundings, others:
     },
   }
   const health = async () => {
-    return { status: 200, body: { status: 'ok', version, auth: surroundings.needsTokens() ? 'enabled' : 'disabled' } }
+    return { status: 200, body: { status: 'ok', version, auth: dependencies.needsTokens() ? 'enabled' : 'disabled' } }
   }
   const routes = [
     probe('/livez', 'Whether the process answers', alive, async () => ({ status: 200, body: { status: 'ok' } })),

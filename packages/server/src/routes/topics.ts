@@ -143,7 +143,7 @@ export const topicRoutes: readonly Route[] = [
     path: '/v1/topics/{topic}/messages',
     tag,
     summary: 'Messages by offset',
-    description: 'Changes nothing: whoever reads remembers by himself how far he is, or uses a subscription.',
+    description: 'Changes nothing: a reader remembers by itself how far it is, or uses a subscription.',
     scope: 'receive',
     query: { after: afterOption, limit: topicLimit },
     answers: {

@@ -3,7 +3,7 @@ import * as option from 'tidings/internal/core/options'
 import { type Interest, nameIn } from 'tidings/internal/port/listening'
 import { noQueue, noTopic } from 'tidings/internal/port/refusals'
 import { type WireRefusal, wireError } from 'tidings/internal/protocol/messages'
-import { discreet } from '../http/error-redaction.ts'
+import { redact } from '../http/error-redaction.ts'
 import { shape } from '../http/fields.ts'
 import { type Access, type Route, route } from '../http/route.ts'
 import { refuse, watching } from '../streams/watching.ts'
@@ -102,7 +102,7 @@ export const watchRoutes: readonly Route[] = [
     handle({ bus: { wakeups }, body, access, signal }) {
       const asked = [...new Set(body.interests as Interest[])]
       const refusals: WireRefusal[] = []
-      const refused = (interest: Interest, error: unknown) => refusals.push({ interest, ...wireError(discreet(error)) })
+      const refused = (interest: Interest, error: unknown) => refusals.push({ interest, ...wireError(redact(error)) })
       const interests = asked.filter((interest) => {
         if (isVisible(interest, access)) return true
         refused(interest, interest.startsWith('queue:') ? noQueue(nameIn(interest)) : noTopic(nameIn(interest)))

@@ -5,14 +5,14 @@ import type { Interest } from 'tidings/internal/port/listening'
 import { noEvents } from 'tidings/internal/port/refusals'
 import type { Subscriber, Watch } from 'tidings/internal/port/wakeups'
 import type { EventSink, Reply } from '../http/route.ts'
-import type { Seats } from '../http/stream-limit.ts'
+import type { StreamLimit } from '../http/stream-limit.ts'
 
 /** What came through a channel, or what kept the storage from announcing something. */
-type Heard = { readonly channel: string; readonly text: string } | { readonly trouble: TidingsError }
+type Notice = { readonly channel: string; readonly text: string } | { readonly trouble: TidingsError }
 
-interface Hall {
+interface ChannelStreamSettings {
   readonly bus: Bus
-  readonly seats: Seats
+  readonly streamLimit: StreamLimit
   readonly channels: readonly string[]
   /** Aborted when the client has gone or the server stops. */
   readonly signal: AbortSignal
@@ -24,17 +24,20 @@ interface Hall {
  * @param tell what of it is for the client
  * @throws UNSUPPORTED, TOO_MANY_STREAMS; CONNECTION_FAILED and the like
  */
-export async function hearing(hall: Hall, tell: (heard: Heard, events: EventSink) => Promise<unknown>): Promise<Reply> {
-  const { stored, wakeups } = hall.bus
+export async function streamChannels(
+  settings: ChannelStreamSettings,
+  tell: (notice: Notice, events: EventSink) => Promise<unknown>,
+): Promise<Reply> {
+  const { stored, wakeups } = settings.bus
   if (!stored.storage.supports.has('events')) throw noEvents(stored.storage.name)
-  const leaveSeat = hall.seats.take()
-  const audience = new Audience(hall)
+  const freePlace = settings.streamLimit.take()
+  const stream = new ChannelStream(settings)
   const leave = () => {
-    audience.leave()
-    leaveSeat()
+    stream.leave()
+    freePlace()
   }
   try {
-    await audience.enter()
+    await stream.enter()
   } catch (error) {
     leave()
     throw error
@@ -43,10 +46,10 @@ export async function hearing(hall: Hall, tell: (heard: Heard, events: EventSink
     async run(events) {
       const tellAll = async () => {
         await events.send('listening', { installed: wakeups.installed === true, prefix: wakeups.prefix })
-        for (let heard = await audience.next(); heard !== null; heard = await audience.next()) await tell(heard, events)
+        for (let notice = await stream.next(); notice !== null; notice = await stream.next()) await tell(notice, events)
       }
       // Nobody waits any longer for a client that reads nothing.
-      await Promise.race([tellAll(), audience.over]).finally(leave)
+      await Promise.race([tellAll(), stream.over]).finally(leave)
     },
   }
 }
@@ -58,19 +61,19 @@ const maxWaiting = 1_000
  * One client. What makes it miss something ends it, so that it knows: the connection to the storage broke, or it reads
  * too slowly.
  */
-class Audience implements Subscriber {
+class ChannelStream implements Subscriber {
   readonly interests: readonly Interest[]
   /** Settled when the client has gone; rejected when it has missed something. */
   readonly over: Promise<void>
   readonly #bus: Bus
   readonly #signal: AbortSignal
-  readonly #waiting: Heard[] = []
+  readonly #waiting: Notice[] = []
   #watch: Watch | undefined
   #failure: unknown = null
-  #ring = () => {}
+  #wakeUp = () => {}
   #end: (failure?: Promise<never>) => void = () => {}
 
-  constructor({ bus, channels, signal }: Hall) {
+  constructor({ bus, channels, signal }: ChannelStreamSettings) {
     this.#bus = bus
     this.interests = interestsIn(channels)
     this.#signal = signal
@@ -94,14 +97,14 @@ class Audience implements Subscriber {
   }
 
   /** @returns null once the client has gone. @throws what made it miss something */
-  async next(): Promise<Heard | null> {
+  async next(): Promise<Notice | null> {
     for (;;) {
       if (this.#failure !== null) throw this.#failure
       if (this.#signal.aborted) return null
       const next = this.#waiting.shift()
       if (next !== undefined) return next
       await new Promise<void>((resolve) => {
-        this.#ring = resolve
+        this.#wakeUp = resolve
       })
     }
   }
@@ -122,22 +125,22 @@ class Audience implements Subscriber {
     this.#fail(new TidingsError('CLOSED', 'the bus was closed'))
   }
 
-  #add(heard: Heard): void {
-    if (this.#waiting.length < maxWaiting) this.#waiting.push(heard)
+  #add(notice: Notice): void {
+    if (this.#waiting.length < maxWaiting) this.#waiting.push(notice)
     else this.#fail(tooSlow())
-    this.#ring()
+    this.#wakeUp()
   }
 
   #fail(error: unknown): void {
     if (this.#failure !== null) return
     this.#failure = error
     this.#end(Promise.reject(error))
-    this.#ring()
+    this.#wakeUp()
   }
 
   readonly #gone = (): void => {
     this.#end()
-    this.#ring()
+    this.#wakeUp()
   }
 }
 

@@ -9,12 +9,12 @@ const lineBreak = /\r\n|\r|\n/g
 /**
  * A body of server-sent events. It ends when `run` does; what `run` throws is its last event.
  * @param asEvent what an error looks like to the client
- * @param presence of the reader; once its signal is aborted, what `run` sends goes nowhere
+ * @param connection of the reader; once its signal is aborted, what `run` sends goes nowhere
  */
 export function eventStream(
   run: (events: EventSink) => Promise<void>,
   asEvent: (error: unknown) => unknown,
-  presence: { readonly signal: AbortSignal; leave(): void },
+  connection: { readonly signal: AbortSignal; leave(): void },
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
   let gone = false
@@ -29,17 +29,17 @@ export function eventStream(
         const isFull = () => (controller.desiredSize ?? 0) <= 0
         const sink: EventSink = {
           async send(event, data) {
-            if (presence.signal.aborted) return false
+            if (connection.signal.aborted) return false
             const text = typeof data === 'string' ? data : JSON.stringify(data)
             write(`event: ${event}\ndata: ${text.replaceAll(lineBreak, '\ndata: ')}\n\n`)
-            while (!presence.signal.aborted && isFull())
+            while (!connection.signal.aborted && isFull())
               await new Promise<void>((resolve) => {
                 goOn = resolve
               })
-            return !presence.signal.aborted
+            return !connection.signal.aborted
           },
         }
-        presence.signal.addEventListener('abort', () => goOn(), { once: true })
+        connection.signal.addEventListener('abort', () => goOn(), { once: true })
         comments = setInterval(() => {
           if (!isFull()) write(':\n\n')
         }, commentMs)
@@ -56,7 +56,7 @@ export function eventStream(
       cancel() {
         gone = true
         clearInterval(comments)
-        presence.leave()
+        connection.leave()
       },
     },
     { highWaterMark: maxWaiting },

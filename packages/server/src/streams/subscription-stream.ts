@@ -50,7 +50,7 @@ class SubscriptionStream {
   #sent = 0
   /** Offsets of messages that were sent and not acknowledged. */
   #unacked: number[] = []
-  #bell = new AbortController()
+  #woken = new AbortController()
 
   constructor(subscription: StoredSubscription, settings: StreamSettings, events: EventSink) {
     this.#subscription = subscription
@@ -58,7 +58,7 @@ class SubscriptionStream {
     this.#events = events
   }
 
-  readonly wake = (): void => this.#bell.abort()
+  readonly wake = (): void => this.#woken.abort()
 
   acked(offset: number): void {
     this.#note(offset)
@@ -67,7 +67,7 @@ class SubscriptionStream {
 
   /** Makes sure of the hold, sends what there is room for, and rests if there is nothing to do. */
   async step(): Promise<void> {
-    this.#bell = new AbortController()
+    this.#woken = new AbortController()
     const retryMs = await this.#hold()
     if (retryMs !== null) return this.#rest(Math.min(retryMs, pollMs))
     if (!(await this.#sendSome())) await this.#rest(Math.min(pollMs, this.#settings.leaseMs / 3))
@@ -115,6 +115,6 @@ class SubscriptionStream {
 
   #rest(milliseconds: number): Promise<void> {
     if (this.#settings.signal.aborted) return Promise.resolve()
-    return sleep(systemClock, milliseconds, this.#bell.signal)
+    return sleep(systemClock, milliseconds, this.#woken.signal)
   }
 }

@@ -30,14 +30,14 @@ interface News {
 export async function watching(settings: WatchSettings): Promise<Reply> {
   const { wakeups, interests, signal, refused, opening = () => ({}), toEvent } = settings
   const news = new Map<Interest, News>()
-  let ring = () => {}
+  let wakeUp = () => {}
   const watch = (interest: Interest) =>
     wakeups.watch(interest, (dueMs) => {
       const own = news.get(interest) ?? { isReady: false, dueAt: null }
       if (dueMs <= 0) own.isReady = true
       else own.dueAt = Math.min(own.dueAt ?? Number.POSITIVE_INFINITY, systemClock.now() + dueMs)
       news.set(interest, own)
-      ring()
+      wakeUp()
     })
   const outcomes = await Promise.allSettled(interests.map(watch))
   const watches = outcomes.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
@@ -60,7 +60,7 @@ export async function watching(settings: WatchSettings): Promise<Reply> {
   }
   return {
     async run(events) {
-      const ended = () => ring()
+      const ended = () => wakeUp()
       signal.addEventListener('abort', ended, { once: true })
       try {
         await events.send('watching', opening())
@@ -69,7 +69,7 @@ export async function watching(settings: WatchSettings): Promise<Reply> {
           for (const one of all) await events.send('wake', one)
           if (all.length === 0)
             await new Promise<void>((resolve) => {
-              ring = resolve
+              wakeUp = resolve
             })
         }
       } finally {

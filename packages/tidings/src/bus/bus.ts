@@ -24,9 +24,9 @@ import { topicsOf } from '../topics/missing-topic.ts'
 import type { TopicOptions } from '../topics/options.ts'
 import { type Correlation, correlation } from './correlation.ts'
 import { type BoundPlace, Publisher, type QueueOrName } from './publisher.ts'
-import { Queue, type QueueSurroundings } from './queue.ts'
+import { Queue, type QueueDependencies } from './queue.ts'
 import type { StoredBus } from './stored-bus.ts'
-import { Topic, type TopicSurroundings } from './topic.ts'
+import { Topic, type TopicDependencies } from './topic.ts'
 import { type TraceEvent, type TraceOptions, trace } from './trace.ts'
 
 type InputOf<O> = O extends { schema: infer S extends StandardSchemaV1 } ? StandardSchemaV1.InferInput<S> : unknown
@@ -39,7 +39,7 @@ export class Bus implements AsyncDisposable {
   /** The one connection by which it hears of what is new. */
   readonly wakeups: Wakeups
   readonly #engine: Engine
-  readonly #surroundings: QueueSurroundings & TopicSurroundings
+  readonly #dependencies: QueueDependencies & TopicDependencies
   readonly #publisher: Publisher
   readonly #calls = new WeakValues<string, QueueCalls>()
   readonly #topicCalls = new WeakValues<string, TopicCalls>()
@@ -66,7 +66,7 @@ export class Bus implements AsyncDisposable {
       if (deadLetter !== undefined) this.#deadLetters.set(name, deadLetter || null)
     const { clock = systemClock, logger = silentLogger } = options
     this.wakeups = new Wakeups({ engine: this.#engine, clock, logger })
-    this.#surroundings = {
+    this.#dependencies = {
       engine: this.#engine,
       wakeups: this.wakeups,
       clock,
@@ -76,7 +76,7 @@ export class Bus implements AsyncDisposable {
       readers: new Set(),
       adopt: (worker) => this.#adopt(worker),
     }
-    this.#publisher = new Publisher(this.#engine, this.#surroundings.clock)
+    this.#publisher = new Publisher(this.#engine, this.#dependencies.clock)
   }
 
   /** The storage behind it all. */
@@ -95,7 +95,7 @@ export class Bus implements AsyncDisposable {
       correlation: (id) => engine.correlation(id),
       stats: (isWanted) => this.#statsOf(isWanted),
       maintain: async () => void (await engine.maintain({ kind: 'due' })),
-      upkeep: (logger) => new Upkeep({ ...this.#surroundings, logger }),
+      upkeep: (logger) => new Upkeep({ ...this.#dependencies, logger }),
     }
   }
 
@@ -108,7 +108,7 @@ export class Bus implements AsyncDisposable {
   queue<T = unknown>(name: string, options?: QueueOptions): Queue<T>
   queue(name: string, given?: QueueOptions): Queue {
     const options = withDefaults(given, this.#queueOptions.get(name))
-    const queue = new Queue(name, options, this.#surroundings)
+    const queue = new Queue(name, options, this.#dependencies)
     this.#checkDeadLetters(queue)
     if (options?.deadLetter !== undefined) this.#deadLetters.set(name, queue.deadLetterQueue)
     return queue
@@ -150,7 +150,7 @@ export class Bus implements AsyncDisposable {
   topic<T>(name: string, options: TopicOptions & { serializer: Serializer<T> }): Topic<T>
   topic<T = unknown>(name: string, options?: TopicOptions): Topic<T>
   topic(name: string, options?: TopicOptions): Topic {
-    return new Topic(name, options, this.#surroundings)
+    return new Topic(name, options, this.#dependencies)
   }
 
   /** All topics of the storage, by name. @throws UNSUPPORTED */
@@ -217,7 +217,7 @@ export class Bus implements AsyncDisposable {
    */
   events(options?: EventsOptions): Events {
     if (!this.#engine.supports.has('events')) throw noEvents(this.#engine.name)
-    const events = new Events(options, this.#surroundings)
+    const events = new Events(options, this.#dependencies)
     this.#own.add(events)
     return events
   }
@@ -236,7 +236,7 @@ export class Bus implements AsyncDisposable {
    * @throws UNSUPPORTED for rules about topics where there are none; TYPE, RANGE, URL_NOT_ALLOWED and the like
    */
   sentinel(options?: SentinelOptions): Sentinel {
-    const { engine, clock, logger } = this.#surroundings
+    const { engine, clock, logger } = this.#dependencies
     const deadLetterQueueOf = (queue: string) => this.#deadLettersOf(queue)
     const adopt = (sentinel: Sentinel) => {
       this.#checkOpen()
@@ -263,7 +263,7 @@ export class Bus implements AsyncDisposable {
   async #closeOnce(): Promise<void> {
     try {
       await Promise.all([this.wakeups.close(), ...[...this.#workers, ...this.#sentinels].map((one) => one.stop())])
-      await Promise.all([...this.#surroundings.readers].map((one) => one.giveBack()))
+      await Promise.all([...this.#dependencies.readers].map((one) => one.giveBack()))
       await this.#upkeep?.stop()
       await this.#pending()
     } finally {
@@ -286,7 +286,7 @@ export class Bus implements AsyncDisposable {
     this.#workers.add(worker)
     if (worker instanceof Service) this.#own.add(worker)
     if (!this.#upkeep) {
-      this.#upkeep = new Upkeep(this.#surroundings)
+      this.#upkeep = new Upkeep(this.#dependencies)
       void this.#upkeep.start()
     }
     void worker.finished.then(() => this.#dismiss(worker))

@@ -34,7 +34,7 @@ import { Replay, type Replayed, type ReplayOptions } from './replay.ts'
 import { type Look, StoredQueue, type StoredQueueDependencies } from './stored-queue.ts'
 
 /** What a queue gets from its bus. */
-export interface QueueSurroundings extends StoredQueueDependencies {
+export interface QueueDependencies extends StoredQueueDependencies {
   /** Tells the bus of a worker, so that closing the bus stops it. */
   adopt(worker: Worker): void
   /** Who may have messages in hand, that closing the bus gives back. */
@@ -48,23 +48,23 @@ export interface QueueSurroundings extends StoredQueueDependencies {
 export class Queue<In = unknown, Out = In> {
   readonly name: string
   readonly #options: option.OptionsOutput<typeof queueOptions>
-  readonly #surroundings: QueueSurroundings
+  readonly #dependencies: QueueDependencies
   readonly #engine: Engine
   readonly #calls: QueueCalls
   /** The same in the forms of the storage. */
   readonly stored: StoredQueue
 
-  constructor(name: string, options: QueueOptions | undefined, surroundings: QueueSurroundings) {
+  constructor(name: string, options: QueueOptions | undefined, dependencies: QueueDependencies) {
     this.name = checkQueueName(name)
     this.#options = option.parseOptions(queueOptions, options, 'queue')
     if (this.#options.deadLetter === name)
       throw new TidingsError('DEAD_LETTER_INVALID', `deadLetter is ${show(name)}, the queue itself`, {
         details: { field: 'deadLetter' },
       })
-    this.#surroundings = surroundings
-    this.#engine = surroundings.engine
-    this.#calls = surroundings.callsOf(name)
-    this.stored = new StoredQueue(name, this.#options, surroundings)
+    this.#dependencies = dependencies
+    this.#engine = dependencies.engine
+    this.#calls = dependencies.callsOf(name)
+    this.stored = new StoredQueue(name, this.#options, dependencies)
   }
 
   /** Where messages of this queue go that failed too often; null: into the archive. */
@@ -217,7 +217,7 @@ export class Queue<In = unknown, Out = In> {
    * loop asks for the next one, and released when the loop ends by break or by an error.
    */
   consume(options?: ConsumeOptions): AsyncIterableIterator<Message<Out>> {
-    return new Iteration(new Consumer(this.access(), this.#surroundings.readers, options))
+    return new Iteration(new Consumer(this.access(), this.#dependencies.readers, options))
   }
 
   /** What failed too often: look at it, send it again. */
@@ -226,7 +226,7 @@ export class Queue<In = unknown, Out = In> {
   }
 
   #startWorker(worker: Worker): Worker {
-    this.#surroundings.adopt(worker)
+    this.#dependencies.adopt(worker)
     // A failed start shows in the worker's own state and log; the caller has no promise to look at.
     worker.start().catch(() => {})
     return worker

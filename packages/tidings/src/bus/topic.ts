@@ -43,7 +43,7 @@ import type { QueueOrName } from './publisher.ts'
 import { StoredTopic } from './stored-topic.ts'
 
 /** What a topic gets from its bus. */
-export interface TopicSurroundings extends BusDependencies {
+export interface TopicDependencies extends BusDependencies {
   /** The calls of a topic, which all its users in this process share, so that they travel in batches. */
   topicCallsOf(store: TopicStore, topic: string): TopicCalls
   /** Tells the bus of what runs, so that closing the bus stops it. @throws CLOSED */
@@ -59,7 +59,7 @@ export class Topic<In = unknown, Out = In> {
   /** Tells it from a queue where either may be given. */
   readonly kind = 'topic'
   readonly #options: option.OptionsOutput<typeof topicOptions>
-  readonly #surroundings: TopicSurroundings
+  readonly #dependencies: TopicDependencies
   readonly #engine: Engine
   readonly #store: TopicStore
   readonly #calls: TopicCalls
@@ -67,14 +67,14 @@ export class Topic<In = unknown, Out = In> {
   readonly stored: StoredTopic
 
   /** @throws UNSUPPORTED for an engine without topics; TOPIC_NAME_INVALID, TYPE and the like */
-  constructor(name: string, options: TopicOptions | undefined, surroundings: TopicSurroundings) {
+  constructor(name: string, options: TopicOptions | undefined, dependencies: TopicDependencies) {
     this.name = checkTopicName(name)
     this.#options = option.parseOptions(topicOptions, options, 'topic')
-    this.#surroundings = surroundings
-    this.#engine = surroundings.engine
+    this.#dependencies = dependencies
+    this.#engine = dependencies.engine
     this.#store = topicsOf(this.#engine)
-    this.#calls = surroundings.topicCallsOf(this.#store, name)
-    this.stored = new StoredTopic(name, this.#options, surroundings)
+    this.#calls = dependencies.topicCallsOf(this.#store, name)
+    this.stored = new StoredTopic(name, this.#options, dependencies)
   }
 
   /**
@@ -143,7 +143,7 @@ export class Topic<In = unknown, Out = In> {
   /** Starts a consumer that calls the handler for every message, in order. Creates the subscription if it is missing. */
   subscribe(subscription: string, handler: SubscriptionHandler<Out>, options?: SubscribeOptions): Subscriber<Out> {
     const subscriber = new Subscriber(this.#access(subscription), handler, options)
-    this.#surroundings.adopt(subscriber)
+    this.#dependencies.adopt(subscriber)
     void subscriber.start()
     return subscriber
   }
@@ -193,7 +193,7 @@ export class Topic<In = unknown, Out = In> {
 
   #access(subscription: string): SubscriptionAccess<Out> {
     const name = checkSubscriptionName(subscription)
-    const { engine, wakeups, clock, logger } = this.#surroundings
+    const { engine, wakeups, clock, logger } = this.#dependencies
     return {
       topic: this.name,
       name,
@@ -204,7 +204,7 @@ export class Topic<In = unknown, Out = In> {
       logger,
       ensure: (from: Position) => this.#creating(() => this.#store.subscribe(this.name, name, from)),
       decode: (stored) => this.#decode(stored),
-      adopt: (running) => this.#surroundings.adopt(running),
+      adopt: (running) => this.#dependencies.adopt(running),
     }
   }
 
