@@ -1,4 +1,4 @@
-/** Where the time comes from. Tests put in a clock of their own; everything else uses `systemClock`. */
+/** The source of time. Tests pass a clock of their own; all other code uses `systemClock`. */
 export interface Clock {
   /** Milliseconds since 1970. */
   now(): number
@@ -10,7 +10,7 @@ export interface Timer {
   cancel(): void
 }
 
-/** setTimeout takes at most this; a longer wait is cut into pieces. */
+/** The maximum of setTimeout; a longer wait is cut into pieces. */
 const longestTimeout = 2 ** 31 - 1
 
 export const systemClock: Clock = {

@@ -8,8 +8,8 @@ type Unit = keyof typeof millisecondsPer
 export type Duration = number | `${number}${Unit}`
 
 /**
- * @param field what is being read, for the error message
- * @returns milliseconds, possibly fractional or negative: the range is the caller's to judge
+ * @param field the name of the value in the error message
+ * @returns milliseconds, possibly fractional or negative: the caller checks the range
  * @throws DURATION if it is not a duration
  */
 export function toMilliseconds(value: unknown, field: string): number {

@@ -1,6 +1,6 @@
 /**
- * Runs all of them, one after the other; one that fails stops none of the others.
- * @throws what the first one threw that failed, once all are done
+ * Runs all tasks, one after the other. A failure does not stop the later tasks.
+ * @throws the first failure, after all tasks are done
  */
 export async function eachAlone(tasks: readonly (() => Promise<unknown>)[]): Promise<void> {
   const failures: unknown[] = []

@@ -3,14 +3,14 @@
  * exit code from here and the HTTP server its status.
  */
 
-/** What is the same for every error of one code. */
+/** The properties of every error with one code. */
 interface ErrorRow {
   /** What the user can do about it; shown after the message. */
   readonly hint: string
   /** Whether the same call may succeed later without any change. */
   readonly retryable: boolean
   readonly httpStatus: number
-  /** 1: it failed; 2: it was asked for wrongly. */
+  /** 1: the call failed; 2: the call was wrong. */
   readonly exitCode: 1 | 2
 }
 
@@ -23,7 +23,7 @@ const failure = (hint: string, httpStatus: number, retryable = false): ErrorRow 
 })
 
 export const errorTable = {
-  // What was asked for is malformed.
+  // The call is malformed.
   TYPE: usage('Check the type of this value against the reference.'),
   OPTION_UNKNOWN: usage('Remove the option or correct its name.'),
   OPTION_CONFLICT: usage('Use only one of the two.'),
@@ -72,7 +72,7 @@ export const errorTable = {
     'Put one module a queue into the folder, named like the queue, that exports handle(message, context).',
   ),
 
-  // What was asked for does not fit what is there.
+  // The call does not fit the state of the storage.
   QUEUE_NOT_FOUND: failure('Create the queue first, or correct its name.', 404),
   TOPIC_NOT_FOUND: failure('Create the topic first, or correct its name.', 404),
   SUBSCRIPTION_NOT_FOUND: failure('Subscribe first, or correct the name.', 404),
@@ -92,7 +92,7 @@ export const errorTable = {
   CLOSED: failure('Connect again.', 409),
   STOPPED: failure('The message is delivered again. Allow more time with `stop({ deadline })`.', 503, true),
 
-  // What a request to the server lacks.
+  // Requests to the server.
   REQUEST_INVALID: failure('Send a request that HTTP/1.1 allows, with a path in valid percent-encoding.', 400),
   UNAUTHORIZED: failure('Send a valid token: `Authorization: Bearer …`. `tidings token create` makes one.', 401),
   FORBIDDEN: failure('Use a token with this right.', 403),
@@ -105,7 +105,7 @@ export const errorTable = {
   REQUEST_HEADERS_TOO_LARGE: failure('Send fewer or shorter headers.', 431),
   LISTEN_FAILED: failure('Choose another address with --host or --port.', 500),
 
-  // Storage and surroundings.
+  // The storage and the environment.
   CONNECTION_FAILED: failure('Check that the server runs, and the host, port, user and password.', 503, true),
   CONNECTION_LOST: failure('Try again; work resumes when the server is back.', 503, true),
   CONNECTION_LIMIT: failure(
@@ -171,10 +171,10 @@ export class TidingsError extends Error {
     this.details = options.details ?? {}
   }
 
-  /** The same error, with the place at the start of its message: 'entry 3 of the batch'. */
-  within(place: string): TidingsError {
+  /** The same error, with a location at the start of its message: 'entry 3 of the batch'. */
+  within(location: string): TidingsError {
     const { cause, details, hint } = this
-    return new TidingsError(this.code, `${place}: ${this.message}`, { cause, details, hint })
+    return new TidingsError(this.code, `${location}: ${this.message}`, { cause, details, hint })
   }
 
   toJSON(): { code: ErrorCode; message: string; hint: string; details: ErrorDetails } {
@@ -182,7 +182,7 @@ export class TidingsError extends Error {
   }
 }
 
-/** True for an error of Tidings, of the given code where one is given. */
+/** True for an error of Tidings, and of the code if one is passed. */
 export function isTidingsError(error: unknown, code?: ErrorCode): error is TidingsError {
   return error instanceof TidingsError && (code === undefined || error.code === code)
 }
@@ -203,12 +203,12 @@ function describe(value: unknown): string {
     const name = Object.getPrototypeOf(value)?.constructor?.name
     return name && name !== 'Object' ? `an instance of ${String(name)}` : 'an object'
   } catch {
-    // Getters and proxies can do anything.
+    // A getter or a proxy threw.
     return 'an object'
   }
 }
 
-/** The candidate nearest to `word` by edit distance, if it is near enough to be a slip of the hand. */
+/** The candidate nearest to `word` by edit distance, if it is near enough to be a typing error. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1

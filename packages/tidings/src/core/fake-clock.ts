@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Clock, Timer } from './clock.ts'
 
-/** A clock that moves only when told to, for tests of what time does. */
+/** A clock for tests that moves only by `advance`. */
 export class FakeClock implements Clock {
   #now: number
   readonly #timers = new Set<{ readonly at: number; readonly callback: () => void }>()
@@ -21,15 +21,15 @@ export class FakeClock implements Clock {
     return { cancel: () => void this.#timers.delete(timer) }
   }
 
-  /** How many timers wait for their time. */
+  /** How many timers are pending. */
   get pending(): number {
     return this.#timers.size
   }
 
   /**
-   * Moves the time on and calls the timers that come due, each at its own time and in order, also those that are set
-   * meanwhile. After each it lets the promises go on that wait for it.
-   * @param milliseconds 0 calls what is due now
+   * Advances the time and calls the timers that come due, each at its own time and in order, also timers that are set
+   * meanwhile. Promises that wait for a timer continue before the next timer.
+   * @param milliseconds 0 calls the timers that are due now
    */
   async advance(milliseconds: number): Promise<void> {
     const end = this.#now + milliseconds
@@ -45,7 +45,7 @@ export class FakeClock implements Clock {
 
   #next(end: number) {
     const due = [...this.#timers].filter((timer) => timer.at <= end)
-    // The sort is stable: of two at the same time, the one that was set first.
+    // The sort is stable: of two timers at the same time, the first one set comes first.
     return due.sort((a, b) => a.at - b.at)[0]
   }
 }

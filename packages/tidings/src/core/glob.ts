@@ -1,6 +1,6 @@
 /**
- * Whether the name fits the glob, in which '*' stands for any text, also none. Every part between two stars is looked
- * for at its earliest place, which leaves the most to what follows; so the work grows with the name only.
+ * Whether the name fits the glob, in which '*' stands for any text, also none. Each part between two stars is matched as
+ * early as possible, which leaves the most text to the parts after it. So the work is linear in the name.
  */
 export function matchesGlob(glob: string, name: string): boolean {
   const [head, ...rest] = glob.split('*') as [string, ...string[]]

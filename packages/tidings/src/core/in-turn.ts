@@ -1,4 +1,4 @@
-/** @returns a function that runs steps one after the other, also where their callers do not wait */
+/** @returns a function that runs steps one after the other, even if their callers do not wait */
 export function newTurns(): <T>(step: () => Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve()
   return (step) => {

@@ -1,17 +1,17 @@
 import { show, TidingsError } from './errors.ts'
 
-/** What a double holds at most. */
+/** The most significant digits of a double. */
 const maxSignificantDigits = 17
 
 interface Rules {
   readonly maxDepth: number
-  /** Of an integer: making a BigInt of more costs more than linear time. */
+  /** The most digits of an integer: a BigInt of more digits costs more than linear time. */
   readonly maxDigits: number
-  /** Refuses what a reader would not get back as it was written: repeated keys, numbers that would be rounded. */
+  /** Refuses text that would change on the way to a reader: repeated keys, numbers that would be rounded. */
   readonly strict: boolean
 }
 
-/** An array or object that is being read. */
+/** An unfinished array or object. */
 interface Frame {
   readonly list: unknown[] | null
   readonly entries: Map<string, unknown> | null
@@ -27,8 +27,8 @@ const words = new Map<string, unknown>([
 ])
 
 /**
- * Reads JSON text in linear time, whatever it is. An integer that a number cannot hold becomes a BigInt. Nesting is an
- * array, not the stack, so its depth is checked before anything is built from it.
+ * Reads any JSON text in linear time. An integer that a number cannot hold becomes a BigInt. Nesting is kept in an array,
+ * not on the stack, so the depth is checked before values are built.
  */
 export class JsonParser {
   readonly #text: string
@@ -39,8 +39,8 @@ export class JsonParser {
   #at = 0
 
   /**
-   * @param what the text is: 'the body'
-   * @param root how paths in it begin: 'data', or nothing
+   * @param what the name of the text in errors: 'the body'
+   * @param root the start of paths in errors: 'data', or nothing
    */
   constructor(text: string, what: string, root: string, rules: Rules) {
     this.#text = text
@@ -56,7 +56,7 @@ export class JsonParser {
       const opened = this.#open()
       if (opened === 'with members') continue
       value = opened === 'empty' ? this.#close() : this.#scalar()
-      // What ends with this value is a value itself.
+      // A closed array or object is a value itself.
       for (;;) {
         const frame = this.#frames.at(-1)
         const next = this.#peek()
@@ -176,7 +176,7 @@ export class JsonParser {
   }
 }
 
-/** What Node says of text that is no JSON: it shows the place. */
+/** Node's message about text that is no JSON, with the position. */
 function wordsOf(text: string): string {
   try {
     JSON.parse(text)
@@ -186,19 +186,19 @@ function wordsOf(text: string): string {
   }
 }
 
-/** How an error's path goes on to a property. */
+/** The part of an error's path for a property. */
 export const step = (key: string) => (/^[A-Za-z_$][\w$]{0,59}$/.test(key) ? `.${key}` : `[${show(key)}]`)
 export const shorten = (path: string) => (path.length > 60 ? `${path.slice(0, 57)}...` : path)
 
-/** Sixteen digits in a row: only there may be an integer that a number cannot hold. */
+/** An integer that a number cannot hold has at least sixteen digits in a row. */
 export const mayHoldLargeInteger = /\d{16}/
 
-/** Whether it has other digits than the number that it would be read as. */
+/** Whether the integer's digits differ from those of the number it would be read as. */
 export function isLargeInteger(token: string): boolean {
   return /^-?\d{16,}$/.test(token) && significant(token) !== significant(Number(token).toExponential())
 }
 
-/** Whether the number is another one than the text says, as far as a double can say it at all. */
+/** Whether the number differs from the text, beyond the precision of a double. */
 function isRounded(token: string, value: number): boolean {
   if (!Number.isFinite(value)) return true
   const digits = significant(token)
@@ -217,7 +217,7 @@ function significant(token: string): string {
   return digits.slice(start, end)
 }
 
-/** Behind the first quote that an even number of backslashes precede. By hand: a pattern runs out of stack on long texts. */
+/** The position after the first unescaped quote. A loop, because a regular expression overflows the stack on long texts. */
 function endOfString(text: string, start: number): number {
   for (let end = text.indexOf('"', start + 1); end !== -1; end = text.indexOf('"', end + 1)) {
     let escapes = end

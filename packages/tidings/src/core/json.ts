@@ -6,12 +6,12 @@ import { isLargeInteger, JsonParser, mayHoldLargeInteger, shorten, step } from '
 export type JsonValue = string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue }
 export type JsonObject = { readonly [key: string]: JsonValue }
 
-/** Nesting that every engine stores; PostgreSQL's parser and JSON.stringify fail at some tens of thousands. */
+/** The deepest nesting that every engine stores. PostgreSQL's parser and JSON.stringify fail at tens of thousands. */
 export const maxJsonDepth = 100
-/** For what goes beside the data: meta and headers. */
+/** The limit for meta and for headers. */
 const maxBytesBeside = 1_048_576
 
-/** What no string begins with by chance or by intent. */
+/** A prefix that no string has by chance or by intent. */
 const mark = `${randomUUID()}:`
 const markedInteger = new RegExp(`"${mark}(-?\\d+)"`, 'g')
 
@@ -21,9 +21,9 @@ const markedInteger = new RegExp(`"${mark}(-?\\d+)"`, 'g')
  * Like JSON.stringify it calls `toJSON` (a Date becomes its ISO text), leaves out `undefined` properties and writes
  * the own enumerable properties of instances. What JSON.stringify would lose or change silently is refused instead:
  * NaN, Infinity, −0, functions, symbols and properties named by one, `undefined` in arrays, cycles, NUL characters and
- * lone surrogates; objects that hold something else than properties, of whatever realm: Map, Set, Headers, Blob, typed
- * arrays, instances that have private fields only. A BigInt is written where it comes back as one.
- * @param field what is written, the start of the path in errors: 'data'
+ * lone surrogates; objects of any realm that hold more than properties: Map, Set, Headers, Blob, typed
+ * arrays, instances that have private fields only. A BigInt is written only if it comes back as one.
+ * @param field the name of the value, the start of the path in errors: 'data'
  * @throws BODY_NOT_JSON, BODY_UNSUPPORTED_CHAR, BODY_TOO_DEEP, each with the path of the value; BODY_TOO_LARGE
  */
 export function toJson(value: unknown, field: string, maxBytes = Number.POSITIVE_INFINITY): string {
@@ -51,11 +51,11 @@ function copy(value: unknown): unknown {
   return Object.fromEntries(entries.map(([key, each]) => [key, copy(each)]))
 }
 
-/** The way through a value. */
+/** The state of a walk through a value. */
 interface Walk {
   readonly field: string
   readonly maxBytes: number
-  /** What is left by a count that is never too high, so that a value without end is noticed before it is written. */
+  /** The bytes left by a count that never overestimates, so that an endless value is noticed before it is written. */
   leftBytes: number
   readonly ancestors: object[]
   readonly takesBigInts: boolean
@@ -121,14 +121,14 @@ function checkObject(value: object, path: string, walk: Walk): unknown {
     return checkContents(value, path, walk)
   } catch (error) {
     if (error instanceof TidingsError) throw error
-    // A getter, a toJSON or a proxy of the user's.
+    // The user's getter, toJSON or proxy threw.
     throw notJson(path, value, 'threw an error when it was read', error)
   } finally {
     ancestors.pop()
   }
 }
 
-/** Comes back as a BigInt only where a number could not hold it. */
+/** Refuses a BigInt that a number can hold: it would come back as a number. */
 function checkBigInt(value: bigint, path: string, walk: Walk): string {
   const token = String(value)
   spend(walk, token.length)
@@ -153,7 +153,7 @@ function checkContents(value: object, path: string, walk: Walk): unknown {
   return Array.isArray(value) ? checkArray(value, path, walk) : checkProperties(value, path, walk)
 }
 
-/** Why an object's own enumerable properties are not what it holds; null if they are. */
+/** Why the object holds more than its own enumerable properties; null if it does not. */
 function whatIsLost(value: object): string | null {
   if (Object.getOwnPropertySymbols(value).some((symbol) => isEnumerable.call(value, symbol)))
     return 'has properties named by symbols'
@@ -165,10 +165,10 @@ function whatIsLost(value: object): string | null {
 
 const isEnumerable = Object.prototype.propertyIsEnumerable
 
-/** The prototype of plain objects, of whatever realm, or none. */
+/** Whether the prototype is null, or that of plain objects in any realm. */
 const isRoot = (prototype: object | null) => prototype === null || Object.getPrototypeOf(prototype) === null
 
-/** Whether a class of the language made it, or one that extends such a class: it has internal slots. */
+/** Whether a built-in class or its subclass made the object: it has internal slots. */
 function isBuiltIn(value: object): boolean {
   for (let prototype = Object.getPrototypeOf(value); !isRoot(prototype); prototype = Object.getPrototypeOf(prototype)) {
     const made: unknown = Object.getOwnPropertyDescriptor(prototype, 'constructor')?.value
@@ -208,7 +208,7 @@ function checkProperties(value: object, path: string, walk: Walk): unknown {
   return copy ? Object.fromEntries(copy) : value
 }
 
-/** @throws BODY_UNSUPPORTED_CHAR for what not every engine can store */
+/** @throws BODY_UNSUPPORTED_CHAR for a character that not every engine can store */
 export function checkText(text: string, path: string): void {
   const bad = text.includes('\u0000')
     ? 'a NUL character (\\u0000)'
@@ -221,9 +221,9 @@ export function checkText(text: string, path: string): void {
     })
 }
 
-/** What PostgreSQL lets other clients store. */
+/** The limits of PostgreSQL, for data that other clients stored. */
 const stored = { maxDepth: Number.POSITIVE_INFINITY, maxDigits: 131_072, strict: false }
-/** Python reads no longer integer. */
+/** The longest integer that Python reads. */
 const maxDigits = 4_300
 
 /** JSON text as it is stored. An integer that a number cannot hold becomes a BigInt instead of being rounded silently. */
@@ -233,10 +233,10 @@ export function fromJson(text: string): unknown {
 }
 
 /**
- * Reads JSON that somebody sends. What a reader would not get back as it was written is refused: keys given twice, a
- * fraction of more digits than a number holds.
- * @param what the text is: 'the body'
- * @param root how paths in errors begin
+ * Reads JSON from a sender. Text that would change on the way to a reader is refused: repeated keys, fractions with more
+ * digits than a number holds.
+ * @param what the name of the text in errors: 'the body'
+ * @param root the start of paths in errors
  * @throws BODY_NOT_JSON, BODY_TOO_DEEP, each with the path
  */
 export function parseJson(text: string, what: string, root = what, maxDepth = maxJsonDepth): unknown {
@@ -254,7 +254,7 @@ export function checkJson(text: string, field: string, maxBytes: number): void {
 }
 
 /**
- * Text that came as bytes, without a byte order mark.
+ * Decodes UTF-8, without the byte order mark.
  * @throws BODY_NOT_JSON
  */
 export function decodeText(bytes: Uint8Array, field: string): string {

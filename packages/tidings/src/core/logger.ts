@@ -1,4 +1,4 @@
-/** Takes what Tidings has to say; pino, winston and console fit. Tidings is silent without one. */
+/** The log of Tidings; pino, winston and console fit. Tidings is silent without a logger. */
 export interface Logger {
   debug(details: object, message: string): void
   info(details: object, message: string): void

@@ -2,7 +2,7 @@ import { types } from 'node:util'
 import { show } from './errors.ts'
 import type { JsonObject } from './json.ts'
 
-/** What is kept of an error with the message that caused it. Long texts are cut: handlers throw what they like. */
+/** The error in the meta of its message. Long texts are cut, because handlers may throw anything. */
 export function errorMeta(error: unknown): JsonObject {
   const { message, stack } = describeError(error)
   return { error_message: message, stack_trace: stack }
@@ -11,17 +11,17 @@ export function errorMeta(error: unknown): JsonObject {
 const maxErrorLength = 2_000
 const maxStackLength = 8_000
 
-/** The message and stack of whatever was thrown: errors, strings, null. Never throws itself. */
+/** The message and stack of any thrown value: errors, strings, null. Never throws itself. */
 export function describeError(error: unknown): { message: string; stack: string | null } {
   try {
     return describe(error)
   } catch {
-    // Getters and proxies can do anything.
+    // A getter or a proxy threw.
     return { message: 'threw something that cannot be described', stack: null }
   }
 }
 
-/** By its members, since errors of another realm, and of libraries that make their own, are no instances of Error. */
+/** Reads the members: errors of other realms and of some libraries are no instances of Error. */
 function describe(error: unknown): { message: string; stack: string | null } {
   if (typeof error === 'string') return { message: storable(error, maxErrorLength), stack: null }
   const { message, name, stack } = (error ?? {}) as { message?: unknown; name?: unknown; stack?: unknown }
@@ -35,7 +35,7 @@ function describe(error: unknown): { message: string; stack: string | null } {
 const storable = (text: string, limit: number) =>
   (text.length > limit ? `${text.slice(0, limit)}…` : text).replaceAll('\u0000', '').toWellFormed()
 
-/** The same with every character that is not ASCII written as its code. */
+/** The same meta with every character outside ASCII written as its code. */
 export const inAscii = (meta: JsonObject): JsonObject =>
   Object.fromEntries(
     Object.entries(meta).map(([name, value]) => [name, typeof value === 'string' ? escaped(value) : value]),

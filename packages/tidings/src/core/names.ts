@@ -1,7 +1,7 @@
 import { type ErrorCode, show, TidingsError } from './errors.ts'
 import { typeError } from './options.ts'
 
-/** PGMQ's limit (47 characters) taken in bytes, which is what PostgreSQL's identifiers count. */
+/** PGMQ's limit of 47 characters, in bytes because PostgreSQL counts identifiers in bytes. */
 export const maxQueueNameBytes = 47
 
 /**
@@ -44,9 +44,8 @@ function whyInvalid(name: string): string | undefined {
 }
 
 /**
- * Where the messages of a queue go that failed too often, unless the user names another queue: `<queue>_dlq`.
- * A dead-letter queue has none of its own.
- * @returns null if the queue is one itself, or the name would be too long
+ * The default dead-letter queue: `<queue>_dlq`. A dead-letter queue has none of its own.
+ * @returns null for a dead-letter queue, or if the name would be too long
  */
 export function defaultDeadLetterQueue(queue: string): string | null {
   if (queue.endsWith('_dlq')) return null

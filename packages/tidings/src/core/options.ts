@@ -3,13 +3,13 @@ import { type ErrorCode, nearest, show, TidingsError } from './errors.ts'
 
 /**
  * One option, declared once: validation, `--help` and the reference are derived from it.
- * `Input` is what the user may write, `Output` what the code gets after parsing.
+ * `Input` is the type of the user's value, `Output` that of the parsed value.
  */
 export interface Option<Input, Output> {
   readonly kind: 'duration' | 'integer' | 'boolean' | 'text' | 'choice' | 'value' | 'json' | 'list' | 'object'
   readonly doc: string
   readonly defaultValue: Output
-  /** The default in words, where the value itself would not tell. */
+  /** The default in words. */
   readonly defaultText: string
   /** The type and bounds in words, for help and reference. */
   readonly typeText: string
@@ -17,13 +17,13 @@ export interface Option<Input, Output> {
   readonly min?: number
   readonly max?: number
   readonly choices?: readonly string[]
-  /** What a list is made of. */
+  /** The option of each item of a list. */
   readonly items?: Option<unknown, unknown>
-  /** What an object is made of. */
+  /** The options of an object's fields. */
   readonly properties?: OptionSchema
   /** Must be given. */
   readonly required?: boolean
-  /** What JSON a 'value' takes, as a JSON schema. */
+  /** The JSON schema of the value. */
   readonly jsonSchema?: JsonSchema
   parse(value: unknown, path: string): Output
   /** Carries the input type; never set. */
@@ -194,12 +194,12 @@ export function json(doc: string): Option<unknown, unknown> {
   }
 }
 
-/** The option, without which the call is refused. */
+/** The same option, but a call without it is refused. */
 export function required<Input, Output>(option: Option<Input, Output>): Option<Input, Exclude<Output, null>> {
   return { ...option, required: true, defaultText: 'required' } as Option<Input, Exclude<Output, null>>
 }
 
-/** Several of a kind. */
+/** A list of items of one option. */
 export function list<Input, Output, D extends readonly Output[] | null>(
   doc: string,
   items: Option<Input, Output>,
@@ -223,7 +223,7 @@ export function list<Input, Output, D extends readonly Output[] | null>(
   }
 }
 
-/** An object with known fields. A null stands for a field that is not there, as clients in other languages send it. */
+/** An object with known fields. A null counts as a missing field, because clients in other languages send nulls. */
 export function object<S extends OptionSchema>(
   doc: string,
   properties: S,
@@ -243,16 +243,16 @@ export function object<S extends OptionSchema>(
   }
 }
 
-/** The same for a whole JSON text from outside: nulls stand for what is not there. */
+/** Parses the options in a JSON text from outside. A null counts as a missing field. */
 export function parseJsonOptions<S extends OptionSchema>(schema: S, input: unknown, where: string): OptionsOutput<S> {
   if (!isObject(input)) throw typeError(where, input, 'an object')
   return parseFields(schema, withoutNulls(schema, input), where, '')
 }
 
-function withoutNulls(schema: OptionSchema, given: Record<string, unknown>): Record<string, unknown> {
-  const isGiven = ([name, one]: [string, unknown]) =>
+function withoutNulls(schema: OptionSchema, fields: Record<string, unknown>): Record<string, unknown> {
+  const isPresent = ([name, one]: [string, unknown]) =>
     one !== null || (Object.hasOwn(schema, name) && schema[name]?.kind === 'json')
-  return Object.fromEntries(Object.entries(given).filter(isGiven))
+  return Object.fromEntries(Object.entries(fields).filter(isPresent))
 }
 
 function objectSchema(properties: OptionSchema): JsonSchema {
@@ -273,7 +273,7 @@ export function parseFunction<F>(input: unknown, path: string): F {
 }
 
 /**
- * Checks what the user passed and fills in the defaults. An option that is `undefined` counts as left out.
+ * Checks the user's options and fills in the defaults. An `undefined` option counts as left out.
  * @param where the call, for error messages: 'send', 'work'
  * @throws TYPE, RANGE and the like, OPTION_UNKNOWN with the nearest name
  */
@@ -285,14 +285,14 @@ export function parseOptions<S extends OptionSchema>(schema: S, input: unknown, 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** @param prefix of the names in messages */
+/** @param prefix the start of names in error messages */
 function parseFields<S extends OptionSchema>(
   schema: S,
-  given: Record<string, unknown>,
+  fields: Record<string, unknown>,
   where: string,
   prefix: string,
 ): OptionsOutput<S> {
-  for (const name of Object.keys(given)) {
+  for (const name of Object.keys(fields)) {
     if (Object.hasOwn(schema, name)) continue
     const meant = nearest(name, Object.keys(schema))
     throw new TidingsError('OPTION_UNKNOWN', `${where} has no option ${show(name)}`, {
@@ -302,7 +302,7 @@ function parseFields<S extends OptionSchema>(
   }
   const output: Record<string, unknown> = {}
   for (const [name, option] of Object.entries(schema)) {
-    const raw = Object.hasOwn(given, name) ? given[name] : undefined
+    const raw = Object.hasOwn(fields, name) ? fields[name] : undefined
     if (raw === undefined && option.required)
       throw new TidingsError('TYPE', `${prefix}${name} is missing; it must be ${option.typeText}`, {
         details: { field: `${prefix}${name}` },

@@ -1,7 +1,7 @@
 import { type ErrorCode, show, TidingsError } from './errors.ts'
 import { typeError } from './options.ts'
 
-/** Of routing keys and of patterns; all their characters are ASCII. */
+/** The limit of routing keys and patterns; all their characters are ASCII. */
 const maxBytes = 255
 
 /**
@@ -16,8 +16,7 @@ export function checkRoutingKey(value: unknown, field = 'routing key'): string {
 }
 
 /**
- * A pattern for routing keys: where a segment is '*' it stands for exactly one, where it is '#' for any number of them,
- * none included.
+ * A pattern for routing keys. The segment '*' stands for exactly one segment, '#' for any number of segments, also none.
  * @returns the pattern
  * @throws TYPE, PATTERN_INVALID with the position, counted from 1
  */
@@ -78,8 +77,8 @@ function whyNoSegment(segment: string, at: number, foreign: RegExp): Fault | und
 
 /**
  * Whether a pattern matches a routing key, both checked before. `tidings.matches` in PostgreSQL does the same.
- * Only the last '#' is ever widened: what stands between two of them is matched as early as it can be, and no later
- * place for it would leave more to what follows. So the work is at most that of all pairs of segments.
+ * Only the last '#' is ever widened: segments between two '#' are matched as early as possible, and a later match would
+ * leave less to the segments after them. So the work is at most that of all pairs of segments.
  */
 export function matches(pattern: string, key: string): boolean {
   const rule = pattern.split('.')
@@ -105,14 +104,14 @@ export function matches(pattern: string, key: string): boolean {
 }
 
 /**
- * Whether a pattern matches every routing key that the other one, a key or a pattern, matches; both checked before. May say no where it
- * would take looking at all ways to read the other one at once; never yes where it is not so. The work is that of all
- * pairs of segments.
+ * Whether a pattern matches every routing key that the other, a key or a pattern, matches; both checked before. A true
+ * answer is certain. A false one may be wrong where only several readings of the other together would prove it. The work
+ * is that of all pairs of segments.
  */
 export function covers(pattern: string, other: string): boolean {
   const rule = pattern.split('.')
   const asked = other.split('.')
-  // Whether what is left of the rule, here nothing yet, covers what is left of the other from each segment on.
+  // For each segment of the other: whether the rest of the rule, empty at first, covers the rest of the other from there.
   let covered = [...asked.map(() => false), true]
   for (const segment of rule.reverse()) {
     const rest = covered
@@ -122,16 +121,16 @@ export function covers(pattern: string, other: string): boolean {
   return covered[0]!
 }
 
-/** @param wanted the segment of the other at `at`; undefined at its end */
+/** @param otherSegment the segment of the other at `at`; undefined at its end */
 function coversFrom(
   segment: string,
-  wanted: string | undefined,
+  otherSegment: string | undefined,
   rest: readonly boolean[],
   covered: readonly boolean[],
   at: number,
 ): boolean {
-  if (segment === '#') return rest[at]! || (wanted !== undefined && covered[at + 1]!)
-  // None of them, or one and then any number.
-  if (wanted === '#') return segment === '*' && covered[at + 1]! && rest[at]!
-  return wanted !== undefined && (segment === '*' || segment === wanted) && rest[at + 1]!
+  if (segment === '#') return rest[at]! || (otherSegment !== undefined && covered[at + 1]!)
+  // The other's '#' stands for no segment, or for one and then any number.
+  if (otherSegment === '#') return segment === '*' && covered[at + 1]! && rest[at]!
+  return otherSegment !== undefined && (segment === '*' || segment === otherSegment) && rest[at + 1]!
 }

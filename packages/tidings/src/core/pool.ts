@@ -7,6 +7,6 @@ const fields = {
   ),
 } as const
 
-/** Of a storage with one connection for each transaction. */
+/** The pool of a storage that needs one connection for each transaction. */
 export const poolOption = option.object('Connections to PostgreSQL.', fields)
 export type PoolSettings = option.OptionsOutput<typeof fields>

@@ -1,21 +1,21 @@
-/** What is known of the names that were used last: older ones are forgotten, so that ever new names do not fill the memory. */
+/** Values by name, for the names used last. Older names are forgotten, so that ever new names do not fill the memory. */
 export class Recent<Value> {
   readonly #make: (name: string) => Value
-  readonly #most: number
+  readonly #maxNames: number
   /** In the order of their last use. */
   readonly #known = new Map<string, Value>()
 
-  /** @param make what is known of a name at first */
-  constructor(make: (name: string) => Value, most = 10_000) {
+  /** @param make the first value of a name */
+  constructor(make: (name: string) => Value, maxNames = 10_000) {
     this.#make = make
-    this.#most = most
+    this.#maxNames = maxNames
   }
 
   get(name: string): Value {
     const value = this.#known.get(name) ?? this.#make(name)
     this.#known.delete(name)
     this.#known.set(name, value)
-    if (this.#known.size > this.#most) this.#known.delete(this.#known.keys().next().value as string)
+    if (this.#known.size > this.#maxNames) this.#known.delete(this.#known.keys().next().value as string)
     return value
   }
 

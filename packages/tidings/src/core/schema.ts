@@ -13,15 +13,15 @@ export function parseSchema(value: unknown, path: string): StandardSchemaV1 {
 
 /**
  * @param what the start of the message: "data for queue 'orders'"
- * @returns the schema's output; a promise only where the schema is asynchronous
+ * @returns the schema's output; a promise only if the schema is asynchronous
  * @throws BODY_INVALID with the path and message of every issue in `details.issues`
  */
 export function validate(schema: StandardSchemaV1, data: unknown, what: string): unknown {
   const result = schema['~standard'].validate(data)
-  return isPromise(result) ? Promise.resolve(result).then((late) => outcome(late, what)) : outcome(result, what)
+  return isPromise(result) ? Promise.resolve(result).then((settled) => outcome(settled, what)) : outcome(result, what)
 }
 
-/** Not every library uses the Promise of this realm. */
+/** By `then`: not every library uses the Promise of this realm. */
 function isPromise<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   return typeof (value as PromiseLike<T> | null)?.then === 'function'
 }
@@ -30,9 +30,9 @@ function outcome(result: StandardSchemaV1.Result<unknown>, what: string): unknow
   if (!result.issues) return result.value
   const issues = result.issues.map((issue) => ({ path: showPath(issue.path), message: issue.message }))
   const [first] = issues
-  const place = first?.path ? ` at ${show(first.path).slice(1, -1)}` : ''
+  const location = first?.path ? ` at ${show(first.path).slice(1, -1)}` : ''
   const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : ''
-  throw new TidingsError('BODY_INVALID', `${what} is invalid${place}: ${first?.message ?? 'refused'}${more}`, {
+  throw new TidingsError('BODY_INVALID', `${what} is invalid${location}: ${first?.message ?? 'refused'}${more}`, {
     details: { issues },
   })
 }

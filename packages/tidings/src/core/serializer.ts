@@ -8,11 +8,11 @@ import * as option from './options.ts'
  */
 export interface Serializer<T> {
   serialize(data: T): Uint8Array
-  /** Whatever it throws makes a dead letter of the message. */
+  /** An error makes the message a dead letter. */
   deserialize(bytes: Uint8Array): T
 }
 
-/** Data that is bytes already. */
+/** The serializer of data that is bytes already. */
 export const bytes: Serializer<Uint8Array> = {
   serialize(data) {
     if (!(data instanceof Uint8Array)) throw option.typeError('data', data, 'a Uint8Array')
@@ -22,7 +22,7 @@ export const bytes: Serializer<Uint8Array> = {
 }
 
 export const serializerOption = option.value<
-  // biome-ignore lint/suspicious/noExplicitAny: a serializer of any type; that of the data is the user's
+  // biome-ignore lint/suspicious/noExplicitAny: a serializer of any type: the type of the data is the user's
   Serializer<any>,
   Serializer<unknown> | null
 >('Turns data into bytes and back: `bytes`, or { serialize, deserialize }. Data without one is JSON.', {
@@ -33,16 +33,16 @@ export const serializerOption = option.value<
 })
 
 function parseSerializer(value: unknown, path: string): Serializer<unknown> {
-  const given = value as Partial<Serializer<unknown>> | null
-  const isWhole = typeof given?.serialize === 'function' && typeof given.deserialize === 'function'
-  if (!isWhole) throw option.typeError(path, value, 'an object with serialize and deserialize')
-  return given as Serializer<unknown>
+  const candidate = value as Partial<Serializer<unknown>> | null
+  const isComplete = typeof candidate?.serialize === 'function' && typeof candidate.deserialize === 'function'
+  if (!isComplete) throw option.typeError(path, value, 'an object with serialize and deserialize')
+  return candidate as Serializer<unknown>
 }
 
-/** In the meta of a message, on the wire: its data is bytes, written like this. */
+/** The field of the meta, on the wire, that marks data as encoded bytes. */
 const encodingField = 'data_encoding'
 
-/** Data as it is stored: JSON text, and what meta has to say of it. */
+/** Stored data: JSON text, and the meta that describes its encoding. */
 export interface Packed {
   readonly text: string
   readonly meta: JsonObject
@@ -71,7 +71,7 @@ function serialize(data: unknown, serializer: Serializer<unknown>): Uint8Array {
 }
 
 /**
- * What a message holds. JSON of a sender without a serializer is given as it is.
+ * Decodes the data of a message. JSON of a sender without a serializer is returned as it is.
  * @param what the start of the error's message: "data of message 7 in queue 'orders'"
  * @throws BODY_INVALID if the serializer refuses the bytes
  */

@@ -1,21 +1,22 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { TidingsError } from './errors.ts'
 
-/** The services that called the code that runs now. */
+/** The services that called the current code. */
 const callers = new AsyncLocalStorage<ReadonlySet<Service>>()
 
-/** Whether the code that runs now was called by one of these. */
+/** Whether one of these services called the current code. */
 export const isCalledBy = (services: { has(service: Service): boolean }): boolean =>
   [...(callers.getStore() ?? [])].some((service) => services.has(service))
 
-/** Runs code on behalf of no service, whoever asked for it. */
+/** Runs code outside of the calling services. */
 export const onItsOwn = <T>(call: () => T): T => callers.run(new Set(), call)
 
 /**
- * The one contract by which everything that runs in the background starts and stops: idempotent, safe to call twice
- * or at the same time, and `await using` stops it.
+ * The one contract for starting and stopping background work: idempotent, safe to call twice or at the same time, and
+ * `await using` stops it.
  *
- * A function of the user's that a service calls may stop it: the service cannot end before that function, so nobody waits.
+ * A user function that a service calls may stop that service. The service cannot end before the function returns, so such
+ * a stop does not wait.
  */
 export abstract class Service implements AsyncDisposable {
   #state: 'new' | 'running' | 'stopping' | 'stopped' = 'new'
@@ -31,8 +32,8 @@ export abstract class Service implements AsyncDisposable {
   }
 
   /**
-   * Resolves when it has stopped, for whatever reason.
-   * @throws OPTION_CONFLICT in a function that it calls, and would wait for
+   * Resolves when the service has stopped, for any reason.
+   * @throws OPTION_CONFLICT in a function that the service calls: both would wait for each other
    */
   get finished(): Promise<void> {
     if (!this.isCaller) return this.#finished
@@ -45,12 +46,12 @@ export abstract class Service implements AsyncDisposable {
     return refused
   }
 
-  /** Whether the code that runs now was called by this service. */
+  /** Whether this service called the current code. */
   get isCaller(): boolean {
     return callers.getStore()?.has(this) === true
   }
 
-  /** Calls a function of the user's. */
+  /** Calls a user function. */
   protected call<T>(user: () => T): T {
     return callers.run(new Set([...(callers.getStore() ?? []), this]), user)
   }
@@ -59,7 +60,7 @@ export abstract class Service implements AsyncDisposable {
     return this.#state
   }
 
-  /** Starts once; a second call waits for the first. Does nothing to a service that was stopped: it stays so. */
+  /** Starts once; a second call waits for the first. A stopped service stays stopped. */
   start(): Promise<void> {
     if (this.#started === undefined) {
       if (this.#stopped !== undefined) return Promise.resolve()
@@ -70,8 +71,8 @@ export abstract class Service implements AsyncDisposable {
   }
 
   /**
-   * Stops once; a second call waits for the first. Stopping what was never started is fine. In a function that the service
-   * calls it only begins to stop.
+   * Stops once; a second call waits for the first. A service that was never started can be stopped. In a function that the
+   * service calls, stop does not wait.
    */
   stop(): Promise<void> {
     this.#stopped ??= onItsOwn(() => this.#stopOnce())

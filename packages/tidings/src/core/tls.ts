@@ -29,14 +29,14 @@ const fields = {
   ),
 } as const
 
-/** Like options of the same names in Node. */
+/** The options have the names of Node's. */
 export const tlsOption: option.Option<option.OptionsInput<typeof fields>, TlsSettings | null> = {
   ...option.object('TLS of a `rediss://` or `https://` URL, beyond what Node does by itself.', fields),
   defaultValue: null,
   parse,
 }
 
-/** What Node takes of TLS. */
+/** The TLS options for Node. */
 export interface TlsSettings {
   readonly ca?: readonly Buffer[]
   readonly cert?: Buffer
@@ -47,14 +47,16 @@ export interface TlsSettings {
 }
 
 function parse(value: unknown, path: string): TlsSettings {
-  const given = option.object('', fields).parse(value, path) ?? {}
-  // Node takes a null for something that was given.
-  const settings = Object.fromEntries(Object.entries(given).filter(([, one]) => one !== null)) as unknown as TlsSettings
+  const parsed = option.object('', fields).parse(value, path) ?? {}
+  // Node does not accept null for a missing option.
+  const settings = Object.fromEntries(
+    Object.entries(parsed).filter(([, one]) => one !== null),
+  ) as unknown as TlsSettings
   checkTls(settings, path)
   return settings
 }
 
-/** @throws TYPE where Node would say so when it connects, or would say nothing */
+/** @throws TYPE for settings that Node would refuse only when it connects, or would ignore */
 export function checkTls({ ca, cert, key, passphrase }: Partial<TlsSettings>, path: string): void {
   if ((cert === undefined) !== (key === undefined))
     throw new TidingsError(
@@ -65,7 +67,7 @@ export function checkTls({ ca, cert, key, passphrase }: Partial<TlsSettings>, pa
   try {
     createSecureContext({ ca: ca && [...ca], cert, key, passphrase })
   } catch (error) {
-    // Tells what is wrong, and no part of the key.
+    // The reason contains no part of the key.
     const { reason, message } = error as Error & { reason?: string }
     throw new TidingsError('TYPE', `${path} has no certificate with its key that can be read: ${reason ?? message}`, {
       details: { field: path },
@@ -78,7 +80,7 @@ function parsePems(value: unknown, path: string): readonly Buffer[] {
   return Array.isArray(value) ? value.map((one, index) => parsePem(one, `${path}[${index}]`)) : [parsePem(value, path)]
 }
 
-/** Never shown: it may be a private key. Node passes over an authority that it cannot read, without a word. */
+/** The value is never shown: it may be a private key. Node silently skips an authority that it cannot read. */
 export function parsePem(value: unknown, path: string): Buffer {
   const isText = typeof value === 'string'
   const pem = isText || value instanceof Uint8Array ? Buffer.from(value as Uint8Array) : undefined
@@ -94,7 +96,7 @@ const unknownAuthority =
 const clientCertificate =
   'The server demands a certificate of its clients: connect(url, { tls: { cert, key } }), or in the URL of a Redis ?cert=<file>&key=<file>.'
 
-/** By the codes of Node and OpenSSL. */
+/** Hints by the codes of Node and OpenSSL. */
 const hints: Readonly<Record<string, string>> = {
   SELF_SIGNED_CERT_IN_CHAIN: unknownAuthority,
   DEPTH_ZERO_SELF_SIGNED_CERT: unknownAuthority,
@@ -111,5 +113,5 @@ const hints: Readonly<Record<string, string>> = {
   ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: 'The server does not know the authority that signed your certificate.',
 }
 
-/** The way out, where it was TLS because of which a connection was not made. */
+/** The hint for a connection that failed because of TLS. */
 export const tlsHint = (error: unknown): string | undefined => hints[String((error as { code?: unknown } | null)?.code)]

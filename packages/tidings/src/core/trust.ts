@@ -1,14 +1,14 @@
 import type { Stats } from 'node:fs'
 
-/** Why a file must not decide what this process does, and what to do about that. */
+/** Why a file must not control this process, and the remedy. */
 interface Distrust {
   readonly why: string
   readonly remedy: string
 }
 
 /**
- * Whether somebody else than root and this user can change a file or a folder. Windows has no such bits; what stat says
- * there means nothing.
+ * Whether another user than root and this one can change a file or a folder. Windows has no such mode bits, so nothing is
+ * distrusted there.
  */
 export function distrust(
   { mode, uid }: Pick<Stats, 'mode' | 'uid'>,

@@ -1,11 +1,11 @@
 import { show, TidingsError } from './errors.ts'
 import { typeError } from './options.ts'
 
-/** For URLs that cannot be read: most often it is the password. */
+/** The hint for unreadable URLs: the cause is mostly the password. */
 export const percentEncode =
   "In user and password write '/', '?', '#', '@' and '%' as %2F, %3F, %23, %40 and %25: encodeURIComponent(password)."
 
-/** @returns the kind of the storage. @throws TYPE, URL_INVALID without anything behind the scheme, which may be a secret */
+/** @returns the type of the storage. @throws TYPE, URL_INVALID; the message omits everything behind the scheme: it may be secret */
 export function checkUrl(
   url: unknown,
   path = 'url',
@@ -43,7 +43,7 @@ export function checkUrl(
   }
 }
 
-/** Where the host would be taken from the middle of a password. */
+/** Whether the host would be taken from the middle of a password. */
 function hasBrokenAuthority(url: string): boolean {
   const start = url.indexOf('://') + 3
   const end = start < 3 ? -1 : url.slice(start).search(/[/?#]/)

@@ -1,4 +1,4 @@
-/** Values by their keys, each kept only as long as somebody else holds it. */
+/** Values by key, each kept only while it is referenced elsewhere. */
 export class WeakValues<K, V extends object> {
   readonly #references = new Map<K, WeakRef<V>>()
   readonly #collected = new FinalizationRegistry<K>((key) => {
@@ -14,7 +14,7 @@ export class WeakValues<K, V extends object> {
     return value
   }
 
-  /** Those that are still held. */
+  /** The values that are still referenced. */
   *values(): Generator<V> {
     for (const reference of this.#references.values()) {
       const value = reference.deref()

@@ -5,19 +5,19 @@ import type { Interest } from '../port/listening.ts'
 const maxChannelBytes = 63
 const maxPrefixBytes = 20
 
-/** The channels that events come through; `due` is for listeners among themselves. */
+/** The channels of events; `due` is for listeners among themselves. */
 export const channelOf = {
   queueCreated: (prefix: string | null) => channel(prefix, 'pgmq_queue_created'),
   due: (prefix: string | null) => channel(prefix, 'pgmq_message_due'),
   messageReady: (prefix: string | null) => channel(prefix, 'pgmq_message_ready'),
-  /** Null where the namespace is too long for a name: its events come only through the channel for all. */
+  /** Null if the namespace is too long for a channel name: its events come only through the channel for all. */
   messageReadyIn(prefix: string | null, namespace: string): string | null {
     const name = channel(prefix, `pgmq_message_ready.${namespace}`)
     return Buffer.byteLength(name) <= maxChannelBytes ? name : null
   },
 }
 
-/** What whoever wants the events of a namespace, or of all queues, listens to. */
+/** The channels with the events of a namespace, or of all queues. */
 export function channelsOf(prefix: string | null, namespace: string | null): string[] {
   const narrow = namespace === null ? null : channelOf.messageReadyIn(prefix, namespace)
   return [channelOf.queueCreated(prefix), narrow ?? channelOf.messageReady(prefix)]
@@ -30,7 +30,7 @@ export const isDueChannel = (name: string): boolean => /(^|\.)pgmq_message_due$/
 const channelPattern = /^(?:(.+)\.)?pgmq_(?:queue_created|message_due|message_ready(?:\.(.+))?)$/
 
 /**
- * Events come through channels with these names only, and from afar nobody listens to others.
+ * Only channels with these names carry events, and remote clients may listen to no others.
  * @throws CONFIG_INVALID
  */
 export function checkChannel(name: string, path: string): void {

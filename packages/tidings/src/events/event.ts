@@ -3,29 +3,29 @@ import { fromJson, type JsonObject, type JsonValue } from '../core/json.ts'
 interface OfQueue {
   readonly queue: string
   readonly namespace: string
-  /** Facts beside it, as they came. */
+  /** Further facts, unchanged. */
   readonly metadata: JsonObject
 }
 
 interface Ready extends OfQueue {
   readonly readyAt: Date
-  /** Whole seconds from sending until it could be read. */
+  /** Whole seconds from sending until the message could be read. */
   readonly delaySeconds: number
 }
 
-/** What a queue tells of itself. A message is anybody's until it is claimed: `queue.readById(event.id)`. */
+/** An event of a queue. The message belongs to nobody until it is claimed: `queue.readById(event.id)`. */
 export type QueueEvent =
   | (OfQueue & { readonly type: 'queue_created'; readonly createdAt: Date })
   /** A message whose event would be too large with its data. */
   | (Ready & { readonly type: 'message_ready'; readonly id: string })
-  /** A message with its data and meta. Having them is no lease: claim it before you work. */
+  /** A message with its data and meta. The event is no lease: claim the message before working on it. */
   | (Ready & {
       readonly type: 'message_with_payload'
       readonly id: string
       readonly data: unknown
       readonly meta: JsonObject
     })
-  /** Messages that were sent together. `ids` is null where they did not fit (`truncated`). */
+  /** Messages that were sent together. `ids` is null if they did not fit (`truncated`). */
   | (Ready & {
       readonly type: 'batch_ready'
       readonly count: number
@@ -35,7 +35,7 @@ export type QueueEvent =
 
 /**
  * Reads an event from its text.
- * @throws Error, saying what is wrong with it
+ * @throws Error with the reason
  */
 export function parseEvent(text: string): QueueEvent {
   const fields = new Fields(fromJson(text))
@@ -71,7 +71,7 @@ function openEnvelope(message: JsonValue): { data: unknown; meta: JsonObject } {
 const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** The fields of an event, each checked when it is taken. */
+/** The fields of an event, each checked on access. */
 class Fields {
   readonly #fields: JsonObject
 
@@ -92,7 +92,7 @@ class Fields {
     return value
   }
 
-  /** Left out, it is empty. */
+  /** A missing field is an empty object. */
   object(name: string): JsonObject {
     const value = this.#fields[name] ?? {}
     if (!isObject(value)) throw new Error(`${name} is not an object`)
@@ -116,7 +116,7 @@ class Fields {
     return toId(this.value(name), name)
   }
 
-  /** Null where there are none. */
+  /** Null without ids. */
   ids(name: string): string[] | null {
     const value = this.#fields[name]
     if (value === undefined || value === null) return null

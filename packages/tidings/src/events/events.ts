@@ -10,13 +10,13 @@ import { type EventsOptions, eventsOptions } from './options.ts'
 
 export interface EventsStats {
   readonly connected: boolean
-  /** Whether what `tidings generate-migration` writes was applied; null before it was looked for. */
+  /** Whether the migration of `tidings generate-migration` was applied; null before the first check. */
   readonly installed: boolean | null
-  /** What the names of the channels start with, as far as is known: 'shop.'. Of others nothing is ever heard. */
+  /** The installed prefix of channel names, such as 'shop.'; null if not known. Other prefixes carry no events. */
   readonly prefix: string | null
-  /** The channels that it listens to. */
+  /** The channels listened to. */
   readonly channels: readonly string[]
-  /** Events that came for it, dropped ones too. */
+  /** Events for this reader, dropped ones too. */
   readonly received: number
   /** Events that found the buffer full. */
   readonly dropped: number
@@ -31,18 +31,18 @@ export interface EventsStats {
   readonly lastErrorAt: Date | null
 }
 
-interface Surroundings {
+interface EventsDependencies {
   readonly wakeups: Wakeups
   readonly clock: Clock
   readonly logger: Logger
 }
 
 /**
- * What the queues tell of themselves, for one reader: `for await (const event of events)` or `events.listen(handler)`.
- * Events are signals that can be missed, while the connection is down or the buffer full; messages cannot.
+ * The events of queues, for one reader: `for await (const event of events)` or `events.listen(handler)`. Events are signals
+ * and can be missed, while the connection is down or the buffer full. Messages cannot be missed.
  */
 export class Events extends Service implements AsyncIterable<QueueEvent> {
-  readonly #surroundings: Surroundings
+  readonly #dependencies: EventsDependencies
   readonly #options: option.OptionsOutput<typeof eventsOptions>
   readonly #channels: readonly string[]
   readonly #subscriber: Subscriber
@@ -55,10 +55,10 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
   #lastEventAt: Date | null = null
   #lastErrorAt: Date | null = null
 
-  constructor(options: EventsOptions | undefined, surroundings: Surroundings) {
+  constructor(options: EventsOptions | undefined, dependencies: EventsDependencies) {
     super()
     this.#options = option.parseOptions(eventsOptions, options, 'events')
-    this.#surroundings = surroundings
+    this.#dependencies = dependencies
     const { prefix, namespace } = this.#options
     this.#channels = channelsOf(prefix, namespace)
     this.#subscriber = {
@@ -71,7 +71,7 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
   }
 
   stats(): EventsStats {
-    const { wakeups } = this.#surroundings
+    const { wakeups } = this.#dependencies
     const saturation = this.#buffer.length / this.#options.buffer
     return {
       connected: this.state === 'running' && wakeups.hears(this.#subscriber),
@@ -87,8 +87,8 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
   }
 
   /**
-   * Calls the handler with each event, one after the other. What it throws is counted and logged, and ends nothing.
-   * @returns once the events are listened to
+   * Calls the handler with each event, one after the other. Errors of the handler are counted and logged, and end nothing.
+   * @returns once the connection listens
    */
   async listen(handler: (event: QueueEvent) => void | Promise<void>): Promise<void> {
     this.#takeReader()
@@ -107,7 +107,7 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
     }
   }
 
-  /** Starts it; leaving the loop stops it. */
+  /** Starts the service; leaving the loop stops it. */
   async *[Symbol.asyncIterator](): AsyncGenerator<QueueEvent, void, undefined> {
     this.#takeReader()
     try {
@@ -123,7 +123,7 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
     this.#isRead = true
   }
 
-  /** @returns null once it is stopped */
+  /** @returns null once the service is stopped */
   async #next(): Promise<QueueEvent | null> {
     for (;;) {
       if (this.state === 'stopping' || this.state === 'stopped') return null
@@ -136,7 +136,7 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
   }
 
   protected override async onStart(): Promise<void> {
-    const { wakeups, logger } = this.#surroundings
+    const { wakeups, logger } = this.#dependencies
     this.#watch = await wakeups.subscribe(this.#subscriber)
     const { prefix } = wakeups
     const [channel = ''] = this.#channels
@@ -156,7 +156,7 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
     if (event === null) return
     if ((namespace !== null && event.namespace !== namespace) || (queue !== null && event.queue !== queue)) return
     this.#counts.received++
-    this.#lastEventAt = new Date(this.#surroundings.clock.now())
+    this.#lastEventAt = new Date(this.#dependencies.clock.now())
     if (this.#buffer.length < buffer) this.#buffer.push(event)
     else this.#counts.dropped++
     this.#wakeUp()
@@ -181,9 +181,9 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
     this.#noteError(error, 'the connection for events failed; it is tried again', tell)
   }
 
-  /** Never throws, whatever the user's functions do. */
+  /** Never throws, even if the user's functions do. */
   #noteError(error: unknown, message: string, tell: (() => void) | null): void {
-    const { clock, logger } = this.#surroundings
+    const { clock, logger } = this.#dependencies
     this.#lastErrorAt = new Date(clock.now())
     try {
       if (tell) tell()

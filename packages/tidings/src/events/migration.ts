@@ -2,7 +2,7 @@ import * as option from '../core/options.ts'
 import { checkPrefix } from './channels.ts'
 import { defaultQueuePattern, parseQueuePattern } from './namespace.ts'
 
-/** What the SQL that lets queues announce their messages is made from. */
+/** The parameters of the SQL that lets queues announce their messages. */
 export const eventsMigrationOptions = {
   queuePattern: option.text('Names of queues, with a group (?<namespace>…) for their namespace.', {
     default: defaultQueuePattern,

@@ -5,7 +5,7 @@ export const defaultQueuePattern = 'worker_(?<namespace>.+)_queue|(?<namespace>.
 /** The namespace of a queue that the pattern does not match. */
 const defaultNamespace = 'default'
 
-/** What may stand in the place of the namespace. The patterns here are ours, never the user's. */
+/** The expressions that a namespace group may have. These patterns are fixed, never the user's. */
 const classes = {
   '.+': { all: /^.+$/s, outside: null },
   '\\w+': { all: /^\w+$/, outside: '[^A-Za-z0-9_]' },
@@ -15,7 +15,7 @@ const classes = {
 } as const
 type Class = keyof typeof classes
 
-/** One alternative of a pattern: what stands before the namespace, what it is made of, what stands behind it. */
+/** One alternative of a pattern: the text before the namespace, its class of characters, and the text behind it. */
 export interface NamespaceRule {
   readonly before: string
   readonly of: Class
@@ -24,8 +24,8 @@ export interface NamespaceRule {
 
 /**
  * Reads a pattern for whole names of queues: text around one group `(?<namespace>…)`, or several of these with `|`
- * between them, of which the first that matches counts. It looks like a regular expression, and is none: regular
- * expressions mean different things to JavaScript and to PostgreSQL, and this must mean the same.
+ * between them, of which the first that matches counts. It looks like a regular expression but is none: JavaScript and
+ * PostgreSQL read regular expressions differently, and this pattern must mean the same to both.
  * @throws CONFIG_INVALID
  */
 export function parseQueuePattern(pattern: string, path: string): NamespaceRule[] {

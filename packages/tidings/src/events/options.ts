@@ -2,7 +2,7 @@ import { checkQueueName } from '../core/names.ts'
 import * as option from '../core/options.ts'
 import { checkNamespace, checkPrefix } from './channels.ts'
 
-/** What came that is no event. */
+/** A notification that is no event. */
 export interface UnreadableEvent {
   readonly channel: string
   readonly text: string
@@ -11,7 +11,7 @@ export interface UnreadableEvent {
 type OnParseError = (error: Error, event: UnreadableEvent) => void
 type OnConnectionError = (error: unknown) => void
 
-/** What comes, which is also what the command line asks for. */
+/** Which events come; shared with the command line. */
 export const selectionOptions = {
   namespace: option.text('Only events of queues in this namespace.', { default: null, check: checkNamespace }),
   queue: option.text('Only events of this queue.', {

@@ -8,11 +8,11 @@ import { parseSchema, type StandardSchemaV1, validate } from '../core/schema.ts'
 import type { Handler, HandlerContext } from '../worker/handler.ts'
 import { deadLetter } from '../worker/outcome.ts'
 
-/** Makes a handler of a handler. `Inner` is the type of the data that the inner one gets. */
+/** Wraps a handler in another one. `Inner` is the type of the inner handler's data. */
 export type Middleware<Inner, Outer = Inner> = (next: Handler<Inner>) => Handler<Outer>
 
 /**
- * Puts middleware around a handler: each around all that stands before it, so that the last one sees a message first.
+ * Wraps a handler in middleware, from left to right: the last middleware sees a message first.
  *
  * ```ts
  * queue.work(pipe(hire, timeout('5s'), validated(schema), logging()))
@@ -48,32 +48,32 @@ const limitOption = option.duration('How long one call of the handler may take.'
 })
 
 /**
- * Fails an attempt with TIMEOUT when the handler takes longer. Its signal is aborted then; a handler that does not
- * heed it goes on, perhaps beside the next attempt.
+ * Fails an attempt with TIMEOUT when the handler takes longer, and aborts the handler's signal. A handler that ignores the
+ * signal goes on, perhaps beside the next attempt.
  */
 export function timeout(limit: Duration, clock: Clock = systemClock): <T>(next: Handler<T>) => Handler<T> {
   const milliseconds = limitOption.parse(limit, 'limit') as number
   return (next) => async (message, context) => {
-    const late = new AbortController()
+    const timedOut = new AbortController()
     let end = () => {}
     const over = new Promise<never>((_, reject) => {
       const timer = clock.after(milliseconds, () => {
         const text = `the handler of message ${message.id} took longer than ${showDuration(milliseconds)}`
         const error = new TidingsError('TIMEOUT', text, { details: { queue: context.queue, id: message.id } })
-        late.abort(error)
+        timedOut.abort(error)
         reject(error)
       })
       end = () => timer.cancel()
     })
     try {
-      return await Promise.race([(async () => next(message, withSignal(context, late.signal)))(), over])
+      return await Promise.race([(async () => next(message, withSignal(context, timedOut.signal)))(), over])
     } finally {
       end()
     }
   }
 }
 
-/** The same context with a signal that is also aborted by another one, made when the handler asks for it. */
+/** The same context with a second source for its signal, combined when the handler asks for it. */
 function withSignal(context: HandlerContext, other: AbortSignal): HandlerContext {
   let signal: AbortSignal | undefined
   return new Proxy(context, {
@@ -82,14 +82,14 @@ function withSignal(context: HandlerContext, other: AbortSignal): HandlerContext
         signal ??= AbortSignal.any([target.signal, other])
         return signal
       }
-      // The context keeps to itself what only it may see.
+      // The context's private members need the context itself as `this`.
       const value: unknown = Reflect.get(target, member, target)
       return typeof value === 'function' ? value.bind(target) : value
     },
   })
 }
 
-/** Tells of every call: debug when it begins, info when it is done, warn when it failed. */
+/** Logs every call: debug at the start, info on success, warn on failure. */
 export function logging(logger?: Logger, clock: Clock = systemClock): <T>(next: Handler<T>) => Handler<T> {
   return (next) => async (message, context) => {
     const log = logger ?? context.logger
@@ -110,8 +110,8 @@ export function logging(logger?: Logger, clock: Clock = systemClock): <T>(next: 
 }
 
 /**
- * Gives the handler the output of a Standard Schema. A message whose data it refuses is dead-lettered: another attempt
- * cannot make them valid.
+ * Gives the handler the output of a Standard Schema. A message with invalid data is dead-lettered, because another attempt
+ * cannot make the data valid.
  */
 export function validated<Output>(schema: StandardSchemaV1<unknown, Output>): Middleware<Output, unknown> {
   parseSchema(schema, 'schema')

@@ -5,7 +5,7 @@ import type { Message } from '../messages/message.ts'
 import type { Handler } from '../worker/handler.ts'
 import { deadLetter, Outcome } from '../worker/outcome.ts'
 
-/** A handler and the patterns of the routing keys that it wants to see. */
+/** A handler and the patterns of its routing keys. */
 export type Route<T> = readonly [handler: Handler<T>, patterns: string | readonly string[]]
 
 type KeyOf = { keyOf(message: Message<unknown>): string | null | undefined }['keyOf']
@@ -30,10 +30,9 @@ export const routesOptions = {
 export type RoutesOptions = option.OptionsInput<typeof routesOptions>
 
 /**
- * A handler that calls, one after the other and in the order given, every handler that has a pattern for the message,
- * each once. When one of them throws, or returns `retry()`, `snooze()` or `deadLetter()`, that is what becomes of the
- * message, and those after it are not called; another attempt begins with the first of them again. Otherwise the last
- * outcome that one of them returned counts.
+ * A handler that calls every handler with a matching pattern, once each and in the order of the table. A handler that
+ * throws, or returns `retry()`, `snooze()` or `deadLetter()`, decides about the message, and later handlers are not called.
+ * Another attempt begins with the first handler again. Otherwise the last returned outcome counts.
  *
  * ```ts
  * queue.work(routes([[invoice, 'Orders.*.Paid'], [audit, ['Orders.#', 'Refunds.#']]]))
@@ -48,11 +47,11 @@ export function routes<T = unknown>(table: readonly Route<T>[], options?: Routes
 
   return async (message, context) => {
     const key = keyOf(message) ?? null
-    const wanted = key === null ? [] : parsed.filter(({ patterns }) => patterns.some((one) => matches(one, key)))
-    if (wanted.length === 0)
+    const matching = key === null ? [] : parsed.filter(({ patterns }) => patterns.some((one) => matches(one, key)))
+    if (matching.length === 0)
       return otherwise ? (otherwise as Handler<T>)(message, context) : deadLetter(noRoute(message, key))
     let last: Outcome | undefined
-    for (const { handler } of wanted) {
+    for (const { handler } of matching) {
       const result = await handler(message, context)
       if (!(result instanceof Outcome)) continue
       if (endsEarly.has(result.decision.kind)) return result
@@ -62,7 +61,7 @@ export function routes<T = unknown>(table: readonly Route<T>[], options?: Routes
   }
 }
 
-/** The message is not done by these, so nobody else should act on it. */
+/** These outcomes do not finish the message, so no further handler is called. */
 const endsEarly: ReadonlySet<string> = new Set(['retry', 'snooze', 'deadLetter'])
 
 interface ParsedRoute<T> {
@@ -70,14 +69,14 @@ interface ParsedRoute<T> {
   readonly patterns: readonly string[]
 }
 
-function parseRoute<T>(route: Route<T>, place: string): ParsedRoute<T> {
-  if (!Array.isArray(route)) throw option.typeError(place, route, 'an array of a handler and its patterns')
-  const [handler, given] = route as unknown as [unknown, unknown]
-  const patterns = Array.isArray(given) ? given : [given]
-  if (patterns.length === 0) throw option.typeError(`the patterns of ${place}`, given, 'one pattern or more')
+function parseRoute<T>(route: Route<T>, path: string): ParsedRoute<T> {
+  if (!Array.isArray(route)) throw option.typeError(path, route, 'an array of a handler and its patterns')
+  const [handler, input] = route as unknown as [unknown, unknown]
+  const patterns = Array.isArray(input) ? input : [input]
+  if (patterns.length === 0) throw option.typeError(`the patterns of ${path}`, input, 'one pattern or more')
   return {
-    handler: option.parseFunction<Handler<T>>(handler, `the handler of ${place}`),
-    patterns: Array.from(patterns, (pattern) => checkPattern(pattern, `the pattern of ${place}`)),
+    handler: option.parseFunction<Handler<T>>(handler, `the handler of ${path}`),
+    patterns: Array.from(patterns, (pattern) => checkPattern(pattern, `the pattern of ${path}`)),
   }
 }
 

@@ -5,11 +5,11 @@ import type { Message } from '../messages/message.ts'
 import type { HandlerContext } from '../worker/handler.ts'
 import { deadLetter } from '../worker/outcome.ts'
 
-/** Declared as methods, so that a handler may name the type of its data where no schema does. */
+/** Declared as methods, so that a handler may name the type of its data without a schema. */
 type HandlerOf<T> = { handle(message: Message<T>, context: HandlerContext): unknown }['handle']
 type Convert = { convert(data: unknown, message: Message<unknown>): unknown }['convert']
 
-/** Turns the data of one version into those of another: of the next whole number, or of the one that it names. */
+/** Converts data of one version to another: to the next whole number, or to the version in `to`. */
 export type Upcaster = Convert | { readonly to: string; readonly convert: Convert }
 
 /** Keys may be written as numbers, too. */
@@ -25,21 +25,20 @@ export interface VersionsOptions<
   Schemas extends Readonly<Record<string, StandardSchemaV1>>,
   Version extends string | number,
 > {
-  /** Judge data of their versions, be they sent so or converted; the output goes on. */
+  /** By version, validates data as sent or as converted; the output goes on. */
   readonly schemas?: Schemas
-  /** By the version that they are for. */
+  /** By the version of the data. */
   readonly handlers: { readonly [V in Version]: HandlerOf<DataOf<Schemas, V>> }
-  /** By the version that they convert from. */
+  /** By the version to convert from. */
   readonly upcasters?: Readonly<Record<string, Upcaster>>
-  /** What a message without a version counts as; left out, it is dead-lettered. */
+  /** The version of a message that names none; left out, such a message is dead-lettered. */
   readonly unversioned?: string
 }
 
 /**
- * A handler for messages of several versions (`meta.version`). The handler of a message's own version gets it as it
- * is; where there is none, the data are converted step by step until there is one. Meta stays as it was sent. A
- * message from which no way leads to a handler is dead-lettered, and so is one whose data a schema refuses; an upcaster
- * that throws is a failure like that of a handler.
+ * A handler for messages of several versions (`meta.version`). A version with a handler is handled as it is. The data of
+ * another version are converted step by step until a version has a handler. Meta stays as it was sent. A message of an
+ * unknown version, or with invalid data, is dead-lettered. An upcaster that throws fails like a handler.
  * @throws VERSIONS_INVALID for a table with a gap, a circle or no handler; TYPE
  */
 export function versions<
@@ -110,7 +109,7 @@ class Versions {
     let data = message.data
     for (;;) {
       try {
-        data = await this.#judge(version, data, message)
+        data = await this.#validate(version, data, message)
       } catch (error) {
         // Another attempt cannot make the data valid.
         if (error instanceof TidingsError && error.code === 'BODY_INVALID') return deadLetter(error)
@@ -124,7 +123,7 @@ class Versions {
     }
   }
 
-  #judge(version: string, data: unknown, message: Message<unknown>): unknown {
+  #validate(version: string, data: unknown, message: Message<unknown>): unknown {
     const schema = this.#schemas.get(version)
     return schema ? validate(schema, data, `data of message ${message.id} as version ${show(version)}`) : data
   }
@@ -133,7 +132,7 @@ class Versions {
     return this.#handlers.has(version) || this.#upcasters.has(version)
   }
 
-  /** Every version that has no handler must lead to one that has. */
+  /** Every version without a handler must lead to a version with one. */
   #checkWay(from: string): void {
     const way = [from]
     for (let version = from; !this.#handlers.has(version); ) {

@@ -1,7 +1,7 @@
 import type { BusDependencies } from '../messages/access.ts'
 import type { Position, TopicMessage, TopicStore } from '../port/topic-store.ts'
 
-/** What a consumer needs to know of the subscription that it reads. */
+/** The dependencies of a subscription's consumer. */
 export interface SubscriptionAccess<T> extends BusDependencies {
   readonly topic: string
   readonly name: string
@@ -10,7 +10,7 @@ export interface SubscriptionAccess<T> extends BusDependencies {
   ensure(from: Position): Promise<boolean>
   /** The data as the user's type. @throws BODY_INVALID if the schema refuses it */
   decode(stored: TopicMessage): T | Promise<T>
-  /** Tells the bus of something that runs, so that closing the bus stops it. @throws CLOSED */
+  /** Registers a running consumer with the bus, so that closing the bus stops it. @throws CLOSED */
   adopt(running: Running): void
 }
 

@@ -5,10 +5,10 @@ import type { Journal } from './events.ts'
 import type { Holding, Tenure } from './holding.ts'
 import { isMissing, type Retrying } from './retrying.ts'
 
-/** How long the storage may not know of what was read, while there is more to read. */
+/** How long acknowledgements are collected while there is more to read. */
 const groupMs = 100
 
-/** Tells the storage how far a subscription has read, in one tenure; through interruptions of the storage. */
+/** Acknowledges the read messages of a subscription in one tenure, and retries while the storage fails. */
 export class Acker {
   readonly #access: SubscriptionAccess<unknown>
   readonly #holding: Holding
@@ -35,13 +35,13 @@ export class Acker {
     this.#giveUp = parts.giveUp
   }
 
-  /** The message of this offset is through, and all before it. */
+  /** The message at this offset and all before it are done. */
   done(offset: number): void {
     this.#done = Math.max(this.#done, offset)
     this.#arm()
   }
 
-  /** @returns once the storage knows of all that is done; false if it never will, in this tenure */
+  /** Resolves when the storage has every acknowledgement; false if this tenure ended first. */
   async flush(): Promise<boolean> {
     while (this.#done > this.#acked && !this.#ended) await this.#send()
     return this.#done <= this.#acked
@@ -77,7 +77,7 @@ export class Acker {
     }
   }
 
-  /** @returns null if it was given up */
+  /** @returns null if the call was given up */
   async #ack(offset: number): Promise<boolean | null> {
     const { store, topic, name } = this.#access
     try {

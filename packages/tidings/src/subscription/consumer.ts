@@ -9,16 +9,16 @@ import { Journal } from './events.ts'
 import { Feed, type Item } from './feed.ts'
 import { type TopicConsumeOptions, topicConsumeOptions } from './options.ts'
 
-/** When to try again if a schema failed for a reason other than the data. */
+/** The delay after a schema failed for a reason other than the data. */
 const undecodedMs = 1_000
 
 /**
  * The messages of a subscription, one after the other, for an iteration. The subscription passes a message when the loop
- * asks for the next one, or by `message.ack()`; it does not pass the one at hand when the loop ends by `break` or an
- * error. When the loop has ended, however it did, others can have the subscription at once.
+ * asks for the next one, or by `message.ack()`; it does not pass the current message when the loop ends by `break` or an
+ * error. After the loop another consumer can have the subscription at once.
  */
 export class TopicConsumer<T> implements Reader<ConsumedMessage<T>> {
-  /** Resolves when the loop has ended and the subscription was left. */
+  /** Resolves when the loop has ended and the subscription was released. */
   readonly finished: Promise<void>
 
   readonly #access: SubscriptionAccess<T>
@@ -63,7 +63,7 @@ export class TopicConsumer<T> implements Reader<ConsumedMessage<T>> {
     this.#feed.stop()
   }
 
-  /** Leaves the subscription; the message at hand comes again. */
+  /** Releases the subscription; the current message comes again. */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -97,7 +97,7 @@ export class TopicConsumer<T> implements Reader<ConsumedMessage<T>> {
     return null
   }
 
-  /** @returns null if that failed; then the message has gone where it belongs, or it comes again */
+  /** @returns null if the data cannot be decoded; the message was dead-lettered, or comes again */
   async #decode(item: Item): Promise<ConsumedMessage<T> | null> {
     const { stored, redelivered, acker, tenure } = item
     const { topic, name, clock } = this.#access
@@ -126,7 +126,7 @@ export class TopicConsumer<T> implements Reader<ConsumedMessage<T>> {
   async #close(): Promise<void> {
     this.#feed.stop()
     this.#options.signal?.removeEventListener('abort', this.#stopBySignal)
-    // Whoever never began has nothing to leave.
+    // A consumer that never began holds no subscription.
     if (this.#begun) {
       await this.#feed.close()
       this.#journal.tell({ type: 'stopped', error: null })

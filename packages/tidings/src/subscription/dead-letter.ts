@@ -9,12 +9,12 @@ import type { Journal } from './events.ts'
 import type { Item } from './feed.ts'
 import { Retrying } from './retrying.ts'
 
-/** For the same letter sent again because its answer was lost. */
+/** For a dead letter that is sent again because its answer was lost. */
 const dedupWindowMs = 3_600_000
 
 /**
- * Where messages of a subscription go that failed too often: `<topic>_<subscription>_dlq`, unless the user names another
- * queue. What an ephemeral subscription leaves behind goes into `<topic>_dlq`.
+ * The dead-letter queue of a subscription: `<topic>_<subscription>_dlq`, unless the user names another queue. That of an
+ * ephemeral subscription is `<topic>_dlq`.
  * @returns null if the consumer stops instead
  * @throws DEAD_LETTER_INVALID if that name would be too long
  */
@@ -33,7 +33,7 @@ export function deadLetterQueueOf(
   )
 }
 
-/** @returns null where the subscription stops instead */
+/** @returns null if the subscription stops instead */
 export function deadLetterBox(
   access: SubscriptionAccess<unknown>,
   queue: string | null,
@@ -44,9 +44,9 @@ export function deadLetterBox(
 }
 
 /**
- * What is wrong with a message whose consumers went away one after the other. One of them alone proves nothing: it may
- * have had another message of its batch in hand. Those after it went on one by one.
- * @returns null if it is to be tried
+ * The error of a message whose consumers died one after the other. One death proves nothing: that consumer may have had
+ * another message of its batch in hand. Later consumers read one message at a time.
+ * @returns null if the message may be tried
  */
 export function vanishedError({ vanished }: Item, maxAttempts: number): TidingsError | null {
   if (vanished < Math.max(2, maxAttempts)) return null
@@ -54,7 +54,7 @@ export function vanishedError({ vanished }: Item, maxAttempts: number): TidingsE
   return new TidingsError('HANDLER_FAILED', text, { details: { vanished, maxAttempts } })
 }
 
-/** Keeps what failed too often, and lets the subscription pass it only then. */
+/** Sends failed messages to the dead-letter queue, and lets the subscription pass a message only after that. */
 export class DeadLetterBox {
   readonly #access: SubscriptionAccess<unknown>
   readonly #queue: string
@@ -68,7 +68,7 @@ export class DeadLetterBox {
     this.#journal = journal
   }
 
-  /** Where the tenure ends, or the consumer, before it is kept, the subscription does not pass it. */
+  /** The subscription does not pass the message if the tenure ends before the dead letter is stored. */
   async put({ stored, acker, tenure }: Item, error: unknown, attempts: number): Promise<void> {
     const letter = this.#letterOf(stored, error, attempts)
     const id = await this.#retrying.run(tenure.interrupted, () => this.#send(letter))

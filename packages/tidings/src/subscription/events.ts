@@ -12,7 +12,7 @@ interface OfMessage {
 }
 
 type Happening =
-  /** This consumer is the one that is active, from after the cursor on. So many went away without leaving there before. */
+  /** This consumer is active, and reads after the cursor. `vanished`: how many consumers died at this position before. */
   | { readonly type: 'held'; readonly cursor: number; readonly vanished: number }
   /** Another consumer has the subscription; this one waits to take over. */
   | { readonly type: 'standingBy' }
@@ -20,12 +20,12 @@ type Happening =
   | { readonly type: 'holdLost' }
   /** The subscription was moved by `seek` or `rollBack`. */
   | { readonly type: 'moved' }
-  /** So many messages before this offset were removed before they were read. */
+  /** `count` messages before this offset were removed before they were read. */
   | { readonly type: 'missed'; readonly count: number; readonly before: number }
   /** The handler is called with this message. */
   | (OfMessage & { readonly type: 'started'; readonly attempt: number; readonly redelivered: boolean })
   | (OfMessage & { readonly type: 'succeeded'; readonly durationMs: number })
-  /** An attempt failed; `retryMs` is null where there is no other. */
+  /** An attempt failed; `retryMs` is null after the last attempt. */
   | (OfMessage & {
       readonly type: 'failed'
       readonly attempt: number
@@ -33,7 +33,7 @@ type Happening =
       readonly error: unknown
       readonly retryMs: number | null
     })
-  /** `id` is that of the message in the dead-letter queue. */
+  /** `id` is the message's id in the dead-letter queue. */
   | (OfMessage & {
       readonly type: 'deadLettered'
       readonly error: unknown
@@ -41,7 +41,7 @@ type Happening =
       readonly id: string
     })
   | (OfMessage & { readonly type: 'snoozed'; readonly delayMs: number })
-  /** The subscription has read up to this offset, and the storage knows. */
+  /** The storage has recorded that the subscription read up to this offset. */
   | { readonly type: 'acked'; readonly offset: number }
   /** There is nothing to read; the consumer sleeps. */
   | { readonly type: 'idle' }
@@ -49,10 +49,10 @@ type Happening =
   | { readonly type: 'interrupted'; readonly error: unknown }
   | { readonly type: 'resumed' }
   | { readonly type: 'drained' }
-  /** `error` is what it stopped for by itself; null where it was asked to. */
+  /** `error` is the reason if the consumer stopped by itself; null if it was asked to stop. */
   | { readonly type: 'stopped'; readonly error: unknown }
 
-/** What happens in a consumer of a subscription. Durations are in milliseconds. */
+/** An event of a subscription's consumer. Durations are in milliseconds. */
 export type SubscriptionEvent = OfSubscription & Happening
 
 export interface SubscriberCounts {
@@ -63,7 +63,7 @@ export interface SubscriberCounts {
   holdLost: number
 }
 
-/** Keeps the counts, logs what people should know of and passes everything on to the user's observer. */
+/** Keeps the counts, logs warnings and errors, and passes every event to the user's observer. */
 export class Journal {
   readonly counts: SubscriberCounts = { started: 0, succeeded: 0, failed: 0, deadLettered: 0, holdLost: 0 }
   readonly #of: OfSubscription
@@ -76,7 +76,7 @@ export class Journal {
     this.#observe = observe
   }
 
-  /** Never throws, whatever the user's logger and observer do. */
+  /** Never throws, even if the user's logger or observer does. */
   tell(happening: Happening): void {
     const { type } = happening
     if (Object.hasOwn(this.counts, type)) this.counts[type as keyof SubscriberCounts]++
@@ -89,12 +89,12 @@ export class Journal {
     }
   }
 
-  /** For what is wrong but no event: an unusable answer of the user's backoff function. */
+  /** Logs a problem that is no event, such as an unusable answer of the user's backoff function. */
   warn(error: unknown, text: string): void {
     try {
       this.#logger.warn({ ...this.#of, ...inShort(error) }, text)
     } catch {
-      // There is nobody left to tell.
+      // The logger itself failed.
     }
   }
 }
@@ -140,5 +140,5 @@ const about = ({ message, error }: { message: TopicMessage; error: unknown }) =>
   ...inShort(error),
 })
 
-/** What was thrown may be of any size and kind. */
+/** A thrown value may have any size and type. */
 const inShort = (error: unknown) => ({ error: describeError(error).message })

@@ -14,7 +14,7 @@ export interface FeedOptions {
   readonly readAhead: number
   readonly pollInterval: number
   readonly ephemeral: boolean
-  /** How long a read waits for the first message, and how many in a row may come back empty; null for any number. */
+  /** How long a read waits for the first message, and after how many empty reads in a row the feed ends; null: never. */
   readonly waitMs: number
   readonly untilEmpty: number | null
 }
@@ -23,7 +23,7 @@ export interface FeedOptions {
 export interface Item {
   readonly stored: TopicMessage
   readonly redelivered: boolean
-  /** How many consumers in a row went away without leaving while this message was the next. */
+  /** How many consumers in a row died while this message was the next. */
   readonly vanished: number
   readonly tenure: Tenure
   readonly acker: Acker
@@ -31,12 +31,12 @@ export interface Item {
 
 type Held = Extract<Answer, { held: true }>
 
-/** Not to ask at once again where the storage says that a hold ends now. */
+/** The shortest pause before asking again, for a hold that ends now. */
 const shortestRetryMs = 10
 
 /**
- * The messages of a subscription, in their order, for one consumer: waits until it has the subscription, reads ahead,
- * sleeps when there is nothing, and begins again from the cursor when the subscription was lost or moved.
+ * The messages of a subscription, in their order, for one consumer. Waits for the subscription, reads ahead, sleeps while
+ * there is nothing to read, and begins again at the cursor after the subscription was lost or moved.
  */
 export class Feed {
   readonly #access: SubscriptionAccess<unknown>
@@ -45,7 +45,7 @@ export class Feed {
   readonly #retrying: Retrying
   readonly #holding: Holding
   readonly #readAhead: ReadAhead
-  readonly #lookout: Lookout
+  readonly #poller: Lookout
   readonly #seen = new Seen()
   readonly #stop = new AbortController()
   readonly #giveUp = new AbortController()
@@ -54,11 +54,11 @@ export class Feed {
   #acker: Acker | null = null
   #ahead: TopicMessage[] = []
   #cursor = 0
-  /** Of the first message of the tenure; 0 once that is given out. */
+  /** `vanished` of the tenure's first message; 0 after that message. */
   #vanished = 0
   /**
-   * How many messages are still to be read one by one: those that a consumer which vanished may have had in hand. So the
-   * storage knows of each before the next one, and it counts for the one that does it.
+   * How many messages are still read one by one, because a consumer that died may have had them in hand. So the storage
+   * knows of each message before the next, and the next death counts against the right one.
    */
   #toReadSingly = 0
   #emptyReads = 0
@@ -73,10 +73,10 @@ export class Feed {
     this.#readAhead = new ReadAhead(options.readAhead)
     this.#holding = new Holding(access, options.lease, journal)
     const { wakeups, clock, topic } = access
-    this.#lookout = new Lookout({ wakeups, clock, interest: `topic:${topic}`, pollMs: options.pollInterval })
+    this.#poller = new Lookout({ wakeups, clock, interest: `topic:${topic}`, pollMs: options.pollInterval })
   }
 
-  /** How many messages are read ahead. */
+  /** Messages read ahead. */
   get ahead(): number {
     return this.#tenure?.over.aborted ? 0 : this.#ahead.length
   }
@@ -86,13 +86,13 @@ export class Feed {
     return this.#tenure !== null && !this.#tenure.lost.aborted
   }
 
-  /** @returns null when it was stopped, or there is no more and that ends it @throws CLOSED */
+  /** @returns null after `stop`, or when an empty subscription ends the feed @throws CLOSED */
   async next(): Promise<Item | null> {
     while (!this.#stop.signal.aborted) {
       const tenure = this.#tenure
       const stored = this.#ahead.shift()
       if (tenure !== null && stored !== undefined && !tenure.over.aborted) return this.#itemOf(stored, tenure)
-      // What was read is known to the storage before more is: a consumer never runs away from its cursor.
+      // Acknowledges before reading more: a consumer never runs far ahead of its cursor.
       await this.#acker?.flush()
       const isHeld = this.#tenure !== null && !this.#tenure.over.aborted
       if ((await (isHeld ? this.#read(this.#tenure!) : this.#take())) === 'ended') return null
@@ -107,25 +107,25 @@ export class Feed {
     return { stored, redelivered, vanished, tenure, acker: this.#acker! }
   }
 
-  /** Nothing more is begun; `next` comes back soon. */
+  /** No further message is given out; a pending `next` resolves soon. */
   stop(): void {
     this.#stop.abort()
     this.#tenure?.interrupt()
     this.#nap.abort()
   }
 
-  /** Ends when there is nothing to read, or another consumer has the subscription. */
+  /** Ends the feed when there is nothing to read, or when another consumer has the subscription. */
   drain(): void {
     this.#draining = true
     this.#nap.abort()
   }
 
-  /** What the storage could not be told of yet, it will not be. */
+  /** Gives up pending acknowledgements. */
   giveUp(): void {
     this.#giveUp.abort()
   }
 
-  /** Leaves the subscription to others; one that is ephemeral is removed. Never rejects. */
+  /** Releases the subscription, or removes it if it is ephemeral. Never rejects. */
   close(): Promise<void> {
     this.#closing ??= this.#closeOnce()
     return this.#closing
@@ -133,7 +133,7 @@ export class Feed {
 
   async #closeOnce(): Promise<void> {
     this.stop()
-    this.#lookout.close()
+    this.#poller.close()
     await this.#acker?.flush()
     const { store, topic, name } = this.#access
     try {
@@ -146,9 +146,9 @@ export class Feed {
   }
 
   async #take(): Promise<'ended' | 'go on'> {
-    this.#lookout.forget()
+    this.#poller.forget()
     const hold = await this.#retrying.onSubscription(this.#stop.signal, () => this.#standBy())
-    this.#lookout.forget()
+    this.#poller.forget()
     if (hold === 'busy') return 'ended'
     if (hold === null) return 'go on'
     const { tenure, cursor, vanished } = hold
@@ -171,7 +171,7 @@ export class Feed {
   #standBy(): Promise<Held | 'busy' | null> {
     let told = false
     const patience = { waitMs: Number.POSITIVE_INFINITY, signal: this.#awake() }
-    return this.#lookout.wait<Held | 'busy'>(patience, async () => {
+    return this.#poller.wait<Held | 'busy'>(patience, async () => {
       const hold = await this.#holding.ask()
       if (hold.held) return { found: hold, full: false, nextDueMs: null }
       if (!told) this.#journal.tell({ type: 'standingBy' })
@@ -187,7 +187,7 @@ export class Feed {
     let awake: AbortSignal | undefined
     const found = await this.#retrying.onSubscription(this.#stop.signal, () => {
       awake = this.#awake(tenure)
-      return this.#lookout.wait({ waitMs, signal: awake, resting }, () => this.#look(tenure))
+      return this.#poller.wait({ waitMs, signal: awake, resting }, () => this.#readOnce(tenure))
     })
     if (found === 'empty') return 'ended'
     if (found !== null && !tenure.over.aborted) {
@@ -199,7 +199,7 @@ export class Feed {
     return 'go on'
   }
 
-  async #look(tenure: Tenure): Promise<Attempt<TopicMessage[] | 'empty'>> {
+  async #readOnce(tenure: Tenure): Promise<Attempt<TopicMessage[] | 'empty'>> {
     const { store, topic } = this.#access
     const limit = this.#toReadSingly > 0 ? 1 : this.#readAhead.count
     const messages = await store.read(topic, this.#cursor, limit).catch((error: unknown) => {
@@ -207,7 +207,7 @@ export class Feed {
       throw error
     })
     if (messages.length > 0) return { found: messages, full: messages.length === limit, nextDueMs: null }
-    // It may have been moved, which is what woke it.
+    // The subscription may have been moved, which also wakes the poller.
     await this.#holding.ask()
     const found = this.#draining && !tenure.over.aborted ? 'empty' : null
     return { found, full: false, nextDueMs: null }
@@ -223,7 +223,7 @@ export class Feed {
     this.#cursor = messages.at(-1)!.offset
   }
 
-  /** Aborted by `stop`, and by what should make it look again. */
+  /** A signal that ends the current wait: on `stop`, and when the feed has to look again. */
   #awake(tenure?: Tenure): AbortSignal {
     this.#nap = new AbortController()
     if (this.#stop.signal.aborted || tenure?.interrupted.aborted) this.#nap.abort()

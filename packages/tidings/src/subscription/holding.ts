@@ -5,7 +5,7 @@ import { newTurns } from '../core/in-turn.ts'
 import type { SubscriptionAccess } from './access.ts'
 import type { Journal } from './events.ts'
 
-/** A time in which one receipt was good: nobody else read the subscription, and nobody moved it. */
+/** The time in which one receipt is valid: no other consumer reads the subscription, and nobody moves it. */
 export class Tenure {
   readonly receipt: string
   readonly #over = new AbortController()
@@ -16,7 +16,7 @@ export class Tenure {
     this.receipt = receipt
   }
 
-  /** Aborted when nothing more of what was read is to be begun. */
+  /** Aborted when no further message of this tenure may begin. */
   get over(): AbortSignal {
     return this.#over.signal
   }
@@ -26,7 +26,7 @@ export class Tenure {
     return this.#lost.signal
   }
 
-  /** Aborted when it is over, and when its consumer stops: ends what waits. One signal, since joined ones pile up. */
+  /** Aborted when the tenure is over or its consumer stops, to end waits. One signal, because AbortSignal.any accumulates. */
   get interrupted(): AbortSignal {
     return this.#interrupted.signal
   }
@@ -42,17 +42,17 @@ export class Tenure {
   }
 }
 
-/** `cursor` is that of the storage, now; `vanished` as in the port. */
+/** `cursor` is the storage's current one; `vanished` as in the port. */
 export type Answer =
   | { readonly held: true; readonly tenure: Tenure; readonly cursor: number; readonly vanished: number }
   | { readonly held: false; readonly retryMs: number }
 
-/** Holds a subscription for one consumer: asks for it, keeps it by a timer, and notices when it is gone. */
+/** Holds a subscription for one consumer: asks for it, renews the lease by a timer, and notices a loss. */
 export class Holding {
   readonly #access: SubscriptionAccess<unknown>
   readonly #leaseMs: number
   readonly #journal: Journal
-  /** Names this consumer among all processes. */
+  /** The id of this consumer, unique among all processes. */
   readonly #consumer = randomUUID()
   #tenure: Tenure | null = null
   readonly #inTurn = newTurns()
@@ -60,8 +60,7 @@ export class Holding {
   #left = false
   #timer: Timer | undefined
   /**
-   * Measured in what the ticks add up to and not by the clock, which may be set back; then the lease would seem to last
-   * for a long time.
+   * The sum of the ticks, not a clock difference: after a clock is set back the lease would seem to last for a long time.
    */
   #elapsedMs = 0
   #lastTick = 0
@@ -73,12 +72,12 @@ export class Holding {
     this.#journal = journal
   }
 
-  /** Asks for the subscription, or for more time with it. One answer comes after the other. */
+  /** Asks for the subscription, or extends its lease. Calls run one after the other. */
   ask(): Promise<Answer> {
     return this.#inTurn(() => this.#askNow())
   }
 
-  /** Gives the subscription back, so that others need not wait for the end of the lease. */
+  /** Releases the subscription, so that others need not wait for the end of the lease. */
   leave(): Promise<void> {
     this.#timer?.cancel()
     return this.#inTurn(async () => {
@@ -88,7 +87,7 @@ export class Holding {
     })
   }
 
-  /** What is known to be stale; whether somebody else has it, the next answer tells. */
+  /** Ends a tenure that is known to be stale. The next answer tells whether another consumer has the subscription. */
   doubt(tenure: Tenure): void {
     if (this.#tenure !== tenure || tenure.over.aborted) return
     this.#moved(tenure)
@@ -119,7 +118,7 @@ export class Holding {
     return { held: true, tenure, cursor, vanished }
   }
 
-  /** Another receipt may stand beside the one before, and need not follow it. */
+  /** Whether the earlier receipt is still valid: a new receipt need not replace it. */
   #isGood({ receipt }: Tenure): Promise<boolean> {
     const { store, topic, name } = this.#access
     return store.ack(topic, name, 0, receipt)
@@ -127,7 +126,7 @@ export class Holding {
 
   #arm(): void {
     this.#lastTick = this.#access.clock.now()
-    // In time for three more tries if the first fails.
+    // Early enough for three more tries after a failure.
     const tickMs = Math.max(1, Math.floor(this.#leaseMs / 4))
     this.#timer = this.#access.clock.after(tickMs, () => this.#tick(tickMs))
   }
@@ -136,7 +135,7 @@ export class Holding {
     this.#elapsedMs += Math.max(tickMs, this.#access.clock.now() - this.#lastTick)
     this.#arm()
     if (this.#tenure === null || this.#tenure.lost.aborted) return
-    // Nobody need have taken it, but that can no longer be relied on.
+    // The lease has run out: another consumer may have the subscription.
     if (this.#elapsedMs >= this.#leasedUntilMs) this.#lose()
     else void this.#renew()
   }
@@ -147,7 +146,7 @@ export class Holding {
     try {
       await this.ask()
     } catch (error) {
-      // What the storage did not answer is asked again at the next tick.
+      // A call without an answer is repeated at the next tick.
       if (isTidingsError(error, 'SUBSCRIPTION_NOT_FOUND') || isTidingsError(error, 'TOPIC_NOT_FOUND')) this.#lose()
     } finally {
       this.#renewing = false

@@ -9,7 +9,7 @@ import type { SubscriptionEvent } from './events.ts'
 const shared = {
   from: fromOption,
   lease: {
-    // Short, since another process takes over when it runs out; renewed for as long as it is needed.
+    // Short, because another process takes over only when the lease runs out. It is renewed while the consumer runs.
     ...leaseOption(4_000),
     doc: 'After this time without a sign of life another consumer takes over; renewed well before.',
   },

@@ -7,7 +7,7 @@ import type { Journal } from './events.ts'
 const firstPauseMs = 100
 const longestPauseMs = 1_000
 
-/** Rides out whatever befalls the storage: repeats calls until they succeed. */
+/** Repeats calls until they succeed, while the storage fails. */
 export class Retrying {
   readonly #access: SubscriptionAccess<unknown>
   readonly #from: Position
@@ -28,9 +28,9 @@ export class Retrying {
   }
 
   /**
-   * Makes sure of the subscription before. One that was removed meanwhile is made again at once.
-   * @returns null if the signal was aborted before it succeeded
-   * @throws CLOSED, and nothing else
+   * Creates the subscription first if it is missing, also if it was removed meanwhile.
+   * @returns null if the signal was aborted before the call succeeded
+   * @throws only CLOSED
    */
   onSubscription<T>(signal: AbortSignal, call: () => Promise<T>): Promise<T | null> {
     return this.run(signal, async () => {
@@ -45,7 +45,7 @@ export class Retrying {
     })
   }
 
-  /** @returns null if the signal was aborted before it succeeded @throws CLOSED, and nothing else */
+  /** @returns null if the signal was aborted before the call succeeded @throws only CLOSED */
   async run<T>(signal: AbortSignal, call: () => Promise<T>): Promise<T | null> {
     for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
       try {

@@ -1,8 +1,8 @@
-/** Which offsets were given out, as ranges: mostly one, and one more after each jump. */
+/** The offsets that were given out, as ranges: mostly one range, and one more after each jump. */
 export class Seen {
   readonly #ranges: { from: number; to: number }[] = []
 
-  /** @returns whether it was there before */
+  /** @returns whether the offset was given out before */
   add(offset: number): boolean {
     const found = this.#ranges.find(({ from, to }) => offset >= from && offset <= to + 1)
     if (found === undefined) this.#ranges.push({ from: offset, to: offset })

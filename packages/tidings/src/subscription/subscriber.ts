@@ -16,7 +16,7 @@ import type { SubscriptionHandler } from './handler.ts'
 import { type SubscribeOptions, subscribeOptions } from './options.ts'
 
 export interface SubscriberStats extends SubscriberCounts {
-  /** Whether it is the active consumer now, and does not stand by. */
+  /** Whether this is the active consumer now, not a standby. */
   readonly active: boolean
   /** Messages in the handler now: 0 or 1. */
   readonly running: number
@@ -26,7 +26,7 @@ export interface SubscriberStats extends SubscriberCounts {
 
 /** How long the handler may take after its signal was aborted. */
 const graceMs = 100
-/** How long leaving may take after the deadline. */
+/** How long the release of the subscription may take after the deadline. */
 const lastCallsMs = 1_000
 
 type Parsed = option.OptionsOutput<typeof subscribeOptions>
@@ -39,7 +39,7 @@ type Parsed = option.OptionsOutput<typeof subscribeOptions>
  * over when it stops or dies.
  */
 export class Subscriber<T = unknown> extends Service {
-  /** Where messages go that failed too often; null: it stops at them. */
+  /** The queue for messages that failed too often; null: the subscriber stops at such a message. */
   readonly deadLetterQueue: string | null
   readonly #access: SubscriptionAccess<T>
   readonly #handler: SubscriptionHandler<T>
@@ -69,22 +69,22 @@ export class Subscriber<T = unknown> extends Service {
     this.#deadline = new Deadline(clock)
   }
 
-  /** What happened since the start, and what is in hand now. A failed last attempt counts as dead-lettered, too. */
+  /** The counts since the start, and the messages held now. A failed last attempt counts as dead-lettered, too. */
   stats(): SubscriberStats {
     const { active, ahead } = this.#feed
     return { ...this.#journal.counts, active, running: this.#call === null ? 0 : 1, buffered: ahead }
   }
 
-  /** What it stopped for by itself: with `deadLetter: false` the error of the message. Null otherwise. */
+  /** The reason if the subscriber stopped by itself: with `deadLetter: false` the error of the message. Null otherwise. */
   get failure(): unknown {
     return this.#failure
   }
 
   /**
-   * Begins nothing more, lets the handler finish and leaves the subscription to others. At the deadline it aborts the
+   * Begins no further message, lets the handler finish and releases the subscription. At the deadline it aborts the
    * signal of the handler and gives it 100 ms; the message comes again. A second call waits for the first and can only
    * bring the deadline forward.
-   * @throws DURATION, RANGE for a deadline that is none; otherwise it never rejects
+   * @throws DURATION, RANGE for an invalid deadline; nothing else
    */
   override async stop(options?: StopOptions): Promise<void> {
     const { deadline } = option.parseOptions(stopOptions, options, 'stop')
@@ -118,7 +118,7 @@ export class Subscriber<T = unknown> extends Service {
     this.#journal.tell({ type: 'stopped', error: this.#failure })
   }
 
-  /** What the handler does is waited for no more, and what the storage does not take now it will not be told. */
+  /** Gives up waiting for the handler, and gives up acknowledgements that the storage does not take now. */
   async #abandon(left: Promise<void>): Promise<void> {
     this.#call?.abort(new TidingsError('STOPPED', 'the subscriber was stopped, and its deadline is over'))
     const { clock } = this.#access
@@ -129,7 +129,7 @@ export class Subscriber<T = unknown> extends Service {
 
   async #work(): Promise<void> {
     try {
-      for (let item = await this.#feed.next(); item !== null; item = await this.#feed.next()) await this.#deal(item)
+      for (let item = await this.#feed.next(); item !== null; item = await this.#feed.next()) await this.#process(item)
       if (this.state === 'running') this.#journal.tell({ type: 'drained' })
     } catch (error) {
       if (!isTidingsError(error, 'CLOSED')) this.#failure = error
@@ -137,13 +137,13 @@ export class Subscriber<T = unknown> extends Service {
     this.#stopByItself()
   }
 
-  /** Without a deadline: nobody is waiting who set one. */
+  /** Stops without a deadline: no caller has set one. */
   #stopByItself(): void {
     void super.stop()
   }
 
-  /** Until the message is through, or no longer this consumer's business. */
-  async #deal(item: Item): Promise<void> {
+  /** Tries a message until it is done or dead-lettered, or until the tenure ends. */
+  async #process(item: Item): Promise<void> {
     const { maxAttempts } = this.#options
     const fatal = vanishedError(item, maxAttempts)
     if (fatal !== null) return this.#endAsDead(item, fatal, item.vanished)
@@ -178,7 +178,7 @@ export class Subscriber<T = unknown> extends Service {
     }
   }
 
-  /** @returns null if what became of it does not count */
+  /** @returns null if the outcome does not count */
   async #attempt(item: Item, attempt: number): Promise<Outcome | null> {
     const { stored, redelivered, tenure } = item
     const { topic, name, logger } = this.#access
@@ -195,7 +195,7 @@ export class Subscriber<T = unknown> extends Service {
       const { maxAttempts } = this.#options
       const context = { topic, subscription: name, attempt, maxAttempts, signal: call.signal, logger }
       const outcome = toOutcome(await this.call(() => this.#handler(message, context)), (why) => this.#complain(why))
-      // A handler that was told to break off may return early, so that its return does not mean success.
+      // An aborted handler may return early, so its return does not mean success.
       return call.signal.aborted ? null : outcome
     } catch (error) {
       return call.signal.aborted ? null : failed(error)
@@ -205,7 +205,7 @@ export class Subscriber<T = unknown> extends Service {
     }
   }
 
-  /** Another attempt cannot make data valid; a schema that failed for other reasons may do better next time. */
+  /** Invalid data stays invalid, so no other attempt is made. A schema that failed for other reasons may succeed later. */
   async #decode(stored: TopicMessage): Promise<{ data: T } | Outcome> {
     try {
       return { data: await this.#access.decode(stored) }
@@ -214,14 +214,14 @@ export class Subscriber<T = unknown> extends Service {
     }
   }
 
-  /** The subscription passes the message only when it is kept elsewhere. */
+  /** The subscription passes the message only after its dead letter is stored. */
   async #endAsDead(item: Item, error: unknown, attempts: number): Promise<void> {
     if (this.#deadLetters) return this.#deadLetters.put(item, error, attempts)
     this.#failure = error
     this.#stopByItself()
   }
 
-  /** Once: a handler that returns something does so every time. */
+  /** Warns once: such a handler returns a value every time. */
   #complain(why: TidingsError): void {
     if (!this.#complained) this.#journal.warn(why, why.hint)
     this.#complained = true

@@ -26,27 +26,27 @@ export class Subscription<T = unknown> {
     this.#access = access
   }
 
-  /** Creates it, and the topic if that is missing and may be created. @returns false if it was there: it stays as it is */
+  /** Creates the subscription, and the topic if that is missing and may be created. @returns false if it existed: it is not changed */
   async create(options?: CreateSubscriptionOptions): Promise<boolean> {
     const { from } = option.parseOptions(createSubscriptionOptions, options, 'create')
     return this.#existing(() => this.#access.ensure(from))
   }
 
-  /** @returns false if there was none */
+  /** @returns false if the subscription did not exist */
   delete(): Promise<boolean> {
     return this.#existing(() => this.#access.store.unsubscribe(this.topic, this.name))
   }
 
-  /** How far it has read, and who reads it. @throws SUBSCRIPTION_NOT_FOUND */
+  /** The cursor, the lag and the current consumer. @throws SUBSCRIPTION_NOT_FOUND */
   state(): Promise<SubscriptionState> {
     return this.#existing(async () => (await this.#access.store.subscriptions(this.topic, this.name))[0]!)
   }
 
   /**
-   * The messages after the cursor, which stays where it is: the same come again until `ack`. Nobody is kept from doing
-   * the same meanwhile; where that matters, use `consume` or `subscribe`.
-   * @throws BODY_INVALID if the schema refuses the first, with its offset in `details`; those before another are
-   *   returned. SUBSCRIPTION_NOT_FOUND
+   * The messages after the cursor. The cursor stays: the same messages come again until `ack`. Other callers may fetch the
+   * same messages meanwhile; `consume` and `subscribe` exclude that.
+   * @throws BODY_INVALID if the schema refuses the first message, with its offset in `details`; if it refuses a later one,
+   *   the messages before that are returned. SUBSCRIPTION_NOT_FOUND
    */
   async fetch(options?: FetchOptions): Promise<PublishedMessage<T>[]> {
     const { limit, wait, signal } = option.parseOptions(fetchOptions, options, 'fetch')
@@ -60,7 +60,7 @@ export class Subscription<T = unknown> {
   }
 
   /**
-   * Moves the cursor forward to the offset: it and all before it are read. Never back, and never past the end.
+   * Moves the cursor forward to the offset: the message there and all before it count as read. Never back, never past the end.
    * @throws SUBSCRIPTION_NOT_FOUND; TYPE, RANGE
    */
   async ack(offset: number): Promise<void> {
@@ -69,15 +69,15 @@ export class Subscription<T = unknown> {
   }
 
   /**
-   * Moves the cursor, so that the next message to be read is that of the offset, the first one of the time, the first
-   * that is there or the next new one. A consumer that is at work goes on from there.
+   * Moves the cursor. The next message read is the one at the offset, the first at or after the time, the earliest or the
+   * next new one. A running consumer goes on from there.
    * @throws SUBSCRIPTION_NOT_FOUND; TYPE, RANGE
    */
   async seek(position: PositionInput): Promise<void> {
     await this.#move(parsePosition(position, 'position'))
   }
 
-  /** Moves the cursor back, so that so many messages are read again. @throws SUBSCRIPTION_NOT_FOUND; TYPE, RANGE */
+  /** Moves the cursor back by `count` messages, which are read again. @throws SUBSCRIPTION_NOT_FOUND; TYPE, RANGE */
   async rollBack(count: number): Promise<void> {
     await this.#move({ back: checkOffset(count, 'count') })
   }

@@ -4,7 +4,7 @@ import type { NewMessage } from '../port/engine.ts'
 import { type Limits, sizeOf } from '../port/limits.ts'
 import type { AppendResult, TopicSettings, TopicStore } from '../port/topic-store.ts'
 
-/** The calls that one process makes for one topic, grouped so that single messages travel together. */
+/** The calls of one process for one topic, grouped so that single messages share a call. */
 export class TopicCalls {
   readonly #store: TopicStore
   readonly #topic: string
@@ -31,7 +31,7 @@ export class TopicCalls {
     return this.#appends.add(message)
   }
 
-  /** Creates the topic once for all that found it missing at the same time, so that they go on in their order. */
+  /** Creates the topic once for all callers that found it missing at the same time, so that they keep their order. */
   async createMissing(settings: TopicSettings): Promise<void> {
     this.#creating ??= this.#store.createTopic(this.#topic, settings).finally(() => {
       this.#creating = undefined
@@ -44,7 +44,7 @@ export class TopicCalls {
   async ensure(settings: TopicSettings): Promise<void> {
     if (this.#ensured) return
     try {
-      // Creating it would also replace the settings of a topic that is there.
+      // Creating an existing topic would replace its settings.
       await this.#store.listTopics(this.#topic)
       this.#ensured = true
     } catch (error) {
@@ -53,7 +53,7 @@ export class TopicCalls {
     }
   }
 
-  /** The topic may be gone. */
+  /** Called when the topic may be gone. */
   forget(): void {
     this.#ensured = false
   }

@@ -25,13 +25,13 @@ export class PublishedMessage<T> {
 export const toPublished = (topic: string, stored: TopicMessage) =>
   new PublishedMessage<unknown>(topic, stored, fromJson(stored.data))
 
-/** A message in the hands of a consumer of a subscription. */
+/** A message that a consumer of a subscription holds. */
 export class ReceivedMessage<T> extends PublishedMessage<T> {
   readonly subscription: string
   /**
-   * Whether this consumer was given the message before, since the subscription was moved back or the hold of it was lost
-   * meanwhile; or the consumer before went away without leaving while this message was the next. Of what that one did
-   * with others in the 100 ms before, nobody knows.
+   * True if this consumer had the message before, and the subscription was moved back or lost meanwhile. Also true if the
+   * previous consumer died while this message was the next. Messages that the dead consumer handled in its last 100 ms may
+   * come again unmarked.
    */
   readonly redelivered: boolean
 
@@ -42,7 +42,7 @@ export class ReceivedMessage<T> extends PublishedMessage<T> {
   }
 }
 
-/** What `for await` gives. */
+/** A message of `for await`. */
 export class ConsumedMessage<T> extends ReceivedMessage<T> {
   readonly #ack: () => Promise<boolean>
 
@@ -52,8 +52,8 @@ export class ConsumedMessage<T> extends ReceivedMessage<T> {
   }
 
   /**
-   * Moves the subscription past this message, and with it past all before it.
-   * @returns false if the subscription is no longer this consumer's, or was moved meanwhile; nothing was changed then
+   * Moves the subscription past this message and all before it.
+   * @returns false, without any change, if this consumer lost the subscription or it was moved meanwhile
    */
   ack(): Promise<boolean> {
     return this.#ack()

@@ -10,7 +10,7 @@ export function topicsOf(engine: Engine): TopicStore {
   throw new TidingsError('UNSUPPORTED', `the ${engine.name} engine has no topics`, { details })
 }
 
-/** Makes the call; that the topic or the subscription does not exist is reported with the name that may be meant. */
+/** Makes the call. The error about a missing topic or subscription suggests the nearest name. */
 export async function withNearestTopic<T>(
   store: TopicStore,
   { topic, subscription }: { topic: string; subscription?: string },

@@ -46,7 +46,7 @@ export const topicOptions = {
 } as const
 export type TopicOptions = option.OptionsInput<typeof topicOptions>
 
-/** Delay, priority, ordering key, target and tracking are for the copies in linked queues. */
+/** Delay, priority, ordering key, target and tracking apply to the copies in linked queues. */
 export const topicPublishOptions = {
   ...sendOptions,
   dedupId: { ...sendOptions.dedupId, doc: 'A second message with this id is not stored within the window.' },
@@ -54,7 +54,7 @@ export const topicPublishOptions = {
 } as const
 export type TopicPublishOptions = option.OptionsInput<typeof topicPublishOptions>
 
-/** A place in a topic: the offset of the next message to read, a time, or an end. */
+/** A position in a topic: the offset of the next message to read, a time, or an end. */
 export type PositionInput = number | 'earliest' | 'latest' | Date | string
 
 export const fromOption = option.value<PositionInput, Position>(
