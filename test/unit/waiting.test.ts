@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { FakeClock } from 'tidings/internal/core/fake-clock'
-import { type Attempt, Lookout } from 'tidings/internal/messages/wait'
+import { type Attempt, Poller } from 'tidings/internal/messages/wait'
 import { describe, test } from 'vitest'
 
 /** Something to wait for, and an engine that only watches. */
@@ -17,9 +17,9 @@ class Scene {
 
   full = false
 
-  #lookout: Lookout | undefined
+  #poller: Poller | undefined
 
-  /** The lookout stays the same for all calls. */
+  /** The poller stays the same for all calls. */
   wait({ waitMs = 60_000, pollMs = 2_000 }: { waitMs?: number; pollMs?: number } = {}): Promise<string | null> {
     const wakeups = {
       watch: async (_interest: string, wake: (dueMs: number) => void) => {
@@ -31,15 +31,15 @@ class Scene {
     }
     const { clock } = this
     const { signal } = this.controller
-    this.#lookout ??= new Lookout({ wakeups, clock, interest: 'queue:jobs', pollMs })
-    return this.#lookout.wait({ waitMs, signal }, async (): Promise<Attempt<string>> => {
+    this.#poller ??= new Poller({ wakeups, clock, interest: 'queue:jobs', pollMs })
+    return this.#poller.wait({ waitMs, signal }, async (): Promise<Attempt<string>> => {
       this.attempts.push(clock.now())
       return { found: this.found, full: this.full, nextDueMs: this.nextDueMs }
     })
   }
 
   close(): void {
-    this.#lookout?.close()
+    this.#poller?.close()
   }
 
   /** Everything that needs no time. */
@@ -131,19 +131,19 @@ describe('waiting', () => {
     assert.equal(await waiting, 'it')
   })
 
-  test('a ring between look and sleep is not lost', async () => {
+  test('a wake-up between look and sleep is not lost', async () => {
     const scene = new Scene()
     let looks = 0
     const { clock } = scene
     let wake: (dueMs: number) => void = () => {}
     const wakeups = {
-      watch: async (_interest: string, ring: (dueMs: number) => void) => {
-        wake = ring
+      watch: async (_interest: string, wakeUp: (dueMs: number) => void) => {
+        wake = wakeUp
         return { close: () => {} }
       },
     }
-    const lookout = new Lookout({ wakeups, clock, interest: 'queue:jobs', pollMs: 2_000 })
-    const found = await lookout.wait({ waitMs: 60_000 }, async () => {
+    const poller = new Poller({ wakeups, clock, interest: 'queue:jobs', pollMs: 2_000 })
+    const found = await poller.wait({ waitMs: 60_000 }, async () => {
       looks++
       // A message arrives after this look has missed it.
       if (looks === 2) wake(0)

@@ -11,7 +11,7 @@ import type { queueOptions } from '../messages/options.ts'
 import { fittingPage, type Page, readPage } from '../messages/pages.ts'
 import { admit, type Composed, type Outgoing } from '../messages/prepare.ts'
 import { popUnexpired } from '../messages/unexpired.ts'
-import { Lookout } from '../messages/wait.ts'
+import { Poller } from '../messages/wait.ts'
 import type {
   Binding,
   Claim,
@@ -305,8 +305,8 @@ export class StoredQueue {
   }
 
   /** What waits for messages; is to be closed. */
-  poller(every = pollMs): Lookout {
-    return new Lookout({ ...this.#dependencies, interest: this.interest, pollMs: every })
+  poller(every = pollMs): Poller {
+    return new Poller({ ...this.#dependencies, interest: this.interest, pollMs: every })
   }
 
   /** Looks until something is found, the time is over or the signal is aborted. */

@@ -11,7 +11,7 @@ export interface Attempt<T> {
   readonly nextDueMs: number | null
 }
 
-export interface Site {
+export interface PollerDependencies {
   readonly wakeups: Pick<Wakeups, 'watch'>
   /** The queue or topic. */
   readonly interest: Interest
@@ -34,16 +34,16 @@ export interface Patience {
  * force from one call to the next while there is little to do, and then a message costs one look; while there is much
  * to do nobody has to be woken, and senders need not announce anything.
  */
-export class Lookout {
-  readonly #site: Site
-  readonly #bell: Bell
+export class Poller {
+  readonly #dependencies: PollerDependencies
+  readonly #waiter: Waiter
   #watch: Watch | undefined
-  /** Until when there is nothing to be found unless the bell rings; null if that is not known. */
+  /** Until when there is nothing to be found unless the waiter is woken; null if that is not known. */
   #quietUntil: number | null = null
 
-  constructor(site: Site) {
-    this.#site = site
-    this.#bell = new Bell(site.clock)
+  constructor(dependencies: PollerDependencies) {
+    this.#dependencies = dependencies
+    this.#waiter = new Waiter(dependencies.clock)
   }
 
   /** @returns null when the time is over or the signal was aborted */
@@ -68,7 +68,7 @@ export class Lookout {
   }
 
   async #wait<T>({ waitMs, signal, resting }: Patience, attempt: () => Promise<Attempt<T>>): Promise<T | null> {
-    const { clock, wakeups, interest, pollMs } = this.#site
+    const { clock, wakeups, interest, pollMs } = this.#dependencies
     const deadline = clock.now() + waitMs
     let rested = false
     for (;;) {
@@ -76,11 +76,11 @@ export class Lookout {
         if (!rested) resting?.()
         rested = true
         const quietMs = this.#quietUntil - clock.now()
-        await this.#bell.wait(Math.min(pollMs, quietMs, deadline - clock.now()), signal)
+        await this.#waiter.wait(Math.min(pollMs, quietMs, deadline - clock.now()), signal)
         this.#quietUntil = null
       }
       const watching = this.#watch !== undefined
-      this.#bell.reset()
+      this.#waiter.reset()
       const { found, full, nextDueMs } = await attempt()
       if (full) this.close()
       else if (watching) this.#quietUntil = clock.now() + Math.min(pollMs, nextDueMs ?? Number.POSITIVE_INFINITY)
@@ -89,13 +89,13 @@ export class Lookout {
         this.#quietUntil = null
         return null
       }
-      this.#watch ??= await wakeups.watch(interest, (dueMs) => this.#bell.ring(dueMs))
+      this.#watch ??= await wakeups.watch(interest, (dueMs) => this.#waiter.wake(dueMs))
     }
   }
 }
 
-/** One sleeper that can be woken early. What rings before the sleep is not lost. */
-class Bell {
+/** One sleeper that can be woken early. A call of `wake` before the sleep is not lost. */
+class Waiter {
   readonly #clock: Clock
   #dueAt = Number.POSITIVE_INFINITY
   #wakeUp: (() => void) | undefined
@@ -109,7 +109,7 @@ class Bell {
   }
 
   /** Shortens the sleep to end in `dueMs`. */
-  ring(dueMs: number): void {
+  wake(dueMs: number): void {
     this.#dueAt = Math.min(this.#dueAt, this.#clock.now() + dueMs)
     this.#wakeUp?.()
   }

@@ -1,5 +1,5 @@
 import { ReadAhead } from '../messages/read-ahead.ts'
-import { type Attempt, Lookout } from '../messages/wait.ts'
+import { type Attempt, Poller } from '../messages/wait.ts'
 import type { Position, TopicMessage } from '../port/topic-store.ts'
 import type { SubscriptionAccess } from './access.ts'
 import { Acker } from './acker.ts'
@@ -45,7 +45,7 @@ export class Feed {
   readonly #retrying: Retrying
   readonly #holding: Holding
   readonly #readAhead: ReadAhead
-  readonly #poller: Lookout
+  readonly #poller: Poller
   readonly #seen = new Seen()
   readonly #stop = new AbortController()
   readonly #giveUp = new AbortController()
@@ -73,7 +73,7 @@ export class Feed {
     this.#readAhead = new ReadAhead(options.readAhead)
     this.#holding = new Holding(access, options.lease, journal)
     const { wakeups, clock, topic } = access
-    this.#poller = new Lookout({ wakeups, clock, interest: `topic:${topic}`, pollMs: options.pollInterval })
+    this.#poller = new Poller({ wakeups, clock, interest: `topic:${topic}`, pollMs: options.pollInterval })
   }
 
   /** Messages read ahead. */

@@ -1,6 +1,6 @@
 import type { BusDependencies } from '../messages/access.ts'
 import type { Page } from '../messages/pages.ts'
-import { Lookout } from '../messages/wait.ts'
+import { Poller } from '../messages/wait.ts'
 import type { TopicMessage, TopicStore } from '../port/topic-store.ts'
 
 /** How often a fetch that waits looks even if nothing woke it. */
@@ -23,7 +23,7 @@ export async function fetchNext(
   read: (cursor: number) => Promise<Page<TopicMessage>>,
 ): Promise<Page<TopicMessage>> {
   const { topic, name, store } = source
-  const poller = new Lookout({ ...source, interest: `topic:${topic}`, pollMs })
+  const poller = new Poller({ ...source, interest: `topic:${topic}`, pollMs })
   try {
     const found = await poller.wait({ waitMs, ...(signal ? { signal } : {}) }, async () => {
       const [state] = await store.subscriptions(topic, name)

@@ -1,7 +1,7 @@
 import { sleep } from '../core/clock.ts'
 import { isTidingsError } from '../core/errors.ts'
 import type { QueueAccess } from '../messages/access.ts'
-import { Lookout } from '../messages/wait.ts'
+import { Poller } from '../messages/wait.ts'
 import type { StoredMessage } from '../port/engine.ts'
 import { Delivery } from './delivery.ts'
 import type { Journal } from './events.ts'
@@ -26,7 +26,7 @@ export class Claimer {
   readonly #access: QueueAccess<unknown>
   readonly #leaseMs: number
   readonly #pollMs: number
-  readonly #poller: Lookout
+  readonly #poller: Poller
   readonly #settler: Settler
   readonly #journal: Journal
   #ensured = false
@@ -42,7 +42,7 @@ export class Claimer {
     this.#leaseMs = options.lease
     this.#pollMs = options.pollInterval
     const { wakeups, clock, name } = access
-    this.#poller = new Lookout({ wakeups, clock, interest: `queue:${name}`, pollMs: options.pollInterval })
+    this.#poller = new Poller({ wakeups, clock, interest: `queue:${name}`, pollMs: options.pollInterval })
     this.#settler = settler
     this.#journal = journal
   }
