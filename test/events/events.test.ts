@@ -12,7 +12,7 @@ const openDirectly = databases()
 describe.each(['direct', 'over HTTP'] as const)('%s', (way) => {
   const open = databases(way)
 
-  test('namespaces, queues and prefixes: everybody hears what they asked for, over one connection', async () => {
+  test('namespaces, queues and prefixes: every reader gets the events of its selection, over one connection', async () => {
     const { bus, url } = await open(server, { channelPrefix: 'app', queuePattern: '(?<namespace>\\w+)_jobs' })
     const [all, orders, one, none] = [
       await record(bus, { prefix: 'app' }),
@@ -68,7 +68,7 @@ describe.each(['direct', 'over HTTP'] as const)('%s', (way) => {
     expect(errors).toMatchObject([{ code: 'CONNECTION_LOST' }])
   })
 
-  test('what is no event goes to its handler, is counted and ends nothing', async () => {
+  test('a notification that is no event goes to onParseError, is counted and ends nothing', async () => {
     const { bus, url } = await open(server)
     const queue = bus.queue('noisy')
     await queue.create()
@@ -92,7 +92,7 @@ describe.each(['direct', 'over HTTP'] as const)('%s', (way) => {
     expect(events.stats()).toMatchObject({ parseErrors: 3, received: 1 })
   })
 
-  test('a full buffer drops what comes and says so', async () => {
+  test('a full buffer drops new events and counts them', async () => {
     const { bus } = await open(server)
     const queue = bus.queue('busy')
     await queue.create()
@@ -138,7 +138,7 @@ describe.each(['direct', 'over HTTP'] as const)('%s', (way) => {
     expect(events.stats()).toMatchObject({ handlerErrors: 1 })
   })
 
-  test('whoever has the payload claims by id first, so that each message is handled once', async () => {
+  test('readers with the payload claim by id first, so that each message is handled once', async () => {
     const { bus, at } = await open(server)
     const other = await connect(at)
     const handled: unknown[] = []
@@ -175,7 +175,7 @@ describe.each(['direct', 'over HTTP'] as const)('%s', (way) => {
     await expect(late.start()).rejects.toMatchObject({ code: 'CLOSED' })
   })
 
-  test('where the migration is missing it says so', async () => {
+  test('a missing migration is reported', async () => {
     const { bus } = await open(server, null)
     const { events } = await record(bus)
     expect(events.stats()).toMatchObject({ connected: true, installed: false })

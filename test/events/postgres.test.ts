@@ -18,7 +18,7 @@ describe.each([
 ] as const)('%s, %s', (_, way, server) => {
   const open = databases(way)
 
-  test('queues that are there and queues that come announce what is sent to them', async () => {
+  test('existing and new queues announce their messages', async () => {
     const { bus, url } = await open(server, null)
     const before = bus.queue('worker_orders_queue')
     await before.create()
@@ -128,7 +128,7 @@ describe.each([
     expect(JSON.stringify(events)).not.toContain('secret')
   })
 
-  test('a delayed message is announced when it is due, once, whoever listens', async () => {
+  test('a delayed message is announced once, when it is due, for any number of listeners', async () => {
     const { bus, url } = await open(server)
     const queue = bus.queue('later')
     await queue.create()
@@ -157,7 +157,7 @@ describe.each([
     expect(await query(url, 'SELECT FROM tidings_events.due')).toHaveLength(0)
   })
 
-  test('a batch that is delayed is one event, and so is what waited beside the queue', async () => {
+  test('a delayed batch is one event, also if it waited beside the queue', async () => {
     const { bus, url } = await open(server)
     const queue = bus.queue('later')
     await queue.create()
@@ -235,7 +235,7 @@ describe.each([
     await query(url, `DROP OWNED BY ${role}; DROP ROLE ${role}`)
   })
 
-  test('what is rolled back is not announced', async () => {
+  test('a message that is rolled back is not announced', async () => {
     const { bus, url } = await open(server)
     const queue = bus.queue('undone')
     await queue.create()
@@ -244,7 +244,7 @@ describe.each([
     expect(await nothingBefore(seen, () => queue.send(2))).toMatchObject([{ data: 2 }])
   })
 
-  test('what the channels start with is told, whatever was asked for', async () => {
+  test('the installed prefix is reported for every selection', async () => {
     const { bus } = await open(server, { channelPrefix: 'shop' })
     for (const prefix of ['shop', 'wrong'])
       expect((await record(bus, { prefix })).events.stats()).toMatchObject({ prefix: 'shop.', installed: true })

@@ -16,7 +16,7 @@ import {
   temporaryDirectory,
 } from './support.ts'
 
-test('the first use sets everything up, and a second one finds it', async () => {
+test('the first use sets the server up, and the second use finds it', async () => {
   const directory = newDirectory()
   const server = await ensure(directory)
   expect(server).toMatchObject({
@@ -90,7 +90,7 @@ test('an ordinary user gets a server of their own', async () => {
   rmSync(join(home, '.tidings'), { recursive: true })
 })
 
-test('who starts it is neither kept alive nor kept from closing its output', async () => {
+test('the server keeps neither its starting process nor the output of that process open', async () => {
   const directory = newDirectory()
   // It ends by itself, and execFile returns when its output is closed: by everybody who holds it.
   const pid = await inAnotherProcess<number>(
@@ -155,7 +155,7 @@ test('a directory that cannot be made is named', async () => {
   expect(existsSync(directory)).toBe(false)
 })
 
-test('all connections taken is no reason to fail or to start another server', async () => {
+test('a server without free connections is waited for, not replaced', async () => {
   const server = await ensure(newDirectory())
   const clients: pg.Client[] = []
   const fill = async () => {
@@ -167,7 +167,7 @@ test('all connections taken is no reason to fail or to start another server', as
   await Promise.all(clients.map((client) => client.end()))
 })
 
-test.runIf(isRoot)('a directory that somebody else has made is refused', async () => {
+test.runIf(isRoot)('a directory of another user is refused', async () => {
   const directory = newDirectory()
   mkdirSync(directory)
   chownSync(directory, 12345, 12345)
@@ -181,7 +181,7 @@ test.runIf(isRoot)('a directory that somebody else has made is refused', async (
   chownSync(directory, 0, 0)
 })
 
-test.runIf(isRoot)('a user without an entry in /etc/passwd is told so', async () => {
+test.runIf(isRoot)('a user without an entry in /etc/passwd gets an error that says so', async () => {
   const home = temporaryDirectory()
   const error = await inAnotherProcess<{ code: string; message: string; hint: string }>(
     `return local.ensureLocal('${home}/.tidings').catch((error) => error)`,

@@ -140,7 +140,7 @@ test('a full disk and other failures name the path', () => {
   expect(openingFailed(system('EROFS'), '/x/y').message).toBe('/x/y is on a read-only file system')
 })
 
-test('a log that has grown long is moved aside under its writer', async () => {
+test('a long log is moved aside while its writer keeps it open', async () => {
   const log = join(temporaryDirectory(), 'postgres.log')
   writeFileSync(log, 'x'.repeat(5_000_001))
   await boundLog(log)
@@ -151,7 +151,7 @@ test('a log that has grown long is moved aside under its writer', async () => {
   expect(readFileSync(log, 'utf8')).toBe('short')
 })
 
-test('a process is recognised by what it runs', async () => {
+test('a process is recognised by its command line', async () => {
   const child = spawn('sleep', ['60'])
   expect(await isStill(child.pid!, 'sleep', '60')).toBe(true)
   expect(await isStill(child.pid!, 'postgres')).toBe(false)

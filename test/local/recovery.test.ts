@@ -134,7 +134,7 @@ test('a server that was told to stop and waits for its clients is started again'
   await client.end().catch(() => {})
 })
 
-test('it stops when nobody has used it for some time, not while somebody is connected, and starts again', async () => {
+test('an idle server stops, a server with clients does not, and the next use starts it again', async () => {
   const directory = newDirectory()
   const { server, client } = await connected(() => ensureLocal(directory, { idleAfterMs: 300 }), connectTo)
   const quiet = performance.now()

@@ -59,7 +59,7 @@ async function connectTo(path: string): Promise<Redis> {
   return redis
 }
 
-test('the first use sets everything up, and a second one finds it', async () => {
+test('the first use sets the server up, and the second use finds it', async () => {
   const directory = newDirectory()
   const server = await ensureRedis(directory)
   expect(server).toEqual({
@@ -135,7 +135,7 @@ test('a killed sentinel leaves the server running, and one of many next calls re
   expect((await oneSentinel(directory)).sentinel).toBe(next)
 })
 
-test('a server whose starter died before it could be known does not get a second one beside it', async () => {
+test('a server whose starter died before the pid file was written gets no second server beside it', async () => {
   const directory = newDirectory()
   const server = await ensureRedis(directory)
   await ask(server, (redis) => redis.set('kept', 'yes'))
@@ -167,7 +167,7 @@ test('a server whose socket was removed gets a new one', async () => {
   )
 })
 
-test('it stops when nobody has used it for some time, not while somebody is connected, and starts again', async () => {
+test('an idle server stops, a server with clients does not, and the next use starts it again', async () => {
   const directory = newDirectory()
   const { server, client } = await connected(
     () => ensureRedis(directory, { idleAfterMs: 300 }),
@@ -236,7 +236,7 @@ test('a directory that is removed takes sentinel and server with it', async () =
   )
 })
 
-test('one directory holds one kind of server', async () => {
+test('one directory holds one type of server', async () => {
   const directory = newDirectory()
   await ensureRedis(directory)
   await stopLocal(directory)
@@ -281,7 +281,7 @@ test('a path with a space in it', async () => {
   }
 })
 
-test('where none is installed, an error says how to get it', async () => {
+test('without an installed server, the error says how to install one', async () => {
   const directory = newDirectory()
   process.env.PATH = temporaryDirectory()
   await expect(ensureRedis(directory)).rejects.toMatchObject({
@@ -292,7 +292,7 @@ test('where none is installed, an error says how to get it', async () => {
   expect(await localStatus(directory)).toMatchObject({ state: 'absent' })
 })
 
-test('one that is too old is passed over', async () => {
+test('a server that is too old is skipped', async () => {
   const folder = temporaryDirectory()
   const old = join(folder, 'redis-server')
   writeFileSync(old, `#!/bin/sh\necho 'Redis server v=6.2.14 sha=0 malloc=libc bits=64 build=0'\n`)
@@ -305,7 +305,7 @@ test('one that is too old is passed over', async () => {
   expect(await ensureRedis(newDirectory())).toMatchObject({ product: 'Valkey' })
 })
 
-test('a private one is in memory, and ends with its process, however that ends', async () => {
+test('a private server is in memory, and ends with its process, even after a kill', async () => {
   const server = new PrivateRedis()
   const [{ path }, same] = await Promise.all([server.locate(), server.locate()])
   expect(same.path).toBe(path)
@@ -341,7 +341,7 @@ test('a private one is in memory, and ends with its process, however that ends',
   }
 })
 
-test('a private one that was killed is followed by an empty one', async () => {
+test('a killed private server is replaced by an empty one', async () => {
   const server = new PrivateRedis()
   const { path } = await server.locate()
   const [pid] = processesOf(dirname(path)).servers

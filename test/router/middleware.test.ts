@@ -21,7 +21,7 @@ describe('pipe', () => {
       return result
     }
 
-  test('puts each around all before it', async () => {
+  test('wraps from left to right', async () => {
     const notes: string[] = []
     const handler = pipe(
       (_message: Message<unknown>) => {
@@ -47,7 +47,7 @@ describe('pipe', () => {
     assert.equal(pipe(handler), handler)
   })
 
-  test('infers types through what changes them', () => {
+  test('infers types through middleware that changes them', () => {
     const hire = ({ data }: Message<{ n: number }>) => data.n.toFixed()
     const handler = pipe(hire, timeout('5s'), validated(z.object({ n: z.number() })), logging())
     expectTypeOf(handler).toEqualTypeOf<Handler<unknown>>()
@@ -59,7 +59,7 @@ describe('pipe', () => {
 })
 
 describe('timeout', () => {
-  test('fails what takes longer, and aborts its signal', async () => {
+  test('fails a handler that takes longer, and aborts its signal', async () => {
     const clock = new FakeClock()
     let aborted: unknown
     const slow: Handler<unknown> = (_message, { signal }) =>
@@ -113,7 +113,7 @@ describe('logging', () => {
   const meta = { routingKey: 'a.b', targetId: 't' }
   const details = { queue: 'events', id: '1', attempt: 2, routingKey: 'a.b', correlationId: undefined, targetId: 't' }
 
-  test('tells of the beginning and the end', async () => {
+  test('logs the start and the end', async () => {
     const clock = new FakeClock()
     const logger = new Lines()
     const handler = async () => {
@@ -127,7 +127,7 @@ describe('logging', () => {
     ])
   })
 
-  test('tells of a failure and passes it on, to the logger of the worker if there is no other', async () => {
+  test('logs a failure and rethrows it; the default is the logger of the worker', async () => {
     const logger = new Lines()
     const error = new Error('broken')
     await assert.rejects(
@@ -146,12 +146,12 @@ describe('logging', () => {
 describe('validated', () => {
   const schema = z.object({ n: z.string().transform(Number) })
 
-  test('gives the handler what the schema makes of the data', async () => {
+  test('gives the handler the output of the schema', async () => {
     const handler = pipe(({ data }: Message<{ n: number }>) => data.n + 1, validated(schema))
     assert.equal(await call(handler, { data: { n: '41' } }), 42)
   })
 
-  test('dead-letters what the schema refuses, without calling the handler', async () => {
+  test('dead-letters invalid data, without calling the handler', async () => {
     const handler = () => assert.fail('was called')
     const result = await call(pipe(handler, validated(schema)), { data: { n: 1 } })
     assert(result instanceof Outcome && result.decision.kind === 'deadLetter')

@@ -60,20 +60,20 @@ describe('routes', () => {
     assert.match(reason.message, text)
   })
 
-  test('leave it to `otherwise` where that is given', async () => {
+  test('call `otherwise` without a matching pattern', async () => {
     const otherwise: Handler<unknown> = (message) => `otherwise ${message.id}`
     assert.equal((await run([['a', 'b']], { routingKey: 'c' }, { otherwise })).result, 'otherwise 1')
     assert.equal((await run([['a', '#']], {}, { otherwise })).result, 'otherwise 1')
     assert.deepEqual((await run([['a', '#']], { routingKey: 'c' }, { otherwise })).called, ['a'])
   })
 
-  test('take the key from where they are told', async () => {
+  test('take the key from `keyOf`', async () => {
     const keyOf: RoutesOptions['keyOf'] = (message) => message.meta.actionType
     const { called } = await run([['a', 'add']], { actionType: 'add', routingKey: 'other' }, { keyOf })
     assert.deepEqual(called, ['a'])
   })
 
-  test('stop at the first that throws', async () => {
+  test('stop at the first handler that throws', async () => {
     const error = new Error('broken')
     const table = [
       ['a', '#'],

@@ -65,14 +65,14 @@ describe('a message finds its handler', () => {
     expect(seen).toEqual([['three', 'draft-7', { names: ['A', '?'] }]])
   })
 
-  test('without a version it counts as the one that is named', async () => {
+  test('a message without a version counts as `unversioned`', async () => {
     seen.length = 0
     const handler = versions({ handlers: { 3: note('three') }, upcasters, unversioned: '1' })
     expect(await handled(handler, [undefined, { name: 'Ada' }])).toEqual([])
     expect(seen).toEqual([['three', undefined, { names: ['Ada', ''] }]])
   })
 
-  test('without a way it is a dead letter that says so, at once', async () => {
+  test('a message of an unknown version is dead-lettered at once, with the reason', async () => {
     const handler = versions({ handlers: { 3: note('three') }, upcasters })
     expect(await handled(handler, ['4', {}], [undefined, {}], ['constructor', {}])).toEqual([
       { data: {}, version: '4', attempts: 1, error: 'message 1 has version "4"; the handler knows "1", "2", "3"' },
@@ -100,7 +100,7 @@ describe('what can go wrong', () => {
     expect(calls).toBe(2)
   })
 
-  test('what the handler returns and does to the message stands', async () => {
+  test('the outcome and the settlement of the handler stand', async () => {
     await using bus = memoryBus()
     const queue = bus.queue('hires')
     await queue.send({ n: 1 }, { meta: { version: '1' } })
@@ -110,7 +110,7 @@ describe('what can go wrong', () => {
     expect(await queue.peek({ place: 'archived' })).toMatchObject([{ data: { n: 1 }, meta: { version: '1' } }])
   })
 
-  test('a schema judges data of its version, as sent and as converted, and gives the handler its types', async () => {
+  test('a schema validates data of its version, as sent and as converted, and gives the handler its types', async () => {
     const names: string[] = []
     const handler = versions({
       schemas: {
@@ -158,13 +158,13 @@ describe('a table that leads nowhere is refused when it is made', () => {
     await refusal(() => versions(options as never), 'VERSIONS_INVALID')
   })
 
-  test('the error names the way', async () => {
+  test('the error names the steps', async () => {
     const upcasters = { a: { to: 'b', convert: same }, b: { to: 'a', convert: same } }
     const { message } = await refusal(() => versions({ handlers: { 1: handle }, upcasters }))
     expect(message).toBe('upcasters lead in a circle: a → b → a')
   })
 
-  test('and so is what is no table', async () => {
+  test('a value that is no table is refused', async () => {
     await refusal(() => versions({ handlers: { 1: 'x' } } as never), 'TYPE')
     await refusal(() => versions({ handlers: { 1: handle }, upcasters: { 1: { to: 2 } } } as never), 'TYPE')
     await refusal(() => versions({ handlers: { 1: handle }, schemas: { 1: {} } } as never), 'TYPE')

@@ -86,7 +86,7 @@ describe('a URL is refused before anything is looked up', () => {
     expect(error.message).not.toContain('secret')
   })
 
-  test('but not one with a public address, or with a private one that is allowed', () => {
+  test('a URL with a public address, or with an allowed private one, is accepted', () => {
     expect(checkUrlAllowed('https://1.1.1.1/x', false, 'url').hostname).toBe('1.1.1.1')
     expect(checkUrlAllowed('http://127.0.0.1:8080/', true, 'url').port).toBe('8080')
   })
@@ -118,13 +118,13 @@ describe('a host', () => {
     await refusal(() => look([[publicOne, { address: '127.0.0.1', family: 4 }]]).found, 'URL_NOT_ALLOWED')
   })
 
-  test('is looked up once: the socket gets what was checked, whatever the name server says next', async () => {
+  test('is looked up once: the socket gets the checked address, even if the name server changes its answer', async () => {
     const { found, asked } = look([[publicOne], [{ address: '127.0.0.1', family: 4 }]])
     expect(await found).toEqual([publicOne])
     expect(asked()).toBe(1)
   })
 
-  test('may be private where that is allowed', async () => {
+  test('may be private if private addresses are allowed', async () => {
     expect(await look([[{ address: '127.0.0.1', family: 4 }]], true, false).found).toBe('127.0.0.1')
   })
 

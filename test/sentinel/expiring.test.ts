@@ -23,7 +23,7 @@ async function pass({ clock }: ReturnType<typeof scene>, milliseconds: number) {
 }
 
 describe('a sentinel', () => {
-  test('ends what nobody reads: into the dead-letter queue', async () => {
+  test('dead-letters expired messages that nobody reads', async () => {
     const stage = await watched({ expire: [{ queues: 'q' }] })
     const { queue, sentinel, clock, bus } = stage
     await queue.send('expired', { ttl: '1m' })
@@ -39,7 +39,7 @@ describe('a sentinel', () => {
     await runUntil(clock, sentinel.stop())
   })
 
-  test('drops it where the rule says so, and tells how many', async () => {
+  test('drops them if the rule says so, and logs how many', async () => {
     const expire = [{ queues: 'q', expired: 'drop' }, { queues: '*' }] as const
     const stage = await watched({ expire })
     await stage.queue.send('expired', { ttl: '1m' })
@@ -55,7 +55,7 @@ describe('a sentinel', () => {
     await runUntil(stage.clock, stage.sentinel.stop())
   })
 
-  test('leaves what is in hand to its reader, and dead letters where they are', async () => {
+  test('leaves leased messages and dead letters alone', async () => {
     const stage = await watched({ expire: [{ queues: '*', expired: 'drop' }] })
     const { queue, clock, sentinel } = stage
     await queue.send('in hand', { ttl: '1m' })
@@ -68,7 +68,7 @@ describe('a sentinel', () => {
     await runUntil(clock, sentinel.stop())
   })
 
-  test('goes on where it stopped in a long queue', async () => {
+  test('continues at its last position in a long queue', async () => {
     const stage = await watched({ expire: [{ queues: '*', expired: 'drop' }] })
     const good = Array.from({ length: 9_990 }, () => ({ data: 'good' }))
     await stage.queue.sendBatch(good)

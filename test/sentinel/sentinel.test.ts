@@ -50,7 +50,7 @@ describe('a rule', () => {
     await message!.deadLetter('broken')
   }
 
-  test('says what it is about', async () => {
+  test('names queues or topics', async () => {
     const stage = scene()
     await send('orders', 3)(stage)
     const { alerts } = await stage.bus.sentinel({ rules: [{ queues: 'orders', maxReady: 1 }] }).check()
@@ -67,7 +67,7 @@ describe('a rule', () => {
     ])
   })
 
-  test('that comes first decides, for its own limits', async () => {
+  test('decides for its own limits before later rules', async () => {
     const stage = scene()
     await send('orders', 3)(stage)
     await send('mails', 3)(stage)
@@ -84,7 +84,7 @@ describe('a rule', () => {
     ])
   })
 
-  test('is about a dead-letter queue where it names it in full', async () => {
+  test('applies to a dead-letter queue only by its full name', async () => {
     const stage = scene()
     await dead(stage)
     const check = async (queues: string) =>
@@ -94,7 +94,7 @@ describe('a rule', () => {
     expect(await check('orders_dlq')).toEqual(['orders_dlq'])
   })
 
-  test('knows where the application has its dead letters', async () => {
+  test('uses the dead-letter queue of the application', async () => {
     const stage = scene()
     const orders = stage.bus.queue('orders', { deadLetter: 'graveyard' })
     await orders.send(1)
@@ -105,7 +105,7 @@ describe('a rule', () => {
 })
 
 describe('a stalled queue', () => {
-  /** Watches `orders` for 10 minutes of stillness, with something happening in it every minute. */
+  /** Watches `orders` for a stall of 10 minutes, with something happening in it every minute. */
   async function watching(happens: (stage: Scene, minute: number) => Promise<void>) {
     const stage = scene()
     await stage.bus.queue('orders').sendBatch([{ data: 1 }, { data: 2 }, { data: 3 }])
@@ -119,7 +119,7 @@ describe('a stalled queue', () => {
     return alertsIn(stage.said)
   }
 
-  test('is told of', async () => {
+  test('is reported', async () => {
     expect(await watching(async () => {})).toEqual([
       'raised: orders is stalled: messages are ready, but nobody touched them for 10m; at most 10m',
     ])
@@ -141,7 +141,7 @@ describe('a stalled queue', () => {
     expect(alertsIn(stage.said)).toHaveLength(1)
   })
 
-  test('is not one from which messages are taken now and then', async () => {
+  test('is not a queue whose messages are read now and then', async () => {
     const alerts = await watching(async ({ bus }, passed) => {
       await bus.queue('orders').send(4)
       if (passed % 5 === 0) await bus.queue('orders').pop()
@@ -149,25 +149,25 @@ describe('a stalled queue', () => {
     expect(alerts).toEqual([])
   })
 
-  test('is not one whose messages are tried and given back', async () => {
+  test('is not a queue whose messages are tried and released', async () => {
     const alerts = await watching(async ({ bus }, passed) => {
       if (passed % 5 === 0) await (await bus.queue('orders').read())[0]!.release()
     })
     expect(alerts).toEqual([])
   })
 
-  test('is not one with a message in hand', async () => {
+  test('is not a queue with a leased message', async () => {
     const alerts = await watching(async ({ bus }, passed) => {
       if (passed === 0) await bus.queue('orders').read({ limit: 1, lease: '1h' })
     })
     expect(alerts).toEqual([])
   })
 
-  test('is not an empty one', async () => {
+  test('is not an empty queue', async () => {
     expect(await watching(async ({ bus }) => void (await bus.queue('orders').purge()))).toEqual([])
   })
 
-  test('cannot be told by one look', async () => {
+  test('needs two checks', async () => {
     const stage = scene()
     await stage.bus.queue('orders').send(1)
     await stage.clock.advance(60 * minute)
@@ -177,7 +177,7 @@ describe('a stalled queue', () => {
 })
 
 describe('subscriptions', () => {
-  test('that lag behind are told of', async () => {
+  test('that lag behind are reported', async () => {
     const { bus, engine } = scene()
     for (const topic of ['news', 'noise']) {
       await bus.topic(topic).publishBatch(Array.from({ length: 11 }, () => ({ data: 1 })))
@@ -193,7 +193,7 @@ describe('subscriptions', () => {
     expect(alerts[0]).toMatchObject({ queue: null, topic: 'news', subscription: 'slow', limit: 'maxLag' })
   })
 
-  test('cannot be watched where there are none', async () => {
+  test('cannot be watched on an engine without topics', async () => {
     const bus = new Bus(Object.create(scene().engine, { topics: { value: undefined } }))
     await refusal(() => bus.sentinel({ rules: [{ topics: '*', maxLag: 1 }] }), 'UNSUPPORTED')
   })
@@ -212,7 +212,7 @@ describe('an alert', () => {
 
   const raised = 'raised: orders has 2 ready messages; at most 1'
 
-  test('is told of once', async () => {
+  test('is reported once', async () => {
     const { said, clock, bus, sentinel } = await alerting()
     await clock.advance(30 * minute)
     expect(alertsIn(said)).toEqual([raised])
@@ -224,7 +224,7 @@ describe('an alert', () => {
     await bus.close()
   })
 
-  test('is told of again while it lasts, with the figure of then', async () => {
+  test('is reported again while it lasts, with the current figure', async () => {
     const { said, clock, orders, sentinel, bus } = await alerting({ repeat: '10m' })
     const [{ since }] = sentinel.figures().alerts as [Alert]
     await orders.send(3)
@@ -246,7 +246,7 @@ describe('an alert', () => {
     await bus.close()
   })
 
-  test('is not over, nor raised anew, when its figure goes to and fro', async () => {
+  test('is neither resolved nor raised again while its figure oscillates', async () => {
     const { said, clock, orders, bus } = await alerting({ resolveAfter: '30s' })
     for (let time = 0; time < 20; time++) {
       if (time % 2 === 0) await orders.pop()
@@ -267,7 +267,7 @@ describe('an alert', () => {
 })
 
 describe('watching', () => {
-  test('goes on when a look fails', async () => {
+  test('goes on when a check fails', async () => {
     const stage = scene()
     await stage.bus.queue('orders').send(1)
     const { engine, clock, said } = stage
@@ -317,7 +317,7 @@ describe('watching', () => {
     await refusal(() => sentinel.start(), 'CLOSED')
   })
 
-  test('ends with the look that is under way', async () => {
+  test('ends after the current check', async () => {
     const { bus, clock, engine } = scene()
     const sentinel = bus.sentinel({ rules: [{ queues: '*', maxReady: 10 }] })
     const describeQueues = engine.describe.bind(engine)
@@ -333,7 +333,7 @@ describe('watching', () => {
     expect(sentinel.state).toBe('stopped')
   })
 
-  test('sees to what time asks for in storage', async () => {
+  test('maintains the storage', async () => {
     const { bus, clock, engine } = scene()
     let maintained = 0
     const maintain = engine.maintain.bind(engine)
@@ -375,7 +375,7 @@ describe('of several sentinels', () => {
     await Promise.all([first.sentinel.stop(), second.sentinel.stop()])
   })
 
-  test('another takes over at once from one that stops, and raises what is wrong', async () => {
+  test('another takes over at once when the active one stops, and raises the alerts that hold', async () => {
     const { clock, bus, first, second } = two()
     await bus.queue('orders').send(1)
     await first.sentinel.start()
@@ -389,7 +389,7 @@ describe('of several sentinels', () => {
     await other.sentinel.stop()
   })
 
-  test('another takes over within ten seconds from one that is gone, which then holds its tongue', async () => {
+  test('another takes over within ten seconds when the active one is cut off, which reports nothing after that', async () => {
     const { clock, engine, bus, first, second } = two()
     const extend = engine.extend.bind(engine)
     await first.sentinel.start()
@@ -411,7 +411,7 @@ describe('of several sentinels', () => {
     await Promise.all([first.sentinel.stop(), second.sentinel.stop()])
   })
 
-  test('what was seen before the lead was lost is not told', async () => {
+  test('a check that ends after the leadership was lost is not reported', async () => {
     const { clock, engine, bus, first } = two()
     await first.sentinel.start()
     await clock.advance(1_000)
@@ -429,7 +429,7 @@ describe('of several sentinels', () => {
     await first.sentinel.stop()
   })
 
-  test('the lead is not lost by a storage that is away for a moment', async () => {
+  test('a short outage of the storage does not end the leadership', async () => {
     const { clock, engine, first } = two()
     await first.sentinel.start()
     await clock.advance(10_000)
@@ -443,7 +443,7 @@ describe('of several sentinels', () => {
     await first.sentinel.stop()
   })
 
-  test('the lead comes back after somebody dropped its queue', async () => {
+  test('the leadership comes back after its queue was dropped', async () => {
     const { clock, engine, first } = two()
     await first.sentinel.start()
     await clock.advance(10_000)
@@ -482,7 +482,7 @@ describe('archives', () => {
     await stage.bus.close()
   })
 
-  test('are gone through again and again, whatever fails', async () => {
+  test('are pruned again later, even after failures', async () => {
     const stage = scene()
     await archive(stage, 'broken', 3)
     await archive(stage, 'orders', 6_000)

@@ -138,7 +138,7 @@ describe('a webhook', () => {
     await webhook.stop()
   })
 
-  test('is not called without anything to tell', async () => {
+  test('is not called without reports', async () => {
     const receiver = await new Receiver().listen()
     const { webhook } = await newWebhook({ url: receiver.url })
     webhook.add([])
@@ -174,7 +174,7 @@ describe('a webhook', () => {
     expect(error.message).toContain(why)
   })
 
-  test.each([500, 503, 429, 408])('that answers %i is tried again, later and later', async (status) => {
+  test.each([500, 503, 429, 408])('that answers %i is tried again, with growing pauses', async (status) => {
     const receiver = await new Receiver(status, status, 204).listen()
     const { webhook, clock, said } = await newWebhook({ url: receiver.url })
     webhook.add([report()])
@@ -204,7 +204,7 @@ describe('a webhook', () => {
     expect(receiver.received).toHaveLength(1)
   })
 
-  test('that stays away is given up, with a word in the log, and the next reports are tried', async () => {
+  test('that stays away is given up and logged, and the next reports are tried', async () => {
     const receiver = await new Receiver(500).listen()
     const { webhook, clock, said } = await newWebhook({ url: receiver.url })
     webhook.add([report()])
@@ -219,7 +219,7 @@ describe('a webhook', () => {
     await webhook.stop()
   })
 
-  test.each([301, 302, 307, 308])('is not followed to where a redirect (%i) leads', async (status) => {
+  test.each([301, 302, 307, 308])('is not followed along a redirect (%i)', async (status) => {
     const receiver = await new Receiver(status).listen()
     const { webhook, said } = await newWebhook({ url: receiver.url })
     webhook.add([report()])
@@ -243,7 +243,7 @@ describe('a webhook', () => {
     await webhook.stop()
   })
 
-  test('that is away holds up nothing; the oldest reports are dropped when too many wait', async () => {
+  test('that is away blocks nothing; the oldest reports are dropped when too many wait', async () => {
     const receiver = await new Receiver(503, 204).listen()
     const { webhook, clock, said } = await newWebhook({ url: receiver.url })
     webhook.add([report('first')])
@@ -272,7 +272,7 @@ describe('a webhook', () => {
     expect(clock.pending).toBe(0)
   })
 
-  test('is called by its name, at the address that was checked', async () => {
+  test('is called by its name, at the checked address', async () => {
     const receiver = await new Receiver().listen()
     let asked = 0
     const resolve: Resolve = async () => {
@@ -287,7 +287,7 @@ describe('a webhook', () => {
     await webhook.stop()
   })
 
-  test('by https is asked for the certificate of its name, and not believed without one', async () => {
+  test('by https needs a valid certificate for its name', async () => {
     const asked: string[] = []
     const server = createTlsServer({
       SNICallback: (name, answer) => {
@@ -306,7 +306,7 @@ describe('a webhook', () => {
     server.close()
   })
 
-  test('is asked for its address at every attempt, and never reached at a private one', async () => {
+  test('is looked up at every attempt, and never called at a private address', async () => {
     const receiver = await new Receiver(204).listen()
     const url = `http://hooks.example:${receiver.port}/`
     const { webhook, said } = await newWebhook({ url, allowPrivate: false }, async () => [

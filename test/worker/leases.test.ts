@@ -237,7 +237,7 @@ describe('leases', () => {
     await runUntil(clock, worker.stop())
   })
 
-  test('handlers that become slow give back what was read ahead for fast ones', async () => {
+  test('a worker whose handlers become slow gives back messages read ahead', async () => {
     const { bus, clock, watcher, observe } = scene()
     const queue = bus.queue<number>('slower')
     await queue.sendBatch(Array.from({ length: 600 }, (_, data) => ({ data })))
@@ -264,7 +264,7 @@ describe('leases', () => {
     expect(Math.max(...watcher.of('claimed').map((event) => event.count))).toBe(3)
   })
 
-  test('messages read ahead whose lease was lost are dropped without a word', async () => {
+  test('messages read ahead whose lease was lost are dropped silently', async () => {
     const { bus, clock, watcher, observe } = scene()
     const queue = bus.queue<number>('dropped')
     await queue.sendBatch(Array.from({ length: 600 }, (_, data) => ({ data })))

@@ -47,7 +47,7 @@ describe('strict order', () => {
     await bus.close()
   })
 
-  test('what was read ahead is given back for the pause, and no attempt is counted', async () => {
+  test('messages read ahead are given back for the pause, and no attempt is counted', async () => {
     const { bus, clock, watcher, observe } = scene()
     const queue = bus.queue<number>('given-back')
     await queue.sendBatch(numbers(200))
@@ -132,7 +132,7 @@ describe('strict order', () => {
     await bus.close()
   })
 
-  test('what was given back for the pause is claimed again in its place, however long that takes', async () => {
+  test('messages given back for the pause are claimed again in their order, even after a long time', async () => {
     const { bus, clock, server, watcher, observe } = scene()
     const queue = bus.queue<number>('slow-return')
     await queue.sendBatch(numbers(1_000))
@@ -176,7 +176,7 @@ describe('strict order', () => {
     await bus.close()
   })
 
-  test('a claim under way when a message fails: what it brings goes back', async () => {
+  test('a claim under way when a message fails: its messages go back', async () => {
     const { bus, clock, engine, watcher, observe } = scene()
     const queue = bus.queue<number>('under-way')
     // Fast ones first, so that the worker has come to read ahead.
@@ -213,7 +213,7 @@ describe('strict order', () => {
     await bus.close()
   })
 
-  test('a worker that starts waits for what an earlier one left: a message in backoff', async () => {
+  test('a new worker waits for a message that an earlier worker left in backoff', async () => {
     const { bus, clock, watcher, observe } = scene()
     const queue = bus.queue<number>('restart')
     await queue.send(99, { delay: '1h' })
@@ -230,7 +230,7 @@ describe('strict order', () => {
     await bus.close()
   })
 
-  test('a worker that starts waits for what an earlier one left: a lease of a process that was killed', async () => {
+  test('a new worker waits for the lease of a killed process', async () => {
     const { bus, clock, watcher, observe } = scene()
     const queue = bus.queue<number>('killed')
     await queue.sendBatch(numbers(3))
@@ -303,7 +303,7 @@ describe('strict order', () => {
     await bus.close()
   })
 
-  test('batches: what comes again at different times is handled together, in order', async () => {
+  test('batches: messages that come again at different times are handled together, in order', async () => {
     const { bus, clock, engine, watcher, observe } = scene()
     const queue = bus.queue<number>('together')
     await queue.sendBatch(numbers(4))
@@ -325,7 +325,7 @@ describe('strict order', () => {
     await bus.close()
   })
 
-  test('batches: what failed comes again before anything new', async () => {
+  test('batches: failed messages come again before new ones', async () => {
     const { bus, clock, watcher, observe } = scene()
     const queue = bus.queue<number>('batches')
     await queue.sendBatch(numbers(6))

@@ -41,7 +41,7 @@ describe('outages', () => {
     },
   )
 
-  test('it does not hammer on a storage that is away', async () => {
+  test('calls to a storage that is away are rare', async () => {
     const { bus, clock, server, watcher, observe } = scene()
     bus.queue('patient').work(() => {}, { observe })
     server.down = lostConnection()
@@ -74,7 +74,7 @@ describe('outages', () => {
     },
   )
 
-  test('what was handled and is claimed again before it is settled is not handled again', async () => {
+  test('a handled message that is claimed again before its settlement is not handled again', async () => {
     const { bus, clock, server, watcher, observe } = scene()
     const queue = bus.queue('claimed-first')
     await queue.send('x')
@@ -91,7 +91,7 @@ describe('outages', () => {
     await bus.close()
   })
 
-  test('what is handled but not settled is bounded', async () => {
+  test('the number of handled but unsettled messages is bounded', async () => {
     const { bus, clock, server, watcher, observe } = scene()
     const queue = bus.queue('bounded')
     await queue.sendBatch(Array.from({ length: 5_000 }, (_, data) => ({ data })))

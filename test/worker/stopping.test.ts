@@ -9,7 +9,7 @@ import { lostConnection, runUntil, Signal, scene, settleDown } from './support.t
 
 const numbers = (count: number) => Array.from({ length: count }, (_, data) => ({ data }))
 
-describe('a handler that ends what calls it', () => {
+describe('a handler that stops its caller', () => {
   const ways = {
     'worker.stop': (worker: Worker) => worker.stop(),
     'worker.drain': (worker: Worker) => worker.drain(),
@@ -31,7 +31,7 @@ describe('a handler that ends what calls it', () => {
     expect(clock.pending).toBe(0)
   })
 
-  test('cannot wait for its own end, and is told so', async () => {
+  test('cannot wait for its own end, and gets an error', async () => {
     const { bus, clock, watcher, observe } = scene()
     await bus.queue('waits').send(1)
     const worker: Worker = bus.queue('waits').work(() => worker.finished, { observe, maxAttempts: 1 })
@@ -40,7 +40,7 @@ describe('a handler that ends what calls it', () => {
     await runUntil(clock, worker.stop())
   })
 
-  test('and one that reads a topic', async () => {
+  test('nor can the handler of a subscriber', async () => {
     const { bus, clock } = scene()
     await bus.topic('news').publish(1)
     const subscriber: { stop(): Promise<void>; finished: Promise<void> } = bus
@@ -52,7 +52,7 @@ describe('a handler that ends what calls it', () => {
 })
 
 describe('stop', () => {
-  test('lets handlers finish and settle, gives back what was read ahead, and causes no redelivery', async () => {
+  test('lets handlers finish and settle, gives back messages read ahead, and causes no redelivery', async () => {
     const { bus, clock, watcher, observe } = scene()
     const queue = bus.queue<number>('graceful')
     await queue.sendBatch(numbers(500))
@@ -168,7 +168,7 @@ describe('stop', () => {
     expect(clock.pending).toBe(0)
   })
 
-  test('while a claim is under way: what it brings goes back', async () => {
+  test('while a claim is under way: its messages go back', async () => {
     const { bus, clock, engine, observe } = scene()
     const queue = bus.queue('under-way')
     await queue.send('x')
@@ -240,7 +240,7 @@ describe('stop', () => {
     expect(clock.pending).toBe(0)
   })
 
-  test('a deadline that is none is refused', async () => {
+  test('an invalid deadline is refused', async () => {
     const { bus, clock } = scene()
     const worker = bus.queue('refused').work(() => {})
     await expect(worker.stop({ deadline: -1 })).rejects.toMatchObject({ code: 'RANGE' })
@@ -319,7 +319,7 @@ describe('drain', () => {
     expect(await queue.stats()).toMatchObject({ ready: 0, delayed: 0 })
   })
 
-  test('in strict order, what waits behind a failed message is handled, too', async () => {
+  test('in strict order, messages behind a failed message are handled, too', async () => {
     const { bus, clock, observe } = scene()
     const queue = bus.queue<number>('behind')
     await queue.sendBatch(numbers(3))

@@ -50,7 +50,7 @@ const expectEffects = async (...data: number[]) => expect([await written(), awai
 const numbers = (count: number) => Array.from({ length: count }, (_, data) => data)
 
 describe('a transactional handler', () => {
-  test('what it writes and sends is there with the end of its message, and not before', async () => {
+  test('its writes and sends are committed with the end of its message, and not before', async () => {
     await queue.send(1)
     const during = new Signal<unknown>()
     const worker = queue.work(
@@ -80,7 +80,7 @@ describe('a transactional handler', () => {
     expect(watcher.of('failed')).toHaveLength(2)
   })
 
-  test('what fails too often is dead-lettered with its error and leaves nothing else', async () => {
+  test('a message that fails too often is dead-lettered with its error and leaves nothing else', async () => {
     await queue.send(1)
     const handler = async (message: Message<number>, context: HandlerContext) => {
       await effect(message, context)
@@ -92,7 +92,7 @@ describe('a transactional handler', () => {
     expect(await queue.deadLetters.list()).toMatchObject([{ data: 1, meta: { errorMessage: 'never', attempts: 2 } }])
   })
 
-  test('only done() and archive() commit; retry, snooze and deadLetter undo what was written', async () => {
+  test('only done() and archive() commit; retry, snooze and deadLetter roll back all writes', async () => {
     const outcomes = [undefined, done(), archive(), retry({ delay: '1h' }), snooze('1h'), deadLetter('of no use')]
     await queue.sendBatch(outcomes.map((_, data) => ({ data })))
     const handler = async (message: Message<number>, context: HandlerContext) => {

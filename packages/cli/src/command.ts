@@ -2,8 +2,8 @@ import { Argument, Command } from 'commander'
 import { TidingsError } from 'tidings/internal/core/errors'
 import { checkQueueName, checkTopicName } from 'tidings/internal/core/names'
 
-/** What the user gave by flags, under the names of the flags in camelCase. Three of them every command has. */
-export type Given = Readonly<Record<string, unknown>> & {
+/** The values of the user's flags, by the names of the flags in camelCase. Every command has the three below. */
+export type FlagValues = Readonly<Record<string, unknown>> & {
   readonly url?: string
   readonly config?: string
   readonly json?: boolean
@@ -13,7 +13,7 @@ export function command(name: string, summary: string, ...examples: [string, ...
   return group(name, summary).addHelpText('after', exampleText(examples))
 }
 
-/** A command that only has others below it. */
+/** A command that only has subcommands. */
 export function group(name: string, summary: string): Command {
   return new Command(name)
     .description(summary)
@@ -28,7 +28,7 @@ export function exampleText(examples: readonly string[]): string {
   return `\n${lines.length > 1 ? 'Examples' : 'Example'}:\n${lines.join('\n')}`
 }
 
-/** Adds the flags that all have to a command and those below it, after their own. */
+/** Adds the common flags to a command and its subcommands, after their own. */
 export function addGlobalFlags(command: Command, seen = new Set<string>()): Command {
   command
     .option('--url <url>', 'Where the messages are: postgres://…, redis://…, https://… (See `tidings --help`.)')
@@ -39,7 +39,7 @@ export function addGlobalFlags(command: Command, seen = new Set<string>()): Comm
   return command
 }
 
-/** The last one would win without a word. Before and behind the name of a command counts, too. */
+/** Refuses a repeated flag: the last one would win silently. Flags before and behind a command's name count together. */
 function refuseTwice(command: Command, seen: Set<string>): void {
   for (const flag of command.options)
     if (!flag.variadic)
@@ -50,7 +50,7 @@ function refuseTwice(command: Command, seen: Set<string>): void {
       })
 }
 
-/** The argument that names a queue, checked before anything is connected to. */
+/** The argument that names a queue, checked before the bus connects. */
 export function queueArgument(): Argument {
   return new Argument('<queue>', 'name of the queue').argParser((name) => checkQueueName(name))
 }

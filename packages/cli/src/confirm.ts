@@ -1,18 +1,18 @@
 import { createInterface } from 'node:readline/promises'
 import { TidingsError } from 'tidings/internal/core/errors'
-import type { Given } from './command.ts'
+import type { FlagValues } from './command.ts'
 import type { Output } from './output.ts'
 
 export const yesFlag = ['--yes', 'Does not ask.'] as const
 
 /**
- * Asks before something is lost.
+ * Asks the user before data is lost.
  * @param question 'Remove queue hires?'
  * @returns whether to go on
- * @throws USAGE where nobody can be asked and `--yes` is missing
+ * @throws USAGE without a terminal and without `--yes`
  */
-export async function confirm(given: Given, question: string): Promise<boolean> {
-  if (given.yes) return true
+export async function confirm(flagValues: FlagValues, question: string): Promise<boolean> {
+  if (flagValues.yes) return true
   if (!process.stdin.isTTY || !process.stderr.isTTY)
     throw new TidingsError('USAGE', `not done without an answer: ${question}`, {
       hint: 'Pass --yes, since nobody can be asked here.',

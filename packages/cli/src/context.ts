@@ -2,21 +2,21 @@ import type { Command } from 'commander'
 import type { Bus } from 'tidings/internal/bus/bus'
 import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
 import type { Logger } from 'tidings/internal/core/logger'
-import type { Given } from './command.ts'
+import type { FlagValues } from './command.ts'
 import { type CheckedConfig, loadConfig } from './config/load.ts'
 import type { Config } from './config/settings.ts'
 import { loadEnvironment, localByDefault, type Target, targetOf, tokenOf } from './environment.ts'
 import { Output } from './output.ts'
 
-/** What every command works with. */
+/** The context of every command. */
 export interface Context {
-  readonly given: Given
+  readonly flagValues: FlagValues
   readonly out: Output
-  /** Opens the bus, which is closed when the command is done. Comes after all that can be checked without it. */
+  /** Opens the bus, which is closed after the command. Called after all checks that need no bus. */
   connect(logger?: Logger): Promise<Bus>
-  /** Where the bus is, and who said so. */
+  /** The URL of the storage, and its source. */
   target(): Promise<Target>
-  /** What the configuration file says. Commands that do not ask for it work beside a broken one. */
+  /** The configuration. Commands that do not call this work beside a broken file. */
   config(): Promise<CheckedConfig>
 }
 
@@ -24,23 +24,23 @@ export interface Context {
 export function withContext(run: (context: Context, ...args: string[]) => Promise<void>) {
   return async (...received: unknown[]): Promise<void> => {
     const command = received.at(-1) as Command
-    const given: Given = command.optsWithGlobals()
+    const flagValues: FlagValues = command.optsWithGlobals()
     loadEnvironment()
     let loaded: Promise<CheckedConfig> | undefined
-    const config = () => (loaded ??= loadConfig(given.config))
-    const target = async () => targetOf(given.url, process.env, urlOf(await config()))
+    const config = () => (loaded ??= loadConfig(flagValues.config))
+    const target = async () => targetOf(flagValues.url, process.env, urlOf(await config()))
     let bus: Bus | undefined
-    const out = new Output(given.json ?? false)
+    const out = new Output(flagValues.json ?? false)
     const connect = async (logger?: Logger) => {
       const { url, source } = await target()
-      // Another storage may have been meant, by a variable that is not set here.
+      // The user may have meant another storage, by a variable that is not set here.
       if (source === localByDefault.source)
         out.note(`storage: ${url}, the local PostgreSQL, since nothing names another`)
       bus = await open({ url, source }, (await config()).config, logger)
       return bus
     }
     try {
-      const context = { given, out, connect, target, config }
+      const context = { flagValues, out, connect, target, config }
       await run(context, ...(command.processedArgs as string[]))
     } finally {
       await bus?.close()
@@ -65,7 +65,7 @@ async function open(target: Target, { queues = {}, pool }: Config, logger: Logge
   } catch (error) {
     if (!isTidingsError(error) || source === '--url') throw error
     const { code, message, cause, details } = error
-    // Where a wrong URL comes from is half of its remedy.
+    // The source of a wrong URL is half of its remedy.
     if (code !== 'CONNECTION_FAILED' && code !== 'URL_INVALID') throw error
     throw new TidingsError(code, message, { cause, details, hint: `${error.hint} (The URL comes from ${source}.)` })
   }

@@ -6,7 +6,7 @@ import { decodeText } from 'tidings/internal/core/json'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** Where the storage is, and who said so. */
+/** The URL of the storage, and its source. */
 export interface Target {
   readonly url: string
   readonly source: string
@@ -38,7 +38,7 @@ A file .env in the working directory is read; what is set in the environment goe
 The configuration file is --config, or tidings.config.js, .mjs, .json or .toml in the working directory. A flag goes
 before the environment, that before the file, and that before the default.`
 
-/** Reads `.env` of the working directory, if there is one. What is set already stays. */
+/** Reads `.env` of the working directory, if there is one. Variables that are set already stay. */
 export function loadEnvironment(): void {
   let bytes: Buffer
   try {
@@ -54,9 +54,9 @@ export function loadEnvironment(): void {
 }
 
 /**
- * @param flag what `--url` says
- * @param config what the configuration file says
- * @throws CONFIG_INVALID if a variable is empty or the PG* variables are half set: the user meant something by them
+ * @param flag the value of `--url`
+ * @param config the URL of the configuration file
+ * @throws CONFIG_INVALID if a variable is empty or the PG* variables are incomplete: the user meant to set them
  */
 export function targetOf(flag: string | undefined, env: Environment, config?: Target): Target {
   if (flag !== undefined) return { url: flag, source: '--url' }
@@ -90,7 +90,7 @@ function fromPgVariables(env: Environment): Target | undefined {
   return { url: `postgres://${credentials}@${address}${query}`, source: set.join(', ') }
 }
 
-/** A variable that may be given as the path of a file, as secrets of containers are. */
+/** A variable, or the content of the file that `<name>_FILE` names, as for secrets of containers. */
 function secret(name: string, env: Environment): { value: string; source: string } | undefined {
   const path = env[`${name}_FILE`]
   if (env[name] !== undefined && path !== undefined) throw invalid(`${name} and ${name}_FILE are both set`)

@@ -29,15 +29,15 @@ const debugHint = 'Set TIDINGS_DEBUG=1 to see where it happened.'
 
 const messageOf = (error: unknown) => (error instanceof Error ? error.message || error.name : String(error))
 
-/** The cause, where the message does not tell it already. */
+/** The cause, if the message does not contain it already. */
 function causeOf(error: unknown): string {
   const { cause, message } = error instanceof Error ? error : {}
   return cause instanceof Error && cause.message && !message?.includes(cause.message) ? ` (${cause.message})` : ''
 }
 
-/** Commander's message is `error: what`, and perhaps a suggestion on a second line. */
+/** Commander's message is `error: <text>`, with an optional suggestion on a second line. */
 function fromCommander({ message, code }: CommanderError): TidingsError {
-  // Help was printed: a command was left out.
+  // Help was printed, because no command was named.
   if (code === 'commander.help') return new TidingsError('USAGE', 'a command is missing')
   const [what, suggestion] = message.replace(/^error: /, '').split('\n')
   const hint = suggestion?.replace(/^\((.*)\)$/, '$1')

@@ -32,7 +32,7 @@ function deadLetterQueueOf(bus: Bus, queue: string): string | null {
   }
 }
 
-/** A dead-letter queue is made with the first message that goes there. */
+/** Zero without a dead-letter queue: the first dead letter creates it. */
 async function statsIfThere(bus: Bus, queue: string): Promise<QueueStats | undefined> {
   try {
     return await bus.queue(queue).stats()

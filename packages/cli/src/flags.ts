@@ -2,16 +2,16 @@ import { type Command, Option as Flag } from 'commander'
 import { TidingsError } from 'tidings/internal/core/errors'
 import { parseJson } from 'tidings/internal/core/json'
 import type { Option, OptionSchema, OptionsInput } from 'tidings/internal/core/options'
-import type { Given } from './command.ts'
+import type { FlagValues } from './command.ts'
 
-/** How an option is written on the command line that is not a plain number, text, duration or switch. */
+/** The flag of an option that is no plain number, text, duration or switch. */
 export interface Written {
-  /** Without the dashes, where it differs from the option's name in kebab-case. */
+  /** Without the dashes, if it differs from the option's name in kebab-case. */
   readonly flag?: string
   readonly placeholder: string
-  /** Where the option's own text speaks of code. */
+  /** Replaces an option text that is about code. */
   readonly doc?: string
-  /** May be given several times, or with several values. */
+  /** The flag may be repeated, or have several values. */
   readonly repeated?: boolean
   read(value: string | readonly string[], flag: string): unknown
 }
@@ -40,7 +40,7 @@ export const asJson: Written = {
 export class Flags<S extends OptionSchema> {
   readonly #entries: Entry[]
 
-  /** @param written how options of kind 'value' are written; those that are not named here get no flag */
+  /** @param written the flags of options of kind 'value'; the others of that kind get no flag */
   constructor(schema: S, written: { readonly [K in keyof S]?: Written } = {}) {
     this.#entries = Object.entries(schema)
       .filter(([name, option]) => option.kind !== 'value' || Object.hasOwn(written, name))
@@ -54,13 +54,13 @@ export class Flags<S extends OptionSchema> {
   }
 
   /**
-   * What was given, as the options of a call.
-   * @throws what the option's own check throws, naming the flag
+   * The flags as the options of a call.
+   * @throws the error of the option's check, with the name of the flag
    */
-  read(given: Given): OptionsInput<S> {
+  read(flagValues: FlagValues): OptionsInput<S> {
     const values = this.#entries.flatMap(({ name, flag, option, written }) => {
-      const raw = given[toCamelCase(flag)]
-      // A switch that is on by default has only a flag to turn it off, and always a value.
+      const raw = flagValues[toCamelCase(flag)]
+      // A switch that is on by default has only a flag to turn it off, so its value is always set.
       if (raw === undefined || (option.kind === 'boolean' && raw === option.defaultValue)) return []
       const value = written ? written.read(raw as string, `--${flag}`) : fromText(raw, option)
       option.parse(value, `--${flag}`)
@@ -99,7 +99,7 @@ function describe({ kind, doc: ownDoc, typeText, defaultText }: Option<unknown, 
   return `${doc} (${[...bounds, `default: ${defaultText}`].join('; ')})`
 }
 
-/** Text as the option's own type; what does not look like it is left for the option to refuse. */
+/** Converts text to the option's type. Other text is left for the option to refuse. */
 function fromText(raw: unknown, option: Option<unknown, unknown>): unknown {
   if (option.kind !== 'integer' || typeof raw !== 'string' || raw.trim() === '') return raw
   const number = Number(raw)

@@ -1,2 +1,2 @@
-/** The door of the package: the type of `tidings.config.js`. */
+/** The entry of the package: the type of `tidings.config.js`. */
 export type { Config } from './config/settings.ts'

@@ -18,9 +18,9 @@ export interface BrokenLine {
 const newline = 0x0a
 
 /**
- * Reads JSON Lines: UTF-8, one document a line, empty lines left out. Splits at line feeds only; other line separators
- * of Unicode may stand in JSON.
- * @param onBytes is told how many bytes were read
+ * Reads JSON Lines: UTF-8, one document a line, empty lines skipped. Splits at line feeds only, because JSON may contain
+ * Unicode's other line separators.
+ * @param onBytes called with the number of bytes read
  */
 export async function* readJsonLines(
   input: AsyncIterable<Buffer>,
@@ -44,7 +44,7 @@ export async function* readJsonLines(
 
 const maxLineBytes = queueOptions.maxMessageBytes.defaultValue
 
-/** The parts of one line; of one that is too long, only its length. */
+/** The parts of one line; only the length of a line that is too long. */
 class LineBuffer {
   length = 0
   #parts: Buffer[] = []
@@ -75,7 +75,7 @@ function* parseLine(number: number, line: LineBuffer): Generator<DataLine | Brok
 }
 
 /**
- * The data of a message, checked as sending will check it.
+ * The data of a message, with the checks of sending.
  * @param what 'the data'; for error messages
  */
 export function parseData(text: string, what: string): unknown {

@@ -1,13 +1,13 @@
 import type { Logger } from 'tidings/internal/core/logger'
 import { type Output, printable } from './output.ts'
 
-/** What services have to say, on standard output: a line for people, or with `--json` a JSON object by pino. */
+/** The log of services, on standard output: a line for people, or with `--json` a JSON object by pino. */
 export async function logger(out: Output): Promise<Logger> {
   return out.json ? forPrograms(out) : forPeople(out)
 }
 
 async function forPrograms(out: Output): Promise<Logger> {
-  // Other commands do not pay for it.
+  // Loaded here, so that other commands start faster.
   const { pino } = await import('pino')
   const made: Logger = pino(
     {

@@ -4,6 +4,6 @@ import { run } from './run.ts'
 
 guardOutput()
 const exitCode = await run(process.argv.slice(2))
-// Handlers may have left connections open that would keep the process alive. What was printed gets out first.
+// Exits even if handlers left connections open. The output is flushed first.
 for (const stream of [process.stdout, process.stderr]) await new Promise((written) => stream.write('', written))
 process.exit(exitCode)

@@ -1,7 +1,7 @@
 import { Message, type StoredCopy } from 'tidings/internal/messages/message'
 import { bold, count, dim, type Output, printable, roughly, toText } from './output.ts'
 
-/** Prints messages, each with what is known of it. */
+/** Prints messages with their details. */
 export function printMessages(out: Output, messages: readonly StoredCopy<unknown>[], none: string): void {
   out.result(messages.map(toPlain), () => messages.map(describe).join('\n') || none)
 }

@@ -1,6 +1,6 @@
 import { styleText } from 'node:util'
 
-/** Prints results: for people, or with `--json` one JSON document (JSON Lines from commands that go on). */
+/** Prints results: for people, or with `--json` one JSON document (JSON Lines from long-running commands). */
 export class Output {
   readonly json: boolean
 
@@ -17,7 +17,7 @@ export class Output {
     process.stdout.write(`${text}\n`)
   }
 
-  /** Beside the result: what a person should know, on standard error. */
+  /** A note to people beside the result, on standard error. */
   note(text: string): void {
     process.stderr.write(`${text}\n`)
   }
@@ -25,7 +25,7 @@ export class Output {
 
 let onClosed: () => void = () => process.exit(0)
 
-/** A reader that has seen enough (`| head -1`) is no error. */
+/** A closed output (`| head -1`) is no error. */
 export function guardOutput(): void {
   for (const stream of [process.stdout, process.stderr])
     stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -34,7 +34,7 @@ export function guardOutput(): void {
     })
 }
 
-/** What to do instead of ending at once when nobody reads the output any more. */
+/** Replaces the immediate exit on a closed output. */
 export function whenOutputCloses(stop: () => void): void {
   onClosed = stop
 }
@@ -49,7 +49,7 @@ export function toText(value: unknown): string {
 
 /** Text from a message, without anything that a terminal would obey. */
 export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern looks for them
   return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (one) => {
     return `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`
   })

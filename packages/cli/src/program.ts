@@ -35,7 +35,7 @@ const examples = [
   'tidings status --watch',
 ]
 
-/** The whole command line. Made anew for every run, since commander keeps what it parsed. */
+/** The whole command line. Made anew for every run, because commander keeps parsed values. */
 export function program(): Command {
   const root = group('tidings', 'Durable message queues and topics on the storage you have.')
   for (const make of [

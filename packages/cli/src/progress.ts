@@ -1,13 +1,13 @@
 const width = 24
 
-/** A bar on standard error, where somebody looks at it. */
+/** A progress bar on standard error, on a terminal only. */
 export class Progress {
   readonly #totalBytes: number | null
   readonly #shown: boolean
   #bytes = 0
   #drawnAt = 0
 
-  /** @param totalBytes null if it is not known */
+  /** @param totalBytes null if unknown */
   constructor(totalBytes: number | null, shown: boolean) {
     this.#totalBytes = totalBytes
     this.#shown = shown && Boolean(process.stderr.isTTY)

@@ -2,7 +2,7 @@ import { CommanderError } from 'commander'
 import { reportError } from './errors.ts'
 import { program } from './program.ts'
 
-/** @returns the exit code: 0 done, 1 failed, 2 asked for wrongly */
+/** @returns the exit code: 0 done, 1 failed, 2 wrong usage */
 export async function run(args: readonly string[]): Promise<number> {
   try {
     await program().parseAsync(args, { from: 'user' })
@@ -14,7 +14,7 @@ export async function run(args: readonly string[]): Promise<number> {
   }
 }
 
-/** Whether `--json` is among the arguments, also where they could not be parsed. */
+/** Whether `--json` is among the arguments, even if they cannot be parsed. */
 function asksForJson(args: readonly string[]): boolean {
   const end = args.indexOf('--')
   return args.slice(0, end < 0 ? args.length : end).includes('--json')

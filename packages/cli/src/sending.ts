@@ -3,11 +3,11 @@ import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
 import { decodeText } from 'tidings/internal/core/json'
 import { metaFields } from 'tidings/internal/messages/message'
 import { sendOptions } from 'tidings/internal/messages/options'
-import type { Given } from './command.ts'
+import type { FlagValues } from './command.ts'
 import { asJson, asText, Flags, toKebabCase } from './flags.ts'
 import { parseData } from './json-lines.ts'
 
-/** What `enqueue` and `publish` share: the flags of a message, and where its data come from. */
+/** The flags of a message and the source of its data, for `enqueue` and `publish`. */
 const flags = new Flags(sendOptions, {
   at: asText('time', { doc: 'Becomes ready at this time, in ISO 8601.' }),
   headers: asJson,
@@ -25,7 +25,7 @@ const metaDocs = {
   eventKey: 'The key of the event.',
 } as const satisfies Record<(typeof metaFields)[number], string>
 
-/** `--version` is the program's own. */
+/** `--version` belongs to the program. */
 const metaFlag = (field: string) => (field === 'version' ? 'messageVersion' : field)
 
 export function addMessageFlags(command: Command): Command {
@@ -34,17 +34,19 @@ export function addMessageFlags(command: Command): Command {
   return command
 }
 
-export function messageOptions(given: Given) {
+export function messageOptions(flagValues: FlagValues) {
   const meta = metaFields.flatMap((field) => {
-    const value = given[metaFlag(field)]
+    const value = flagValues[metaFlag(field)]
     return value === undefined ? [] : [[field, value]]
   })
-  return { ...flags.read(given), meta: Object.fromEntries(meta) }
+  return { ...flags.read(flagValues), meta: Object.fromEntries(meta) }
 }
 
 /** The data of the message: the argument, or standard input for '-' or none. */
-export async function dataFrom(given: string | undefined): Promise<unknown> {
-  return given === undefined || given === '-' ? parseData(await readStandardInput(), 'the data') : parseArgument(given)
+export async function dataFrom(argument: string | undefined): Promise<unknown> {
+  return argument === undefined || argument === '-'
+    ? parseData(await readStandardInput(), 'the data')
+    : parseArgument(argument)
 }
 
 async function readStandardInput(): Promise<string> {
@@ -63,7 +65,7 @@ function parseArgument(text: string): unknown {
   try {
     return parseData(text, 'the data')
   } catch (error) {
-    // The position stands where the text is no JSON at all.
+    // Only an error about text that is no JSON has a position.
     if (!isTidingsError(error, 'BODY_NOT_JSON') || error.details.position === undefined) throw error
     const hint = `Quote it for the shell: '{"name":"Ada"}'; a text is JSON in double quotes: '"text"'.`
     throw new TidingsError(error.code, error.message, { details: error.details, hint })

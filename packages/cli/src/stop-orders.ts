@@ -5,7 +5,7 @@ import { whenOutputCloses } from './output.ts'
 
 const signals = ['SIGINT', 'SIGTERM'] as const
 
-/** Whatever ends the work: signals, the time, an output that nobody reads, a failure. */
+/** Stops the workers on a signal, at the end of the time, when the output is closed, or on a failure. */
 export class StopOrders {
   readonly #deadline: Duration | undefined
   readonly #say: (text: string) => void
@@ -29,13 +29,13 @@ export class StopOrders {
     if (this.#failure) this.#stop(this.#deadline)
   }
 
-  /** Stops everything; the error is what `end` throws. */
+  /** Stops all workers; `end` throws the error. */
   fail(error: unknown): void {
     this.#failure ??= { error }
     this.#stop(this.#deadline)
   }
 
-  /** @throws what the work failed of */
+  /** @throws the error of `fail` */
   end(): void {
     this.#timer?.cancel()
     for (const signal of signals) process.off(signal, this.#onSignal)
@@ -43,7 +43,7 @@ export class StopOrders {
     if (this.#failure) throw this.#failure.error
   }
 
-  /** The first asks, the second does not wait for handlers, the third does not wait at all. */
+  /** The first signal stops, the second does not wait for handlers, the third exits at once. */
   readonly #onSignal = (): void => {
     this.#signals++
     if (this.#signals > 2) process.exit(1)
@@ -51,7 +51,7 @@ export class StopOrders {
     this.#stop(this.#signals === 1 ? this.#deadline : 0)
   }
 
-  /** A handler left a promise or an event without care. What it broke is not known, so the others finish and that is it. */
+  /** An uncaught error of a handler. Its damage is unknown, so the other handlers finish and the process ends. */
   readonly #onUncaught = (error: unknown): void => this.fail(error)
 
   #stop(deadline: Duration | undefined): void {

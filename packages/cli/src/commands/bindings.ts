@@ -5,7 +5,7 @@ import { TidingsError } from 'tidings/internal/core/errors'
 import { checkQueueName, checkTopicName } from 'tidings/internal/core/names'
 import { checkPattern } from 'tidings/internal/core/pattern'
 import type { Binding } from 'tidings/internal/port/engine'
-import { command, type Given } from '../command.ts'
+import { command, type FlagValues } from '../command.ts'
 import { withContext } from '../context.ts'
 import { table } from '../output.ts'
 
@@ -25,14 +25,14 @@ export const bind = () =>
     `tidings bind 'Orders.#' --topic orders`,
   )
     .addArgument(patternArgument())
-    .addArgument(placeArgument())
+    .addArgument(destinationArgument())
     .addOption(topicFlag())
     .action(
-      withContext(async ({ given, out, connect }, pattern, queue) => {
-        const place = placeOf(given, queue)
-        const bound = await boundTo(await connect(), place, (bus, target) => bus.bind(pattern!, target))
-        const { name } = place
-        out.result({ pattern, [place.kind]: name, bound }, () =>
+      withContext(async ({ flagValues, out, connect }, pattern, queue) => {
+        const destination = destinationOf(flagValues, queue)
+        const bound = await boundTo(await connect(), destination, (bus, target) => bus.bind(pattern!, target))
+        const { name } = destination
+        out.result({ pattern, [destination.kind]: name, bound }, () =>
           bound ? `bound ${pattern} to ${name}` : `${pattern} was bound to ${name} already`,
         )
       }),
@@ -41,27 +41,27 @@ export const bind = () =>
 export const unbind = () =>
   command('unbind', 'Takes back what `bind` did.', `tidings unbind 'Orders.*.Paid' invoices`)
     .addArgument(patternArgument())
-    .addArgument(placeArgument())
+    .addArgument(destinationArgument())
     .addOption(topicFlag())
     .action(
-      withContext(async ({ given, out, connect }, pattern, queue) => {
-        const place = placeOf(given, queue)
-        const unbound = await boundTo(await connect(), place, (bus, target) => bus.unbind(pattern!, target))
-        const { name } = place
-        out.result({ pattern, [place.kind]: name, unbound }, () =>
+      withContext(async ({ flagValues, out, connect }, pattern, queue) => {
+        const destination = destinationOf(flagValues, queue)
+        const unbound = await boundTo(await connect(), destination, (bus, target) => bus.unbind(pattern!, target))
+        const { name } = destination
+        out.result({ pattern, [destination.kind]: name, unbound }, () =>
           unbound ? `unbound ${pattern} from ${name}` : `${pattern} was not bound to ${name}`,
         )
       }),
     )
 
-const placeArgument = () => new Argument('[queue]', 'name of the queue').argParser((name) => checkQueueName(name))
+const destinationArgument = () => new Argument('[queue]', 'name of the queue').argParser((name) => checkQueueName(name))
 
-interface Place {
+interface Destination {
   readonly kind: 'queue' | 'topic'
   readonly name: string
 }
 
-function placeOf({ topic }: Given, queue: string | undefined): Place {
+function destinationOf({ topic }: FlagValues, queue: string | undefined): Destination {
   if (topic !== undefined && queue !== undefined)
     throw new TidingsError('OPTION_CONFLICT', 'a queue and --topic are both given')
   if (topic !== undefined) return { kind: 'topic', name: topic as string }
@@ -71,7 +71,7 @@ function placeOf({ topic }: Given, queue: string | undefined): Place {
 
 function boundTo<T>(
   bus: Bus,
-  { kind, name }: Place,
+  { kind, name }: Destination,
   call: (bus: Bus, target: string | Topic) => Promise<T>,
 ): Promise<T> {
   return call(bus, kind === 'topic' ? bus.topic(name) : name)

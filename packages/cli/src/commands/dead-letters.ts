@@ -14,7 +14,7 @@ const whereFlags = new Flags(
   { deadLetter: queueOptions.deadLetter },
   { deadLetter: asText('queue', { doc: 'Where they are.' }) },
 )
-const ids = { flag: 'id', placeholder: 'id', repeated: true, read: (given: unknown) => given }
+const ids = { flag: 'id', placeholder: 'id', repeated: true, read: (value: unknown) => value }
 const listFlags = new Flags(listOptions, { ids })
 const redriveFlags = new Flags(redriveOptions, { ids })
 
@@ -26,7 +26,7 @@ export const deadLetters = () =>
 const list = () =>
   withFlags(listFlags, command('list', 'Shows the dead letters of a queue.', 'tidings dead-letters list hires')).action(
     withContext(async (context, queue) => {
-      const options = listFlags.read(context.given)
+      const options = listFlags.read(context.flagValues)
       const letters = await deadLettersOf(context, queue!)
       const found = await letters.list(options)
       context.out.result(found, () => (found.length > 0 ? describe(found) : `queue ${queue} has no dead letters`))
@@ -46,16 +46,16 @@ const redrive = () =>
     .option(...yesFlag)
     .action(
       withContext(async (context, queue) => {
-        const { given, out } = context
-        const { dryRun, ...options } = redriveFlags.read(given)
+        const { flagValues, out } = context
+        const { dryRun, ...options } = redriveFlags.read(flagValues)
         const letters = await deadLettersOf(context, queue!)
         const found = await letters.redrive({ ...options, dryRun: true })
         const what = `${count(found.length, 'dead letter')} of queue ${queue}`
-        if (!given.yes && found.length > 0 && !out.json)
+        if (!flagValues.yes && found.length > 0 && !out.json)
           out.note(describe(await letters.list({ ids: options.ids, limit: Math.min(previewed, found.length) })))
         if (dryRun) return out.result(found, () => `would send ${what} again`)
-        if (found.length > 0 && !(await confirm(given, `Send ${what} again?`))) return declined(out)
-        // No more than were shown, should others have come meanwhile.
+        if (found.length > 0 && !(await confirm(flagValues, `Send ${what} again?`))) return declined(out)
+        // Only the messages shown: others may have come meanwhile.
         const redriven = found.length > 0 ? await letters.redrive({ ...options, limit: found.length }) : []
         out.result(redriven, () => `sent ${count(redriven.length, 'dead letter')} of queue ${queue} again`)
       }),
@@ -66,7 +66,7 @@ function withFlags(flags: { addTo(command: Command): Command }, made: Command): 
 }
 
 async function deadLettersOf(context: Context, queue: string): Promise<DeadLetters> {
-  const where = whereFlags.read(context.given)
+  const where = whereFlags.read(context.flagValues)
   const bus = await context.connect()
   return bus.queue(queue, where).deadLetters
 }

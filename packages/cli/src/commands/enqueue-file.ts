@@ -10,16 +10,16 @@ import { type BrokenLine, type DataLine, readJsonLines } from '../json-lines.ts'
 import { count, printable } from '../output.ts'
 import { Progress } from '../progress.ts'
 
-/** Of the lines that are left out, so many are named. */
+/** How many of the skipped lines are named. */
 const namedLines = 20
 
-/** Sends every line of a JSON Lines file as a message, in batches, each all or none. */
+/** Sends every line of a JSON Lines file as a message. Each batch is atomic. */
 export async function enqueueFile(context: Context, queue: string, path: string, options: SendOptions): Promise<void> {
   refuseForMany(options)
-  const { given, out } = context
-  const skipInvalid = given.skipInvalid === true
+  const { flagValues, out } = context
+  const skipInvalid = flagValues.skipInvalid === true
   const input = await inputOf(path)
-  // What can be read twice is checked as a whole before any of it is sent.
+  // A file that can be read twice is checked completely before the first message is sent.
   if (input.size !== null && !skipInvalid)
     for await (const line of readJsonLines(input.open())) if ('broken' in line) throw atLine(line, path, 0)
 
@@ -52,7 +52,7 @@ class Upload {
   readonly #queue: Queue
   readonly #options: SendOptions
   readonly #limits: Limits
-  /** What each line has beside its data. */
+  /** The options of every message. */
   readonly #otherBytes: number
   #batch: DataLine[] = []
   #bytes = 0
@@ -87,7 +87,7 @@ class Upload {
     this.sent += results.length - duplicates
   }
 
-  /** Says from which line on to try again. */
+  /** Adds to the error from which line on to try again. */
   #interrupted(error: unknown, line: number): unknown {
     if (!isTidingsError(error) || this.sent === 0) return error
     const message = `${error.message}; what stands before line ${line} was sent`
@@ -95,14 +95,14 @@ class Upload {
   }
 }
 
-/** Options that would make all messages but the first a duplicate. */
+/** Options that would make every message after the first a duplicate. */
 function refuseForMany({ dedupId, uniqueTarget }: SendOptions): void {
   const flag = dedupId !== undefined ? '--dedup-id' : uniqueTarget ? '--unique-target' : undefined
   if (flag) throw new TidingsError('OPTION_CONFLICT', `${flag} with --file would send the first line only`)
 }
 
 interface Input {
-  /** Null where it can be read only once. */
+  /** Null if the input can be read only once. */
   readonly size: number | null
   open(): AsyncIterable<Buffer>
 }

@@ -20,8 +20,8 @@ export const enqueue = () => {
     .option('--skip-invalid', 'With --file: leaves out lines that cannot be sent, instead of stopping at the first.')
   return addMessageFlags(made).action(
     withContext(async (context, queue, data) => {
-      const options = messageOptions(context.given)
-      const file = context.given.file as string | undefined
+      const options = messageOptions(context.flagValues)
+      const file = context.flagValues.file as string | undefined
       if (file === undefined) return enqueueOne(context, queue!, data, options)
       if (data !== undefined) throw new TidingsError('OPTION_CONFLICT', 'data and --file are both given')
       return enqueueFile(context, queue!, file, options)
@@ -29,8 +29,8 @@ export const enqueue = () => {
   )
 }
 
-async function enqueueOne(context: Context, queue: string, given: string | undefined, options: SendOptions) {
-  const data = await dataFrom(given)
+async function enqueueOne(context: Context, queue: string, argument: string | undefined, options: SendOptions) {
+  const data = await dataFrom(argument)
   const bus = await context.connect()
   const id = await bus.queue(queue).send(data, options)
   context.out.result({ id, queue }, () => `enqueued message ${id} in ${queue}`)

@@ -19,9 +19,9 @@ export const events = () =>
       ),
     )
     .action(
-      withContext(async ({ given, out, connect, config }) => {
+      withContext(async ({ flagValues, out, connect, config }) => {
         const { events: { channelPrefix: prefix } = {} } = (await config()).config
-        const options = { prefix, ...flags.read(given) }
+        const options = { prefix, ...flags.read(flagValues) }
         const bus = await connect()
         const events = bus.events({
           ...options,
@@ -46,7 +46,7 @@ export const events = () =>
       }),
     )
 
-/** Nothing would ever come. */
+/** No event would ever come. */
 function wrongPrefix(actual: string): TidingsError {
   const remedy = actual === '' ? 'Leave out --prefix' : `Use --prefix ${actual.slice(0, -1)}`
   return new TidingsError('CONFIG_INVALID', 'no queue announces anything with this prefix', {

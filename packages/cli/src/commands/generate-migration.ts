@@ -21,10 +21,13 @@ export const generateMigration = () =>
         .option('--name <name>', 'What the names of the files end with.', 'add_queue_events'),
     )
     .action(
-      withContext(async ({ given, out, config }) => {
+      withContext(async ({ flagValues, out, config }) => {
         const { events } = (await config()).config
-        const options = { ...events, ...flags.read(given) }
-        const start = join(String(given.outputDir), `${timestamp(new Date())}_${checkName(String(given.name))}`)
+        const options = { ...events, ...flags.read(flagValues) }
+        const start = join(
+          String(flagValues.outputDir),
+          `${timestamp(new Date())}_${checkName(String(flagValues.name))}`,
+        )
         const { eventsMigration } = await import('tidings/internal/connect')
         const { up, down } = await eventsMigration(options)
         const files = { up: `${start}.up.sql`, down: `${start}.down.sql` }
@@ -33,7 +36,7 @@ export const generateMigration = () =>
       }),
     )
 
-/** Neither is written over, and one is not left without the other. */
+/** Writes both files or none, and overwrites nothing. */
 async function writeBoth(...files: readonly (readonly [path: string, text: string])[]): Promise<void> {
   const written: string[] = []
   try {

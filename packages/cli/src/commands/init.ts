@@ -13,7 +13,7 @@ export const init = () =>
   command('init', `Writes a ${name} with every setting as a comment.`, 'tidings init')
     .option('--force', 'Overwrites the one that is there.')
     .action(
-      withContext(async ({ given, out }) => {
+      withContext(async ({ flagValues, out }) => {
         const path = join(process.cwd(), name)
         const there = findConfigFile(process.cwd())
         if (there !== null && there !== path)
@@ -21,7 +21,7 @@ export const init = () =>
             hint: 'Two of them would contradict each other: remove it first.',
           })
         try {
-          writeFileSync(path, configTemplate(), { flag: given.force ? 'w' : 'wx', mode: 0o644 })
+          writeFileSync(path, configTemplate(), { flag: flagValues.force ? 'w' : 'wx', mode: 0o644 })
         } catch (error) {
           throw (error as NodeJS.ErrnoException).code === 'EEXIST'
             ? new TidingsError('USAGE', `there is a ${name} already`, { hint: 'Pass --force to overwrite it.' })

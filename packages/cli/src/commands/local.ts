@@ -8,7 +8,7 @@ import {
   localStatus,
   stopLocal,
 } from 'tidings-local'
-import { command, type Given, group } from '../command.ts'
+import { command, type FlagValues, group } from '../command.ts'
 import { withContext } from '../context.ts'
 import { roughly } from '../output.ts'
 
@@ -29,8 +29,8 @@ const inDirectory = (name: string, summary: string) =>
 
 const start = () =>
   inDirectory('start', 'Starts it, if it does not run. Commands and programs do so by themselves.').action(
-    withContext(async ({ out, given }) => {
-      const { directory, isRedis } = await placeOf(given)
+    withContext(async ({ out, flagValues }) => {
+      const { directory, isRedis } = await locationOf(flagValues)
       const server = await (isRedis ? ensureLocalRedis(directory) : ensureLocal(directory))
       const { product, version, pid } = server
       out.result(server, () => `${product} ${version} runs in ${server.directory} (pid ${pid})`)
@@ -39,8 +39,8 @@ const start = () =>
 
 const stop = () =>
   inDirectory('stop', 'Stops it in good order.').action(
-    withContext(async ({ out, given }) => {
-      const { directory } = await placeOf(given)
+    withContext(async ({ out, flagValues }) => {
+      const { directory } = await locationOf(flagValues)
       const { product } = await localStatus(directory)
       const stopped = await stopLocal(directory)
       out.result({ stopped }, () => (stopped ? `stopped the ${product} in ${directory}` : 'nothing was running'))
@@ -49,8 +49,8 @@ const stop = () =>
 
 const status = () =>
   inDirectory('status', 'Shows whether and where it runs.').action(
-    withContext(async ({ out, given }) => {
-      const { directory, isRedis } = await placeOf(given)
+    withContext(async ({ out, flagValues }) => {
+      const { directory, isRedis } = await locationOf(flagValues)
       const found = await localStatus(directory)
       out.result(found, () =>
         found.state === 'absent'
@@ -60,8 +60,8 @@ const status = () =>
     }),
   )
 
-/** What is to be run there is for the URL to say, else for what is there. */
-async function placeOf({ url, dir }: Given): Promise<{ directory: string; isRedis: boolean }> {
+/** The directory and the type of its server: by the URL, or else by the data in the directory. */
+async function locationOf({ url, dir }: FlagValues): Promise<{ directory: string; isRedis: boolean }> {
   if (url === undefined) {
     const directory = (dir as string | undefined) ?? defaultDirectory
     return { directory, isRedis: (await localStatus(directory)).kind === 'redis' }

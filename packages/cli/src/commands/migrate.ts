@@ -23,9 +23,9 @@ export const migrate = () =>
     )
     .option('--dry-run', 'Only prints what would be done, with the SQL.')
     .action(
-      withContext(async ({ given, out, target }) => {
+      withContext(async ({ flagValues, out, target }) => {
         const { migrationsOf } = await import('tidings/internal/connect')
-        const dryRun = given.dryRun === true
+        const dryRun = flagValues.dryRun === true
         const { url } = await target()
         const migrations = await migrationsOf(url)
         if (!migrations)
@@ -35,7 +35,7 @@ export const migrate = () =>
           )
         await migrations.open()
         try {
-          const wish = wishOf(given)
+          const wish = wishOf(flagValues)
           const plan = await (dryRun ? migrations.plan(wish) : migrations.apply(wish))
           out.result({ dryRun, ...plan }, () => (dryRun ? wouldDo(plan) : done(plan, wish)))
         } finally {
@@ -49,7 +49,7 @@ function wishOf({ down, roles }: Record<string, unknown>): MigrationWish {
     throw new TidingsError('USAGE', '--down and --roles cannot be together', { hint: 'Run one after the other.' })
   if (roles === undefined) return { down: down === true }
   const prefix = roles === true ? 'tidings' : String(roles)
-  // With the longest ending within the 63 bytes of a name.
+  // Leaves room for the longest suffix within PostgreSQL's 63 bytes.
   if (!/^[a-z_][a-z0-9_]{0,50}$/.test(prefix) || prefix.startsWith('pg_'))
     throw new TidingsError('USAGE', `--roles is ${show(prefix)}, which cannot start the names of roles`, {
       hint: "Use 1 to 51 lower-case letters, digits and '_', not starting with a digit or pg_.",
@@ -65,7 +65,7 @@ function done({ from, to, steps }: MigrationPlan, { roles }: MigrationWish): str
   return from === to ? `replaced the functions of version ${to}` : `migrated the schema from version ${from} to ${to}`
 }
 
-/** SQL that psql takes, with what it is as comments. */
+/** SQL for psql, with descriptions as comments. */
 function wouldDo({ from, to, steps }: MigrationPlan): string {
   if (steps.length === 0) return `-- up to date: version ${to}`
   const what =

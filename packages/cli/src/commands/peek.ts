@@ -19,7 +19,7 @@ export const peek = () =>
     .addArgument(queueArgument())
     .action(
       withContext(async (context, queue) => {
-        const options = flags.read(context.given)
+        const options = flags.read(context.flagValues)
         const bus = await context.connect()
         printMessages(context.out, await bus.queue(queue!).peek(options), 'no messages')
       }),

@@ -12,7 +12,7 @@ export const pop = () =>
     .addArgument(queueArgument())
     .action(
       withContext(async (context, queue) => {
-        const options = flags.read(context.given)
+        const options = flags.read(context.flagValues)
         const bus = await context.connect()
         printMessages(context.out, await bus.queue(queue!).pop(options), 'no message is ready')
       }),

@@ -3,7 +3,7 @@ import type { WorkerEvent } from 'tidings/internal/worker/events'
 import type { WorkerStats } from 'tidings/internal/worker/worker'
 import { type Output, printable, table, toText } from '../output.ts'
 
-/** Says what happens while messages are handled, and sums it up at the end. */
+/** Reports the handling of messages, and sums it up at the end. */
 export class Report {
   readonly #out: Output
 
@@ -16,7 +16,7 @@ export class Report {
     if (line !== undefined) this.#out.line(line)
   }
 
-  /** Beside the results. */
+  /** A note beside the results. */
   note(text: string): void {
     if (!this.#out.json) this.#out.note(text)
   }
@@ -61,7 +61,7 @@ const forPrograms = (event: WorkerEvent): string | undefined => {
   }
 }
 
-/** Only what went wrong. */
+/** Only failures. */
 function forPeople(event: WorkerEvent): string | undefined {
   const { queue } = event
   const error = 'error' in event ? inOneLine(event.error) : ''

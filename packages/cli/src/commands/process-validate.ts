@@ -8,7 +8,7 @@ import { count, printable, toText } from '../output.ts'
 const pageSize = 1_000
 
 /**
- * Calls the validators for every message that is ready, and says which are invalid. Changes nothing.
+ * Validates every ready message, and lists the invalid ones. Changes nothing.
  * @throws HANDLERS_INVALID for a queue without a validator
  */
 export async function validateReady({ out, connect }: Context, modules: readonly HandlerModule[]): Promise<void> {

@@ -10,17 +10,17 @@ import { StopOrders } from '../stop-orders.ts'
 import type { Report } from './process-report.ts'
 
 export interface RunOptions {
-  /** Ends when the queues have nothing that is ready. */
+  /** Ends when no message is ready. */
   readonly once: boolean
   readonly maxRuntime?: Duration | undefined
-  /** How long handlers may take to finish when the process is to end. */
+  /** How long handlers may take to finish at the end of the process. */
   readonly deadline?: Duration | undefined
   readonly queue: QueueOptions
 }
 
 /**
- * Works until told to stop, and finishes what is in hand.
- * @throws what makes reading impossible until somebody does something about it
+ * Works until it is stopped, and finishes the messages in hand.
+ * @throws an error that keeps the queue unreadable until the user corrects its cause
  */
 export async function work(
   bus: Bus,
@@ -47,10 +47,10 @@ export async function work(
   orders.end()
 }
 
-/** A queue that somebody dropped is made again by its worker. */
+/** QUEUE_NOT_FOUND is not fatal: the worker creates a dropped queue again. */
 const isPassing = (error: unknown) => isTidingsError(error) && (error.retryable || error.code === 'QUEUE_NOT_FOUND')
 
-/** An invalid message is not worth another attempt. */
+/** Another attempt cannot make a message valid. */
 function handlerOf({ validate, handle }: HandlerModule): Handler<unknown> {
   if (!validate) return handle
   return async (message, context) => {

@@ -47,13 +47,18 @@ export const processQueues = () => {
   for (const flags of [runFlags, workFlags, queueFlags]) flags.addTo(made)
   return made.addHelpText('after', moduleHelp).action(
     withContext(async (context) => {
-      const { given } = context
-      const flags = { ...workFlags.read(given), ...(given.delete ? { onSuccess: 'delete' as const } : {}) }
+      const { flagValues } = context
+      const flags = { ...workFlags.read(flagValues), ...(flagValues.delete ? { onSuccess: 'delete' as const } : {}) }
       const { config } = await context.config()
       const { stopDeadline: deadline, ...workers } = config.process ?? {}
-      const run = { deadline, ...runFlags.read(given), once: given.once === true, queue: queueFlags.read(given) }
-      const modules = await load(context, (given.handlers as string | undefined) ?? config.handlers ?? 'handlers')
-      if (given.validateOnly) return validateReady(context, modules)
+      const run = {
+        deadline,
+        ...runFlags.read(flagValues),
+        once: flagValues.once === true,
+        queue: queueFlags.read(flagValues),
+      }
+      const modules = await load(context, (flagValues.handlers as string | undefined) ?? config.handlers ?? 'handlers')
+      if (flagValues.validateOnly) return validateReady(context, modules)
       const report = new Report(context.out)
       const configured = modules.map((module) => {
         const queues = new Map(Object.entries(config.queues ?? {}))
@@ -75,10 +80,10 @@ function collectQueues(name: string, before: readonly string[] | undefined): rea
   return [...(before ?? []), checkQueueName(name, '--queue')]
 }
 
-async function load({ given, out }: Context, folder: string): Promise<HandlerModule[]> {
+async function load({ flagValues, out }: Context, folder: string): Promise<HandlerModule[]> {
   const { loadHandlers } = await import('../handlers/load.ts')
-  const queues = given.queue as readonly string[] | undefined
-  const skipBroken = given.skipBroken === true
+  const queues = flagValues.queue as readonly string[] | undefined
+  const skipBroken = flagValues.skipBroken === true
   const { handlers, broken } = await loadHandlers(folder, { queues, skipBroken })
   for (const one of broken) out.note(`left out: ${one}`)
   return handlers

@@ -25,8 +25,8 @@ export const publish = () => {
     )
     .argument('[data]', 'JSON; - for standard input, which is also read if no data are given')
   return addMessageFlags(flags.addTo(made)).action(
-    withContext(async ({ given, out, connect }, routingKey, text) => {
-      const options = { ...messageOptions(given), ...flags.read(given) }
+    withContext(async ({ flagValues, out, connect }, routingKey, text) => {
+      const options = { ...messageOptions(flagValues), ...flags.read(flagValues) }
       const data = await dataFrom(text)
       const copies = await (await connect()).publish(routingKey!, data, options)
       out.result({ routingKey, copies }, () => describe(routingKey!, copies))
@@ -40,7 +40,7 @@ function describe(routingKey: string, copies: readonly PublishedCopy[]): string 
 }
 
 function describeCopy(copy: PublishedCopy): string {
-  const [place, what] =
+  const [destination, detail] =
     'queue' in copy ? [copy.queue, `message ${copy.id}`] : [`topic ${copy.topic}`, `offset ${copy.offset}`]
-  return `  ${place}: ${copy.duplicate ? 'duplicate of ' : ''}${what}`
+  return `  ${destination}: ${copy.duplicate ? 'duplicate of ' : ''}${detail}`
 }

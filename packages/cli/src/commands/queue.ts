@@ -58,10 +58,10 @@ const purge = () =>
     .addArgument(queueArgument())
     .option(...yesFlag)
     .action(
-      withContext(async ({ given, out, connect }, name) => {
+      withContext(async ({ flagValues, out, connect }, name) => {
         const queue = (await connect()).queue(name!)
         const question = `Remove ${count((await figures(queue)).waiting, 'message')} of queue ${name}?`
-        if (!(await confirm(given, question))) return declined(out)
+        if (!(await confirm(flagValues, question))) return declined(out)
         const purged = await queue.purge()
         out.result({ queue: name, purged }, () => `removed ${count(purged, 'message')} of queue ${name}`)
       }),
@@ -72,11 +72,11 @@ const drop = () =>
     .addArgument(queueArgument())
     .option(...yesFlag)
     .action(
-      withContext(async ({ given, out, connect }, name) => {
+      withContext(async ({ flagValues, out, connect }, name) => {
         const queue = (await connect()).queue(name!)
         const { waiting, archived } = await figures(queue)
         const question = `Remove queue ${name} with ${count(waiting, 'message')} and ${count(archived, 'archived one')}?`
-        if (!(await confirm(given, question))) return declined(out)
+        if (!(await confirm(flagValues, question))) return declined(out)
         const dropped = await queue.drop()
         out.result({ queue: name, dropped }, () => `removed queue ${name}`)
       }),
@@ -99,24 +99,24 @@ const grant = () =>
     .addOption(new Option('--may <right>', 'What.').choices(rights).makeOptionMandatory())
     .option('--revoke', 'Takes it back.')
     .action(
-      withContext(async ({ given, out, target }, name) => {
+      withContext(async ({ flagValues, out, target }, name) => {
         const { migrationsOf } = await import('tidings/internal/connect')
-        const wanted = {
+        const grant = {
           queue: name!,
-          role: String(given.role),
-          may: given.may as Right,
-          revoke: given.revoke === true,
+          role: String(flagValues.role),
+          may: flagValues.may as Right,
+          revoke: flagValues.revoke === true,
         }
         const migrations = await migrationsOf((await target()).url)
         if (!migrations) throw new TidingsError('UNSUPPORTED', 'this storage has no roles')
         await migrations.open()
         try {
-          await migrations.grant(wanted)
+          await migrations.grant(grant)
         } finally {
           await migrations.close()
         }
-        const verb = wanted.revoke ? 'may no longer' : 'may'
-        out.result(wanted, () => `role ${wanted.role} ${verb} ${wanted.may} on queue ${name}`)
+        const verb = grant.revoke ? 'may no longer' : 'may'
+        out.result(grant, () => `role ${grant.role} ${verb} ${grant.may} on queue ${name}`)
       }),
     )
 

@@ -13,7 +13,7 @@ export const read = () =>
     .addHelpText('after', '\nThe messages come back when their lease ends.')
     .action(
       withContext(async (context, queue) => {
-        const options = flags.read(context.given)
+        const options = flags.read(context.flagValues)
         const bus = await context.connect()
         printMessages(context.out, await bus.queue(queue!).read(options), 'no message is ready')
       }),

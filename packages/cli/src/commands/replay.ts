@@ -34,18 +34,18 @@ export const replay = () =>
     .option(...yesFlag)
     .action(
       withContext(async (context, queue) => {
-        const { given, out } = context
-        const { dryRun, ...options } = flags.read(given)
+        const { flagValues, out } = context
+        const { dryRun, ...options } = flags.read(flagValues)
         const bus = await context.connect()
         const from = bus.queue(queue!)
         const found = await from.replay({ ...options, dryRun: true })
         const what = `${count(found.length, 'archived message')} of queue ${queue}`
         const where = options.to === undefined ? 'again' : `to queue ${options.to}`
         const ids = found.slice(0, previewed).map(({ archivedId }) => archivedId)
-        if (!given.yes && found.length > 0 && !out.json) out.note(await preview(bus, queue!, ids))
+        if (!flagValues.yes && found.length > 0 && !out.json) out.note(await preview(bus, queue!, ids))
         if (dryRun) return out.result(found, () => `would send ${what} ${where}`)
-        if (found.length > 0 && !(await confirm(given, `Send ${what} ${where}?`))) return declined(out)
-        // No more than were shown, should others have been archived meanwhile.
+        if (found.length > 0 && !(await confirm(flagValues, `Send ${what} ${where}?`))) return declined(out)
+        // Only the messages shown: others may have been archived meanwhile.
         const replayed = found.length > 0 ? await from.replay({ ...options, limit: found.length }) : []
         const sent = replayed.filter(({ duplicate }) => !duplicate).length
         const before = replayed.length - sent

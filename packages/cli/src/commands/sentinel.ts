@@ -17,7 +17,7 @@ export const sentinel = () =>
     .action(
       withContext(async (context) => {
         const options = await optionsOf(context)
-        return context.given.once === true ? lookOnce(context, options) : watch(context, options)
+        return context.flagValues.once === true ? checkOnce(context, options) : watch(context, options)
       }),
     )
 
@@ -25,7 +25,7 @@ export const sentinel = () =>
 async function optionsOf(context: Context): Promise<SentinelOptions> {
   const { config } = await context.config()
   const { rules = [], archives = [], expire = [] } = config.sentinel ?? {}
-  const once = context.given.once === true
+  const once = context.flagValues.once === true
   if (rules.length === 0 && (once || archives.length + expire.length === 0))
     throw new TidingsError('USAGE', 'the configuration has no rules for the sentinel', {
       hint: "Add `sentinel: { rules: [{ queues: '*', maxOldestReady: '10m', maxDead: 0 }] }` to the configuration file.",
@@ -33,7 +33,7 @@ async function optionsOf(context: Context): Promise<SentinelOptions> {
   return config.sentinel ?? {}
 }
 
-async function lookOnce({ out, connect }: Context, options: SentinelOptions): Promise<void> {
+async function checkOnce({ out, connect }: Context, options: SentinelOptions): Promise<void> {
   const result = await (await connect()).sentinel(options).check()
   if (options.rules?.some((rule) => rule.stalledAfter !== undefined))
     out.note('whether a queue is stalled takes more than one look, so stalledAfter was left out')

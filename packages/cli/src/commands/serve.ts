@@ -39,18 +39,18 @@ export const serve = () =>
     .addHelpText('after', help)
     .action(
       withContext(async (context) => {
-        const { given, out } = context
+        const { flagValues, out } = context
         const { config } = await context.config()
         const settings = {
           ...config.serve,
           ...fromEnvironment(process.env),
-          ...flags.read(given),
+          ...flags.read(flagValues),
         }
         option.parseOptions(serverOptions, settings, 'serve')
         const [{ createServer }, { pino }] = await Promise.all([import('tidings-server'), import('pino')])
         const logger = makeLogger(pino)
         const bus = await context.connect(logger)
-        const sentinel = given.sentinel === true ? bus.sentinel(config.sentinel) : undefined
+        const sentinel = flagValues.sentinel === true ? bus.sentinel(config.sentinel) : undefined
         const server = createServer(bus, { ...settings, logger, sentinel })
         const stopped = untilToldToStop(server, logger)
         await server.start()
@@ -91,10 +91,10 @@ function makeLogger(pino: typeof import('pino').pino): Logger {
   return pino({ level, base: null }, pino.destination({ fd: 2, sync: true }))
 }
 
-/** The first signal asks, the second does not wait. */
+/** The first signal stops, the second does not wait. */
 function untilToldToStop(server: Server, logger: Logger): Promise<void> {
   process.on('SIGHUP', () => server.reload())
-  // Whoever does not read what was printed still wants the server.
+  // The server goes on when nobody reads its output.
   whenOutputCloses(() => {})
   return new Promise((resolve, reject) => {
     let signals = 0

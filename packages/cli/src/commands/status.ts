@@ -15,17 +15,18 @@ export const status = () =>
     .option('--watch [interval]', `${interval.doc} (duration; default: ${interval.defaultText})`)
     .action(
       withContext(async (context, ...args) => {
-        const { given, out } = context
+        const { flagValues, out } = context
         const names = (args[0] ?? []) as unknown as readonly string[]
-        const everyMs = typeof given.watch === 'string' ? interval.parse(given.watch, '--watch') : interval.defaultValue
+        const everyMs =
+          typeof flagValues.watch === 'string' ? interval.parse(flagValues.watch, '--watch') : interval.defaultValue
         const bus = await context.connect()
-        if (given.watch !== undefined) return watch(bus, out, names, everyMs)
+        if (flagValues.watch !== undefined) return watch(bus, out, names, everyMs)
         const figures = await figuresOf(bus, names)
         out.result(figures, () => figuresTable(figures))
       }),
     )
 
-/** Until the user stops it: in place on a terminal, one after the other elsewhere. */
+/** Repeats until the user stops it: in place on a terminal, one after the other elsewhere. */
 async function watch(bus: Bus, out: Output, names: readonly string[], everyMs: number): Promise<void> {
   const stopped = new AbortController()
   process.once('SIGINT', () => stopped.abort()).once('SIGTERM', () => stopped.abort())
@@ -40,7 +41,7 @@ async function show(bus: Bus, out: Output, names: readonly string[]): Promise<vo
     const figures = await figuresOf(bus, names)
     out.line(out.json ? toText(figures) : inPlace(figures))
   } catch (error) {
-    // A server that restarts is worth waiting for.
+    // The server may be restarting.
     if (!isTidingsError(error) || !error.retryable) throw error
     out.note(error.message)
   }

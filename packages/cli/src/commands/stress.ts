@@ -22,8 +22,8 @@ export const stress = () =>
     )
     .addHelpText('after', what)
     .action(
-      withContext(async ({ given, out, connect, target }) => {
-        const options = option.parseOptions(stressOptions, flags.read(given), 'stress')
+      withContext(async ({ flagValues, out, connect, target }) => {
+        const options = option.parseOptions(stressOptions, flags.read(flagValues), 'stress')
         const { url } = await target()
         if (url.startsWith('memory:'))
           throw new TidingsError('UNSUPPORTED', 'memory: belongs to one process, and stress needs several', {

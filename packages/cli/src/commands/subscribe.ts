@@ -39,15 +39,15 @@ export const subscribe = () =>
     .option('--name <text>', 'The subscription; it stays. (default: one of its own, which is removed at the end)')
     .option('--follow', 'Goes on until Ctrl-C.')
     .action(
-      withContext(async ({ given, out, connect }, topic) => {
-        const { follow } = given
-        const options = flags.read(given)
+      withContext(async ({ flagValues, out, connect }, topic) => {
+        const { follow } = flagValues
+        const options = flags.read(flagValues)
         if (follow && options.untilEmpty !== undefined)
           throw new TidingsError('OPTION_CONFLICT', '--follow and --until-empty are both given')
-        const name = given.name === undefined ? null : checkSubscriptionName(given.name, '--name')
+        const name = flagValues.name === undefined ? null : checkSubscriptionName(flagValues.name, '--name')
         const stop = new AbortController()
         const source = (await connect()).topic(topic!, { create: false })
-        // A loop would wait for a topic to appear.
+        // Without this check the loop would wait for the topic to appear.
         await source.info()
         const messages = source.consume(name ?? `cli-${randomUUID().slice(0, 8)}`, {
           from: 'earliest',

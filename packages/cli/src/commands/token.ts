@@ -40,13 +40,13 @@ export const token = () =>
         ).option('--token-file <file>', 'Adds the line to this file, which is made if it is missing.'),
       )
       .action(
-        withContext(async ({ given, out }) => {
-          const about = flags.read(given)
+        withContext(async ({ flagValues, out }) => {
+          const about = flags.read(flagValues)
           const { token: secret, hash } = newToken()
           const entry = { ...about, hash }
           parseToken(entry, 'the token')
           const line = JSON.stringify(entry)
-          const file = given.tokenFile as string | undefined
+          const file = flagValues.tokenFile as string | undefined
           if (file !== undefined) append(file, line)
           out.result({ token: secret, line: entry }, () => {
             const next =

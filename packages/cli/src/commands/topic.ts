@@ -41,11 +41,11 @@ const create = () => {
     'tidings topic create news --description "what happened" --max-age 7d',
   ).addArgument(topicArgument())
   return retentionFlags.addTo(descriptionFlag.addTo(made)).action(
-    withContext(async ({ given, out, connect }, name) => {
-      const retention = retentionFlags.read(given)
+    withContext(async ({ flagValues, out, connect }, name) => {
+      const retention = retentionFlags.read(flagValues)
       const settings = Object.keys(retention).length > 0 ? { retention } : {}
       const bus = await connect()
-      const created = await bus.topic(name!, { ...descriptionFlag.read(given), ...settings }).create()
+      const created = await bus.topic(name!, { ...descriptionFlag.read(flagValues), ...settings }).create()
       out.result({ topic: name, created }, () =>
         created ? `created topic ${name}` : `topic ${name} was there already`,
       )
@@ -81,8 +81,8 @@ const publish = () => {
     .addArgument(topicArgument())
     .argument('[data]', 'JSON; - for standard input, which is also read if no data are given')
   return addMessageFlags(made).action(
-    withContext(async ({ given, out, connect }, name, text) => {
-      const options = messageOptions(given)
+    withContext(async ({ flagValues, out, connect }, name, text) => {
+      const options = messageOptions(flagValues)
       const data = await dataFrom(text)
       const { offset, duplicate } = await (await connect()).topic(name!).publish(data, options)
       const what = duplicate ? `not published: a duplicate of offset ${offset}` : `published offset ${offset}`
@@ -104,8 +104,8 @@ const read = () =>
     )
     .addArgument(topicArgument())
     .action(
-      withContext(async ({ given, out, connect }, name) => {
-        const options = readFlags.read(given)
+      withContext(async ({ flagValues, out, connect }, name) => {
+        const options = readFlags.read(flagValues)
         const messages = await (await connect()).topic(name!).read(options)
         out.result(messages, () => messages.map(describeMessage).join('\n') || 'no messages')
       }),
@@ -141,8 +141,8 @@ const seek = () =>
       ),
     )
     .action(
-      withContext(async ({ given, out, connect }, name, position) => {
-        const moved = await (await connect()).topic(name!).seek(position!, seekFlags.read(given))
+      withContext(async ({ flagValues, out, connect }, name, position) => {
+        const moved = await (await connect()).topic(name!).seek(position!, seekFlags.read(flagValues))
         out.result({ topic: name, moved }, () => `moved ${count(moved, 'subscription')} of ${name}`)
       }),
     )
@@ -176,18 +176,18 @@ const drop = () =>
     .addArgument(topicArgument())
     .option(...yesFlag)
     .action(
-      withContext(async ({ given, out, connect }, name) => {
+      withContext(async ({ flagValues, out, connect }, name) => {
         const topic = (await connect()).topic(name!)
         const { firstOffset, lastOffset, subscriptions } = await topic.info()
         const messages = count(lastOffset - firstOffset + 1, 'message')
         const question = `Remove topic ${name} with ${messages} and ${count(subscriptions, 'subscription')}?`
-        if (!(await confirm(given, question))) return declined(out)
+        if (!(await confirm(flagValues, question))) return declined(out)
         const dropped = await topic.drop()
         out.result({ topic: name, dropped }, () => `removed topic ${name}`)
       }),
     )
 
-/** What is written in digits is an offset. @throws TYPE, RANGE */
+/** A text of digits is an offset. @throws TYPE, RANGE */
 export function readPosition(text: string): PositionInput {
   const position = /^\d+$/.test(text) ? Number(text) : text
   parsePosition(position, 'the position')

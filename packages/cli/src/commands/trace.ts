@@ -19,11 +19,13 @@ export const trace = () =>
     )
     .action(
       withContext(async (context) => {
-        const { given, out } = context
-        const options = flags.read(given)
+        const { flagValues, out } = context
+        const options = flags.read(flagValues)
         const bus = await context.connect()
-        const events = await bus.trace(String(given.target), options)
-        out.result(events, () => (events.length > 0 ? describe(events) : `nothing is known of target ${given.target}`))
+        const events = await bus.trace(String(flagValues.target), options)
+        out.result(events, () =>
+          events.length > 0 ? describe(events) : `nothing is known of target ${flagValues.target}`,
+        )
       }),
     )
 

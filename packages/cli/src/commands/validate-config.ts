@@ -18,10 +18,10 @@ export const validateConfig = () =>
     .argument('[file]', 'the configuration file; without it the one of the working directory')
     .action(
       withContext(async (context, argument) => {
-        const { given } = context
-        if (argument !== undefined && given.config !== undefined)
+        const { flagValues } = context
+        if (argument !== undefined && flagValues.config !== undefined)
           throw new TidingsError('OPTION_CONFLICT', 'a file and --config are both given')
-        const checked = await readConfig(argument ?? given.config)
+        const checked = await readConfig(argument ?? flagValues.config)
         if (checked.file === null)
           throw new TidingsError('USAGE', 'there is no configuration file in the working directory', {
             hint: '`tidings init` writes one.',
@@ -49,16 +49,16 @@ function tellProblems({ out }: Context, { file, problems }: CheckedConfig): void
 
 interface Setting {
   readonly path: string
-  /** As JSON has it. */
+  /** The value in JSON. */
   readonly value: unknown
   readonly text: string
-  /** Where it comes from. */
+  /** The source of the value. */
   readonly source: string
 }
 
-function tellSettings({ given, out }: Context, checked: CheckedConfig): void {
+function tellSettings({ flagValues, out }: Context, checked: CheckedConfig): void {
   const file = checked.file as string
-  const { url, source } = targetOf(given.url, process.env, urlOf(checked))
+  const { url, source } = targetOf(flagValues.url, process.env, urlOf(checked))
   const where = { path: 'url', value: redact(url), text: redact(url), source }
   const settings = [where, ...settingsOf(checked).filter(({ path }) => path !== 'url')]
   const width = Math.max(...settings.map(({ path }) => path.length))
@@ -85,7 +85,7 @@ function settingsOf({ file, config }: CheckedConfig): Setting[] {
       case 'serve':
         return withDefaults(section, `${section.path}.`, config[section.path] ?? {}, file)
       default:
-        // What is not said of a queue is said elsewhere.
+        // Only the queue's own settings: the others are listed under their own sections.
         return queues.flatMap(([name, own]) =>
           withDefaults(section, `queues.${name}.`, own, file).filter(({ source }) => source === file),
         )
@@ -93,8 +93,8 @@ function settingsOf({ file, config }: CheckedConfig): Setting[] {
   })
 }
 
-function withDefaults({ schema }: Section, prefix: string, given: object, file: string | null): Setting[] {
-  const values = given as Readonly<Record<string, unknown>>
+function withDefaults({ schema }: Section, prefix: string, settings: object, file: string | null): Setting[] {
+  const values = settings as Readonly<Record<string, unknown>>
   return Object.entries(schema).map(([name, option]) => {
     const path = `${prefix}${name}`
     if (values[name] === undefined)

@@ -12,7 +12,7 @@ import {
   serveSettings,
 } from './settings.ts'
 
-/** Checks all of a configuration. @returns what is usable of it, and everything that is wrong with it */
+/** Checks a configuration. @returns its valid part, and every problem */
 export function checkConfig(input: unknown): { config: Config; problems: TidingsError[] } {
   const checker = new Checker()
   const config = checker.config(input)
@@ -55,7 +55,7 @@ class Checker {
     )
   }
 
-  /** @returns the settings that are valid, as they were given */
+  /** @returns the valid settings, unparsed */
   #section(schema: option.OptionSchema, input: unknown, path: string): Record<string, unknown> {
     const settings = Object.entries(this.#entries(input, path)).filter(([, value]) => value !== undefined)
     return Object.fromEntries(
@@ -75,7 +75,7 @@ class Checker {
     return {}
   }
 
-  /** What failed too often must come to rest somewhere. */
+  /** Messages that failed too often need a queue that keeps them. */
   #deadLetters(queues: Readonly<Record<string, QueueOptions>>): void {
     const next = (queue: string) => {
       const own = Object.hasOwn(queues, queue) ? queues[queue]?.deadLetter : undefined
@@ -101,7 +101,7 @@ class Checker {
     }
   }
 
-  /** @returns whether it went well */
+  /** @returns whether the check succeeded */
   #try(check: () => unknown): boolean {
     try {
       check()
@@ -118,7 +118,7 @@ function unknownSetting(name: string, path: string, schema: option.OptionSchema)
   const at = path ? `${path}.${name}` : name
   const known = [...Object.keys(schema), ...(path === '' ? Object.keys(nested) : [])]
   const meant = nearest(name, known)
-  // A setting in the wrong section is as usual as a slip of the hand.
+  // A setting in the wrong section is as common as a typing error.
   const elsewhere = Object.hasOwn(processSettings, name)
     ? `process.${name}`
     : Object.hasOwn(queueSettings, name)

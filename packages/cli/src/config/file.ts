@@ -14,7 +14,7 @@ const readers: Readonly<Record<string, (file: File) => Promise<unknown>>> = {
   '.toml': readToml,
 }
 
-/** In the order in which they are listed to people. */
+/** In the order of messages to people. */
 const configFileNames = Object.keys(readers).map((extension) => `tidings.config${extension}`)
 
 interface File {
@@ -37,7 +37,7 @@ export function findConfigFile(folder: string): string | null {
 }
 
 /**
- * What a configuration file says, unchecked.
+ * Reads a configuration file, without checking its settings.
  * @throws CONFIG_INVALID if there is no such file, or with its line if it is malformed or throws
  */
 export async function readConfigFile(path: string): Promise<unknown> {
@@ -92,7 +92,7 @@ async function readJson({ path, shown }: File): Promise<unknown> {
   try {
     return parseJson(text, 'it', '')
   } catch (error) {
-    // A name given twice.
+    // A duplicate name.
     throw malformed(shown, undefined, (error as Error).message)
   }
 }

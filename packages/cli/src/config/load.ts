@@ -9,17 +9,17 @@ import type { Config } from './settings.ts'
 export interface CheckedConfig {
   /** For people; null if there is no file. */
   readonly file: string | null
-  /** What is valid of it, with paths that lead from anywhere. */
+  /** The valid part, with absolute paths. */
   readonly config: Config
   readonly problems: readonly TidingsError[]
 }
 
 /**
- * @param given the path after `--config`; without it the file of the working directory, if there is one
+ * @param explicitPath the path after `--config`; without it the file of the working directory, if there is one
  * @throws USAGE if there is no such file, CONFIG_INVALID if there are several
  */
-export async function readConfig(given: string | undefined): Promise<CheckedConfig> {
-  const path = given === undefined ? findConfigFile(process.cwd()) : resolve(given)
+export async function readConfig(explicitPath: string | undefined): Promise<CheckedConfig> {
+  const path = explicitPath === undefined ? findConfigFile(process.cwd()) : resolve(explicitPath)
   if (path === null) return { file: null, config: {}, problems: [] }
   const file = showPath(path)
   try {
@@ -31,9 +31,9 @@ export async function readConfig(given: string | undefined): Promise<CheckedConf
   }
 }
 
-/** @throws USAGE and CONFIG_INVALID, with everything that is wrong */
-export async function loadConfig(given: string | undefined): Promise<CheckedConfig> {
-  const checked = await readConfig(given)
+/** @throws USAGE and CONFIG_INVALID, with every problem */
+export async function loadConfig(explicitPath: string | undefined): Promise<CheckedConfig> {
+  const checked = await readConfig(explicitPath)
   const { file, problems } = checked
   if (problems.length === 0) return checked
   const lines = problems.map(({ message }) => (message.startsWith(`${file}:`) ? message : `${file}: ${message}`))
@@ -43,7 +43,7 @@ export async function loadConfig(given: string | undefined): Promise<CheckedConf
   })
 }
 
-/** Paths in a file are seen from its folder, wherever the command runs. */
+/** Resolves the paths in the file from the file's folder. */
 function seenFrom(folder: string, config: Config): Config {
   const { url, handlers, sentinel, serve } = config
   const secretFile = sentinel?.webhook?.secretFile
@@ -62,6 +62,8 @@ function seenFrom(folder: string, config: Config): Config {
 }
 
 function pathsFrom<K extends string>(folder: string, settings: { readonly [N in K]?: string | undefined }, names: K[]) {
-  const given = names.flatMap((name) => (settings[name] === undefined ? [] : [[name, resolve(folder, settings[name])]]))
-  return Object.fromEntries(given) as { [N in K]?: string }
+  const resolved = names.flatMap((name) =>
+    settings[name] === undefined ? [] : [[name, resolve(folder, settings[name])]],
+  )
+  return Object.fromEntries(resolved) as { [N in K]?: string }
 }

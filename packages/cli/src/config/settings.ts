@@ -7,10 +7,10 @@ import { sentinelOptions } from 'tidings/internal/sentinel/options'
 import { stopOptions, type WorkOptions, workOptions } from 'tidings/internal/worker/options'
 import { serverOptions } from 'tidings-server/internal/app/options'
 
-/** What belongs to code or to a single run. */
+/** Options that belong to code or to a single run. */
 const { observe: _observe, maxMessages: _maxMessages, ...fileable } = workOptions
 
-/** `tidings process` keeps what was handled, unless it is told otherwise. */
+/** `tidings process` archives handled messages by default. */
 const onSuccess: typeof workOptions.onSuccess = {
   ...workOptions.onSuccess,
   defaultValue: 'archive',
@@ -30,19 +30,19 @@ export const generalSettings = {
 
 export const processSettings = { ...workerSettings, stopDeadline: stopOptions.deadline } as const
 
-/** Those of the queue itself take effect in every command, those of its worker in `tidings process`. */
+/** Options of the queue itself apply to every command, options of its worker to `tidings process`. */
 export const queueSettings = { ...queueOptions, ...workerSettings } as const
 
 /** `generate-migration` puts them into its SQL; `events` listens by the prefix. */
 export const eventSettings = eventsMigrationOptions
 
-/** What `tidings sentinel` watches and does. */
+/** For `tidings sentinel`. */
 export const sentinelSettings = sentinelOptions
 
 /** For `tidings serve`. */
 export const serveSettings = serverOptions
 
-/** What a configuration file may say; for `tidings.config.js` and `.mjs`, and for editors. */
+/** The type of a configuration file; for `tidings.config.js` and `.mjs`, and for editors. */
 export interface Config extends option.OptionsInput<typeof generalSettings> {
   readonly process?: option.OptionsInput<typeof processSettings>
   readonly queues?: Readonly<Record<string, option.OptionsInput<typeof queueSettings>>>
@@ -51,13 +51,13 @@ export interface Config extends option.OptionsInput<typeof generalSettings> {
   readonly serve?: option.OptionsInput<typeof serveSettings>
 }
 
-/** One group of settings, for everything that goes through all of them. */
+/** One group of settings, for code that visits all of them. */
 export interface Section {
-  /** 'process'; empty for what stands at the top. NAME stands for the name of a queue. */
+  /** 'process'; empty for the top level. NAME stands for the name of a queue. */
   readonly path: string
   readonly doc: string
   readonly schema: option.OptionSchema
-  /** How a value may look that the default does not show, as JavaScript; null: no short example is possible. */
+  /** An example as JavaScript, if the default shows no value; null: no short example is possible. */
   readonly examples: Readonly<Record<string, string | null>>
 }
 
@@ -123,8 +123,8 @@ export const sections: readonly Section[] = [
 
 const isOf = (schema: object) => (name: string) => Object.hasOwn(schema, name)
 
-function pick(settings: object, wanted: (name: string) => boolean): object {
-  return Object.fromEntries(Object.entries(settings).filter(([name, value]) => value !== undefined && wanted(name)))
+function pick(settings: object, isIncluded: (name: string) => boolean): object {
+  return Object.fromEntries(Object.entries(settings).filter(([name, value]) => value !== undefined && isIncluded(name)))
 }
 
 /** The part that concerns the queue. */

@@ -23,7 +23,7 @@ function groupOf(section: Section): string {
 
 function settingsOf({ schema, examples }: Section, depth: number): string {
   const blocks = Object.entries(schema).map(([name, option]) => {
-    // What a worker's option means stands at `process` already.
+    // `process` documents the options of a worker already.
     const isKnown = depth > 2 && Object.hasOwn(processSettings, name)
     const example = Object.hasOwn(examples, name) ? examples[name] : literal(option)
     const setting = example === null ? '' : `${indent(depth)}// ${name}: ${example},\n`
@@ -34,7 +34,7 @@ function settingsOf({ schema, examples }: Section, depth: number): string {
   return blocks.join(depth > 2 ? '' : '\n')
 }
 
-/** The default as it is written; it is valid input, too. */
+/** The default as valid JavaScript. */
 function literal({ kind, defaultValue, defaultText }: Option<unknown, unknown>): string {
   return kind === 'integer' || kind === 'boolean' ? String(defaultValue) : `'${defaultText.replaceAll('\\', '\\\\')}'`
 }

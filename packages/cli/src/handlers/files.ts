@@ -5,11 +5,11 @@ import { nearest, show, TidingsError } from 'tidings/internal/core/errors'
 import { checkQueueName } from 'tidings/internal/core/names'
 import { distrust } from 'tidings/internal/core/trust'
 
-/** A module that is to be loaded, checked as far as that goes without running it. */
+/** A module to load, checked as far as possible without running it. */
 export interface ModuleFile {
-  /** For people: relative to the working directory where it is below. */
+  /** For people: relative to the working directory if it is below that. */
   readonly shown: string
-  /** Without symbolic links. What was checked is what is loaded. */
+  /** Without symbolic links, so that the checked file is the loaded file. */
   readonly realPath: string
 }
 
@@ -17,7 +17,7 @@ export interface HandlerFile extends ModuleFile {
   readonly queue: string
 }
 
-/** What is wrong with one module. */
+/** The problem of one module. */
 export interface Problem {
   readonly file: string
   readonly line?: number
@@ -103,7 +103,7 @@ function whyNotAQueue(name: string): string | undefined {
   }
 }
 
-/** @returns the reason why it cannot be used, as text */
+/** @returns why the file cannot be used, as text */
 async function checkFile(path: string, root: string): Promise<string | { realPath: string }> {
   try {
     const realPath = await realpath(path)
@@ -118,7 +118,7 @@ async function checkFile(path: string, root: string): Promise<string | { realPat
   }
 }
 
-/** Relative to the working directory where that is shorter to read. */
+/** Relative to the working directory if that is shorter. */
 export function showPath(path: string): string {
   const fromHere = relative(process.cwd(), path)
   return fromHere === '' ? '.' : fromHere.startsWith('..') ? path : fromHere

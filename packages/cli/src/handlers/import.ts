@@ -11,8 +11,8 @@ const loadingTimeoutMs = 30_000
 let hooked = false
 
 /**
- * Sees to it that the `.ts` modules of a folder can be imported. Where Node strips types itself that is left to it,
- * unless package.json calls the modules CommonJS (`npm init` does): Node would refuse their imports and exports.
+ * Makes the `.ts` modules of a folder importable. A Node that strips types does so itself, unless package.json declares
+ * CommonJS (`npm init` does): Node would refuse the imports and exports of such modules.
  */
 export async function allowTypeScript(folder: string): Promise<void> {
   if (hooked || (stripsTypes() && (await packageType(folder)) !== 'commonjs')) return
@@ -33,7 +33,7 @@ async function packageType(folder: string): Promise<unknown> {
   }
 }
 
-/** @returns what the module exports, or what went wrong while it was loaded */
+/** @returns the exports of the module, or the problem of loading it */
 export async function importModule(file: ModuleFile): Promise<{ exports: Record<string, unknown> } | Problem> {
   try {
     return { exports: await withinTime(import(pathToFileURL(file.realPath).href)) }
@@ -42,12 +42,12 @@ export async function importModule(file: ModuleFile): Promise<{ exports: Record<
   }
 }
 
-/** A top-level await that never ends would end the process without a word. */
+/** Limits the time: a top-level await that never resolves would end the process silently. */
 async function withinTime<T>(loading: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<never>((_, reject) => {
-    const late = () => reject(new TidingsError('TIMEOUT', `it was still loading after ${loadingTimeoutMs / 1000}s`))
-    timer = setTimeout(late, loadingTimeoutMs)
+    const fail = () => reject(new TidingsError('TIMEOUT', `it was still loading after ${loadingTimeoutMs / 1000}s`))
+    timer = setTimeout(fail, loadingTimeoutMs)
   })
   try {
     return await Promise.race([loading, timeout])
@@ -60,10 +60,10 @@ async function explain(error: unknown, file: ModuleFile): Promise<Problem> {
   const { message, stack } = describeError(error)
   const reason = (message.split('\n')[0] ?? '') + commonJsAdvice(message)
   if (isTidingsError(error, 'TIMEOUT')) return { file: file.shown, reason }
-  const place = (stack && placeInStack(stack)) || (await placeOfSyntaxError(error, file.realPath))
-  if (!place) return { file: file.shown, reason }
-  if (place.file === file.realPath) return { file: file.shown, line: place.line, reason }
-  return { file: file.shown, reason: `${reason} (at ${showPath(place.file)}:${place.line})` }
+  const location = (stack && locationInStack(stack)) || (await locationOfSyntaxError(error, file.realPath))
+  if (!location) return { file: file.shown, reason }
+  if (location.file === file.realPath) return { file: file.shown, line: location.line, reason }
+  return { file: file.shown, reason: `${reason} (at ${showPath(location.file)}:${location.line})` }
 }
 
 function commonJsAdvice(message: string): string {
@@ -72,29 +72,29 @@ function commonJsAdvice(message: string): string {
     : ''
 }
 
-interface Place {
+interface SourceLocation {
   readonly file: string
   readonly line: number
 }
 
 const ownFolder = fileURLToPath(new URL('.', import.meta.url))
 
-/** The first place in the stack that is neither Node's, nor a package's, nor ours. */
-function placeInStack(stack: string): Place | undefined {
-  // Message and stack are what the module made them; a path is no longer.
+/** The first location in the stack outside of Node, packages and this program. */
+function locationInStack(stack: string): SourceLocation | undefined {
+  // The module controls its stack; no path is longer than this.
   const lines = stack.split('\n').filter((line) => line.length < 5_000)
   for (const text of lines) {
-    const [, where, line] =
+    const [, source, line] =
       /(?:^|\(|at (?:async )?)((?:file:\/\/|\/|[A-Za-z]:\\)[^()]*?):(\d+)(?::\d+)?\)?$/.exec(text) ?? []
-    if (where === undefined) continue
-    const file = where.startsWith('file:') ? fileURLToPath(where) : where
+    if (source === undefined) continue
+    const file = source.startsWith('file:') ? fileURLToPath(source) : source
     if (!file.includes(`${sep}node_modules${sep}`) && !file.startsWith(ownFolder)) return { file, line: Number(line) }
   }
   return undefined
 }
 
-/** Node keeps the place of a JavaScript syntax error to itself, so the file is parsed once more. */
-async function placeOfSyntaxError(error: unknown, file: string): Promise<Place | undefined> {
+/** Node does not tell the location of a JavaScript syntax error, so the file is parsed once more. */
+async function locationOfSyntaxError(error: unknown, file: string): Promise<SourceLocation | undefined> {
   if (!(error instanceof SyntaxError)) return undefined
   const { transformSync } = await import('@swc/wasm-typescript')
   try {

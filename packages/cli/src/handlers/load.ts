@@ -7,14 +7,14 @@ import { type WorkOptions, workOptions } from 'tidings/internal/worker/options'
 import { findHandlerFiles, type HandlerFile, type Problem, showPath } from './files.ts'
 import { allowTypeScript, importModule } from './import.ts'
 
-/** What a handler module exports. */
+/** The exports of a handler module. */
 export interface HandlerModule {
   readonly queue: string
   /** For people. */
   readonly file: string
-  /** Does the work; throws if it fails. */
+  /** Handles a message; throws on failure. */
   handle(message: Message<unknown>, context: HandlerContext): unknown
-  /** Throws if the message is invalid: it is dead-lettered then, and `handle` is not called. */
+  /** Throws if the message is invalid. An invalid message is dead-lettered without a call of `handle`. */
   readonly validate: ((message: StoredCopy<unknown>) => unknown) | null
   readonly options: WorkOptions
 }
@@ -29,8 +29,8 @@ export async function loadHandlers(
   folder: string,
   options: { queues?: readonly string[] | undefined; skipBroken?: boolean | undefined } = {},
 ): Promise<{ handlers: HandlerModule[]; broken: string[] }> {
-  const wanted = options.queues?.length ? new Set(options.queues) : null
-  const { files, problems } = await findHandlerFiles(folder, wanted)
+  const queues = options.queues?.length ? new Set(options.queues) : null
+  const { files, problems } = await findHandlerFiles(folder, queues)
   if (files.some(({ realPath }) => realPath.endsWith('ts'))) await allowTypeScript(resolve(folder))
 
   const handlers: HandlerModule[] = []
@@ -84,7 +84,7 @@ function whyUnusable(options: unknown): string | undefined {
 
 /** Named exports, or the members of a default export. */
 function membersOf(exports: Record<string, unknown>): Record<string, unknown> {
-  const { default: whole } = exports
-  if (exports.handle !== undefined || typeof whole !== 'object' || whole === null) return exports
-  return whole as Record<string, unknown>
+  const { default: defaultExport } = exports
+  if (exports.handle !== undefined || typeof defaultExport !== 'object' || defaultExport === null) return exports
+  return defaultExport as Record<string, unknown>
 }

@@ -4,9 +4,9 @@ import { fileURLToPath } from 'node:url'
 import { transformSync } from '@swc/wasm-typescript'
 
 /**
- * A module hook, for where Node does not strip types itself or would take the modules for CommonJS. It uses the
- * stripper that Node is built with, so the result is the same: types become blanks, and every line and column stays
- * where it was. `.ts` is always an ES module, whatever package.json says.
+ * A module hook for a Node that does not strip types itself, or that would take the modules for CommonJS. It uses the same
+ * stripper as Node: types become blanks, and every line and column keeps its position. `.ts` is always an ES module,
+ * regardless of package.json.
  */
 export const load: LoadHook = async (url, context, nextLoad) => {
   if (!url.startsWith('file:') || !/\.m?ts$/.test(new URL(url).pathname)) return nextLoad(url, context)
@@ -14,7 +14,7 @@ export const load: LoadHook = async (url, context, nextLoad) => {
   return { format: 'module', source: stripTypes(await readFile(file, 'utf8'), file), shortCircuit: true }
 }
 
-/** What the stripper throws: a plain object. */
+/** The stripper's error, a plain object. */
 interface StripFailure {
   readonly message: string
   readonly startLine: number
@@ -27,7 +27,7 @@ function stripTypes(source: string, file: string): string {
   } catch (thrown) {
     const { message, startLine, snippet } = thrown as StripFailure
     const error = new SyntaxError(message)
-    // The place comes first, as in Node's own.
+    // The location comes first, as in Node's own errors.
     error.stack = `${file}:${startLine}\n${snippet}\n${error.stack}`
     throw error
   }

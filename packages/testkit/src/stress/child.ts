@@ -8,7 +8,7 @@ import { HistoryFile } from './history.ts'
 import type { Plan } from './plan.ts'
 import { Random, shareOf } from './random.ts'
 
-/** What the process that starts this one sends it first; 'stop' follows, some time. The URL may have a password. */
+/** The first message from the parent process; 'stop' follows later. The URL may have a password. */
 export interface Orders {
   readonly role: Role
   readonly name: string
@@ -33,7 +33,7 @@ async function act({ role, name, url, plan, history: path }: Orders, stop: Abort
   }
 }
 
-/** The process of one actor. It ends with the process that started it. */
+/** The process of one actor. It ends with its parent. */
 const stopping = new AbortController()
 process.once('disconnect', () => stopping.abort())
 process.once('message', (orders: Orders) => {

@@ -24,7 +24,7 @@ export class Crew {
   readonly #members = new Set<Member>()
   #count = 0
 
-  /** @param folder where each process writes its history */
+  /** @param folder for the histories of the processes */
   constructor(url: string, plan: Plan, folder: string, history: HistoryFile) {
     this.#url = url
     this.#plan = plan
@@ -53,14 +53,14 @@ export class Crew {
     this.start(member.role)
   }
 
-  /** Asks all processes of a role to finish what they have in hand, and waits for their end. */
+  /** Asks all processes of a role to finish their current messages, and waits for their end. */
   async stop(role: Role): Promise<void> {
     const members = [...this.#members].filter((one) => one.role === role)
     for (const { process: child } of members) if (child.connected) child.send('stop')
     await Promise.all(members.map(({ gone }) => gone))
   }
 
-  /** Ends whatever is left, at once. */
+  /** Kills the remaining processes. */
   async end(): Promise<void> {
     for (const { process: child } of this.#members) child.kill('SIGKILL')
     await Promise.all([...this.#members].map(({ gone }) => gone))

@@ -7,28 +7,29 @@ export interface Spread {
   readonly max: number
 }
 
-/** What a run came to. Times are in milliseconds. */
+/** The figures of a run. Times are in milliseconds. */
 export interface Figures {
   readonly sent: number
   readonly handled: number
   readonly read: number
-  /** Messages handled, and messages of topics read, a second while there were producers. */
+  /** Messages handled per second, while there were producers. */
   readonly handledPerSecond: number
+  /** Messages of topics read per second, while there were producers. */
   readonly readPerSecond: number
   /** From before the send to the start of the first handler; null without messages. */
   readonly latency: Spread | null
   readonly kills: number
   readonly seeks: number
-  /** Deliveries beyond the first of a message: after failures and kills. */
+  /** Deliveries of a message after its first, because of failures and kills. */
   readonly redeliveries: number
   readonly leasesLost: number
   readonly deadLettered: number
-  /** From the kill of a worker until what it had in hand was in a handler again; of a subscriber, its subscriptions. */
+  /** From the kill of a process until its message was in a handler, or its subscription was read, again. */
   readonly recovery: Spread | null
   readonly troubles: number
 }
 
-/** @param seconds for how long there were producers */
+/** @param seconds how long there were producers */
 export function figuresOf(entries: readonly Entry[], seconds: number): Figures {
   const count = (is: (entry: Entry) => boolean) => entries.filter(is).length
   const handled = count((one) => one.event === 'settled' && one.as === 'succeeded')
@@ -61,7 +62,7 @@ function latencies(entries: readonly Entry[]): number[] {
   return found
 }
 
-/** What stays the same of something in hand when another process takes it. */
+/** The identity of a message or subscription that one process takes over from another. */
 function handOf(entry: Entry): string | undefined {
   if (entry.event === 'started' || entry.event === 'ended') return `${entry.queue} ${entry.id}`
   if (entry.event === 'received' || entry.event === 'handled') return `${entry.topic}/${entry.subscription}`

@@ -2,7 +2,7 @@ import type { Bus } from 'tidings/internal/bus/bus'
 import type { Engine, Place, StoredMessage } from 'tidings/internal/port/engine'
 import type { Plan } from './plan.ts'
 
-/** What the storage holds at the end. */
+/** The content of the storage at the end. */
 export interface FinalState {
   readonly queues: readonly FinalQueue[]
   readonly topics: readonly FinalTopic[]
@@ -24,7 +24,7 @@ export interface FinalTopic {
 }
 
 const page = 1_000
-const places = ['ready', 'delayed', 'leased', 'archived'] as const
+const states = ['ready', 'delayed', 'leased', 'archived'] as const
 
 export async function finalStateOf(bus: Bus, plan: Plan): Promise<FinalState> {
   const queues: FinalQueue[] = []
@@ -36,8 +36,8 @@ export async function finalStateOf(bus: Bus, plan: Plan): Promise<FinalState> {
 
 async function finalQueue(bus: Bus, queue: string): Promise<FinalQueue> {
   const messages: FinalQueue['messages'][number][] = []
-  for (const place of places)
-    for (const { id, data } of await all(bus.engine, queue, place)) messages.push({ uid: uidOf(data), id, in: place })
+  for (const state of states)
+    for (const { id, data } of await all(bus.engine, queue, state)) messages.push({ uid: uidOf(data), id, in: state })
   const deadLetters = deadLettersOf(queue)
   const isThere = (await bus.queues()).some((one) => one.queue === deadLetters)
   // A dead letter has an id of its own.
@@ -46,10 +46,10 @@ async function finalQueue(bus: Bus, queue: string): Promise<FinalQueue> {
   return { queue, messages }
 }
 
-async function all(engine: Engine, queue: string, place: Place | null): Promise<StoredMessage[]> {
+async function all(engine: Engine, queue: string, state: Place | null): Promise<StoredMessage[]> {
   const found: StoredMessage[] = []
   for (;;) {
-    const more = await engine.peek(queue, { place, limit: page, afterId: found.at(-1)?.id ?? null, ids: null })
+    const more = await engine.peek(queue, { place: state, limit: page, afterId: found.at(-1)?.id ?? null, ids: null })
     found.push(...more)
     if (more.length < page) return found
   }

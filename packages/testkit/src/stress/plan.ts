@@ -12,14 +12,14 @@ export interface TopicPlan {
   readonly subscriptions: readonly string[]
 }
 
-/** What is published under the key goes into all of these. */
+/** A routing key and its queues and topics. */
 interface RoutePlan {
   readonly routingKey: string
   readonly queues: readonly string[]
   readonly topics: readonly string[]
 }
 
-/** What a run is made of; the same for all its processes. */
+/** The plan of a run, the same for all its processes. */
 export interface Plan {
   readonly seed: number
   readonly queues: readonly QueuePlan[]
@@ -30,7 +30,7 @@ export interface Plan {
   readonly maxAttempts: number
 }
 
-/** @param run tells runs with the same seed apart */
+/** @param run distinguishes runs with the same seed */
 export function planOf(options: ParsedStressOptions & { seed: number }, run: string, hasTopics: boolean): Plan {
   const prefix = `stress_${run}`
   const queues = numbered(options.queues).map((number) => ({

@@ -29,7 +29,7 @@ export class Random {
     return from[this.below(from.length)]!
   }
 
-  /** About `average`: between half of it and half more. */
+  /** Between 50 % and 150 % of `average`. */
   about(average: number): number {
     return average * (0.5 + this.next())
   }

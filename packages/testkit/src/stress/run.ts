@@ -6,13 +6,13 @@ import type { ParsedStressOptions } from './options.ts'
 import type { Plan } from './plan.ts'
 import { Random } from './random.ts'
 
-/** Upkeep brings what processes that were killed had under way, once it is certain that they do not. */
+/** Maintenance completes the pending work of killed processes only after this time. */
 const leftMs = 2_000
 
-/** Tells what happens, for a person who waits. */
+/** Reports progress to a waiting person. */
 export type Progress = (text: string) => void
 
-/** Creates what the plan names. */
+/** Creates the queues, topics, subscriptions and bindings of the plan. */
 export async function prepare(bus: Bus, plan: Plan): Promise<void> {
   for (const { name } of plan.queues) await bus.queue(name).create()
   for (const { name, subscriptions } of plan.topics) {
@@ -24,7 +24,7 @@ export async function prepare(bus: Bus, plan: Plan): Promise<void> {
 }
 
 /**
- * Lets the crew work while it is disturbed, and then finish what is there.
+ * Runs the processes with disturbances, and then lets them finish the remaining messages.
  * @returns for how many seconds there were producers
  */
 export async function perform(
@@ -77,7 +77,7 @@ async function seekBack({ engine }: Bus, plan: Plan, history: Teller, random: Ra
   const { name: topic, subscriptions } = random.pick(plan.topics)
   const subscription = random.pick(subscriptions)
   const [state] = await engine.topics!.subscriptions(topic, subscription)
-  // A short way in most cases: everything from there on comes again.
+  // A short distance in most cases: all messages after it come again.
   const back = random.chance(0.1) ? state!.cursor : random.below(Math.min(state!.cursor, 50) + 1)
   const offset = Math.max(1, state!.cursor + 1 - back)
   history.tell({ event: 'seeking', topic, subscription, offset })
@@ -85,7 +85,7 @@ async function seekBack({ engine }: Bus, plan: Plan, history: Teller, random: Ra
   history.tell({ event: 'sought', topic, subscription, offset })
 }
 
-/** Waits until nothing is left to be handled or read; at the latest for `deadlineMs`, and the checker sees the rest. */
+/** Waits until no message is left to handle or read, for `deadlineMs` at most. The checker reports the rest. */
 async function untilDone(bus: Bus, plan: Plan, deadlineMs: number): Promise<void> {
   const begin = monotonicMs()
   let isTidy = false

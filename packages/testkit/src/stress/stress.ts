@@ -19,16 +19,16 @@ export interface StressReport {
   readonly seed: number
   readonly seconds: number
   readonly figures: Figures
-  /** By time; what follows from the first may stand here too. */
+  /** By time; later ones may be consequences of the first. */
   readonly violations: readonly Violation[]
   /** The folder with the histories, if it was kept. */
   readonly history: string | null
 }
 
 /**
- * Sends, handles, publishes and reads in several processes, kills some of them and moves subscriptions, and then
- * compares what all of them tell with what there is.
- * @param bus opened on `url`; for what is done once
+ * Sends, handles, publishes and reads in several processes, kills some of them and moves subscriptions. Then compares the
+ * histories of all processes with the content of the storage.
+ * @param bus opened on `url`; for setup and checks
  */
 export async function stress(
   bus: Bus,
@@ -91,6 +91,6 @@ async function removeAll(bus: Bus, plan: Plan): Promise<void> {
 function describe(plan: Plan, options: ParsedStressOptions): string {
   const { producers, workers, subscribers, seconds } = options
   const readers = plan.topics.length > 0 ? `, ${subscribers} subscribers` : ''
-  const places = `${plan.queues.length} queues and ${plan.topics.length} topics`
-  return `${places}; ${producers} producers, ${workers} workers${readers}; ${seconds} seconds`
+  const destinations = `${plan.queues.length} queues and ${plan.topics.length} topics`
+  return `${destinations}; ${producers} producers, ${workers} workers${readers}; ${seconds} seconds`
 }

@@ -6,8 +6,8 @@ interface Node<V> {
 const newNode = <V>(): Node<V> => ({ next: new Map(), values: [] })
 
 /**
- * Values by patterns, found by routing keys: a tree of segments, so that a key costs what its own segments lead to, and
- * not one match for each pattern. Finds what `matches` says.
+ * Values by pattern, found by routing key. A tree of segments: the cost of a lookup depends on the key's segments, not on
+ * the number of patterns. Finds the same patterns as `matches`.
  */
 export class PatternIndex<V> {
   readonly #root: Node<V> = newNode()
@@ -30,7 +30,7 @@ export class PatternIndex<V> {
   find(key: string): Set<V> {
     const segments = key.split('.')
     const found = new Set<V>()
-    // Several ways through '#' lead to one place.
+    // Several ways through '#' lead to the same node.
     const seen = segments.map(() => new Set<Node<V>>()).concat(new Set<Node<V>>())
     const walk = (node: Node<V> | undefined, at: number): void => {
       if (node === undefined || seen[at]!.has(node)) return

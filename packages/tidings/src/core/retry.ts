@@ -1,8 +1,8 @@
 import { sleep, systemClock } from './clock.ts'
 
 /**
- * Tries until it succeeds, or trying again is of no use; with longer and longer pauses.
- * @param mayTryAgain asked after every failure, with the pause that would follow
+ * Repeats a call until it succeeds or must not be repeated, with growing pauses.
+ * @param mayTryAgain called after every failure, with the pause that would follow
  */
 export async function retrying<T>(
   attempt: () => Promise<T>,

@@ -3,10 +3,10 @@ import type { Page } from '../messages/pages.ts'
 import { Poller } from '../messages/wait.ts'
 import type { TopicMessage, TopicStore } from '../port/topic-store.ts'
 
-/** How often a fetch that waits looks even if nothing woke it. */
+/** How often a waiting fetch reads even without a wakeup. */
 const pollMs = 2_000
 
-/** Where a fetch reads. */
+/** The source of a fetch. */
 interface FetchSource extends BusDependencies {
   readonly topic: string
   readonly name: string
@@ -14,8 +14,8 @@ interface FetchSource extends BusDependencies {
 }
 
 /**
- * Reads the messages after the cursor, which stays where it is, and waits for the first.
- * @returns an empty page if there is none in time. @throws SUBSCRIPTION_NOT_FOUND
+ * Reads the messages after the cursor, and waits for the first. The cursor stays.
+ * @returns an empty page if no message comes in time. @throws SUBSCRIPTION_NOT_FOUND
  */
 export async function fetchNext(
   source: FetchSource,

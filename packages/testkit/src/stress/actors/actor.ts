@@ -3,15 +3,15 @@ import type { Teller } from '../history.ts'
 import type { Plan } from '../plan.ts'
 import type { Random } from '../random.ts'
 
-/** What an actor works with. */
+/** The dependencies of an actor. */
 export interface Scene {
   readonly bus: Bus
   readonly plan: Plan
   readonly history: Teller
   readonly random: Random
-  /** The name of the process, different for each that is started. */
+  /** The name of the process, unique in a run. */
   readonly name: string
-  /** Asks the actor to come to an end: nothing new, and what is in hand is finished. */
+  /** Asks the actor to finish its current work and end. */
   readonly stop: AbortSignal
 }
 
@@ -20,7 +20,7 @@ export type Actor = (scene: Scene) => Promise<void>
 
 export type Role = 'producer' | 'worker' | 'subscriber'
 
-/** Resolves when the actor is asked to come to an end. */
+/** Resolves when the actor is asked to end. */
 export const untilStopped = ({ stop }: Scene): Promise<void> =>
   new Promise((resolve) => {
     if (stop.aborted) resolve()

@@ -2,23 +2,23 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { isTidingsError } from 'tidings/internal/core/errors'
 import { describeError } from 'tidings/internal/core/message-error'
 import type { StressData } from '../final-state.ts'
-import { monotonicMs, type PlaceName } from '../history.ts'
+import { type Destination, monotonicMs } from '../history.ts'
 import type { QueuePlan, TopicPlan } from '../plan.ts'
 import type { Actor, Scene } from './actor.ts'
 
-/** How many things a producer does at a time. */
+/** How many calls a producer makes at a time. */
 const lanes = 4
 /** Keys of one lane; few enough that messages of one key meet. */
 const keys = 5
 const maxBatch = 10
 const dedup = { dedupWindow: '1h' } as const
 
-/** Sends to queues, publishes to topics and under routing keys, until it is stopped. What failed is sent again. */
+/** Sends to queues and publishes to topics and routing keys, until it is stopped. Failed calls are repeated. */
 export const producer: Actor = async (scene) => {
   await Promise.all(Array.from({ length: lanes }, (_, index) => lane(scene, `${scene.name}.${index + 1}`)))
 }
 
-/** Sends one thing after the other; what the lane has sent is in the order in which it did. */
+/** Makes one call after the other, so the messages of a lane are ordered. */
 async function lane(scene: Scene, name: string): Promise<void> {
   const { plan, random, stop } = scene
   const deeds = [...plan.queues.map(sendTo), ...plan.topics.map(publishTo), publishRouted]
@@ -29,7 +29,7 @@ async function lane(scene: Scene, name: string): Promise<void> {
     const size = random.chance(0.3) ? 1 + random.below(maxBatch) : 1
     const uids = Array.from({ length: size }, () => `${name}/${++count}`)
     await random.pick(deeds)(scene, name, uids)
-    // Answers that take long are made up for, but not without end.
+    // Catches up after slow answers, within a limit.
     next = Math.max(next + random.about(pauseMs) * size, monotonicMs() - 1_000)
     await wait(Math.max(0, next - monotonicMs()), undefined, { signal: stop }).catch(() => {})
   }
@@ -74,20 +74,20 @@ const publishRouted: Deed = async (scene, lane, uids) => {
     for (const [index, copies] of results.entries())
       for (const copy of copies) {
         const isInQueue = 'queue' in copy
-        const place = isInQueue ? { queue: copy.queue } : { topic: copy.topic }
-        tellSent(scene, uids[index]!, place, isInQueue ? copy.id : String(copy.offset))
+        const destination = isInQueue ? { queue: copy.queue } : { topic: copy.topic }
+        tellSent(scene, uids[index]!, destination, isInQueue ? copy.id : String(copy.offset))
       }
   })
 }
 
 interface Sending {
   readonly lane: string
-  readonly places: readonly PlaceName[]
+  readonly places: readonly Destination[]
   readonly uids: readonly string[]
   readonly key: string | null
 }
 
-/** With their dedup ids, storing them again is safe. So what has no answer is tried until it has one. */
+/** Repeats a call until it is answered, which is safe because of the dedup ids. */
 async function untilStored({ history }: Scene, sending: Sending, store: () => Promise<void>): Promise<void> {
   history.tell({ event: 'sending', ...sending })
   for (;;) {
@@ -102,5 +102,5 @@ async function untilStored({ history }: Scene, sending: Sending, store: () => Pr
   }
 }
 
-const tellSent = ({ history }: Scene, uid: string, place: PlaceName, at: string) =>
-  history.tell({ event: 'sent', uid, place, at })
+const tellSent = ({ history }: Scene, uid: string, destination: Destination, at: string) =>
+  history.tell({ event: 'sent', uid, place: destination, at })

@@ -5,11 +5,11 @@ import type { Fact } from '../history.ts'
 import { shareOf } from '../random.ts'
 import { type Actor, type Scene, untilStopped } from './actor.ts'
 
-/** Of all messages, those that fail at every attempt, and those that fail at the first one. */
+/** The shares of messages that fail at every attempt, and at least at the first attempt. */
 const poisoned = 0.01
 const clumsy = 0.02
 
-/** Reads all subscriptions of all topics, or stands by for them. Which messages fail follows from their uids. */
+/** Reads all subscriptions of all topics, or stands by for them. The uid decides whether a message fails. */
 export const subscriber: Actor = async (scene) => {
   const subscribers = scene.plan.topics.flatMap(({ name, subscriptions }) =>
     subscriptions.map((subscription) => subscribe(scene, name, subscription)),

@@ -8,14 +8,14 @@ import type { QueuePlan } from '../plan.ts'
 import { shareOf } from '../random.ts'
 import { type Actor, type Scene, untilStopped } from './actor.ts'
 
-/** Of all messages, those that fail at every attempt, and those that fail at the first one. */
+/** The shares of messages that fail at every attempt, and at least at the first attempt. */
 const poisoned = 0.01
 const clumsy = 0.05
-/** About how long a handler takes; a few take long, so that kills meet them. */
+/** The duration of a handler; a few are slow, so that kills hit running handlers. */
 const quickMs = 5
 const slowMs = 300
 
-/** Handles the messages of all queues. Which of them fail follows from their uids. */
+/** Handles the messages of all queues. The uid decides whether a message fails. */
 export const worker: Actor = async (scene) => {
   const workers = scene.plan.queues.map((queue) => work(scene, queue))
   await untilStopped(scene)

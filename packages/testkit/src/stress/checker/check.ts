@@ -8,10 +8,10 @@ import { checkTopic } from './topics.ts'
 import type { Violation } from './violation.ts'
 
 /**
- * Compares what the processes tell with what there is at the end. Judged is only what follows from both: a call
- * without an answer may have been carried out or not, and what a killed process had in hand may have ended either way.
+ * Compares the histories with the final state. Only certain violations count: a call without an answer may have been
+ * carried out or not, and a message of a killed process may have ended either way.
  * @param entries by time
- * @returns the first violation of each kind and place, by time; none for a run that is valid
+ * @returns the first violation of each kind and destination, by time; none for a valid run
  */
 export function check(plan: Plan, entries: readonly Entry[], final: FinalState): Violation[] {
   const stories = storiesOf(entries, final)

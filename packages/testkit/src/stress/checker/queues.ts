@@ -3,12 +3,12 @@ import type { QueuePlan } from '../plan.ts'
 import { idsOf, isFinal, type Stories, type Story, type Told } from './stories.ts'
 import type { Violation } from './violation.ts'
 
-/** A lease is renewed at a third of it, and lasts 4 seconds by default: nobody else can have the message this soon. */
+/** A lease lasts 4 seconds and is renewed at a third of that: no other reader can have the message this soon. */
 const soonMs = 1_000
 
 type Finding = Violation | undefined
 
-/** What holds for the messages of one queue; the first violation of each rule. */
+/** Checks the rules for the messages of one queue. @returns the first violation of each rule */
 export function checkQueue(queue: QueuePlan, maxAttempts: number, stories: Stories, final: FinalState): Violation[] {
   const all = [...(stories.inQueues.get(queue.name)?.values() ?? [])].filter(({ sending }) => sending !== undefined)
   const rules: ((story: Story) => Finding)[] = [
@@ -32,7 +32,7 @@ function first(stories: readonly Story[], rule: (story: Story) => Finding): Find
   return undefined
 }
 
-/** Acknowledged, and now neither there nor ended by anybody. */
+/** A message that was acknowledged is stored or was settled. */
 const lost =
   (queue: QueuePlan, { kills }: Stories) =>
   (story: Story): Finding => {
@@ -44,11 +44,11 @@ const lost =
         ? story.told.some((one) => one.event === 'ended' && one.ok && isUncertain(one, story, kills))
         : settled.event === 'settled' && settled.as === 'succeeded')
     if (mayBeDeleted) return undefined
-    const where = settled ? 'it was settled, but is not in the archive or the dead letters' : 'nobody ended it'
-    return violation('lost', story, `was acknowledged and is gone: ${where}`)
+    const end = settled ? 'it was settled, but is not in the archive or the dead letters' : 'nobody ended it'
+    return violation('lost', story, `was acknowledged and is gone: ${end}`)
   }
 
-/** Ended by a process that has not told of the settlement, which may have been carried out. */
+/** Whether the process ended without a record of the settlement, which may have been carried out. */
 function isUncertain(ended: Told, story: Story, kills: ReadonlyMap<string, number>): boolean {
   const told = story.told.filter((one) => one.attempt === ended.attempt)
   if (told.some((one) => one.event === 'settled')) return false
@@ -65,17 +65,17 @@ const storedTwice = (story: Story): Finding => {
 const twoStates =
   (queue: QueuePlan) =>
   (story: Story): Finding => {
-    const places = story.final.map((one) => one.in)
-    if (places.length > 1) return violation('two states', story, `is in two places: ${places.join(' and ')}`)
+    const states = story.final.map((one) => one.in)
+    if (states.length > 1) return violation('two states', story, `is in two places: ${states.join(' and ')}`)
     const settled = story.told.findLast(isFinal)
-    if (settled?.event !== 'settled' || places.length === 0) return undefined
+    if (settled?.event !== 'settled' || states.length === 0) return undefined
     const due = settled.as === 'deadLettered' ? 'dead letters' : queue.onSuccess === 'archive' ? 'archived' : null
-    return places[0] === due
+    return states[0] === due
       ? undefined
-      : violation('two states', story, `was settled (${settled.as}), and is ${places[0]} at the end`)
+      : violation('two states', story, `was settled (${settled.as}), and is ${states[0]} at the end`)
   }
 
-/** One lease for two readers, or a second reader while the first one is at it. */
+/** No lease has two readers, and no second reader starts while the first is handling. */
 const deliveredTwice =
   ({ kills }: Stories) =>
   (story: Story): Finding => {
@@ -97,8 +97,7 @@ function isAtIt(start: Told, time: number, story: Story, kills: ReadonlyMap<stri
 }
 
 /**
- * Settled at one attempt and delivered as a later one: either the settlement was stale, or the message had ended. This
- * needs no clock.
+ * A settled message has no later attempt: either the settlement was stale, or the message had ended. No clock is needed.
  */
 const deliveredAfterItsEnd = (story: Story): Finding => {
   const end = story.told.find(isFinal)
@@ -109,17 +108,17 @@ const deliveredAfterItsEnd = (story: Story): Finding => {
   return ends.length > 1 ? violation('delivered after its end', story, 'was settled twice') : undefined
 }
 
-/** An attempt beyond the last may settle a message, one whose reader was killed before it could, but not try it. */
+/** An attempt after the last may settle a message whose reader was killed, but not handle it. */
 const tooManyAttempts =
   (maxAttempts: number) =>
   (story: Story): Finding => {
-    const most = Math.max(0, ...story.told.filter(({ event }) => event === 'started').map(({ attempt }) => attempt))
-    return most > maxAttempts
-      ? violation('too many attempts', story, `was tried ${most} times; ${maxAttempts} is the most`)
+    const attempts = Math.max(0, ...story.told.filter(({ event }) => event === 'started').map(({ attempt }) => attempt))
+    return attempts > maxAttempts
+      ? violation('too many attempts', story, `was tried ${attempts} times; ${maxAttempts} is the most`)
       : undefined
   }
 
-/** No message starts before the earlier ones of its key are over, and none of them starts again after that. */
+/** No message starts before the earlier messages of its key have ended, and none of those starts again after that. */
 function orderOfKeys(stories: readonly Story[]): Finding {
   for (const group of byKey(stories)) {
     let over: { story: Story; time: number } | undefined
@@ -140,15 +139,15 @@ function orderOfKeys(stories: readonly Story[]): Finding {
   return undefined
 }
 
-/** The latest time at which it was not over yet; undefined for one that nobody has seen. */
+/** The last known time before the message's end; undefined for a message without deliveries. */
 function endOf(story: Story): number | undefined {
   const settled = story.told.find(isFinal)
   const ended = story.told.findLast((one) => one.event === 'ended' && one.attempt === (settled ?? one).attempt)
-  // A handler that was killed has no end, but it was at it when it started.
+  // A killed handler has no end; its start is the last known time.
   return ended?.time ?? story.told.findLast((one) => one.event === 'started')?.time
 }
 
-/** In the order of sending: a key belongs to one lane, and a batch stands for one send. */
+/** The stories by key, in the order of sending: a key belongs to one lane. */
 function byKey(stories: readonly Story[]): Story[][] {
   const groups = new Map<string, Story[]>()
   for (const story of stories) {

@@ -1,14 +1,14 @@
 import type { FinalState } from '../final-state.ts'
-import type { Entry, PlaceName } from '../history.ts'
+import type { Destination, Entry } from '../history.ts'
 import { isKnown, type Sending, type Stories } from './stories.ts'
 import type { Violation } from './violation.ts'
 
-/** What holds for storing, whatever the place: nothing from nowhere, and all places or none. */
+/** Checks storing for queues and topics: no message without a sender, and all destinations or none. */
 export function checkStored(stories: Stories, entries: readonly Entry[], final: FinalState): Violation[] {
   return [phantom(stories, entries, final), notAllOrNone(stories, entries, final)].filter((one) => one !== undefined)
 }
 
-/** There, and never sent there by anybody. */
+/** Every stored message was sent. */
 function phantom({ inQueues }: Stories, entries: readonly Entry[], final: FinalState): Violation | undefined {
   for (const [queue, stories] of inQueues)
     for (const { uid, sending, told } of stories.values())
@@ -25,28 +25,28 @@ function sentToTopics(entries: readonly Entry[]): Map<string, Set<string>> {
   const sent = new Map<string, Set<string>>()
   for (const entry of entries) {
     if (entry.event !== 'sending') continue
-    for (const place of entry.places) {
-      if (!('topic' in place)) continue
-      const uids = sent.get(place.topic) ?? new Set()
-      sent.set(place.topic, uids)
+    for (const destination of entry.places) {
+      if (!('topic' in destination)) continue
+      const uids = sent.get(destination.topic) ?? new Set()
+      sent.set(destination.topic, uids)
       for (const uid of entry.uids) uids.add(uid)
     }
   }
   return sent
 }
 
-/** What was published is in every place or in none. */
+/** A published message is in every destination or in none. */
 function notAllOrNone(stories: Stories, entries: readonly Entry[], final: FinalState): Violation | undefined {
   const logs = new Map(final.topics.map(({ topic, log }) => [topic, new Set(log.map(({ uid }) => uid))]))
-  const isIn = (place: PlaceName, uid: string) => {
-    if ('topic' in place) return logs.get(place.topic)?.has(uid) === true
-    const story = stories.inQueues.get(place.queue)?.get(uid)
+  const isIn = (destination: Destination, uid: string) => {
+    if ('topic' in destination) return logs.get(destination.topic)?.has(uid) === true
+    const story = stories.inQueues.get(destination.queue)?.get(uid)
     return story !== undefined && isKnown(story)
   }
   for (const entry of entries) {
     if (entry.event !== 'sending' || entry.places.length < 2) continue
     for (const uid of entry.uids) {
-      const there = entry.places.filter((place) => isIn(place, uid))
+      const there = entry.places.filter((destination) => isIn(destination, uid))
       if (there.length === 0 || there.length === entry.places.length) continue
       return { kind: 'not all or none', text: describe(uid, entry, there), evidence: [{ ...entry, uids: [uid] }] }
     }
@@ -54,7 +54,7 @@ function notAllOrNone(stories: Stories, entries: readonly Entry[], final: FinalS
   return undefined
 }
 
-function describe(uid: string, { places }: Sending, there: readonly PlaceName[]): string {
-  const names = (list: readonly PlaceName[]) => list.map((place) => Object.values(place)[0]).join(', ')
-  return `${uid} is in ${names(there)}, and not in ${names(places.filter((place) => !there.includes(place)))}`
+function describe(uid: string, { places }: Sending, there: readonly Destination[]): string {
+  const names = (list: readonly Destination[]) => list.map((destination) => Object.values(destination)[0]).join(', ')
+  return `${uid} is in ${names(there)}, and not in ${names(places.filter((destination) => !there.includes(destination)))}`
 }

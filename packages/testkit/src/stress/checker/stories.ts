@@ -1,12 +1,12 @@
 import type { FinalState } from '../final-state.ts'
-import type { Entry, PlaceName } from '../history.ts'
+import type { Destination, Entry } from '../history.ts'
 
 type Of<E extends Entry['event']> = Extract<Entry, { event: E }>
 export type Told = Of<'started' | 'ended' | 'settled' | 'leaseLost' | 'unsettled'>
 export type Sending = Of<'sending'>
 type Sent = Of<'sent'>
 
-/** All that is known of one message in one queue. */
+/** The records of one message in one queue. */
 export interface Story {
   readonly queue: string
   readonly uid: string
@@ -46,19 +46,19 @@ export function storiesOf(entries: readonly Entry[], final: FinalState): Stories
   return { inQueues, kills }
 }
 
-const queuesOf = (places: readonly PlaceName[]) => places.flatMap((place) => ('queue' in place ? [place.queue] : []))
+const queuesOf = (places: readonly Destination[]) => places.flatMap((one) => ('queue' in one ? [one.queue] : []))
 
 const toldEvents: ReadonlySet<string> = new Set(['started', 'ended', 'settled', 'leaseLost', 'unsettled'])
 const isTold = (entry: Entry): entry is Told => toldEvents.has(entry.event)
 
-/** Whether there is any sign that it was stored. */
+/** Whether any record shows that the message was stored. */
 export const isKnown = ({ sent, told, final }: Story): boolean =>
   sent !== undefined || told.length > 0 || final.length > 0
 
-/** All ids under which it was seen. */
+/** All ids of the message. */
 export const idsOf = ({ sent, told, final }: Story): string[] => [
   ...new Set([...(sent ? [sent.at] : []), ...told.map(({ id }) => id), ...final.map(({ id }) => id)]),
 ]
 
-/** A settlement after which the message is over. */
+/** Whether the record is a settlement that ends the message. */
 export const isFinal = (entry: Told): boolean => entry.event === 'settled' && entry.as !== 'retried'

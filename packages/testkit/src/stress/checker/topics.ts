@@ -6,10 +6,10 @@ import type { Violation } from './violation.ts'
 type Of<E extends Entry['event']> = Extract<Entry, { event: E }>
 type Finding = Violation | undefined
 
-/** Nobody else can have the subscription this soon after its consumer was at work. */
+/** No other consumer can have the subscription this soon after its consumer was active. */
 const soonMs = 1_000
 
-/** What holds for one topic and its subscriptions, which all began with its first message. */
+/** Checks one topic and its subscriptions, which all start at the first message. */
 export function checkTopic(
   { name, subscriptions }: TopicPlan,
   entries: readonly Entry[],
@@ -46,7 +46,7 @@ function storedTwice({ topic, log }: FinalTopic): Finding {
   return undefined
 }
 
-/** Acknowledged at an offset, where something else is, or nothing. */
+/** A message that was acknowledged at an offset is at that offset. */
 function lost({ topic, log }: FinalTopic, entries: readonly Entry[]): Finding {
   const offsets = new Map(log.map(({ uid, offset }) => [uid, offset]))
   const wrong = entries.find(
@@ -65,12 +65,12 @@ function lost({ topic, log }: FinalTopic, entries: readonly Entry[]): Finding {
   }
 }
 
-/** What one lane published one after the other has ascending offsets. */
+/** The messages of one lane have ascending offsets. */
 function orderOfPublishers({ topic, log }: FinalTopic, entries: readonly Entry[]): Finding {
   const offsets = new Map(log.map(({ uid, offset }) => [uid, offset]))
   const newest = new Map<string, number>()
   for (const entry of entries) {
-    if (entry.event !== 'sending' || !entry.places.some((place) => 'topic' in place && place.topic === topic)) continue
+    if (entry.event !== 'sending' || !entry.places.some((one) => 'topic' in one && one.topic === topic)) continue
     for (const uid of entry.uids) {
       const offset = offsets.get(uid)
       if (offset === undefined) continue
@@ -85,7 +85,7 @@ function orderOfPublishers({ topic, log }: FinalTopic, entries: readonly Entry[]
   return undefined
 }
 
-/** What the consumers of one subscription tell. */
+/** The records of one subscription's consumers. */
 class Reading {
   readonly #topic: FinalTopic
   readonly #name: string
@@ -114,7 +114,7 @@ class Reading {
     this.#kills = own(entries, (one) => one.event === 'killing')
   }
 
-  /** What came under an offset is what the log has there. */
+  /** A message received at an offset is the message at that offset in the log. */
   wrongMessage(): Finding {
     const wrong = this.#received.find(({ offset, uid }) => this.#topic.log[offset - 1]?.uid !== uid)
     return (
@@ -139,7 +139,7 @@ class Reading {
     return undefined
   }
 
-  /** Two processes at work at the same time, neither of which was told that it is no longer its turn. */
+  /** No two processes read at the same time, unless one was told that it lost the subscription. */
   twoConsumers(): Finding {
     let earlier: Of<'received'> | undefined
     for (const entry of this.#received) {
@@ -166,7 +166,7 @@ class Reading {
     )
   }
 
-  /** At the end everything was handled, and the cursor says so. */
+  /** At the end all messages were handled, and the cursor is at the end. */
   unread(): Finding {
     const { log, subscriptions } = this.#topic
     const state = subscriptions.find((one) => one.subscription === this.#subscription)
@@ -178,7 +178,7 @@ class Reading {
     return missing && this.#violation('lost', `nobody handled offset ${missing.offset}`, [])
   }
 
-  /** After a seek came everything from there on. */
+  /** After a seek all messages from its offset on came again. */
   seeks(): Finding {
     for (const seek of this.#seeks) {
       if (seek.event !== 'sought') continue

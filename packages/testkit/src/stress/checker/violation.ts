@@ -17,10 +17,10 @@ export type ViolationKind =
   | 'seek without effect'
   | 'stuck'
 
-/** Something that Tidings promises and that did not hold. */
+/** A broken promise of Tidings. */
 export interface Violation {
   readonly kind: ViolationKind
   readonly text: string
-  /** What shows it, by time; the end of the run is in `text`. */
+  /** The records that prove it, by time; the final state is in `text`. */
   readonly evidence: readonly Entry[]
 }
