@@ -90,7 +90,7 @@ export const concurrency = group('concurrency', {
   },
 
   'settling races with the next reader': async (scene) => {
-    await scene.sendMany(50)
+    const ids = await scene.sendMany(50)
     const late = await scene.claim({ leaseMs: short })
     await scene.passTime(short)
     const [results, claims] = await Promise.all([
@@ -98,7 +98,8 @@ export const concurrency = group('concurrency', {
       drain(4, () => scene.claimSoon({ limit: 5 })),
     ])
     const settled = idsOf(late.filter((_, index) => results[index]?.settled))
-    assert.deepEqual(sorted([...settled, ...idsOf(claims)]), sorted(idsOf(late)))
+    // A slow claim in parts may miss some: their leases are over before it has come to them.
+    assert.deepEqual(sorted([...settled, ...idsOf(claims)]), sorted(ids))
     assert.deepEqual(sorted(idsOf(await scene.peek())), sorted(idsOf(claims)))
   },
 

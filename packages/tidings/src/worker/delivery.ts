@@ -11,6 +11,8 @@ export class Delivery extends MessageLease {
   lost = false
   /** The handler call that has this message. */
   context: CallContext | null = null
+  /** The settlement takes the message out of the queue. After a release the message may be claimed again at once. */
+  leavesQueue = false
   /** The message is settled in the transaction of its handler. */
   transactional = false
 

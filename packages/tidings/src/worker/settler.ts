@@ -35,6 +35,7 @@ export class Settler {
    */
   async settle(delivery: Delivery, ending: Ending): Promise<'settled' | 'lost' | 'failed'> {
     delivery.phase = 'settling'
+    delivery.leavesQueue = ending.kind !== 'release'
     try {
       await delivery.settle(ending)
       return 'settled'

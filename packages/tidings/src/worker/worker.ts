@@ -213,14 +213,13 @@ export class Worker extends Service {
   }
 
   /**
-   * Whether the message was handled already: its lease ran out before the storage took the settlement, and it was claimed
-   * again. The settlement goes on under the newer lease.
+   * Whether the message was handled to its end already: its lease ran out before the storage took the settlement, and the
+   * message was claimed again. The settlement goes on under the newer lease.
    */
   #isHandled(delivery: Delivery): boolean {
     const { id, readCount } = delivery.message
     if (readCount === 1) return false
-    const isSame = (one: Delivery) =>
-      one.message.id === id && one.phase === 'settling' && !one.transactional && !one.lost
+    const isSame = (one: Delivery) => one.message.id === id && one.phase === 'settling' && one.leavesQueue && !one.lost
     const handled = [...this.#held].find(isSame)
     handled?.continueWith(delivery)
     return handled !== undefined
