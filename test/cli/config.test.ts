@@ -68,7 +68,7 @@ describe('the configuration file', () => {
     expect(await attempts(['--max-attempts', '1'])).toEqual([1, 1, 1])
   })
 
-  it('says what becomes of messages that were handled', async () => {
+  it('decides whether handled messages are kept', async () => {
     write('ending/handlers/gone.mjs', 'export const handle = () => {}')
     write('ending/handlers/kept.mjs', 'export const handle = () => {}')
     write('ending/tidings.config.mjs', `export default { queues: { gone: { onSuccess: 'delete' } } }`)
@@ -131,7 +131,7 @@ describe('the configuration file', () => {
     })
   })
 
-  it('stops a command when it is wrong, but not those that do not need it', async () => {
+  it('stops a command when it is invalid, except commands that do not need it', async () => {
     write('broken/tidings.config.toml', '[process]\nconcurency = 3')
     expect(await runIn('broken', ['status', '--url', 'memory:'])).toMatchObject({
       code: 2,
@@ -153,7 +153,7 @@ describe('the configuration file', () => {
 })
 
 describe('validate-config', () => {
-  it('shows what is in effect, and where it comes from, without secrets', async () => {
+  it('shows the effective settings and their sources, without secrets', async () => {
     write(
       'shown/tidings.config.toml',
       'url = "postgres://app:secret@h/db"\n[process]\nlease = 90000\n[queues.orders]\nconcurrency = 1',
@@ -229,7 +229,7 @@ describe('init', () => {
     expect(readFileSync(join(folder, 'fresh/tidings.config.mjs'), 'utf8')).toContain('// concurrency: 10,')
   })
 
-  it('does not put a second one beside another', async () => {
+  it('does not write a second file beside another', async () => {
     write('other/tidings.config.toml', '')
     expect(await runIn('other', ['init', '--force'])).toMatchObject({ code: 2 })
     rmSync(join(folder, 'other'), { recursive: true })
@@ -344,7 +344,7 @@ describe('migrate', () => {
     expect(await isInstalled()).toBe(false)
   })
 
-  it('is done by one when two do it at once', async () => {
+  it('is done once when two processes start it at the same time', async () => {
     url = await ownDatabase()
     const ended = await Promise.all([migrate(), migrate(), migrate()])
     expect(ended.map(({ code, stderr }) => ({ code, stderr }))).toEqual(Array(3).fill({ code: 0, stderr: '' }))

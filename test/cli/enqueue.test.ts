@@ -25,7 +25,7 @@ describe('one message', () => {
     expect(await peek('piped')).toMatchObject([{ data: { n: 1 } }, { data: 'text' }])
   })
 
-  it('is kept exactly, or refused by the path of what cannot be', async () => {
+  it('is kept exactly, or refused with the path of the invalid value', async () => {
     const large = '{"id":12345678901234567890,"near":9007199254740993}'
     const kept: [string[], RunSetting][] = [
       [[large], {}],
@@ -125,7 +125,7 @@ describe('a file of JSON Lines', () => {
     expect((await run(['queue', 'status', 'broken'])).code).toBe(1)
   })
 
-  it('is sent up to the batch before a broken line where it can be read only once', async () => {
+  it('is sent up to the batch before a broken line if it can be read only once', async () => {
     const input = `${lines(1, 1_500)}oops\n${lines(1_502, 1_510)}`
     const { code, stderr } = await run(['enqueue', 'stream', '--file', '-'], { input })
     expect(code).toBe(2)
@@ -133,7 +133,7 @@ describe('a file of JSON Lines', () => {
     expect(JSON.parse((await run(['queue', 'status', 'stream', '--json'])).stdout)).toMatchObject({ ready: 1_000 })
   })
 
-  it('is sent without its broken lines if told so', async () => {
+  it('is sent without its broken lines on request', async () => {
     const file = write('skip.jsonl', '{"n":1}\nno\n{"n":"\\u0000"}\n{"n":2}\n')
     const { code, stdout, stderr } = await run(['enqueue', 'skip', '--file', file, '--skip-invalid'])
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'enqueued 2 messages in skip (2 lines left out)\n' })

@@ -38,7 +38,7 @@ describe('generate-migration', () => {
 })
 
 describe('events', () => {
-  it('says so where nothing announces messages, and that it does once something does', async () => {
+  it('says that messages are not announced, and after the migration that they are', async () => {
     const running = new Tidings(['events', '--prefix', 'app'], { env })
     await running.until(
       /nothing here announces messages yet.*\nlistening to app\.pgmq_queue_created, app\.pgmq_message_ready\n/,
@@ -87,7 +87,7 @@ TIME  message_with_payload  other  message 1: 1
     ])
   })
 
-  it('shows what is announced through a server, with a token', async () => {
+  it('shows events through a server, with a token', async () => {
     const database = await ownDatabase()
     await (await connect(database)).close()
     const client = new pg.Client({ connectionString: database })

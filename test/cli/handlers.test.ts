@@ -37,7 +37,7 @@ describe('a folder of handlers that cannot be used', () => {
     )
   })
 
-  it('is empty, or holds nothing but what is no handler', async () => {
+  it('is empty, or holds no handler', async () => {
     for (const other of ['.a.ts', 'a.d.ts', 'a.test.ts', 'a.node', 'README.md', 'node_modules/a.js', 'lib/b.mjs'])
       write(`none/${other}`, 'throw new Error("loaded")')
     await expectRefused(
@@ -110,7 +110,7 @@ describe('a handler module that cannot be used', () => {
     expect(stderr).toMatch(/^[^\n]+\nhint: [^\n]+\n$/)
   })
 
-  it('names the place in a module that it imports', async () => {
+  it('names the location in an imported module', async () => {
     write('imports/a.ts', `import './lib/b.ts'\n${good}`)
     write('imports/lib/b.ts', '\nconst b: string = null as any\nb.boom()\n')
     await expectRefused(

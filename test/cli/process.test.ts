@@ -18,7 +18,7 @@ const jsonLines = (text: string) =>
 const handled = ({ stdout }: Ended) => [...stdout.matchAll(/^did (\d+)$/gm)].map(([, n]) => Number(n))
 
 describe('process', () => {
-  it('handles what is there and ends, with --once', async () => {
+  it('handles the ready messages and ends, with --once', async () => {
     write('once/ada.ts', 'export const handle = ({ data }: { data: number }) => console.log("did " + data)')
     write('once/bob.mjs', 'export const handle = ({ data }) => console.log("bob did " + data)')
     await enqueue('ada', 1, 2, 3)
@@ -69,7 +69,7 @@ describe('process', () => {
     )
   })
 
-  it('dead-letters what validate refuses, without handling it', async () => {
+  it('dead-letters messages that validate refuses, without handling them', async () => {
     write(
       'validating/check.ts',
       `export async function validate({ data }: { data: unknown }) { if (typeof data !== 'number') throw new Error('no number') }
@@ -239,7 +239,7 @@ describe('a signal', () => {
     expect(await figures('late')).toMatchObject({ ready: 1, leased: 0 })
   })
 
-  it('an output that nobody reads any more stops it as well', async () => {
+  it('a closed output stops the process as well', async () => {
     write('unread/unread.mjs', 'export const handle = ({ data }) => console.log("did " + data)')
     await enqueue('unread', ...numbers(10))
     const worker = new Tidings(['process', '--handlers', 'unread', '--concurrency', '1'], { env })

@@ -76,7 +76,7 @@ describe('status', () => {
     }
   })
 
-  it('shows what is where, in aligned columns', async () => {
+  it('shows the figures of queues, in aligned columns', async () => {
     for (const queue of ['aligned', 'a']) await run('queue', 'create', queue)
     await run('enqueue', 'aligned', '1')
     await run('enqueue', 'aligned', '1', '--delay', '1h')

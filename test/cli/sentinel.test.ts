@@ -38,7 +38,7 @@ const config = (name: string, sentinel: object) => write(`${name}.json`, JSON.st
 const rules = [{ queues: 'orders', maxReady: 1 }]
 
 describe('sentinel --once', () => {
-  it('shows what is beyond its limit and exits with 1', async () => {
+  it('shows breaches and exits with 1', async () => {
     const file = config('one', { rules: [{ queues: '*', maxReady: 1, maxOldestReady: '1h' }] })
     const { code, stdout, stderr } = await tidings(['sentinel', '--once', '--config', file], { env })
     expect({ code, stdout, stderr }).toEqual({
@@ -56,7 +56,7 @@ describe('sentinel --once', () => {
     })
   })
 
-  it('exits with 0 where all is well, and says what one look cannot tell', async () => {
+  it('exits with 0 without breaches, and says that stalls need more than one check', async () => {
     const file = config('well', { rules: [{ queues: '*', maxReady: 2, stalledAfter: '1h' }] })
     expect(await tidings(['sentinel', '--once', '--config', file], { env })).toEqual({
       code: 0,
@@ -89,7 +89,7 @@ describe('sentinel --once', () => {
 })
 
 describe('sentinel', () => {
-  it('says what it sees, for people', async () => {
+  it('logs for people', async () => {
     const file = config('people', { rules, every: '100ms' })
     const running = new Tidings(['sentinel', '--config', file], { env })
     await running.until(/raised: orders has 2 ready messages; at most 1\n/)

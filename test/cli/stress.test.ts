@@ -44,7 +44,7 @@ describe('stress', () => {
     })
   })
 
-  it('names what is out of bounds', async () => {
+  it('names options that are out of bounds', async () => {
     expect(await tidings(['stress', '--seconds', '0'])).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('--seconds is 0; it must be between 1 and 86400'),

@@ -31,7 +31,7 @@ describe('what a configuration may say', () => {
   })
 })
 
-describe('what is wrong is told with its path', () => {
+describe('a problem is reported with its path', () => {
   test.each<[what: string, config: unknown, problem: string, hint?: string]>([
     ['no object', 'x', 'TYPE the configuration is "x"; it must be an object'],
     ['an array', [], 'TYPE the configuration is an array of 0; it must be an object'],

@@ -38,7 +38,7 @@ describe('every format says the same', () => {
   })
 })
 
-describe('a file that cannot be used is told with its line', () => {
+describe('an unusable file is reported with its line', () => {
   test.each([
     ['a.json', '{\n  "url": "memory:",\n}', 'a.json:3: Expected double-quoted property name'],
     ['b.json', '{', 'b.json:1: Expected property name or '],

@@ -12,7 +12,7 @@ async function collect<T>(messages: AsyncIterable<T>): Promise<T[]> {
 }
 
 describe('a loop over a topic', () => {
-  test('gets the messages, which are read when it asks for the next one', async () => {
+  test('gets messages, each of which is acknowledged when the loop asks for the next', async () => {
     const { clock, news } = scene()
     await publishMany(news, 3)
     const payroll = news.subscription('payroll')
@@ -146,7 +146,7 @@ describe('a loop over a topic', () => {
     await runUntil(clock, second.return())
   })
 
-  test('what the schema refuses goes into the dead-letter queue', async () => {
+  test('invalid data goes into the dead-letter queue', async () => {
     const { clock, bus, news } = scene()
     for (const data of ['a', 5, 'b']) await news.publish(data)
     const strict = bus.topic('news', { schema: z.string() })

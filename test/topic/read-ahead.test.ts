@@ -21,7 +21,7 @@ describe('how many messages are read at a time', () => {
     expect(counts(3, 100, 2)).toEqual([3, 3])
   })
 
-  test('large ones: what fits into 8 MB, and at least one', () => {
+  test('large messages: as many as fit into 8 MB, and at least one', () => {
     expect(counts(100, megabyte, 3)).toEqual([10, 8, 8])
     expect(counts(100, 20 * megabyte, 3)).toEqual([10, 1, 1])
   })
@@ -34,7 +34,7 @@ describe('how many messages are read at a time', () => {
     expect(ahead.count).toBe(10)
   })
 
-  test('is never beyond what was asked for, nor less than one', () => {
+  test('is never more than the limit, nor less than one', () => {
     const sizes = fc.array(fc.integer({ min: 0, max: 50 * megabyte }), { minLength: 1, maxLength: 50 })
     const most = fc.integer({ min: 1, max: 1_000 })
     fc.assert(

@@ -94,7 +94,7 @@ describe('stopping', () => {
     assert.equal((await news.subscription('payroll').state()).cursor, 0)
   })
 
-  test('while it stands by', async () => {
+  test('while the subscriber stands by', async () => {
     const here = scene()
     const { clock, news, watcher, observe } = here
     const first = news.subscribe('payroll', () => {}, { observe })
@@ -136,7 +136,7 @@ describe('stopping', () => {
     assert.deepEqual(await news.subscriptions(), [])
   })
 
-  test('the dead letters of an ephemeral one go to the topic', async () => {
+  test('the dead letters of an ephemeral subscription go to the queue of the topic', async () => {
     const { news } = scene()
     const name = 'x'.repeat(47)
     const cache = news.subscribe(name, () => {}, { ephemeral: true })
@@ -155,7 +155,7 @@ describe('draining', () => {
     assert.equal(watcher.of('drained').length, 1)
   })
 
-  test('ends one that sleeps', async () => {
+  test('ends a sleeping subscriber', async () => {
     const { clock, news, watcher, observe } = scene()
     const payroll = news.subscribe('payroll', () => {}, { observe })
     await runUntil(clock, watcher.until('idle'))
@@ -167,7 +167,7 @@ describe('draining', () => {
     assert.equal(clock.now(), before, 'it needed no time')
   })
 
-  test('waits for what is tried again', async () => {
+  test('waits for messages that are tried again', async () => {
     const { clock, news } = scene()
     await publishMany(news, 1)
     const handler = (_: unknown, { attempt }: { attempt: number }) => {

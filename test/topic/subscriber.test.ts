@@ -75,7 +75,7 @@ describe('handling', () => {
     ])
   })
 
-  test('begins with new messages unless it is told otherwise, and goes on where it stopped', async () => {
+  test('begins with new messages by default, and continues at its last position', async () => {
     const { clock, news, watcher, observe } = scene()
     await publishMany(news, 3)
     const got: number[] = []
@@ -90,7 +90,7 @@ describe('handling', () => {
     assert.deepEqual(got, [4, 5])
   })
 
-  test('groups what it tells the storage, and tells it within 100 ms', async () => {
+  test('groups acknowledgements, and sends them within 100 ms', async () => {
     const { clock, news, server, watcher, observe } = scene()
     await publishMany(news, 100)
     const slow = new Signal()
@@ -111,7 +111,7 @@ describe('handling', () => {
 })
 
 describe('a storage that is away', () => {
-  test('what is handled and not acknowledged is bounded, and is acknowledged when it is back', async () => {
+  test('the number of handled but unacknowledged messages is bounded, and they are acknowledged after an outage', async () => {
     const { clock, news, server, watcher, observe } = scene()
     await publishMany(news, 500)
     server.trouble = (member) => (member === 'ack' ? lostConnection() : null)
@@ -144,7 +144,7 @@ describe('a storage that is away', () => {
     },
   )
 
-  test('it does not hammer on a storage that is away', async () => {
+  test('calls to a storage that is away are rare', async () => {
     const { clock, bus, news, server, watcher, observe } = scene()
     server.down = lostConnection()
     news.subscribe('payroll', () => {}, { observe })
@@ -183,7 +183,7 @@ describe('failing', () => {
     )
   })
 
-  test('dead-letters at the last attempt, with what is known of it, and goes on', async () => {
+  test('dead-letters at the last attempt, with the details in meta, and goes on', async () => {
     const { clock, bus, news, watcher, observe, log } = scene()
     await news.publish({ id: 7 }, { meta: { targetId: 'p-1' }, headers: { tenant: 'acme' } })
     await news.publish('next')
@@ -236,7 +236,7 @@ describe('failing', () => {
     )
   })
 
-  test('a letter whose answer was lost is there once', async () => {
+  test('a dead letter whose answer was lost is stored once', async () => {
     const { clock, bus, news, server, watcher, observe } = scene()
     await news.publish(1)
     await bus.queue('news_payroll_dlq').create()
@@ -274,7 +274,7 @@ describe('failing', () => {
     assert.deepEqual(await bus.queues(), [])
   })
 
-  test('what the schema refuses is dead-lettered at once; a schema that fails is asked again', async () => {
+  test('invalid data is dead-lettered at once; a schema that fails is called again', async () => {
     const { clock, bus, news, watcher, observe } = scene()
     for (const data of ['a', 5, 'b']) await news.publish(data)
     let isAway = true
@@ -350,7 +350,7 @@ describe('failing', () => {
 })
 
 describe('one at a time', () => {
-  test('of two on one subscription one is active, and the other takes over when it stops', async () => {
+  test('of two subscribers one is active, and the other takes over when the first stops', async () => {
     const here = scene()
     const { clock, news, watcher, observe } = here
     const there = otherBus(here)
@@ -375,7 +375,7 @@ describe('one at a time', () => {
     assert.equal(there.watcher.of('standingBy').length, 1)
   })
 
-  test('takes over within 5 s when the other is killed, from after what was acknowledged', async () => {
+  test('takes over within 5 s of a kill, after the last acknowledged message', async () => {
     const here = scene()
     const { clock, news, server, watcher, observe } = here
     const there = otherBus(here)
@@ -418,7 +418,7 @@ describe('one at a time', () => {
     await Promise.all([second.stop(), first.stop()])
   })
 
-  test('a lost hold aborts the handler, stops what was read and begins anew', async () => {
+  test('a lost hold aborts the handler, discards messages read ahead and begins anew', async () => {
     const here = scene()
     const { clock, news, server, watcher, observe } = here
     await publishMany(news, 3)
@@ -484,7 +484,7 @@ describe('one at a time', () => {
 })
 
 describe('moving', () => {
-  test('a seek stops what was read ahead and goes on from the new place, and lets the handler finish', async () => {
+  test('a seek discards messages read ahead, continues at the new position, and lets the handler finish', async () => {
     const { clock, news, watcher, observe } = scene()
     await publishMany(news, 5)
     const got: string[] = []
@@ -556,7 +556,7 @@ describe('moving', () => {
     await payroll.stop()
   })
 
-  test('what was removed before it was read is told of', async () => {
+  test('messages that were removed before they were read are reported', async () => {
     const { clock, bus, server, watcher, observe, log } = scene()
     const news = bus.topic('news', { retention: { maxAge: '1m' } })
     await news.subscription('payroll').create({ from: 'earliest' })

@@ -16,7 +16,7 @@ describe('publishing', () => {
     )
   })
 
-  test('what is published in one tick travels together, in its order', async () => {
+  test('messages published in one tick share a call, in their order', async () => {
     const { news, server } = scene()
     await news.create()
     const results = await Promise.all([1, 2, 3].map((data) => news.publish(data)))
@@ -27,7 +27,7 @@ describe('publishing', () => {
     assert.equal(server.countOf('append'), 1)
   })
 
-  test('two who find the topic missing create it once', async () => {
+  test('two callers that find the topic missing create it once', async () => {
     const { bus, news, server } = scene()
     await Promise.all([news.publish(1), bus.topic('news').publish(2)])
     assert.equal(server.countOf('createTopic'), 1)
@@ -53,7 +53,7 @@ describe('publishing', () => {
     assert.equal((await news.info()).lastOffset, 2)
   })
 
-  test('the schema judges what is published and what is read', async () => {
+  test('the schema validates data when published and when read', async () => {
     const { bus, news } = scene()
     const strict = bus.topic('news', { schema: z.object({ name: z.string(), at: z.coerce.date().optional() }) })
     const error = await refusal(() => strict.publish({ name: 5 as unknown as string }), 'BODY_INVALID')
@@ -83,7 +83,7 @@ describe('looking', () => {
     assert.deepEqual(offsets(await news.read()), [1, 2, 3, 4, 5])
   })
 
-  test('settings are kept; what is given to create replaces them', async () => {
+  test('settings are kept; those of create replace them', async () => {
     const { bus } = scene()
     const news = bus.topic('news', { description: 'what happened', retention: { maxAge: '7d', whenRead: true } })
     assert.equal(await news.create(), true)
@@ -113,7 +113,7 @@ describe('looking', () => {
 })
 
 describe('links', () => {
-  test('a queue that is bound gets what the topic takes from then on, with delay and the like', async () => {
+  test('a bound queue gets the later messages of the topic, with delay and other options', async () => {
     const { clock, bus, news } = scene()
     await bus.queue('invoices').create()
     await news.publish('before')
@@ -154,7 +154,7 @@ describe('links', () => {
     await refusal(() => bus.publish('Orders.7.Sent', 1, { mandatory: true }), 'NO_ROUTE')
   })
 
-  test('a queue and a topic of one name are two places', async () => {
+  test('a queue and a topic may have the same name', async () => {
     const { bus } = scene()
     await Promise.all([bus.queue('orders').create(), bus.topic('orders').create()])
     await bus.bind('Orders.#', bus.queue('orders'))
@@ -182,7 +182,7 @@ describe('a subscription', () => {
     assert.deepEqual(await payroll.fetch(), [])
   })
 
-  test('begins where it is told', async () => {
+  test('begins at `from`', async () => {
     const { clock, news } = scene()
     await publishMany(news, 2)
     await clock.advance(60_000)
@@ -204,7 +204,7 @@ describe('a subscription', () => {
     )
   })
 
-  test('waits for what is published', async () => {
+  test('waits for new messages', async () => {
     const { clock, news } = scene()
     const payroll = news.subscription('payroll')
     await payroll.create()
@@ -273,7 +273,7 @@ describe('a subscription', () => {
       await refusal(call, 'SUBSCRIPTION_NOT_FOUND')
   })
 
-  test('what the schema refuses is passed by hand', async () => {
+  test('an invalid message is passed by ack', async () => {
     const { bus, news } = scene()
     for (const data of ['a', 5, 'b']) await news.publish(data)
     const payroll = bus.topic('news', { schema: z.string() }).subscription('payroll')
@@ -289,7 +289,7 @@ describe('a subscription', () => {
 })
 
 describe('an engine without topics', () => {
-  test('is told of at once', async () => {
+  test('is reported at once', async () => {
     const bus = withoutTopics()
     for (const call of [() => bus.topic('news'), () => bus.topics()]) {
       const error = await refusal(call, 'UNSUPPORTED')

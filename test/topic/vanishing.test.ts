@@ -60,7 +60,7 @@ const letters = async ({ bus }: Scene) =>
   (await bus.queue('news_payroll_dlq').peek()).map(({ data, meta }) => ({ data, ...meta }))
 
 describe('a message that kills its process', () => {
-  test('is dead-lettered after its attempts, and those after it are handled', async () => {
+  test('is dead-lettered after its attempts, and later messages are handled', async () => {
     const here = scene()
     await publishMany(here.news, 5)
     for (const attempt of [1, 2, 3]) {
@@ -78,7 +78,7 @@ describe('a message that kills its process', () => {
     assert.equal((event.error as { code: string }).code, 'HANDLER_FAILED')
   })
 
-  test('in the middle of a batch: those before it are not blamed', async () => {
+  test('in the middle of a batch: earlier messages are not blamed', async () => {
     const here = scene()
     await publishMany(here.news, 10)
     const options = { maxAttempts: 2 }
@@ -140,7 +140,7 @@ describe('a message that kills its process', () => {
 })
 
 describe('going on after a process that vanished', () => {
-  test('the storage knows of each message of the batch before the next one is begun, and of groups after it', async () => {
+  test('each message of the batch is acknowledged before the next begins, and later messages in groups', async () => {
     const here = scene()
     await publishMany(here.news, 20)
     await killedBy(here, 1, { readAhead: 4 })

@@ -19,7 +19,7 @@ describe('the table of errors', () => {
 })
 
 describe('TidingsError', () => {
-  test('takes from the table what is the same for every error of its code', () => {
+  test('takes the properties of its code from the table', () => {
     const error = new TidingsError('LEASE_LOST', 'too late', { details: { id: '1' } })
     assert(error instanceof Error)
     assert.deepEqual(
@@ -40,7 +40,7 @@ describe('TidingsError', () => {
     })
   })
 
-  test('can be told with its place', () => {
+  test('can have a location in front', () => {
     const cause = new Error('why')
     const error = new TidingsError('RANGE', 'x is 1', { cause, details: { field: 'x' }, hint: 'h' }).within('entry 3')
     assert.deepEqual(

@@ -226,7 +226,7 @@ describe('what is refused', () => {
     assert.equal(refusal(() => toJsonValue({ v: value }, 'meta')).details.path, 'meta.v')
   })
 
-  test('what was thrown is the cause', () => {
+  test('the thrown error is the cause', () => {
     const error = refusal(() => toJson(throwing, 'data'))
     assert.equal((error.cause as Error).message, 'boom')
   })
@@ -363,7 +363,7 @@ describe('large integers', () => {
   })
 })
 
-describe('what somebody sends', () => {
+describe('JSON from a sender', () => {
   const read = (text: string) => parseJson(text, 'the body', '')
 
   test('is read as JSON.parse reads it', () => {
@@ -413,7 +413,7 @@ describe('what somebody sends', () => {
     assert.equal(error.details.path, path)
   })
 
-  test('keeps what a double says in other words', () => {
+  test('keeps a double that is written differently', () => {
     assert.deepEqual(read('[1.0, 0.10000000000000001, 1E2, 1.50000000000000000000000, 0e9]'), [1, 0.1, 100, 1.5, 0])
   })
 

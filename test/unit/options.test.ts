@@ -89,7 +89,7 @@ describe('parsing options', () => {
     assert.equal(hintOf({ whatever: 5 }), 'Its options are lease, limit, quiet, name, from, handler.')
   })
 
-  test('infers what may be written and what comes out', () => {
+  test('infers the input and the output type', () => {
     expectTypeOf<option.OptionsInput<typeof schema>>().toExtend<{ readonly limit?: number | undefined }>()
     expectTypeOf<{ lease: '5s'; from: 'earliest' }>().toExtend<option.OptionsInput<typeof schema>>()
     expectTypeOf<{ from: 'now' }>().not.toExtend<option.OptionsInput<typeof schema>>()

@@ -66,7 +66,7 @@ describe('validating', () => {
     )
   })
 
-  test('passes on what the schema itself throws: that says nothing about the data', () => {
+  test('rethrows an error of the schema itself: it says nothing about the data', () => {
     const broken = custom(() => {
       throw new Error('database is away')
     })

@@ -207,7 +207,7 @@ describe('consume', () => {
   })
 })
 
-describe('what is left behind', () => {
+describe('an abandoned iteration', () => {
   test('a next() that lost a race gives its message to the following one', async () => {
     const { bus, clock } = scene()
     const queue = bus.queue<number>('race')

@@ -174,7 +174,7 @@ describe('failing', () => {
     await bus.close()
   })
 
-  test('attempts of processes that died count; at the end it is dead-lettered without a call, and says why', async () => {
+  test('attempts of dead processes count; the message is dead-lettered without a call, with the reason', async () => {
     const { bus, clock, watcher, observe } = scene()
     const queue = bus.queue('crash')
     await queue.send('x')

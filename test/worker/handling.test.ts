@@ -77,7 +77,7 @@ describe('handling', () => {
     await bus.close()
   })
 
-  test('what a handler returns other than an outcome means success', async () => {
+  test('any return value but an outcome means success', async () => {
     const { bus, watcher, observe } = scene()
     const queue = bus.queue<number>('any')
     const answers: unknown[] = [undefined, null, false, 0, 'retry', { kind: 'retry' }, [], new Error('returned')]
@@ -301,7 +301,7 @@ describe('handling', () => {
   })
 })
 
-describe('what a handler returns', () => {
+describe('the return value of a handler', () => {
   test.each([false, 'retry', 5, { retry: true }, [1], new Error('returned')])(
     '%j is no outcome, of which it is told once',
     async (odd) => {

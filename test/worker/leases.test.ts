@@ -157,7 +157,7 @@ describe('leases', () => {
     await bus.close()
   })
 
-  test('a settlement that comes too late is told and does no harm', async () => {
+  test('a settlement that comes too late is reported and does no harm', async () => {
     const { bus, clock, server, watcher, observe } = scene()
     const queue = bus.queue<string>('stolen')
     await queue.send('x')
