@@ -1,7 +1,10 @@
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { makeCertificates } from '../support/certificates.ts'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { watchOn } from '../support/watch-on.ts'
@@ -56,6 +59,41 @@ describe('a connection that cannot be made says where and why', () => {
     expect(error).toMatchObject({ code: 'URL_INVALID' })
     expect(JSON.stringify(error) + String(error)).not.toContain('S3cret-canary')
   })
+})
+
+describe('TLS', () => {
+  const failure = (search: string, at = '127.0.0.1:1') =>
+    openEngine(`postgres://tidings:S3cret-canary@${at}/tidings${search}`).catch((reason: unknown) => reason)
+
+  test.each([
+    ['an unknown mode', '?sslmode=requires', undefined, /sslmode "requires"/],
+    ['a file that is not there', '?sslrootcert=/no/file', undefined, /"\/no\/file" as sslrootcert.*ENOENT/],
+    ['several hosts', '', '127.0.0.1:1,127.0.0.1:2', /names several hosts/],
+  ])('%s', async (_what, search, at, words) => {
+    const error = await failure(search, at)
+    expect(error).toMatchObject({ code: 'URL_INVALID', message: expect.stringMatching(words) })
+    expect(JSON.stringify(error) + String(error)).not.toContain('S3cret-canary')
+  })
+
+  test.each(['?sslmode=require', '?sslmode=verify-full', '?sslrootcert=system'])(
+    'a certificate of an unknown authority with %s',
+    async (search) => {
+      const { server, remove } = await makeCertificates()
+      const keys = { cert: readFileSync(server.cert), key: readFileSync(server.key) }
+      const secure = createServer((socket) => {
+        // The first request asks for TLS.
+        socket.once('data', () => {
+          socket.write('S')
+          new TLSSocket(socket, { isServer: true, ...keys }).on('error', () => {})
+        })
+      }).listen(0, '127.0.0.1')
+      await once(secure, 'listening')
+      const error = await failure(search, `127.0.0.1:${(secure.address() as AddressInfo).port}`)
+      secure.close()
+      remove()
+      expect(error).toMatchObject({ code: 'CONNECTION_FAILED', hint: expect.stringContaining('&sslrootcert=<file>') })
+    },
+  )
 })
 
 describe('a server that goes and comes back', () => {

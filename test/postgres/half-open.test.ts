@@ -119,3 +119,12 @@ test('a statement that takes long is not given up', async () => {
   await queue.send(1)
   expect(await queue.stats()).toMatchObject({ ready: 1 })
 })
+
+test('what is on its way for longer than its lease is not claimed twice', async () => {
+  const queue = bus.queue(newName('slow'))
+  await queue.sendBatch(Array.from({ length: 12 }, () => ({ data: 'x'.repeat(250_000) })))
+  await queue.read({ limit: 2 })
+  line.slow(1_000_000)
+  const found = await queue.read({ limit: 20, lease: '1s' })
+  expect(found.map(({ readCount }) => readCount)).toEqual(Array(10).fill(1))
+})

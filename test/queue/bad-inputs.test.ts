@@ -198,6 +198,12 @@ const delays: Row[] = [
   ],
   ['23 an invalid Date', send({ at: new Date('x') }), 'DELAY_RANGE', /^at is an instance of Date, which is not a time/],
   ['23 the year 30000', send({ at: new Date(Date.UTC(30_000, 0)) }), 'DELAY_RANGE', /^at is \+030000-01-01T/],
+  [
+    '23 no day',
+    send({ at: '2027-02-30T10:00:00Z' }),
+    'DELAY_RANGE',
+    /^at is "2027-02-30T10:00:00Z", which is not a time/,
+  ],
   ['23 no time', send({ at: 'tomorrow' }), 'DELAY_RANGE', /^at is "tomorrow", which is not a time/],
   [
     '23 what Date.parse takes for one',

@@ -164,6 +164,7 @@ describe('a delay', () => {
     ['in milliseconds', { delay: 5_000 }],
     ['as a Date', { at: new Date(Date.UTC(2026, 0, 1, 0, 0, 5)) }],
     ['as a text', { at: '2026-01-01T00:00:05Z' }],
+    ['as PostgreSQL writes it', { at: '2026-01-01 02:00:05.000000+02' }],
   ])('%s', async (_how, options) => {
     const { bus, clock } = scene()
     const jobs = bus.queue('jobs')

@@ -67,7 +67,8 @@ describe('a connection that cannot be made says where and why', () => {
     'redis://:S3cret-canary@host:99999',
     'redis://:S3cret-canary%@host',
     'redis://:S3cret-canary@host/x',
-    'redis://:S3cret-canary@host?family=6',
+    'redis://:S3cret-canary@host?family=5',
+    'redis://:S3cret-canary@host?protocol=2',
     'redis+cluster://:S3cret-canary@host/1',
     'redis://:S3cret-canary@a,b/1',
     'unix://',
@@ -76,6 +77,15 @@ describe('a connection that cannot be made says where and why', () => {
     expect(error).toMatchObject({ code: 'URL_INVALID', exitCode: 2 })
     expect(JSON.stringify(error) + String(error)).not.toContain('S3cret-canary')
   })
+})
+
+test('family says which of the addresses of a name is taken', async () => {
+  const url = new URL(await sharedServer('redis'))
+  url.hostname = 'localhost'
+  const four = await openEngine(`${url.href}?family=4`)
+  await four.close()
+  const six = await openEngine(`${url.href}?family=6`).catch((reason: unknown) => reason)
+  expect(six).toMatchObject({ code: 'CONNECTION_FAILED', message: expect.not.stringContaining('127.0.0.1') })
 })
 
 describe('a server of its own', () => {

@@ -37,3 +37,15 @@ describe('a connection that falls silent is noticed soon', () => {
     await bus.queue(name).send(2)
   })
 })
+
+test('messages that are on their way for longer than their lease are handled once', async () => {
+  const queue = bus.queue(newName('slow'))
+  await queue.sendBatch(Array.from({ length: 8 }, (_, at) => ({ data: `${at}${'x'.repeat(1_000_000)}` })))
+  line.slow(1_000_000)
+  const handled: string[] = []
+  const told = new Set<string>()
+  const handler = ({ data }: { data: unknown }) => void handled.push(String(data).charAt(0))
+  await queue.work(handler, { concurrency: 5, observe: ({ type }) => void told.add(type) }).drain()
+  expect(handled).toEqual(['0', '1', '2', '3', '4', '5', '6', '7'])
+  expect([...told]).not.toContain('leaseLost')
+})

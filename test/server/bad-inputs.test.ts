@@ -30,6 +30,13 @@ describe('a body', () => {
     ['that is empty where one is needed', '', 400, 'TYPE'],
     ['that is an array', '[1]', 400, 'TYPE'],
     ['of another type', '{"message":{}}', 415, 'CONTENT_TYPE', { 'content-type': 'text/plain' }],
+    [
+      'of another charset',
+      '{"message":"\u00c3\u00ab"}',
+      415,
+      'CONTENT_TYPE',
+      { 'content-type': 'application/json; charset=iso-8859-1' },
+    ],
     ['that is a form', 'message=1', 415, 'CONTENT_TYPE', { 'content-type': 'application/x-www-form-urlencoded' }],
     ['that is encoded', 'x', 415, 'CONTENT_TYPE', { 'content-encoding': 'gzip' }],
     ['with an unknown field', '{"message":{},"massage":1}', 400, 'OPTION_UNKNOWN'],

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { Transform } from 'node:stream'
 
 /** A line to a server that can be cut, and fall silent without closing anything, as a lost network path does. */
 export interface Line {
@@ -8,6 +9,8 @@ export interface Line {
   freeze(newOnes: 'pass' | 'frozen'): void
   /** Connections that are made from now on pass again. */
   thaw(): void
+  /** From now on all connections together bring no more than this from the server. */
+  slow(bytesPerSecond: number): void
   /** Cuts the connections that there are with an error. */
   reset(): void
   close(): void
@@ -16,6 +19,16 @@ export interface Line {
 export async function startLine(target: { host: string; port: number }): Promise<Line> {
   const sockets = new Set<Socket>()
   let isFrozen = false
+  let bytesPerMs = Number.POSITIVE_INFINITY
+  let freeAt = 0
+  const slowly = () =>
+    new Transform({
+      transform(chunk: Buffer, _encoding, done) {
+        const now = performance.now()
+        freeAt = Math.max(freeAt, now) + chunk.length / bytesPerMs
+        setTimeout(done, freeAt - now, null, chunk)
+      },
+    })
   const server = createServer((client) => {
     const upstream = connect(target)
     for (const socket of [client, upstream]) {
@@ -24,7 +37,7 @@ export async function startLine(target: { host: string; port: number }): Promise
       socket.on('close', () => sockets.delete(socket))
     }
     client.pipe(upstream)
-    upstream.pipe(client)
+    upstream.pipe(slowly()).pipe(client)
     if (isFrozen) silence(client, upstream)
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -40,6 +53,9 @@ export async function startLine(target: { host: string; port: number }): Promise
     },
     thaw() {
       isFrozen = false
+    },
+    slow(bytesPerSecond) {
+      bytesPerMs = bytesPerSecond / 1_000
     },
     reset() {
       for (const socket of sockets) socket.resetAndDestroy()

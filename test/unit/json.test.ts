@@ -187,6 +187,9 @@ describe('what is refused', () => {
   class Named extends Map<number, number> {
     name = 'x'
   }
+  class Tagged extends Headers {
+    tag = 'x'
+  }
   const form = new FormData()
   form.set('a', '1')
   const args = (function (..._: number[]) {
@@ -194,6 +197,7 @@ describe('what is refused', () => {
     return arguments
   })(1, 2)
   const flattened: [string, unknown, RegExp][] = [
+    ['Headers with a property', new Tagged({ a: '1' }), /Tagged/],
     ['a Map of another realm', other('new Map([[1, 2]])'), /Map/],
     ['a Set of another realm', other('new Set([1])'), /Set/],
     ['a RegExp of another realm', other('/x/g'), /RegExp/],
@@ -400,6 +404,10 @@ describe('JSON from a sender', () => {
     ['{"list":[1,0.12345678901234567890]}', /^list\[1\] is 0\.1234/, 'list[1]'],
     ['{"n":1e400}', /^n is 1e400, which a number cannot hold/, 'n'],
     ['{"n":1e-400}', /^n is 1e-400/, 'n'],
+    ['{"n":3e-324}', /^n is 3e-324/, 'n'],
+    ['{"id":9007199254740993.0}', /^id is 9007199254740993.0, which a number cannot hold/, 'id'],
+    ['{"id":9.007199254740993e15}', /^id is 9.007199254740993e15/, 'id'],
+    ['{"sum":1234567890123456.7}', /^sum is 1234567890123456.7/, 'sum'],
     [`[1${'0'.repeat(60_000)}1]`, /^\[0\] is an integer of 60002 digits; at most 4300/, '[0]'],
     ['{"a":"x\\q"}', /^the body is not JSON: Bad escaped character/, 'a'],
     ['{"a":1', /^the body is not JSON: .* at position 6/, 'a'],
@@ -427,6 +435,7 @@ describe('JSON from a sender', () => {
   test('is UTF-8, with or without a byte order mark', () => {
     assert.equal(decodeText(Buffer.from('\ufeff{"n":1}'), 'data'), '{"n":1}')
     assert.match(refusal(() => decodeText(Buffer.from('Zo\xeb', 'latin1'), 'data')).message, /not UTF-8/)
-    assert.match(refusal(() => decodeText(Buffer.from('\ufeffa', 'utf16le'), 'data')).message, /is UTF-16/)
+    for (const text of ['\ufeffa', '{"n":1}'])
+      assert.match(refusal(() => decodeText(Buffer.from(text, 'utf16le'), 'data')).message, /is UTF-16/)
   })
 })

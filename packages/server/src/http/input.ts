@@ -48,5 +48,8 @@ export function parseBody<S extends option.OptionSchema>(
     throw new TidingsError('CONTENT_TYPE', `the body is encoded as ${show(contentEncoding)}`)
   if (!/^application\/(json|[\w.-]+\+json)\s*(;|$)/i.test(contentType ?? ''))
     throw new TidingsError('CONTENT_TYPE', `the body is ${contentType ? show(contentType) : 'of no type'}, not JSON`)
+  const [, charset] = /;\s*charset\s*=\s*"?([^\s;"]+)/i.exec(contentType!) ?? []
+  if (charset !== undefined && !/^(utf-?8|us-ascii)$/i.test(charset))
+    throw new TidingsError('CONTENT_TYPE', `the body is in ${show(charset)}, not UTF-8`)
   return option.parseJsonOptions(schema, parseJson(decodeText(bytes, 'the body'), 'the body', '', maxDepth), 'the body')
 }

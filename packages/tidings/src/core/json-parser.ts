@@ -198,11 +198,11 @@ export function isLargeInteger(token: string): boolean {
   return /^-?\d{16,}$/.test(token) && significant(token) !== significant(Number(token).toExponential())
 }
 
-/** Whether the number differs from the text, beyond the precision of a double. */
+/** Whether the number, written with as many digits as the text, is another one than the text says. */
 function isRounded(token: string, value: number): boolean {
-  if (!Number.isFinite(value)) return true
   const digits = significant(token)
-  if (digits.length <= maxSignificantDigits) return value === 0 && digits !== ''
+  if (digits === '') return false
+  if (digits.length <= maxSignificantDigits) return digits !== significant(value.toPrecision(digits.length))
   return digits !== significant(value.toExponential())
 }
 

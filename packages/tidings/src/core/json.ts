@@ -168,9 +168,13 @@ const isEnumerable = Object.prototype.propertyIsEnumerable
 /** Whether the prototype is null, or that of plain objects in any realm. */
 const isRoot = (prototype: object | null) => prototype === null || Object.getPrototypeOf(prototype) === null
 
-/** Whether a built-in class or its subclass made the object: it has internal slots. */
+/**
+ * Whether a built-in class or its subclass made the object: it has internal slots or private fields. Classes of the
+ * platform (Headers, URLSearchParams) are known by their tag.
+ */
 function isBuiltIn(value: object): boolean {
   for (let prototype = Object.getPrototypeOf(value); !isRoot(prototype); prototype = Object.getPrototypeOf(prototype)) {
+    if (Object.hasOwn(prototype, Symbol.toStringTag)) return true
     const made: unknown = Object.getOwnPropertyDescriptor(prototype, 'constructor')?.value
     if (typeof made === 'function' && Function.prototype.toString.call(made).endsWith('{ [native code] }')) return true
   }
@@ -258,14 +262,16 @@ export function checkJson(text: string, field: string, maxBytes: number): void {
  * @throws BODY_NOT_JSON
  */
 export function decodeText(bytes: Uint8Array, field: string): string {
+  // Without its mark, UTF-16 of ASCII is UTF-8 with a NUL in every pair. NUL bytes stand in no text.
+  const isUtf16 =
+    (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff) || bytes.includes(0)
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch (cause) {
-    const isUtf16 = (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)
-    throw new TidingsError('BODY_NOT_JSON', `${field} is ${isUtf16 ? 'UTF-16' : 'in another encoding'}, not UTF-8`, {
-      cause,
-      details: { path: field },
-      hint: 'Save or send it as UTF-8.',
-    })
+    if (!isUtf16) return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    // Told below.
   }
+  throw new TidingsError('BODY_NOT_JSON', `${field} is ${isUtf16 ? 'UTF-16' : 'in another encoding'}, not UTF-8`, {
+    details: { path: field },
+    hint: 'Save or send it as UTF-8.',
+  })
 }

@@ -91,27 +91,46 @@ export function parsePem(value: unknown, path: string): Buffer {
   })
 }
 
-const unknownAuthority =
-  'Give the certificate of the authority that signed it: connect(url, { tls: { ca } }), NODE_EXTRA_CA_CERTS=<file>, or in the URL of a Redis ?cacert=<file>.'
-const clientCertificate =
-  'The server demands a certificate of its clients: connect(url, { tls: { cert, key } }), or in the URL of a Redis ?cert=<file>&key=<file>.'
+/** How a storage is told of TLS. */
+interface Ways {
+  readonly authority: string
+  readonly certificate: string
+  readonly name: string
+}
+
+const byOptions: Ways = {
+  authority: 'connect(url, { tls: { ca } }), NODE_EXTRA_CA_CERTS=<file>, or in the URL of a Redis ?cacert=<file>.',
+  certificate: 'connect(url, { tls: { cert, key } }), or in the URL of a Redis ?cert=<file>&key=<file>.',
+  name: 'Connect by a name that the certificate bears, or say which it is: connect(url, { tls: { servername } }).',
+}
+
+/** For PostgreSQL, of which the URL says everything. */
+export const byUrl: Ways = {
+  authority:
+    'in the URL ?sslmode=verify-full&sslrootcert=<file>, or NODE_EXTRA_CA_CERTS=<file>. ?sslmode=no-verify checks no certificate.',
+  certificate: 'in the URL ?sslcert=<file>&sslkey=<file>.',
+  name: 'Connect by a name that the certificate bears. ?sslmode=no-verify checks no certificate.',
+}
+
+const unknownAuthority = ({ authority }: Ways) => `Give the certificate of the authority that signed it: ${authority}`
+const clientCertificate = ({ certificate }: Ways) => `The server demands a certificate of its clients: ${certificate}`
 
 /** Hints by the codes of Node and OpenSSL. */
-const hints: Readonly<Record<string, string>> = {
+const hints: Readonly<Record<string, (ways: Ways) => string>> = {
   SELF_SIGNED_CERT_IN_CHAIN: unknownAuthority,
   DEPTH_ZERO_SELF_SIGNED_CERT: unknownAuthority,
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: unknownAuthority,
   UNABLE_TO_GET_ISSUER_CERT: unknownAuthority,
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: unknownAuthority,
   CERT_SIGNATURE_FAILURE: unknownAuthority,
-  CERT_HAS_EXPIRED: 'Renew the certificate of the server, and check the clock of this machine.',
-  CERT_NOT_YET_VALID: 'Check the clocks of this machine and of the server.',
-  ERR_TLS_CERT_ALTNAME_INVALID:
-    'Connect by a name that the certificate bears, or say which it is: connect(url, { tls: { servername } }).',
+  CERT_HAS_EXPIRED: () => 'Renew the certificate of the server, and check the clock of this machine.',
+  CERT_NOT_YET_VALID: () => 'Check the clocks of this machine and of the server.',
+  ERR_TLS_CERT_ALTNAME_INVALID: ({ name }) => name,
   ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: clientCertificate,
   ERR_SSL_SSLV3_ALERT_HANDSHAKE_FAILURE: clientCertificate,
-  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: 'The server does not know the authority that signed your certificate.',
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: () => 'The server does not know the authority that signed your certificate.',
 }
 
 /** The hint for a connection that failed because of TLS. */
-export const tlsHint = (error: unknown): string | undefined => hints[String((error as { code?: unknown } | null)?.code)]
+export const tlsHint = (error: unknown, ways = byOptions): string | undefined =>
+  hints[String((error as { code?: unknown } | null)?.code)]?.(ways)

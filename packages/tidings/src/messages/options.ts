@@ -195,11 +195,16 @@ function parseTime(value: unknown, path: string): number {
 }
 
 /**
- * Date.parse alone takes 'foo 2030' for a time. A space is as good as the T before the hours: Python and databases
- * write it.
+ * Date.parse alone takes 'foo 2030' for a time, and February 30 for March 2. A space is as good as the T before the
+ * hours, and +02 as good as +02:00: Python and databases write them.
+ * @returns NaN for what is no time
  */
-export const parseIsoTime = (text: string) =>
-  /^\d{4}-\d\d-\d\d([T ]|$)/.test(text) ? Date.parse(text.replace(' ', 'T')) : Number.NaN
+export function parseIsoTime(text: string): number {
+  const [, year, month, day] = /^(\d{4})-(\d\d)-(\d\d)(?:[T ]|$)/.exec(text) ?? []
+  const dayOfMonth = new Date(Date.UTC(Number(year), Number(month) - 1, Number(day))).getUTCDate()
+  if (dayOfMonth !== Number(day)) return Number.NaN
+  return Date.parse(text.replace(' ', 'T').replace(/(:[\d.]+[+-]\d\d)$/, '$1:00'))
+}
 
 /** A time that has just passed means now. @throws DELAY_RANGE */
 export function checkTime(time: number, now: number, path: string): void {

@@ -31,6 +31,8 @@ export class Claimer {
   readonly #journal: Journal
   #ensured = false
   #failing = false
+  /** How long the last messages were on their way: on a slow line, longer than a lease. */
+  #tookMs = 0
 
   constructor(
     access: QueueAccess<unknown>,
@@ -92,11 +94,15 @@ export class Claimer {
   async #claim(limit: number, ids: readonly string[] | null) {
     const { engine, clock, name: queue } = this.#access
     const askedAt = clock.now()
-    const { messages, nextDueMs } = await engine.claim(queue, { limit, leaseMs: this.#leaseMs, ids })
+    const leaseMs = Math.max(this.#leaseMs, 2 * this.#tookMs)
+    const { messages, nextDueMs } = await engine.claim(queue, { limit, leaseMs, ids })
     this.#succeeded()
     const tookMs = Math.max(0, clock.now() - askedAt)
-    const deliveries = messages.map((message) => new Delivery(this.#access, message, this.#leaseMs, tookMs))
-    if (messages.length > 0) this.#journal.tell({ type: 'claimed', queue, count: messages.length })
+    const deliveries = messages.map((message) => new Delivery(this.#access, message, leaseMs, tookMs))
+    if (messages.length > 0) {
+      this.#tookMs = tookMs
+      this.#journal.tell({ type: 'claimed', queue, count: messages.length })
+    }
     return { deliveries, nextDueMs }
   }
 

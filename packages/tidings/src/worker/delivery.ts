@@ -16,6 +16,8 @@ export class Delivery extends MessageLease {
   /** The message is settled in the transaction of its handler. */
   transactional = false
 
+  /** Whether the lease may have run out on the way here. */
+  readonly isLate: boolean
   #leaseMs: number
   /**
    * The sum of the renewer's ticks, not a clock difference: a clock that is set back would stop renewals for a long time.
@@ -30,6 +32,7 @@ export class Delivery extends MessageLease {
     this.#leaseMs = leaseMs
     this.#elapsedMs = elapsedMs
     this.#claimMs = elapsedMs
+    this.isLate = elapsedMs >= leaseMs
   }
 
   /** How long the lease lasts at least, unless it was taken away. */

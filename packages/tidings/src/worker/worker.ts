@@ -193,6 +193,8 @@ export class Worker extends Service {
   #demand(): number {
     // In strict order, returning messages come before any message that a claim would find now.
     if (this.#inOrder && this.#returning > 0) return 0
+    // A claim would bring late ones again, before they are settled.
+    for (const { isLate } of this.#held) if (isLate) return 0
     const { concurrency, batchSize } = this.#options
     const idle = (concurrency - this.#calls) * batchSize
     const ahead = this.#ahead()
@@ -339,6 +341,7 @@ export class Worker extends Service {
     } else {
       this.#buffer.remove(delivery)
       this.#letGo(delivery)
+      this.#pump()
     }
   }
 

@@ -1,7 +1,6 @@
 import pg from 'pg'
 import { sleep, systemClock } from '../../core/clock.ts'
 import { isTidingsError, TidingsError } from '../../core/errors.ts'
-import { percentEncode } from '../../core/url.ts'
 import type { Transaction } from '../../port/engine.ts'
 import { inTurn } from '../../port/in-turn.ts'
 import { OpenCalls } from '../../port/open-calls.ts'
@@ -10,6 +9,7 @@ import { describeTarget, toTidingsError } from './errors.ts'
 import { Overdue } from './overdue.ts'
 import { failureOf } from './sqlstates.ts'
 import { ownTypes } from './types.ts'
+import { parseUrl } from './url.ts'
 
 /** Where the server is: a URL, or a function that finds (and, for the local one, starts) it. */
 export type PostgresTarget =
@@ -230,15 +230,7 @@ export class Driver {
       const { host, port, user, database } = await this.#target.locate()
       return { ...common, host, port, user, database }
     }
-    const config = { ...common, connectionString: this.#target.url }
-    try {
-      const { host, port } = new pg.Client(config)
-      return { ...config, host, port }
-    } catch (error) {
-      // The text of the cause may hold the URL with its password.
-      const why = error instanceof Error && 'code' in error ? ` (${String(error.code)})` : ''
-      throw new TidingsError('URL_INVALID', `the PostgreSQL URL cannot be read${why}`, { hint: percentEncode })
-    }
+    return parseUrl(this.#target.url, common)
   }
 }
 

@@ -1,5 +1,6 @@
 import type { ClientConfig } from 'pg'
 import { type ErrorCode, TidingsError } from '../../core/errors.ts'
+import { byUrl, tlsHint } from '../../core/tls.ts'
 import { failureOf, sqlStateOf } from './sqlstates.ts'
 
 /**
@@ -15,14 +16,25 @@ export function toTidingsError(error: unknown, where: string, lostAs: ErrorCode)
   const details = { sqlState: sqlStateOf(error), comesBack: failure.retry, ...(refused ? { refused } : {}) }
   const options = { cause: error, details }
   if (code.endsWith('_NOT_FOUND')) return notFound(code, why)
-  if (code === 'CONNECTION_FAILED' || (lostAs === 'CONNECTION_FAILED' && code === 'STORAGE_FAILED'))
-    return new TidingsError('CONNECTION_FAILED', `cannot connect to PostgreSQL at ${where}: ${why}`, options)
+  if (code === 'CONNECTION_FAILED' || (lostAs === 'CONNECTION_FAILED' && code === 'STORAGE_FAILED')) {
+    const hint = connectHint(error)
+    return new TidingsError('CONNECTION_FAILED', `cannot connect to PostgreSQL at ${where}: ${why}`, {
+      ...options,
+      ...(hint === undefined ? {} : { hint }),
+    })
+  }
   if (failure.code === null)
     return new TidingsError(code, `lost the connection to PostgreSQL at ${where}: ${why}`, options)
   if (code === 'BODY_UNSUPPORTED_CHAR') return new TidingsError(code, `PostgreSQL cannot store this: ${why}`, options)
   const hint = code === 'PERMISSION_DENIED' ? (error as { hint?: string }).hint : undefined
   return new TidingsError(code, `PostgreSQL at ${where}: ${why}`, { ...options, ...(hint ? { hint } : {}) })
 }
+
+/** What `pg` says where the server has no TLS stands in no code. */
+const connectHint = (error: unknown): string | undefined =>
+  (error as Error | null)?.message === 'The server does not support SSL connections'
+    ? 'The server has no TLS there: write ?sslmode=disable in the URL, or the address where it has.'
+    : tlsHint(error, byUrl)
 
 /** @param why what our functions raise: names what is missing, be it one thing or a part of another */
 function notFound(code: ErrorCode, why: string): TidingsError {

@@ -205,13 +205,17 @@ export class PostgresEngine implements Engine {
   /** Claims from the mark on, and sweeps behind it where that is due or nothing else is left. */
   async #claimNext(queue: string, limit: number, leaseMs: number): Promise<Claim> {
     const cursor = this.#cursors.get(queue)
+    const endsAt = performance.now() + leaseMs
     const take = (quantity: number, sweep: boolean) =>
       this.#takeOnce(cursor, quantity, sweep, true, () =>
         this.#calls.read(statements.claim, [queue, quantity, leaseMs, cursor.mark, cursor.lastKey, sweep]),
       )
     const first = await take(limit, cursor.shouldSweep(performance.now()))
     const left = limit - first.messages.length
-    const rest = left > 0 && !first.swept && cursor.maySweep(performance.now()) ? await take(left, true) : undefined
+    const now = performance.now()
+    // On a slow line the first ones may have been on their way for longer than their lease, and would come twice.
+    const goesOn = left > 0 && !first.swept && cursor.maySweep(now) && now < endsAt
+    const rest = goesOn ? await take(left, true) : undefined
     return {
       messages: [...first.messages, ...(rest?.messages ?? [])].sort(inOrder),
       nextDueMs: cursor.nextDueMs(performance.now(), first.swept || rest !== undefined),

@@ -1,4 +1,4 @@
-import { systemClock } from '../../core/clock.ts'
+import { systemClock, type Timer } from '../../core/clock.ts'
 import type { RedisClient } from './client.ts'
 import { Lost, Unsent } from './errors.ts'
 
@@ -8,7 +8,7 @@ const promptMs = 4_000
 /** For calls that take the server long. All other calls on a dead connection are given up sooner. */
 export const slowMs = 15_000
 
-/** The time limit of a call: 5 s, and one second more for every MB of arguments. */
+/** For how long a server may say nothing to a call: 4 s, and one second more for every MB of arguments. */
 export function timeoutOf(command: Command): number {
   const carried = command.reduce<number>((sum, arg) => sum + (typeof arg === 'string' ? arg.length : 0), 0)
   return promptMs + carried / 1_000
@@ -26,7 +26,7 @@ export async function callOn(
   asking = false,
 ): Promise<unknown> {
   const sent = asking ? [client.call('ASKING', []), client.call(name, args)] : [client.call(name, args)]
-  const timer = systemClock.after(timeoutMs, () => client.disconnect())
+  const timer = afterSilence(client, timeoutMs, () => client.disconnect())
   try {
     return (await Promise.all(sent)).at(-1)
   } catch (error) {
@@ -37,6 +37,19 @@ export async function callOn(
   } finally {
     timer.cancel()
   }
+}
+
+/** Calls `found` when nothing has come for so long. A large answer on a slow line comes in parts. */
+function afterSilence(client: RedisClient, silentMs: number, found: () => void): Timer {
+  let before = client.stream?.bytesRead
+  const look = () => {
+    const now = client.stream?.bytesRead
+    if (now === before) return found()
+    before = now
+    timer = systemClock.after(silentMs, look)
+  }
+  let timer = systemClock.after(silentMs, look)
+  return { cancel: () => timer.cancel() }
 }
 
 /** From a list of names and values in turn. */

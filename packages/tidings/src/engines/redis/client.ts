@@ -4,6 +4,8 @@ import { TidingsError } from '../../core/errors.ts'
 /** The members of an ioredis client, version 5 or 6, that Tidings uses. */
 export interface RedisClient {
   readonly status: string
+  /** The socket, once there is one. */
+  readonly stream?: { readonly bytesRead: number }
   connect(): Promise<void>
   disconnect(): void
   call(command: string, args: (string | number)[]): Promise<unknown>
@@ -25,9 +27,12 @@ export async function loadClient(): Promise<ClientClass> {
     const module = await import('ioredis')
     return (module.Redis ?? module.default) as unknown as ClientClass
   } catch (error) {
+    const isBundled = String((error as Error).message).startsWith('Dynamic require')
     throw new TidingsError('UNSUPPORTED', 'the package ioredis, which connects to Redis, cannot be loaded', {
       cause: error,
-      hint: 'Install it: npm install ioredis',
+      hint: isBundled
+        ? 'Bundle as CommonJS, leave packages outside of the bundle, or give it a `require`.'
+        : 'Install it: npm install ioredis',
     })
   }
 }

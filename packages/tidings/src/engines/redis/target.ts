@@ -41,7 +41,8 @@ const files = { ca: 'cacert', cert: 'cert', key: 'key' } as const
 
 /**
  * `redis://user:password@host:port/db`, `rediss://` for TLS, several hosts with commas between them for a Cluster,
- * `redis+cluster://` if it must be one; `unix:///path/to/socket?db=1`. With TLS `?cacert=…&cert=…&key=…` name files.
+ * `redis+cluster://` if it must be one; `unix:///path/to/socket?db=1`. `?family=6` takes IPv6. With TLS
+ * `?cacert=…&cert=…&key=…` name files.
  * @throws URL_INVALID, without the password; OPTION_CONFLICT
  */
 export function parseTarget(url: string, tls: TlsSettings | null = null): RedisTarget {
@@ -51,8 +52,8 @@ export function parseTarget(url: string, tls: TlsSettings | null = null): RedisT
   const parameters = parametersOf(query, kind.startsWith('rediss'))
   const secure = tlsOf(kind, parameters, tls)
   const db = dbOf(parameters.get('db') ?? (kind === 'unix' ? '' : path.slice(1)))
-  const login = credentials(user)
-  const options = async (place: object) => ({ ...place, ...login, db, ...(secure ? { tls: await secure() } : {}) })
+  const common = { ...credentials(user), ...familyOf(parameters), db }
+  const options = async (place: object) => ({ ...place, ...common, ...(secure ? { tls: await secure() } : {}) })
   if (kind === 'unix') {
     if (path.length < 2) throw invalid('names no socket: unix:///path/to/socket')
     return socketTarget(decode(path), (place) => options(place))
@@ -83,11 +84,11 @@ function credentials(user: string | undefined): { username?: string; password?: 
 
 function parametersOf(query: string | undefined, withTls: boolean): URLSearchParams {
   const parameters = new URLSearchParams(query)
-  const known = ['db', ...(withTls ? Object.values(files) : [])]
+  const known = ['db', 'family', ...(withTls ? Object.values(files) : [])]
   for (const name of parameters.keys()) {
     if (known.includes(name)) continue
     const isForTls = Object.values<string>(files).includes(name)
-    const why = isForTls ? 'which is for rediss:// only' : `only ${known.map((one) => `'${one}'`).join(', ')} is known`
+    const why = isForTls ? 'which is for rediss:// only' : `known: ${known.map((one) => `'${one}'`).join(', ')}`
     throw invalid(`has the parameter ${show(name)}; ${why}`)
   }
   return parameters
@@ -96,6 +97,14 @@ function parametersOf(query: string | undefined, withTls: boolean): URLSearchPar
 function dbOf(text: string): number {
   if (text !== '' && !/^\d{1,6}$/.test(text)) throw invalid('names a database that is no number')
   return Number(text)
+}
+
+/** IPv4 or IPv6, where the name of the host has addresses of both; 0 for either. */
+function familyOf(parameters: URLSearchParams): { family?: number } {
+  const family = parameters.get('family')
+  if (family === null) return {}
+  if (['0', '4', '6'].includes(family)) return { family: Number(family) }
+  throw invalid(`has the family ${show(family)}; it is 0, 4 or 6`)
 }
 
 type Secure = () => Promise<Partial<TlsSettings>>
