@@ -345,8 +345,12 @@ describe('files', () => {
   })
 
   test('hold no leftovers', () => {
+    // Examples in comments may print.
     const leftovers = [...sources.values()].flatMap(({ name, text }) =>
-      [...text.matchAll(/\b(TODO|FIXME|XXX|debugger|console\.log)\b/g)].map(([word]) => `${name}: ${word}`),
+      [
+        ...text.matchAll(/\b(TODO|FIXME|XXX)\b/g),
+        ...withoutComments(text).matchAll(/\b(debugger|console\.log)\b/g),
+      ].map(([word]) => `${name}: ${word}`),
     )
     assert.deepEqual(leftovers, [])
   })

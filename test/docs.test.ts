@@ -85,7 +85,7 @@ const fileOf = ({ page, line }: Block) => join(work, `${page.replaceAll(/\W/g, '
 test('every block of TypeScript type-checks', async () => {
   // What the pages say is there.
   const given = `import type { Bus, connect as connectFunction, Queue } from 'tidings'
-import type { Engine } from '../../src/engine.ts'
+import type { Engine } from 'tidings/internal/port/engine'
 declare global {
   const connect: typeof connectFunction
   const bus: Bus

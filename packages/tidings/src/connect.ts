@@ -77,7 +77,10 @@ async function warn(engine: Engine, logger: Logger): Promise<void> {
     if (level !== 'ok') logger[level === 'problem' ? 'error' : 'warn']({ check }, `${message}. ${remedy}`)
 }
 
-/** The SQL that lets the queues of a PostgreSQL announce their messages, and the SQL that takes it away again. */
+/**
+ * The SQL that lets the queues of a PostgreSQL announce their messages, and the SQL that takes it away again.
+ * @example const { up, down } = await eventsMigration({ queuePattern: 'orders%' })
+ */
 export async function eventsMigration(options?: EventsMigrationOptions): Promise<{ up: string; down: string }> {
   const postgres = await import('./engines/postgres/events-migration.ts')
   return postgres.eventsMigration(options)

@@ -30,6 +30,7 @@ import { requestLog } from './request-log.ts'
  * @param bus stays the application's, who closes it after the server
  * @throws CONFIG_INVALID for tokens that are none; `start` for TLS files that are none, and for an address beyond this
  *   machine without tokens and TLS
+ * @example await using server = createServer(bus, { port: 8080 })
  */
 export function createServer(bus: Bus, options?: ServerOptions & ServerDependencies): Server {
   const { logger, sentinel, ...own } = options ?? {}
@@ -83,7 +84,10 @@ export class Server extends Service {
   readonly fetch = (request: Request, bindings?: NodeBindings): Response | Promise<Response> =>
     this.#app.fetch(request, (bindings ?? {}) as AppEnv['Bindings'])
 
-  /** Where it listens: 'http://127.0.0.1:8080'. Empty before it was started. */
+  /**
+   * Where it listens: 'http://127.0.0.1:8080'. Empty before it was started.
+   * @example console.log(`listening on ${server.url}`)
+   */
   get url(): string {
     return this.#listener?.address ?? ''
   }
@@ -93,7 +97,10 @@ export class Server extends Service {
     return this.#tokens.areNeeded
   }
 
-  /** Reads the tokens and the certificate again. What is wrong with them is logged, and the old ones stay. */
+  /**
+   * Reads the tokens and the certificate again. What is wrong with them is logged, and the old ones stay.
+   * @example await server.reload()
+   */
   reload(): void {
     this.#attempt('tokens', () => {
       const tokens = this.#readTokens()

@@ -99,7 +99,10 @@ export class Bus implements AsyncDisposable {
     }
   }
 
-  /** A queue by its name. Touches the storage only when it is used. */
+  /**
+   * A queue by its name. Touches the storage only when it is used.
+   * @example const hires = bus.queue('hires', { maxLength: 10_000 })
+   */
   queue<const O extends QueueOptions & { schema: StandardSchemaV1 }>(
     name: string,
     options: O,
@@ -114,12 +117,18 @@ export class Bus implements AsyncDisposable {
     return queue
   }
 
-  /** All queues of the storage, by name. */
+  /**
+   * All queues of the storage, by name.
+   * @example for (const { queue, createdAt } of await bus.queues()) console.log(queue, createdAt)
+   */
   queues(): Promise<QueueInfo[]> {
     return this.#engine.describe(null)
   }
 
-  /** The figures of all queues, by name. */
+  /**
+   * The figures of all queues, by name.
+   * @example const ready = (await bus.stats()).reduce((sum, { ready }) => sum + ready, 0)
+   */
   stats(): Promise<QueueStats[]> {
     return this.#statsOf(() => true)
   }
@@ -142,7 +151,10 @@ export class Bus implements AsyncDisposable {
     }
   }
 
-  /** A topic by its name. Touches the storage only when it is used. @throws UNSUPPORTED where there are none */
+  /**
+   * A topic by its name. Touches the storage only when it is used. @throws UNSUPPORTED where there are none
+   * @example const news = bus.topic('news', { retention: { maxAge: '30d' } })
+   */
   topic<const O extends TopicOptions & { schema: StandardSchemaV1 }>(
     name: string,
     options: O,
@@ -153,7 +165,10 @@ export class Bus implements AsyncDisposable {
     return new Topic(name, options, this.#dependencies)
   }
 
-  /** All topics of the storage, by name. @throws UNSUPPORTED */
+  /**
+   * All topics of the storage, by name. @throws UNSUPPORTED
+   * @example for (const { topic, lastOffset } of await bus.topics()) console.log(topic, lastOffset)
+   */
   async topics(): Promise<TopicInfo[]> {
     return topicsOf(this.#engine).listTopics(null)
   }
@@ -164,17 +179,24 @@ export class Bus implements AsyncDisposable {
    * @param place a queue, its name, or a topic
    * @returns true if it was bound now, false if it was already
    * @throws PATTERN_INVALID with the position, QUEUE_NOT_FOUND, TOPIC_NOT_FOUND
+   * @example await bus.bind('Orders.*.Paid', 'invoices')
    */
   bind(pattern: string, place: BoundPlace): Promise<boolean> {
     return this.#publisher.bind(pattern, place)
   }
 
-  /** @returns false if it was not bound */
+  /**
+   * @returns false if it was not bound
+   * @example await bus.unbind('Orders.*.Paid', 'invoices')
+   */
   unbind(pattern: string, place: BoundPlace): Promise<boolean> {
     return this.#publisher.unbind(pattern, place)
   }
 
-  /** What is bound to one queue, or to any, by queue and pattern. `topic.info()` has the patterns of a topic. */
+  /**
+   * What is bound to one queue, or to any, by queue and pattern. `topic.info()` has the patterns of a topic.
+   * @example const patterns = (await bus.bindings('invoices')).map(({ pattern }) => pattern)
+   */
   bindings(queue?: QueueOrName): Promise<Binding[]> {
     return this.#publisher.bindings(queue)
   }
@@ -185,6 +207,7 @@ export class Bus implements AsyncDisposable {
    * @returns the copies, by queue, then by topic; none where nothing matches. A duplicate has the id of the first message
    *   there.
    * @throws KEY_INVALID with the position; NO_ROUTE where nothing matches, with `mandatory`; as Queue.send for the rest
+   * @example const copies = await bus.publish('Orders.Events.Paid', { order: 7 }, { mandatory: true })
    */
   publish(routingKey: string, data: unknown, options?: PublishOptions): Promise<PublishedCopy[]> {
     return this.#publisher.publish(routingKey, data, options)
@@ -193,6 +216,7 @@ export class Bus implements AsyncDisposable {
   /**
    * Publishes up to 10,000 messages under one routing key, in their order: all copies of all of them, or none.
    * @returns for each message its copies
+   * @example await bus.publishBatch('Orders.Events.Paid', [{ data: { order: 7 } }, { data: { order: 8 } }])
    */
   publishBatch(
     routingKey: string,
@@ -205,6 +229,7 @@ export class Bus implements AsyncDisposable {
   /**
    * What happened to a target (`meta.targetId`) in all queues, archives and dead-letter queues, in the order of time.
    * Deleted messages leave nothing to tell of.
+   * @example for (const { at, kind } of await bus.trace('person-7')) console.log(at, kind)
    */
   trace(targetId: string, options?: TraceOptions): Promise<TraceEvent[]> {
     return trace(this.#engine, targetId, options)
@@ -214,6 +239,7 @@ export class Bus implements AsyncDisposable {
    * What the queues tell of themselves, once the SQL of `tidings generate-migration` was applied. Nothing is connected
    * before it is read: by `for await` or `listen(handler)`. All share one connection.
    * @throws UNSUPPORTED
+   * @example for await (const event of bus.events({ namespace: 'task_bus' })) console.log(event)
    */
   events(options?: EventsOptions): Events {
     if (!this.#engine.supports.has('events')) throw noEvents(this.#engine.name)
@@ -225,6 +251,7 @@ export class Bus implements AsyncDisposable {
   /**
    * How far the tasks of a correlation are: messages that were sent with `meta.correlationId` and `track: true`.
    * @returns null if there are none; completed correlations are forgotten after 30 days
+   * @example const { pending, dead } = (await bus.correlation('import-7'))!
    */
   correlation(id: string): Promise<Correlation | null> {
     return correlation(this.#engine, id)
@@ -234,6 +261,7 @@ export class Bus implements AsyncDisposable {
    * Watches queues and subscriptions by rules, reports what is beyond its limits to the log and to a webhook, and prunes
    * archives; nothing happens before `start()`. Of all sentinels on a storage one is active at a time.
    * @throws UNSUPPORTED for rules about topics where there are none; TYPE, RANGE, URL_NOT_ALLOWED and the like
+   * @example const sentinel = bus.sentinel({ rules: [{ queues: 'orders*', maxReady: 1_000 }] })
    */
   sentinel(options?: SentinelOptions): Sentinel {
     const { engine, clock, logger } = this.#dependencies
@@ -246,7 +274,10 @@ export class Bus implements AsyncDisposable {
     return new Sentinel(options, { engine, clock, logger, deadLetterQueueOf, adopt })
   }
 
-  /** Looks for what could hurt: versions, permissions, durability, surroundings. */
+  /**
+   * Looks for what could hurt: versions, permissions, durability, surroundings.
+   * @example const problems = (await bus.diagnose()).filter(({ level }) => level === 'problem')
+   */
   diagnose(): Promise<Finding[]> {
     return this.#engine.diagnose()
   }
@@ -254,6 +285,7 @@ export class Bus implements AsyncDisposable {
   /**
    * Stops all workers gracefully, and all events, then gives the connections back. Safe to call twice. A handler that calls it
    * is not waited for: the bus begins to close, and is closed when the handler has returned.
+   * @example await bus.close()
    */
   close(): Promise<void> {
     this.#closing ??= onItsOwn(() => this.#closeOnce())

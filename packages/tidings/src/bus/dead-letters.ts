@@ -78,7 +78,10 @@ export class DeadLetters {
     this.#engine = engine
   }
 
-  /** Oldest first; changes nothing. */
+  /**
+   * Oldest first; changes nothing.
+   * @example for (const { id, meta } of await hires.deadLetters.list()) console.log(id, meta)
+   */
   async list(options?: option.OptionsInput<typeof listOptions>): Promise<StoredCopy<unknown>[]> {
     const { limit, ids } = option.parseOptions(listOptions, options, 'deadLetters.list')
     const found: StoredCopy<unknown>[] = []
@@ -89,7 +92,10 @@ export class DeadLetters {
     return found.slice(0, limit)
   }
 
-  /** The same in the form of the storage, as many as fit into one answer. */
+  /**
+   * The same in the form of the storage, as many as fit into one answer.
+   * @internal
+   */
   page({ limit, ...request }: LettersRequest & { readonly limit: number }): Promise<Page<StoredMessage>> {
     const parts = this.#parts(request)
     let found: StoredMessage[] = []
@@ -107,6 +113,7 @@ export class DeadLetters {
    * Sends dead letters again: each is moved back in one step, and its attempts start anew. One that somebody has in
    * hand, or that waits behind another of its ordering key which stays, is left out.
    * @throws QUEUE_NOT_FOUND if the queue they came from is gone
+   * @example await hires.deadLetters.redrive({ limit: 100 })
    */
   async redrive(options?: option.OptionsInput<typeof redriveOptions>): Promise<Redriven[]> {
     const { limit, ids, dryRun, delay } = option.parseOptions(redriveOptions, options, 'deadLetters.redrive')

@@ -67,26 +67,39 @@ export class Queue<In = unknown, Out = In> {
     this.stored = new StoredQueue(name, this.#options, dependencies)
   }
 
-  /** Where messages of this queue go that failed too often; null: into the archive. */
+  /**
+   * Where messages of this queue go that failed too often; null: into the archive.
+   * @example const letters = bus.queue(hires.deadLetterQueue ?? 'none')
+   */
   get deadLetterQueue(): string | null {
     return this.stored.deadLetterQueue
   }
 
-  /** Creates the queue. @returns true if it was created now, false if it was there */
+  /**
+   * Creates the queue. @returns true if it was created now, false if it was there
+   * @example await hires.create()
+   */
   create(): Promise<boolean> {
     return this.stored.create()
   }
 
-  /** Removes the queue, its messages and its archive. @returns false if there was none */
+  /**
+   * Removes the queue, its messages and its archive. @returns false if there was none
+   * @example await hires.drop()
+   */
   drop(): Promise<boolean> {
     return this.stored.drop()
   }
 
-  /** Removes all messages that are not archived, those in hand included. @returns how many */
+  /**
+   * Removes all messages that are not archived, those in hand included. @returns how many
+   * @example console.log(`${await hires.purge()} messages are gone`)
+   */
   purge(): Promise<number> {
     return this.#existing(() => this.stored.purge())
   }
 
+  /** @example const { ready, leased, delayed } = await hires.stats() */
   stats(): Promise<QueueStats> {
     return this.#existing(() => this.stored.stats())
   }
@@ -96,6 +109,7 @@ export class Queue<In = unknown, Out = In> {
    * @returns its id, once it is stored for good
    * @throws DUPLICATE with the id of the first message in `details.firstId`; QUEUE_FULL with `maxLength`; BODY_NOT_JSON
    *   and other errors of the input, before anything is stored; OUTCOME_UNKNOWN if the connection broke before the answer came
+   * @example const id = await hires.send({ name: 'Ada' }, { delay: '5s', dedupId: 'hire-7' })
    */
   async send(data: In, options?: SendOptions): Promise<string> {
     const { tx, ...parsed } = option.parseOptions(sendOptionsWithTx, options, 'send')
@@ -113,6 +127,7 @@ export class Queue<In = unknown, Out = In> {
   /**
    * Stores up to 10,000 messages in one step, all or none, in their order. Duplicates are left out and marked in the
    * result with the id of the first. Does not wait for single sends of the same tick.
+   * @example await hires.sendBatch([{ data: { name: 'Ada' } }, { data: { name: 'Bob' }, delay: '1h' }])
    */
   async sendBatch(
     entries: readonly SendEntry<In>[],
@@ -127,6 +142,7 @@ export class Queue<In = unknown, Out = In> {
   /**
    * Takes messages out of sight for the length of the lease. What has expired, or has data that the schema refuses, is
    * dead-lettered instead of being returned (or dropped, if it has expired and `expired` says so).
+   * @example const [message] = await hires.read({ lease: '30s', wait: '20s' })
    */
   async read(options?: ReadOptions): Promise<Message<Out>[]> {
     const { limit, lease, wait, signal } = option.parseOptions(readOptions, options, 'read')
@@ -135,7 +151,10 @@ export class Queue<In = unknown, Out = In> {
     return found.map((one) => this.#toMessage(one))
   }
 
-  /** Takes one message by its id, if it is ready. @returns null if it is not there or not ready */
+  /**
+   * Takes one message by its id, if it is ready. @returns null if it is not there or not ready
+   * @example const message = await hires.readById('17')
+   */
   async readById(id: string, options?: option.OptionsInput<typeof readByIdOptions>): Promise<Message<Out> | null> {
     checkMessageId(id, 'id')
     const { lease } = option.parseOptions(readByIdOptions, options, 'readById')
@@ -149,6 +168,7 @@ export class Queue<In = unknown, Out = In> {
    * Takes messages for good: if handling one fails, it is lost. What has expired, and data that the schema refuses, is
    * treated as by `read`. Where the queue has neither a schema nor a `ttl`, what turns out to have expired has been
    * removed by then, and is sent to the dead-letter queue in a second step.
+   * @example const [copy] = await hires.pop()
    */
   async pop(options?: PopOptions): Promise<StoredCopy<Out>[]> {
     const { limit, wait, signal } = option.parseOptions(popOptions, options, 'pop')
@@ -157,7 +177,10 @@ export class Queue<In = unknown, Out = In> {
     return found.map(({ stored, data }) => new StoredCopy(this.name, stored, data))
   }
 
-  /** Looks at messages without changing anything, by id. The data is as stored, not checked against the schema. */
+  /**
+   * Looks at messages without changing anything, by id. The data is as stored, not checked against the schema.
+   * @example const waiting = await hires.peek({ limit: 100, place: 'delayed' })
+   */
   async peek(options?: PeekOptions): Promise<StoredCopy<unknown>[]> {
     const { limit, place, after, meta } = option.parseOptions(peekOptions, options, 'peek')
     if (meta !== null) return this.#existing(() => this.#look(place, meta, after, limit))
@@ -186,6 +209,7 @@ export class Queue<In = unknown, Out = In> {
    * A message is replayed into a queue once within `dedupWindow`, whichever call does it: what was sent already is
    * marked as a duplicate, so a replay that broke off can simply be repeated. `again: true` sends regardless.
    * @throws QUEUE_NOT_FOUND; TYPE and the like
+   * @example await hires.replay({ since: new Date('2026-05-01'), dryRun: true })
    */
   async replay(options?: ReplayOptions): Promise<Replayed[]> {
     const replay = new Replay(this.#engine, this.name, options)
@@ -195,19 +219,28 @@ export class Queue<In = unknown, Out = In> {
     return replay.send(ids, { create, bare: envelope === 'none', terms: { durability: this.stored.terms.durability } })
   }
 
-  /** Removes a message that nobody has in hand. @returns false if it is not there or leased */
+  /**
+   * Removes a message that nobody has in hand. @returns false if it is not there or leased
+   * @example if (!(await hires.cancel('17'))) console.log('somebody has it in hand')
+   */
   async cancel(id: string): Promise<boolean> {
     checkMessageId(id, 'id')
     const [removed] = await this.#existing(() => this.#engine.cancel(this.name, [id]))
     return removed === true
   }
 
-  /** Starts a worker that calls the handler for every message, many at a time. */
+  /**
+   * Starts a worker that calls the handler for every message, many at a time.
+   * @example const worker = hires.work(async ({ data }) => console.log(data.name), { concurrency: 16 })
+   */
   work(handler: Handler<Out>, options?: WorkOptions): Worker {
     return this.#startWorker(Worker.forEach(this.access(), handler, options))
   }
 
-  /** Starts a worker that calls the handler with up to `batchSize` messages at once. */
+  /**
+   * Starts a worker that calls the handler with up to `batchSize` messages at once.
+   * @example const worker = hires.workBatch(async (messages) => console.log(messages.length), { batchSize: 100 })
+   */
   workBatch(handler: BatchHandler<Out>, options?: BatchWorkOptions): Worker {
     return this.#startWorker(Worker.forBatches(this.access(), handler, options))
   }
@@ -215,12 +248,16 @@ export class Queue<In = unknown, Out = In> {
   /**
    * Messages one after the other, for `for await`. A message that the loop body did not settle is deleted when the
    * loop asks for the next one, and released when the loop ends by break or by an error.
+   * @example for await (const message of hires.consume()) console.log(message.data.name)
    */
   consume(options?: ConsumeOptions): AsyncIterableIterator<Message<Out>> {
     return new Iteration(new Consumer(this.access(), this.#dependencies.readers, options))
   }
 
-  /** What failed too often: look at it, send it again. */
+  /**
+   * What failed too often: look at it, send it again.
+   * @example const redriven = await hires.deadLetters.redrive({ limit: 100 })
+   */
   get deadLetters(): DeadLetters {
     return this.stored.deadLetters
   }
@@ -232,7 +269,10 @@ export class Queue<In = unknown, Out = In> {
     return worker
   }
 
-  /** What workers have to know of the queue. */
+  /**
+   * What workers have to know of the queue.
+   * @internal
+   */
   access(): QueueAccess<Out> {
     return this.stored.access(this.#decode)
   }

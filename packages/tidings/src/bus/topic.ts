@@ -80,18 +80,25 @@ export class Topic<In = unknown, Out = In> {
   /**
    * Creates the topic. One that is there gets the description and the retention, where they are given.
    * @returns true if it was created now
+   * @example await news.create()
    */
   create(): Promise<boolean> {
     return this.#store.createTopic(this.name, this.#settings())
   }
 
-  /** Removes the topic, its messages and its subscriptions. @returns false if there was none */
+  /**
+   * Removes the topic, its messages and its subscriptions. @returns false if there was none
+   * @example await news.drop()
+   */
   drop(): Promise<boolean> {
     this.#calls.forget()
     return this.#store.dropTopic(this.name)
   }
 
-  /** @throws TOPIC_NOT_FOUND */
+  /**
+   * @throws TOPIC_NOT_FOUND
+   * @example const { lastOffset } = await news.info()
+   */
   info(): Promise<TopicInfo> {
     return this.#existing(async () => (await this.#store.listTopics(this.name))[0]!)
   }
@@ -102,6 +109,7 @@ export class Topic<In = unknown, Out = In> {
    *   has the offset of the first message of its dedup id.
    * @throws BODY_NOT_JSON and other errors of the input, before anything is stored; OUTCOME_UNKNOWN if the connection
    *   broke before the answer came
+   * @example const { offset } = await news.publish({ title: 'Open' })
    */
   async publish(data: In, options?: TopicPublishOptions): Promise<AppendResult> {
     const { tx, ...parsed } = option.parseOptions(topicPublishOptions, options, 'publish')
@@ -112,7 +120,10 @@ export class Topic<In = unknown, Out = In> {
     return this.#creating(() => this.#calls.append(message))
   }
 
-  /** Puts up to 10,000 messages at the end, in their order: all or none. */
+  /**
+   * Puts up to 10,000 messages at the end, in their order: all or none.
+   * @example await news.publishBatch([{ data: { title: 'Open' } }, { data: { title: 'Closed' } }])
+   */
   async publishBatch(
     entries: readonly SendEntry<In>[],
     options?: option.OptionsInput<typeof txOption>,
@@ -123,24 +134,36 @@ export class Topic<In = unknown, Out = In> {
     return this.#creating(() => this.#store.append(this.name, messages, null))
   }
 
-  /** Looks at messages, by offset, without changing anything. The data is as stored, not checked against the schema. */
+  /**
+   * Looks at messages, by offset, without changing anything. The data is as stored, not checked against the schema.
+   * @example const firsts = await news.read({ after: 0, limit: 10 })
+   */
   async read(options?: TopicReadOptions): Promise<PublishedMessage<unknown>[]> {
     const { after, limit } = option.parseOptions(topicReadOptions, options, 'read')
     const stored = await this.#existing(() => this.#store.read(this.name, after, limit))
     return stored.map((message) => toPublished(this.name, message))
   }
 
-  /** A subscription by its name. Touches the storage only when it is used. @throws SUBSCRIPTION_NAME_INVALID */
+  /**
+   * A subscription by its name. Touches the storage only when it is used. @throws SUBSCRIPTION_NAME_INVALID
+   * @example const { lag } = await news.subscription('payroll').state()
+   */
   subscription(name: string): Subscription<Out> {
     return new Subscription(this.#access(name))
   }
 
-  /** All subscriptions, by name. */
+  /**
+   * All subscriptions, by name.
+   * @example for (const { subscription, lag } of await news.subscriptions()) console.log(subscription, lag)
+   */
   subscriptions(): Promise<SubscriptionState[]> {
     return this.#existing(() => this.#store.subscriptions(this.name, null))
   }
 
-  /** Starts a consumer that calls the handler for every message, in order. Creates the subscription if it is missing. */
+  /**
+   * Starts a consumer that calls the handler for every message, in order. Creates the subscription if it is missing.
+   * @example const subscriber = news.subscribe('payroll', ({ data }) => console.log(data), { from: 'earliest' })
+   */
   subscribe(subscription: string, handler: SubscriptionHandler<Out>, options?: SubscribeOptions): Subscriber<Out> {
     const subscriber = new Subscriber(this.#access(subscription), handler, options)
     this.#dependencies.adopt(subscriber)
@@ -152,6 +175,7 @@ export class Topic<In = unknown, Out = In> {
    * Messages one after the other, for `for await`. The subscription, which is created if it is missing, passes a
    * message when the loop asks for the next one; it does not pass the one at hand when the loop ends by `break` or an
    * error.
+   * @example for await (const message of news.consume('payroll')) console.log(message.offset)
    */
   consume(subscription: string, options?: TopicConsumeOptions): Iteration<ConsumedMessage<Out>> {
     return new Iteration(new TopicConsumer(this.#access(subscription), options))
@@ -161,6 +185,7 @@ export class Topic<In = unknown, Out = In> {
    * Moves all subscriptions, or one; `seek(0)` begins again at the first message that is there.
    * @returns how many were moved
    * @throws TOPIC_NOT_FOUND, SUBSCRIPTION_NOT_FOUND; TYPE, RANGE
+   * @example await news.seek(0, { subscription: 'payroll' })
    */
   async seek(position: PositionInput, options?: SeekOptions): Promise<number> {
     const parsed = parsePosition(position, 'position')
@@ -174,13 +199,17 @@ export class Topic<In = unknown, Out = In> {
    * From now on, what the topic takes goes into the queue too, where many can work on it at a time.
    * @returns true if it was bound now
    * @throws QUEUE_NOT_FOUND
+   * @example await news.bind('newsletters')
    */
   async bind(queue: QueueOrName): Promise<boolean> {
     const rule = { topic: this.name, queue: nameOf(queue) }
     return withNearestName(this.#engine, rule.queue, () => this.#creating(() => this.#engine.bind(rule)))
   }
 
-  /** @returns false if it was not bound */
+  /**
+   * @returns false if it was not bound
+   * @example await news.unbind('newsletters')
+   */
   async unbind(queue: QueueOrName): Promise<boolean> {
     const rule = { topic: this.name, queue: nameOf(queue) }
     return withNearestName(this.#engine, rule.queue, () => this.#existing(() => this.#engine.unbind(rule)))

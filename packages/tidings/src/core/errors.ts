@@ -182,7 +182,10 @@ export class TidingsError extends Error {
   }
 }
 
-/** True for an error of Tidings, and of the code if one is passed. */
+/**
+ * True for an error of Tidings, and of the code if one is passed.
+ * @example if (isTidingsError(error, 'DUPLICATE')) console.log(error.details.firstId)
+ */
 export function isTidingsError(error: unknown, code?: ErrorCode): error is TidingsError {
   return error instanceof TidingsError && (code === undefined || error.code === code)
 }

@@ -30,6 +30,7 @@ export class FakeClock implements Clock {
    * Advances the time and calls the timers that come due, each at its own time and in order, also timers that are set
    * meanwhile. Promises that wait for a timer continue before the next timer.
    * @param milliseconds 0 calls the timers that are due now
+   * @example await clock.advance(3_600_000)
    */
   async advance(milliseconds: number): Promise<void> {
     const end = this.#now + milliseconds

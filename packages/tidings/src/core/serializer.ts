@@ -12,7 +12,10 @@ export interface Serializer<T> {
   deserialize(bytes: Uint8Array): T
 }
 
-/** The serializer of data that is bytes already. */
+/**
+ * The serializer of data that is bytes already.
+ * @example const images = bus.queue('images', { serializer: bytes })
+ */
 export const bytes: Serializer<Uint8Array> = {
   serialize(data) {
     if (!(data instanceof Uint8Array)) throw option.typeError('data', data, 'a Uint8Array')

@@ -70,6 +70,7 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
     }
   }
 
+  /** @example const { received } = bus.events().stats() */
   stats(): EventsStats {
     const { wakeups } = this.#dependencies
     const saturation = this.#buffer.length / this.#options.buffer
@@ -89,6 +90,7 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
   /**
    * Calls the handler with each event, one after the other. Errors of the handler are counted and logged, and end nothing.
    * @returns once the connection listens
+   * @example await bus.events().listen((event) => console.log(event))
    */
   async listen(handler: (event: QueueEvent) => void | Promise<void>): Promise<void> {
     this.#takeReader()

@@ -207,7 +207,10 @@ export class Message<T> extends StoredCopy<T> {
     this.#lease = lease
   }
 
-  /** The same message under the same lease with other data: for what converts them on their way to a handler. */
+  /**
+   * The same message under the same lease with other data: for what converts them on their way to a handler.
+   * @internal
+   */
   withData<U>(data: U): Message<U> {
     return new Message(this.queue, this.#lease.message, data, this.#lease)
   }
@@ -217,23 +220,35 @@ export class Message<T> extends StoredCopy<T> {
     return this.#lease.receipt
   }
 
-  /** Ends the lease: the message is done and its row removed. */
+  /**
+   * Ends the lease: the message is done and its row removed.
+   * @example await message.delete()
+   */
   delete(): Promise<boolean> {
     return this.#lease.settle({ kind: 'delete' })
   }
 
-  /** Ends the lease: the message is done and kept in the archive. */
+  /**
+   * Ends the lease: the message is done and kept in the archive.
+   * @example await message.archive()
+   */
   archive(): Promise<boolean> {
     return this.#lease.settle({ kind: 'archive', meta: {} })
   }
 
-  /** Gives the message back; another reader gets it, after `delay` if one is given. */
+  /**
+   * Gives the message back; another reader gets it, after `delay` if one is given.
+   * @example await message.release({ delay: '5m' })
+   */
   async release(options?: ReleaseOptions): Promise<boolean> {
     const { delay } = option.parseOptions(releaseOptions, options, 'release')
     return this.#lease.settle({ kind: 'release', delayMs: delay, meta: {}, uncount: false })
   }
 
-  /** Moves the message to the dead-letter queue (or to the archive where there is none), with the reason. */
+  /**
+   * Moves the message to the dead-letter queue (or to the archive where there is none), with the reason.
+   * @example await message.deadLetter('no such customer')
+   */
   deadLetter(reason: unknown): Promise<boolean> {
     return this.#lease.deadLetter(reason)
   }
@@ -241,6 +256,7 @@ export class Message<T> extends StoredCopy<T> {
   /**
    * Makes the lease last this long from now.
    * @throws LEASE_LOST if it was lost or has run out
+   * @example await message.extend('30s')
    */
   async extend(lease: Duration): Promise<void> {
     await this.#lease.extend(leaseOption(30_000).parse(lease, 'lease'))

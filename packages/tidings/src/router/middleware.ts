@@ -17,6 +17,7 @@ export type Middleware<Inner, Outer = Inner> = (next: Handler<Inner>) => Handler
  * ```ts
  * queue.work(pipe(hire, timeout('5s'), validated(schema), logging()))
  * ```
+ * @example hires.work(pipe(handler, logging(), timeout('30s')))
  */
 export function pipe<A>(handler: Handler<A>): Handler<A>
 export function pipe<A, B>(handler: Handler<A>, first: Middleware<A, B>): Handler<B>
@@ -50,6 +51,7 @@ const limitOption = option.duration('How long one call of the handler may take.'
 /**
  * Fails an attempt with TIMEOUT when the handler takes longer, and aborts the handler's signal. A handler that ignores the
  * signal goes on, perhaps beside the next attempt.
+ * @example hires.work(pipe(handler, timeout('30s')))
  */
 export function timeout(limit: Duration, clock: Clock = systemClock): <T>(next: Handler<T>) => Handler<T> {
   const milliseconds = limitOption.parse(limit, 'limit') as number
@@ -89,7 +91,10 @@ function withSignal(context: HandlerContext, other: AbortSignal): HandlerContext
   })
 }
 
-/** Logs every call: debug at the start, info on success, warn on failure. */
+/**
+ * Logs every call: debug at the start, info on success, warn on failure.
+ * @example hires.work(pipe(handler, logging()))
+ */
 export function logging(logger?: Logger, clock: Clock = systemClock): <T>(next: Handler<T>) => Handler<T> {
   return (next) => async (message, context) => {
     const log = logger ?? context.logger
@@ -112,6 +117,7 @@ export function logging(logger?: Logger, clock: Clock = systemClock): <T>(next: 
 /**
  * Gives the handler the output of a Standard Schema. A message with invalid data is dead-lettered, because another attempt
  * cannot make the data valid.
+ * @example hires.work(pipe(handler, validated(schema)))
  */
 export function validated<Output>(schema: StandardSchemaV1<unknown, Output>): Middleware<Output, unknown> {
   parseSchema(schema, 'schema')

@@ -38,6 +38,7 @@ export type RoutesOptions = option.OptionsInput<typeof routesOptions>
  * queue.work(routes([[invoice, 'Orders.*.Paid'], [audit, ['Orders.#', 'Refunds.#']]]))
  * ```
  * @throws PATTERN_INVALID, TYPE
+ * @example hires.work(routes([[handler, 'Orders.*.Paid'], [handler, ['Orders.#', 'Refunds.#']]]))
  */
 export function routes<T = unknown>(table: readonly Route<T>[], options?: RoutesOptions): Handler<T> {
   const { keyOf, otherwise } = option.parseOptions(routesOptions, options, 'routes')

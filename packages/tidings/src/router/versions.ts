@@ -40,6 +40,7 @@ export interface VersionsOptions<
  * another version are converted step by step until a version has a handler. Meta stays as it was sent. A message of an
  * unknown version, or with invalid data, is dead-lettered. An upcaster that throws fails like a handler.
  * @throws VERSIONS_INVALID for a table with a gap, a circle or no handler; TYPE
+ * @example hires.work(versions({ handlers: { 2: handler }, upcasters: { 1: (data: { name: string }) => ({ names: [data.name] }) } }))
  */
 export function versions<
   const Version extends string | number,

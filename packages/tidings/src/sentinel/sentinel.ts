@@ -109,12 +109,16 @@ export class Sentinel extends Service {
     this.#expirer = new Expirer({ engine, clock, logger, expire, deadLetterQueueOf, mayGoOn })
   }
 
-  /** Checks once, active or not, and reports nothing. Stalls are left out: they need two checks. */
+  /**
+   * Checks once, active or not, and reports nothing. Stalls are left out: they need two checks.
+   * @example const { alerts } = await bus.sentinel().check()
+   */
   async check(): Promise<CheckResult> {
     const snapshot = await takeSnapshot(this.#snapshotDependencies)
     return { ...snapshot, alerts: this.#breachesIn(snapshot) }
   }
 
+  /** @example const { active, checks } = bus.sentinel().figures() */
   figures(): SentinelFigures {
     return {
       active: this.#isActive,

@@ -69,7 +69,10 @@ export class Subscriber<T = unknown> extends Service {
     this.#deadline = new Deadline(clock)
   }
 
-  /** The counts since the start, and the messages held now. A failed last attempt counts as dead-lettered, too. */
+  /**
+   * The counts since the start, and the messages held now. A failed last attempt counts as dead-lettered, too.
+   * @example const { active, buffered } = subscriber.stats()
+   */
   stats(): SubscriberStats {
     const { active, ahead } = this.#feed
     return { ...this.#journal.counts, active, running: this.#call === null ? 0 : 1, buffered: ahead }
@@ -85,6 +88,7 @@ export class Subscriber<T = unknown> extends Service {
    * signal of the handler and gives it 100 ms; the message comes again. A second call waits for the first and can only
    * bring the deadline forward.
    * @throws DURATION, RANGE for an invalid deadline; nothing else
+   * @example await subscriber.stop()
    */
   override async stop(options?: StopOptions): Promise<void> {
     const { deadline } = option.parseOptions(stopOptions, options, 'stop')
@@ -95,6 +99,7 @@ export class Subscriber<T = unknown> extends Service {
   /**
    * Works until there is nothing to read, then stops; at once if another consumer has the subscription.
    * @returns a promise that resolves when the subscriber has stopped
+   * @example await subscriber.drain()
    */
   drain(): Promise<void> {
     this.#feed.drain()

@@ -26,18 +26,27 @@ export class Subscription<T = unknown> {
     this.#access = access
   }
 
-  /** Creates the subscription, and the topic if that is missing and may be created. @returns false if it existed: it is not changed */
+  /**
+   * Creates the subscription, and the topic if that is missing and may be created. @returns false if it existed: it is not changed
+   * @example await news.subscription('payroll').create({ from: 'latest' })
+   */
   async create(options?: CreateSubscriptionOptions): Promise<boolean> {
     const { from } = option.parseOptions(createSubscriptionOptions, options, 'create')
     return this.#existing(() => this.#access.ensure(from))
   }
 
-  /** @returns false if the subscription did not exist */
+  /**
+   * @returns false if the subscription did not exist
+   * @example await news.subscription('payroll').delete()
+   */
   delete(): Promise<boolean> {
     return this.#existing(() => this.#access.store.unsubscribe(this.topic, this.name))
   }
 
-  /** The cursor, the lag and the current consumer. @throws SUBSCRIPTION_NOT_FOUND */
+  /**
+   * The cursor, the lag and the current consumer. @throws SUBSCRIPTION_NOT_FOUND
+   * @example const { cursor, lag } = await news.subscription('payroll').state()
+   */
   state(): Promise<SubscriptionState> {
     return this.#existing(async () => (await this.#access.store.subscriptions(this.topic, this.name))[0]!)
   }
@@ -47,6 +56,7 @@ export class Subscription<T = unknown> {
    * same messages meanwhile; `consume` and `subscribe` exclude that.
    * @throws BODY_INVALID if the schema refuses the first message, with its offset in `details`; if it refuses a later one,
    *   the messages before that are returned. SUBSCRIPTION_NOT_FOUND
+   * @example const messages = await news.subscription('payroll').fetch({ limit: 10 })
    */
   async fetch(options?: FetchOptions): Promise<PublishedMessage<T>[]> {
     const { limit, wait, signal } = option.parseOptions(fetchOptions, options, 'fetch')
@@ -62,6 +72,7 @@ export class Subscription<T = unknown> {
   /**
    * Moves the cursor forward to the offset: the message there and all before it count as read. Never back, never past the end.
    * @throws SUBSCRIPTION_NOT_FOUND; TYPE, RANGE
+   * @example await news.subscription('payroll').ack(17)
    */
   async ack(offset: number): Promise<void> {
     checkOffset(offset, 'offset')
@@ -72,12 +83,16 @@ export class Subscription<T = unknown> {
    * Moves the cursor. The next message read is the one at the offset, the first at or after the time, the earliest or the
    * next new one. A running consumer goes on from there.
    * @throws SUBSCRIPTION_NOT_FOUND; TYPE, RANGE
+   * @example await news.subscription('payroll').seek('earliest')
    */
   async seek(position: PositionInput): Promise<void> {
     await this.#move(parsePosition(position, 'position'))
   }
 
-  /** Moves the cursor back by `count` messages, which are read again. @throws SUBSCRIPTION_NOT_FOUND; TYPE, RANGE */
+  /**
+   * Moves the cursor back by `count` messages, which are read again. @throws SUBSCRIPTION_NOT_FOUND; TYPE, RANGE
+   * @example await news.subscription('payroll').rollBack(10)
+   */
   async rollBack(count: number): Promise<void> {
     await this.#move({ back: checkOffset(count, 'count') })
   }

@@ -54,6 +54,7 @@ export class ConsumedMessage<T> extends ReceivedMessage<T> {
   /**
    * Moves the subscription past this message and all before it.
    * @returns false, without any change, if this consumer lost the subscription or it was moved meanwhile
+   * @example for await (const message of news.consume('payroll')) await message.ack()
    */
   ack(): Promise<boolean> {
     return this.#ack()

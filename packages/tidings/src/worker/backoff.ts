@@ -38,6 +38,7 @@ export const linearOptions = {
 /**
  * `first`, `first` × `factor`, `first` × `factor`² … up to `max`. Default: 1s, 2s, 4s … 5m, each varied by 10 %.
  * @throws DELAY_RANGE, RANGE, TYPE, OPTION_UNKNOWN
+ * @example hires.work(handler, { backoff: exponential({ max: '10m' }) })
  */
 export function exponential(options?: option.OptionsInput<typeof exponentialOptions>): Backoff {
   const { first, factor, max, jitter } = option.parseOptions(exponentialOptions, options, 'exponential')
@@ -47,13 +48,17 @@ export function exponential(options?: option.OptionsInput<typeof exponentialOpti
 /**
  * `first`, `first` + `step`, `first` + 2 × `step` … up to `max`. Default: 1s, 2s, 3s … 5m, each varied by 10 %.
  * @throws DELAY_RANGE, RANGE, TYPE, OPTION_UNKNOWN
+ * @example hires.work(handler, { backoff: linear({ step: '5s' }) })
  */
 export function linear(options?: option.OptionsInput<typeof linearOptions>): Backoff {
   const { first, step, max, jitter } = option.parseOptions(linearOptions, options, 'linear')
   return (attempt) => vary(Math.min(max, first + step * (attempt - 1)), jitter)
 }
 
-/** Always the same delay. @throws DURATION, DELAY_RANGE */
+/**
+ * Always the same delay. @throws DURATION, DELAY_RANGE
+ * @example hires.work(handler, { backoff: fixed('30s') })
+ */
 export function fixed(wait: Duration): Backoff {
   const milliseconds = delay('', 0).parse(wait, 'delay')
   return () => milliseconds

@@ -58,6 +58,13 @@ export interface Counts {
   leaseLost: number
 }
 
+export interface WorkerStats extends Counts {
+  /** Messages in handlers now. */
+  readonly running: number
+  /** Messages read ahead. */
+  readonly buffered: number
+}
+
 /** Keeps the counts, logs warnings and errors, and passes every event to the user's observer. */
 export class Journal {
   readonly counts: Counts = { started: 0, succeeded: 0, failed: 0, deadLettered: 0, expired: 0, leaseLost: 0 }

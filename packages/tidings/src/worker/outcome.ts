@@ -50,15 +50,22 @@ const success = new Outcome({ kind: 'success' })
 const deleted = new Outcome({ kind: 'delete' })
 const archived = new Outcome({ kind: 'archive' })
 
-/** The message is done and deleted, whatever `onSuccess` says. */
+/**
+ * The message is done and deleted, whatever `onSuccess` says.
+ * @example hires.work(() => done())
+ */
 export const done = (): Outcome => deleted
 
-/** The message is done and kept in the archive, whatever `onSuccess` says. */
+/**
+ * The message is done and kept in the archive, whatever `onSuccess` says.
+ * @example hires.work(() => archive())
+ */
 export const archive = (): Outcome => archived
 
 /**
  * Try again. Counts as an attempt: at `maxAttempts` the message is dead-lettered with the reason.
  * @throws DURATION, DELAY_RANGE
+ * @example hires.work(() => retry({ delay: '10m' }))
  */
 export function retry(options?: option.OptionsInput<typeof retryOptions>): Outcome {
   const { delay, reason } = option.parseOptions(retryOptions, options, 'retry')
@@ -68,12 +75,16 @@ export function retry(options?: option.OptionsInput<typeof retryOptions>): Outco
 /**
  * Not now: gives the message back for this time, without counting an attempt.
  * @throws DURATION, DELAY_RANGE
+ * @example hires.work(() => snooze('1h'))
  */
 export function snooze(delay: Duration): Outcome {
   return new Outcome({ kind: 'snooze', delayMs: delayOption.parse(delay, 'delay') ?? 0 })
 }
 
-/** Never again: into the dead-letter queue with the reason, a text or an error. */
+/**
+ * Never again: into the dead-letter queue with the reason, a text or an error.
+ * @example hires.work(() => deadLetter('no such customer'))
+ */
 export const deadLetter = (reason: unknown): Outcome => new Outcome({ kind: 'deadLetter', reason })
 
 /** A thrown error is a reason to try again. */

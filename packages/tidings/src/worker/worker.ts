@@ -10,7 +10,7 @@ import { Claimer } from './claimer.ts'
 import { CallContext } from './context.ts'
 import { Deadline } from './deadline.ts'
 import type { Delivery } from './delivery.ts'
-import { type Counts, Journal } from './events.ts'
+import { Journal, type WorkerStats } from './events.ts'
 import { Fetcher } from './fetcher.ts'
 import type { BatchHandler, Handler } from './handler.ts'
 import {
@@ -29,16 +29,9 @@ import { StrictOrderHead } from './strict-order.ts'
 import { ThroughputEstimate } from './throughput.ts'
 import type { Verdict } from './verdict.ts'
 
-export type { WorkerEvent } from './events.ts'
+export type { WorkerEvent, WorkerStats } from './events.ts'
 export type { BatchContext, BatchHandler, Handler, HandlerContext, HandlerTransaction } from './handler.ts'
 export type { BatchWorkOptions, StopOptions, WorkOptions } from './options.ts'
-
-export interface WorkerStats extends Counts {
-  /** Messages in handlers now. */
-  readonly running: number
-  /** Messages read ahead. */
-  readonly buffered: number
-}
 
 /** The most messages that are handled but not settled yet; the storage may be slow or away. */
 const maxUnsettled = 1_000
@@ -130,7 +123,10 @@ export class Worker extends Service {
     return new Worker(access, parsed, (messages, context) => handler(messages as Message<T>[], context), true)
   }
 
-  /** The counts since the start, and the messages held now. A failed last attempt counts as dead-lettered, too. */
+  /**
+   * The counts since the start, and the messages held now. A failed last attempt counts as dead-lettered, too.
+   * @example const { running, buffered } = worker.stats()
+   */
   stats(): WorkerStats {
     return { ...this.#journal.counts, running: this.#handling, buffered: this.#buffer.size }
   }
@@ -140,6 +136,7 @@ export class Worker extends Service {
    * settles. At the deadline it aborts the signals of running handlers, gives them 100 ms, releases their messages and
    * resolves. A second call waits for the first and can only bring the deadline forward.
    * @throws DURATION, RANGE for an invalid deadline; nothing else
+   * @example await worker.stop()
    */
   override async stop(options?: StopOptions): Promise<void> {
     const { deadline } = option.parseOptions(stopOptions, options, 'stop')
@@ -151,6 +148,7 @@ export class Worker extends Service {
    * Works until no message is ready or held, then stops. It does not wait for delayed messages, nor for failed messages in
    * their backoff. In strict order it does wait for failed messages, because others may be waiting behind them.
    * @returns a promise that resolves when the worker has stopped
+   * @example await worker.drain()
    */
   drain(): Promise<void> {
     this.#draining = true
