@@ -53,6 +53,8 @@ describe('where the URL comes from', () => {
       url: 'postgres://from-a-file',
       source: 'DATABASE_URL_FILE',
     })
+    const utf16 = write('utf16', [...'postgres://h'].join('\0'))
+    expect(() => targetOf(undefined, { DATABASE_URL_FILE: utf16 })).toThrow(/DATABASE_URL_FILE .* UTF-16/)
     const password = write('password', 's3cret\n')
     const env = { PGHOST: 'h', PGDATABASE: 'd', PGUSER: 'u', PGPASSWORD_FILE: password }
     expect(targetOf(undefined, env).url).toBe('postgres://u:s3cret@h/d')

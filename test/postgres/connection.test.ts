@@ -75,6 +75,11 @@ describe('TLS', () => {
     expect(JSON.stringify(error) + String(error)).not.toContain('S3cret-canary')
   })
 
+  test('a password with a comma is no list of hosts', async () => {
+    const error = await openEngine('postgres://tidings:S3cret,canary@127.0.0.1:1/x').catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ code: 'CONNECTION_FAILED' })
+  })
+
   test.each(['?sslmode=require', '?sslmode=verify-full', '?sslrootcert=system'])(
     'a certificate of an unknown authority with %s',
     async (search) => {

@@ -1,5 +1,6 @@
 import type { Bus } from 'tidings/internal/bus/bus'
 import { connect } from 'tidings/internal/connect'
+import { silentLogger } from 'tidings/internal/core/logger'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
 import { newDatabase, newName, query, until } from './support.ts'
@@ -64,13 +65,16 @@ describe.each([1, 2, 3, 5])('at most %i connections', (max) => {
   }
 
   test('by pool.max: everything works within it', async () => {
-    const bus = await connect(database.url, { pool: { max } })
+    const warnings: string[] = []
+    const warn = (_details: object, text: string) => void warnings.push(text)
+    const bus = await connect(database.url, { pool: { max }, logger: { ...silentLogger, warn } })
     // The bus connects, the first worker listens, the looking does not count.
     const most = await mostDuring(worksWithin(bus), sessions)
     const findings = await bus.diagnose()
     await bus.close()
     expect(most).toBeLessThanOrEqual(max)
     expect(findings).toContainEqual(expect.objectContaining({ check: 'wake-up', level: max < 3 ? 'warning' : 'ok' }))
+    if (max < 3) expect(warnings).toContain('new messages are found by polling twice a second')
     expect(await sessions()).toBe(0)
   })
 
@@ -85,7 +89,9 @@ describe.each([1, 2, 3, 5])('at most %i connections', (max) => {
     )
     const bus = await connect(roleUrl)
     await worksWithin(bus)
-    expect(await bus.diagnose()).toContainEqual(
+    const findings = await bus.diagnose()
+    expect(findings).toContainEqual(expect.objectContaining({ check: 'wake-up', level: max < 3 ? 'warning' : 'ok' }))
+    expect(findings).toContainEqual(
       expect.objectContaining({ check: 'connections', message: expect.stringContaining(`${role} allows ${max}`) }),
     )
     await bus.close()

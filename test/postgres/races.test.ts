@@ -123,6 +123,7 @@ describe.each(['postgres15', 'postgres18'] as const)('races on %s', (server) => 
       lost() {},
       announcing() {},
       troubled() {},
+      polling() {},
     })
     await listening.listen([`queue:${queue}`])
     await query(url, `SELECT tidings.promote('${queue}', 10)`)

@@ -102,7 +102,7 @@ function secret(name: string, env: Environment): { value: string; source: string
 
 function readSecret(path: string, source: string): string {
   try {
-    return readFileSync(path, 'utf8').trim()
+    return decodeText(readFileSync(path), 'it').trim()
   } catch (error) {
     throw invalid(`the file that ${source} names cannot be read: ${(error as Error).message}`, { cause: error })
   }

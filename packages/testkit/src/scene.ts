@@ -261,7 +261,7 @@ export async function watch(engine: Engine, interest: Interest): Promise<Wakes> 
 
 /** Listens to what it is told to, and takes only what tells of queues and topics. */
 export const listen = (engine: Engine, woken: Listener['woken']): Promise<Listening> =>
-  engine.listen({ woken, notified() {}, lost() {}, announcing() {}, troubled() {} })
+  engine.listen({ woken, notified() {}, lost() {}, announcing() {}, troubled() {}, polling() {} })
 
 /** What a watch has reported. */
 export class Wakes {

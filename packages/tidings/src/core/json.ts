@@ -262,16 +262,17 @@ export function checkJson(text: string, field: string, maxBytes: number): void {
  * @throws BODY_NOT_JSON
  */
 export function decodeText(bytes: Uint8Array, field: string): string {
+  const refused = (what: string) =>
+    new TidingsError('BODY_NOT_JSON', `${field} is ${what}, not UTF-8`, {
+      details: { path: field },
+      hint: 'Save or send it as UTF-8.',
+    })
+  if ((bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff)) throw refused('UTF-16')
   // Without its mark, UTF-16 of ASCII is UTF-8 with a NUL in every pair. NUL bytes stand in no text.
-  const isUtf16 =
-    (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff) || bytes.includes(0)
+  if (bytes.includes(0)) throw refused('UTF-16 or binary')
   try {
-    if (!isUtf16) return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
-    // Told below.
+    throw refused('in another encoding')
   }
-  throw new TidingsError('BODY_NOT_JSON', `${field} is ${isUtf16 ? 'UTF-16' : 'in another encoding'}, not UTF-8`, {
-    details: { path: field },
-    hint: 'Save or send it as UTF-8.',
-  })
 }

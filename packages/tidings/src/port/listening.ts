@@ -20,6 +20,8 @@ export interface Listener {
   announcing(by: Announcing): void
   /** What is due could not be announced; it is tried again. */
   troubled(error: unknown): void
+  /** The storage cannot announce anything to this process: new messages are asked for again and again. */
+  polling(why: unknown): void
 }
 
 export interface Announcing {

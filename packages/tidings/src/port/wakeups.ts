@@ -57,6 +57,7 @@ export class Wakeups {
   #listening: Promise<Listening> | undefined
   #by: Announcing | null = null
   #isTroubled = false
+  #isPolling = false
   #pauseMs = firstPauseMs
   #retry: Timer | undefined
   #idle: NodeJS.Timeout | undefined
@@ -72,6 +73,7 @@ export class Wakeups {
       lost: (interests, error) => this.#lost(interests, error),
       announcing: (by) => this.#announcing(by),
       troubled: (error) => this.#troubled(error),
+      polling: (why) => this.#polling(why),
     }
   }
 
@@ -241,6 +243,11 @@ export class Wakeups {
     if (!this.#isTroubled) this.#logger.warn({ error }, 'what is due cannot be announced; it is tried again')
     this.#isTroubled = true
     this.#tellAll(this.#shared.keys(), (one) => one.troubled?.(error))
+  }
+
+  #polling(error: unknown): void {
+    if (!this.#isPolling) this.#logger.warn({ error }, 'new messages are found by polling twice a second')
+    this.#isPolling = true
   }
 
   #tryLater(): void {

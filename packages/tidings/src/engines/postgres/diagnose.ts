@@ -20,7 +20,7 @@ export async function diagnose(driver: Driver): Promise<Finding[]> {
     ...checkConnections(server, driver.poolMax),
     checkWriting(server),
     ...checkOpenFunctions(await run(statements.diagnoseOpenFunctions)),
-    await checkPooler(driver),
+    await checkPooler(driver, server),
     ...checkHorizon(await run(statements.diagnoseHorizon)),
     ...checkTables(await run(statements.diagnoseTables)),
     ...checkParked(await run(statements.diagnoseParked)),
@@ -143,14 +143,17 @@ function checkOpenFunctions(rows: readonly Row[]): Finding[] {
   ]
 }
 
-async function checkPooler(driver: Driver): Promise<Finding> {
+async function checkPooler(driver: Driver, { role_limit, database_limit }: Row): Promise<Finding> {
   const { session, release } = await driver.connect('statement')
   release(false)
-  if (driver.poolMax < fewestForListening)
+  // A limit of −1 is none.
+  const limits = [Number(role_limit), Number(database_limit)].filter((limit) => limit >= 0)
+  const most = Math.min(driver.poolMax, ...limits)
+  if (most < fewestForListening)
     return warning(
       'wake-up',
-      `pool.max is ${driver.poolMax}, which leaves no connection to listen: new messages are found by polling twice a second`,
-      `For less delay, set pool.max to ${fewestForListening} or more.`,
+      `this process may have ${most} connections, which leaves none to listen: new messages are found by polling twice a second`,
+      `For less delay, set pool.max and the limits of the role and the database to ${fewestForListening} or more.`,
     )
   return session.isDirect
     ? ok('wake-up', 'connected to the server itself: new messages are announced')

@@ -75,13 +75,17 @@ export class PostgresListening implements Listening {
       if (isTidingsError(error, 'CONNECTION_LIMIT')) return error
       throw error
     })
-    if (found instanceof TidingsError) return new Poller(this.#driver, listener, found, believedMs)
+    const poll = (why: TidingsError, forMs: number | null) => {
+      this.#listener.polling(why)
+      return new Poller(this.#driver, listener, why, forMs)
+    }
+    if (found instanceof TidingsError) return poll(found, believedMs)
     if (found.session.isDirect) return new ListeningConnection(found, listener)
     // A lock of a session would stay behind on a connection of the pooler.
     found.release(true)
     const why = new TidingsError('UNSUPPORTED', `events do not come through the pooler at ${this.#driver.where}`, {
       hint: 'Connect to the server itself, or let the pooler keep a connection for each session.',
     })
-    return new Poller(this.#driver, listener, why, null)
+    return poll(why, null)
   }
 }

@@ -14,7 +14,8 @@ const files = ['sslrootcert', 'sslcert', 'sslkey']
  */
 export function parseUrl<Common extends pg.ClientConfig>(url: string, common: Common): Common & pg.ClientConfig {
   const [address = '', query = ''] = url.split(/\?(.*)/s)
-  if (/^[^/]*\/\/(?:[^/@]*@)?[^/]*,/.test(address))
+  const [, , authority = ''] = address.split('/')
+  if (authority.slice(authority.lastIndexOf('@')).includes(','))
     throw invalid('names several hosts', 'Name one: the primary, or an address that always leads to it.')
   const parameters = new URLSearchParams(query)
   const connectionString = checkTls(parameters) ? `${address}?${parameters}` : url
