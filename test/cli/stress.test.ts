@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { storages } from '../support/storages.ts'
 import { folder, ownDatabase, tidings } from './support.ts'
 
-const short = ['--seconds', '4', '--seed', '7', '--kill-every', '1s', '--seek-every', '500ms', '--rate', '200']
+const short = ['--seconds', '4', '--seed', '7', '--kill-every', '1s', '--seek-every', '500ms', '--rate', '20']
 const others = storages.filter(({ name }) => name !== 'PostgreSQL')
 
 describe('stress', () => {

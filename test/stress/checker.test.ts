@@ -16,6 +16,7 @@ const plan: Plan = {
   route: { routingKey: 'Routed', queues: ['plain'], topics: ['news'] },
   rate: 1,
   maxAttempts: 5,
+  load: { messages: 0, kills: 0, seeks: 0 },
 }
 
 /** A history under construction; each fact comes 10 ms after the one before it. */
@@ -48,7 +49,15 @@ const sent = (uid: string, place: string, at: string): Fact => ({
   at,
 })
 const message = (queue: string, uid: string, id: string, attempt: number) => ({ queue, uid, id, attempt })
-const started = (...about: Parameters<typeof message>): Fact => ({ event: 'started', ...message(...about) })
+/** The lease is the second after the time of reading, by the storage's clock. */
+const startedAt = (readAt: number, ...about: Parameters<typeof message>): Fact => ({
+  event: 'started',
+  readAt,
+  leasedUntil: readAt + 1_000,
+  ...message(...about),
+})
+/** Each attempt after the lease of the one before it. */
+const started = (...about: Parameters<typeof message>): Fact => startedAt(about[3] * 5_000, ...about)
 const ended = (...about: Parameters<typeof message>): Fact => ({ event: 'ended', ok: true, ...message(...about) })
 const failed = (...about: Parameters<typeof message>): Fact => ({ event: 'ended', ok: false, ...message(...about) })
 const settled = (as: 'succeeded' | 'retried' | 'deadLettered', ...about: Parameters<typeof message>): Fact => ({
@@ -101,7 +110,24 @@ const whole = (queue: string, uid: string, id: string) =>
 
 describe('the checker finds nothing in', () => {
   const valid: Record<string, readonly [Told, Ending]> = {
-    'a run in which nothing happened': [new Told(), {}],
+    'a message that two processes sent, and the storage kept once': [
+      new Told()
+        .by('p', sending(['m'], ['plain']), sent('m', 'plain', '1'))
+        .by('q', sending(['m'], ['plain']), sent('m', 'plain', '1'))
+        .by(
+          'w',
+          started('plain', 'm', '1', 1),
+          ended('plain', 'm', '1', 1),
+          settled('succeeded', 'plain', 'm', '1', 1),
+        ),
+      {},
+    ],
+    'a message that was published again after a later one': [
+      new Told()
+        .by('p', sending(['x'], ['news']), sending(['y'], ['news']), sending(['x'], ['news']), sent('x', 'news', '1'))
+        .by('s', received(1, 'x'), handled(1, 'x'), received(2, 'y'), handled(2, 'y')),
+      { log: ['x', 'y'] },
+    ],
     'a message that was handled': [whole('plain', 'm', '1'), {}],
     'one that is in the archive': [whole('kept', 'm', '1'), { kept: [{ uid: 'm', id: '1', in: 'archived' }] }],
     'one whose send had no answer and that is nowhere': [new Told().by('p', sending(['m'], ['plain'])), {}],
@@ -249,24 +275,76 @@ describe('the checker finds', () => {
         ),
       {},
     ],
-    'a second reader while the first one is at it': [
+    'a second lease during the first one': [
       'delivered twice',
       new Told()
         .by('p', sending(['m'], ['plain']), sent('m', 'plain', '1'))
-        .by('w', started('plain', 'm', '1', 1))
-        .by('v', started('plain', 'm', '1', 2))
-        .by('w', ended('plain', 'm', '1', 1))
+        .by('w', startedAt(1_000, 'plain', 'm', '1', 1))
+        .by('v', startedAt(1_500, 'plain', 'm', '1', 2))
+        .by('w', ended('plain', 'm', '1', 1), leaseLost('plain', 'm', '1', 1))
         .by('v', ended('plain', 'm', '1', 2), settled('succeeded', 'plain', 'm', '1', 2)),
       {},
     ],
     'a stale settlement': [
-      'delivered after its end',
+      'stale settlement',
       new Told()
         .by('p', sending(['m'], ['plain']), sent('m', 'plain', '1'))
         .by('w', started('plain', 'm', '1', 1))
         .later(5_000)
         .by('v', started('plain', 'm', '1', 2))
         .by('w', ended('plain', 'm', '1', 1), settled('succeeded', 'plain', 'm', '1', 1)),
+      {},
+    ],
+    'a stale release': [
+      'stale settlement',
+      new Told()
+        .by('p', sending(['m'], ['plain']), sent('m', 'plain', '1'))
+        .by('w', started('plain', 'm', '1', 1))
+        .by('v', started('plain', 'm', '1', 2))
+        .by('w', failed('plain', 'm', '1', 1), settled('retried', 'plain', 'm', '1', 1))
+        .by('v', ended('plain', 'm', '1', 2), settled('succeeded', 'plain', 'm', '1', 2)),
+      {},
+    ],
+    'a message that came again after it was settled': [
+      'delivered after its end',
+      whole('plain', 'm', '1').by(
+        'v',
+        started('plain', 'm', '1', 2),
+        ended('plain', 'm', '1', 2),
+        leaseLost('plain', 'm', '1', 2),
+      ),
+      {},
+    ],
+    'a second send of a message that was answered with another id': [
+      'stored twice',
+      new Told()
+        .by('p', sending(['m'], ['plain']), sent('m', 'plain', '1'))
+        .by('q', sending(['m'], ['plain']), sent('m', 'plain', '2'))
+        .by(
+          'w',
+          started('plain', 'm', '1', 1),
+          ended('plain', 'm', '1', 1),
+          settled('succeeded', 'plain', 'm', '1', 1),
+        ),
+      {},
+    ],
+    'two dead letters of one message': [
+      'two states',
+      new Told()
+        .by('p', sending(['m'], ['plain']), sent('m', 'plain', '1'))
+        .by('w', started('plain', 'm', '1', 5), failed('plain', 'm', '1', 5))
+        .by('c', killing('w'))
+        .by('v', settled('deadLettered', 'plain', 'm', '1', 6)),
+      {
+        plain: [
+          { uid: 'm', id: '1', in: 'dead letters' },
+          { uid: 'm', id: '1', in: 'dead letters' },
+        ],
+      },
+    ],
+    'a process that ended by itself': [
+      'ended early',
+      new Told().by('w', { event: 'trouble', doing: 'being a worker', code: 'ended', message: 'no room' }),
       {},
     ],
     'one try too many': [
@@ -366,4 +444,37 @@ describe('the checker finds', () => {
   }
   for (const [name, [kind, told, ending]] of Object.entries(wrong))
     test(name, () => assert.deepEqual([...new Set(kindsOf(told, ending))].slice(0, 1), [kind]))
+})
+
+describe('the checker asks for a quarter of', () => {
+  const planned = { messages: 8, kills: 4, seeks: 4 }
+  const loaded = (told: Told, load: Partial<Plan['load']>, ending: Ending = {}) =>
+    check({ ...plan, load: { messages: 0, kills: 0, seeks: 0, ...load } }, told.entries, stateOf(ending)).map(
+      ({ kind, text }) => `${kind}: ${text}`,
+    )
+  const tooLittle = (what: string) => [`too little load: ${what} prove nothing. Plan less, or give it more time.`]
+
+  test('the messages: none, one too few, enough', () => {
+    const { messages } = planned
+    const one = whole('plain', 'm', '1')
+    assert.deepEqual(loaded(new Told(), { messages }), tooLittle('messages sent: 0 of 8; fewer than 2 (25%)'))
+    assert.deepEqual(loaded(one, { messages }), tooLittle('messages sent: 1 of 8; fewer than 2 (25%)'))
+    assert.deepEqual(loaded(one, { messages: 7 }), [])
+  })
+
+  test('the smallest load, too', () =>
+    assert.deepEqual(loaded(new Told(), { messages: 1 }), tooLittle('messages sent: 0 of 1; fewer than 1 (25%)')))
+
+  test('what is to be handled', () => {
+    const told = new Told().by('p', sending(['m'], ['plain']), sent('m', 'plain', '1'))
+    const found = loaded(told, { messages: 1 }, { plain: [{ uid: 'm', id: '1', in: 'archived' }] })
+    assert.deepEqual(found, tooLittle('messages handled: 0 of 1; fewer than 1 (25%)'))
+  })
+
+  test('the kills and the seeks', () => {
+    const { kills, seeks } = planned
+    assert.deepEqual(loaded(new Told(), { kills }), tooLittle('kills: 0 of 4; fewer than 1 (25%)'))
+    assert.deepEqual(loaded(new Told().by('c', killing('w')), { kills }), [])
+    assert.deepEqual(loaded(new Told(), { seeks }), tooLittle('seeks: 0 of 4; fewer than 1 (25%)'))
+  })
 })

@@ -40,12 +40,13 @@ class Troupe {
     this.#enough = enough
   }
 
-  start(role: Role): void {
+  async start(role: Role): Promise<void> {
     const name = `${role}-${this.#playing.length + 1}`
     const stop = new AbortController()
     const bus = new Bus(this.#engine)
     const random = new Random(this.#playing.length)
-    const scene = { bus, plan: this.#plan, history: this.teller(name), random, name, stop: stop.signal }
+    const history = this.teller(name)
+    const scene = { bus, plan: this.#plan, history, random, name, stop: stop.signal, isToDie: () => false }
     this.#playing.push({ role, stop, ended: actors[role](scene) })
   }
 

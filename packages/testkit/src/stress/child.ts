@@ -8,7 +8,10 @@ import { HistoryFile } from './history.ts'
 import type { Plan } from './plan.ts'
 import { Random, shareOf } from './random.ts'
 
-/** The first message from the parent process; 'stop' follows later. The URL may have a password. */
+/** The later messages from the parent process. */
+export type Signal = 'stop' | 'die at a dead letter' | 'live on'
+
+/** The first message from the parent process. The URL may have a password. */
 export interface Orders {
   readonly role: Role
   readonly name: string
@@ -19,12 +22,13 @@ export interface Orders {
 
 const actors: Readonly<Record<Role, Actor>> = { producer, worker, subscriber }
 
-async function act({ role, name, url, plan, history: path }: Orders, stop: AbortSignal): Promise<void> {
+async function act({ role, name, url, plan, history: path }: Orders): Promise<void> {
   const history = new HistoryFile(path, name)
   try {
     await using bus = await connect(url)
+    process.send?.('ready')
     const random = new Random(plan.seed + Math.floor(shareOf(name) * 1_000_000))
-    await actors[role]({ bus, plan, history, random, name, stop })
+    await actors[role]({ bus, plan, history, random, name, stop: stopping.signal, isToDie: () => isToDie })
   } catch (error) {
     history.tell({ event: 'trouble', doing: `being a ${role}`, code: 'ended', message: describeError(error).message })
     process.exitCode = 1
@@ -35,10 +39,14 @@ async function act({ role, name, url, plan, history: path }: Orders, stop: Abort
 
 /** The process of one actor. It ends with its parent. */
 const stopping = new AbortController()
+let isToDie = false
 process.once('disconnect', () => stopping.abort())
 process.once('message', (orders: Orders) => {
-  process.on('message', () => stopping.abort())
-  void act(orders, stopping.signal).finally(() => {
+  process.on('message', (signal: Signal) => {
+    if (signal === 'stop') stopping.abort()
+    isToDie = signal === 'die at a dead letter'
+  })
+  void act(orders).finally(() => {
     if (process.connected) process.disconnect()
   })
 })

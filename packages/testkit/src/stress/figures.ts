@@ -23,6 +23,8 @@ export interface Figures {
   /** Deliveries of a message after its first, because of failures and kills. */
   readonly redeliveries: number
   readonly leasesLost: number
+  /** Messages that were sent again, by the same process or another one. */
+  readonly duplicates: number
   readonly deadLettered: number
   /** From the kill of a process until its message was in a handler, or its subscription was read, again. */
   readonly recovery: Spread | null
@@ -32,19 +34,22 @@ export interface Figures {
 /** @param seconds how long there were producers */
 export function figuresOf(entries: readonly Entry[], seconds: number): Figures {
   const count = (is: (entry: Entry) => boolean) => entries.filter(is).length
+  const answers = entries.flatMap((one) => (one.event === 'sent' ? [`${one.uid} ${JSON.stringify(one.place)}`] : []))
+  const sent = new Set(answers).size
   const handled = count((one) => one.event === 'settled' && one.as === 'succeeded')
   const read = count((one) => one.event === 'handled')
   return {
-    sent: count((one) => one.event === 'sent'),
+    sent,
     handled,
     read,
     handledPerSecond: Math.round(handled / seconds),
     readPerSecond: Math.round(read / seconds),
     latency: spreadOf(latencies(entries)),
-    kills: count((one) => one.event === 'killing'),
+    kills: new Set(entries.flatMap((one) => (one.event === 'killing' ? [one.target] : []))).size,
     seeks: count((one) => one.event === 'sought'),
     redeliveries: count((one) => one.event === 'started' && one.attempt > 1),
     leasesLost: count((one) => one.event === 'leaseLost'),
+    duplicates: answers.length - sent,
     deadLettered: count((one) => one.event === 'settled' && one.as === 'deadLettered'),
     recovery: spreadOf(recoveries(entries)),
     troubles: count((one) => one.event === 'trouble'),
@@ -55,7 +60,7 @@ function latencies(entries: readonly Entry[]): number[] {
   const begun = new Map<string, number>()
   const found: number[] = []
   for (const entry of entries) {
-    if (entry.event === 'sending') for (const uid of entry.uids) begun.set(uid, entry.time)
+    if (entry.event === 'sending') for (const uid of entry.uids) if (!begun.has(uid)) begun.set(uid, entry.time)
     if (entry.event === 'started' && entry.attempt === 1 && begun.has(entry.uid))
       found.push(entry.time - begun.get(entry.uid)!)
   }

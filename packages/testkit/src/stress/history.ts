@@ -20,7 +20,7 @@ interface OfOffset {
 
 /** One record of a process. A call without an answer in the history may have been carried out or not. */
 export type Fact =
-  /** Before storing messages, each in all destinations, in this order. */
+  /** Before storing messages, each in all destinations, in this order. Several lanes may send the same message. */
   | {
       readonly event: 'sending'
       /** A lane sends one batch after the other. */
@@ -31,7 +31,12 @@ export type Fact =
     }
   /** Acknowledged by the storage. `at`: the id in a queue, the offset in a topic. */
   | { readonly event: 'sent'; readonly uid: string; readonly place: Destination; readonly at: string }
-  | ({ readonly event: 'started' } & OfMessage)
+  | ({
+      readonly event: 'started'
+      /** The lease by the storage's clock; null where the storage does not tell. An extension is not included. */
+      readonly readAt: number | null
+      readonly leasedUntil: number
+    } & OfMessage)
   /** The handler has ended; its decision is not stored yet. */
   | ({ readonly event: 'ended'; readonly ok: boolean } & OfMessage)
   | ({ readonly event: 'settled'; readonly as: 'succeeded' | 'retried' | 'deadLettered' } & OfMessage)
@@ -48,9 +53,9 @@ export type Fact =
       readonly subscription: string
       readonly offset: number
     }
-  /** Recorded by the killing process just before the kill; `target` is killed. */
+  /** Recorded by the killing process just before the kill; `target` is killed, and may be that process itself. */
   | { readonly event: 'killing'; readonly target: string }
-  /** The storage refused a call or was away. */
+  /** The storage refused a call or was away; with the code 'ended', a process ended without being asked. */
   | { readonly event: 'trouble'; readonly doing: string; readonly code: string; readonly message: string }
 
 /** A fact with its process and time: milliseconds of the machine's monotonic clock, which all processes share. */

@@ -19,6 +19,13 @@ interface RoutePlan {
   readonly topics: readonly string[]
 }
 
+/** The planned amount of work and disturbance. */
+interface LoadPlan {
+  readonly messages: number
+  readonly kills: number
+  readonly seeks: number
+}
+
 /** The plan of a run, the same for all its processes. */
 export interface Plan {
   readonly seed: number
@@ -28,6 +35,7 @@ export interface Plan {
   /** Messages a second of one producer. */
   readonly rate: number
   readonly maxAttempts: number
+  readonly load: LoadPlan
 }
 
 /** @param run distinguishes runs with the same seed */
@@ -52,8 +60,16 @@ export function planOf(options: ParsedStressOptions & { seed: number }, run: str
       topics: topics.slice(0, 1).map(({ name }) => name),
     },
     rate: options.rate,
-    maxAttempts: 5,
+    maxAttempts: 3,
+    load: {
+      messages: options.producers * options.rate * options.seconds,
+      kills: timesIn(options.seconds, options.killEvery),
+      seeks: topics.length > 0 ? timesIn(options.seconds, options.seekEvery) : 0,
+    },
   }
 }
+
+/** @param every in ms; 0: never */
+const timesIn = (seconds: number, every: number) => (every === 0 ? 0 : Math.floor((seconds * 1_000) / every))
 
 const numbered = (count: number) => Array.from({ length: count }, (_, index) => index + 1)

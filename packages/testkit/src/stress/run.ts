@@ -1,5 +1,6 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Bus } from 'tidings/internal/bus/bus'
+import type { Role } from './actors/actor.ts'
 import type { Crew } from './crew.ts'
 import { monotonicMs, type Teller } from './history.ts'
 import type { ParsedStressOptions } from './options.ts'
@@ -35,10 +36,12 @@ export async function perform(
   history: Teller,
   tell: Progress,
 ): Promise<number> {
+  const { producers, workers } = options
+  const subscribers = plan.topics.length > 0 ? options.subscribers : 0
+  const startAll = (role: Role, count: number) => Array.from({ length: count }, () => crew.start(role))
+  await Promise.all([...startAll('worker', workers), ...startAll('subscriber', subscribers)])
+  await Promise.all(startAll('producer', producers))
   const begin = monotonicMs()
-  for (let index = 0; index < options.producers; index++) crew.start('producer')
-  for (let index = 0; index < options.workers; index++) crew.start('worker')
-  if (plan.topics.length > 0) for (let index = 0; index < options.subscribers; index++) crew.start('subscriber')
   const random = new Random(plan.seed)
   const over = new AbortController()
   const disturbances = [

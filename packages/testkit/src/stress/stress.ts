@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Bus } from 'tidings/internal/bus/bus'
 import { check } from './checker/check.ts'
+import { type LoadPart, loadOf } from './checker/load.ts'
 import type { Violation } from './checker/violation.ts'
 import { Crew } from './crew.ts'
 import { type Figures, figuresOf } from './figures.ts'
@@ -19,7 +20,9 @@ export interface StressReport {
   readonly seed: number
   readonly seconds: number
   readonly figures: Figures
-  /** By time; later ones may be consequences of the first. */
+  /** Planned and achieved amounts; less than `required` is a violation. */
+  readonly load: readonly LoadPart[]
+  /** By time; may include consequences of the first. */
   readonly violations: readonly Violation[]
   /** The folder with the histories, if it was kept. */
   readonly history: string | null
@@ -59,6 +62,7 @@ export async function stress(
       seed,
       seconds: Math.round(seconds),
       figures,
+      load: loadOf(plan, entries),
       violations,
       history: kept ? folder : null,
     }

@@ -1,4 +1,5 @@
 import type { Bus } from 'tidings/internal/bus/bus'
+import type { Message } from 'tidings/internal/messages/message'
 import type { Teller } from '../history.ts'
 import type { Plan } from '../plan.ts'
 import type { Random } from '../random.ts'
@@ -13,6 +14,8 @@ export interface Scene {
   readonly name: string
   /** Asks the actor to finish its current work and end. */
   readonly stop: AbortSignal
+  /** Whether a worker is to kill its process while it makes a dead letter. */
+  isToDie(): boolean
 }
 
 /** Resolves when the actor has ended after `stop`. */
@@ -26,3 +29,9 @@ export const untilStopped = ({ stop }: Scene): Promise<void> =>
     if (stop.aborted) resolve()
     stop.addEventListener('abort', () => resolve(), { once: true })
   })
+
+/** The lease under which a message was read. */
+export const leaseOf = ({ lastReadAt, visibleAt }: Message<unknown>) => ({
+  readAt: lastReadAt?.getTime() ?? null,
+  leasedUntil: visibleAt.getTime(),
+})

@@ -4,6 +4,7 @@ import { describeError } from 'tidings/internal/core/message-error'
 import type { StressData } from '../final-state.ts'
 import { type Destination, monotonicMs } from '../history.ts'
 import type { QueuePlan, TopicPlan } from '../plan.ts'
+import { shareOf } from '../random.ts'
 import type { Actor, Scene } from './actor.ts'
 
 /** How many calls a producer makes at a time. */
@@ -11,6 +12,11 @@ const lanes = 4
 /** Keys of one lane; few enough that messages of one key meet. */
 const keys = 5
 const maxBatch = 10
+/** The shares of sends that are repeated as if the answer had been lost, and that all producers send. */
+const repeated = 0.05
+const shared = 0.05
+/** The shared messages of all producers change this often. */
+const sharedMs = 100
 const dedup = { dedupWindow: '1h' } as const
 
 /** Sends to queues and publishes to topics and routing keys, until it is stopped. Failed calls are repeated. */
@@ -27,20 +33,32 @@ async function lane(scene: Scene, name: string): Promise<void> {
   let next = monotonicMs()
   while (!stop.aborted) {
     const size = random.chance(0.3) ? 1 + random.below(maxBatch) : 1
-    const uids = Array.from({ length: size }, () => `${name}/${++count}`)
-    await random.pick(deeds)(scene, name, uids)
+    if (random.chance(shared)) {
+      const uids = Array.from({ length: size }, (_, index) => `shared/${Math.floor(monotonicMs() / sharedMs)}/${index}`)
+      await deeds[Math.floor(shareOf(uids[0]!) * deeds.length)]!(scene, { lane: name, uids, isShared: true })
+    } else {
+      const uids = Array.from({ length: size }, () => `${name}/${++count}`)
+      await random.pick(deeds)(scene, { lane: name, uids, isShared: false })
+    }
     // Catches up after slow answers, within a limit.
     next = Math.max(next + random.about(pauseMs) * size, monotonicMs() - 1_000)
     await wait(Math.max(0, next - monotonicMs()), undefined, { signal: stop }).catch(() => {})
   }
 }
 
-type Deed = (scene: Scene, lane: string, uids: readonly string[]) => Promise<void>
+interface Batch {
+  readonly lane: string
+  readonly uids: readonly string[]
+  /** Other producers send the same messages. */
+  readonly isShared: boolean
+}
+
+type Deed = (scene: Scene, batch: Batch) => Promise<void>
 
 const sendTo =
   ({ name, keyed }: QueuePlan): Deed =>
-  async (scene, lane, uids) => {
-    const key = keyed ? `${lane}/${scene.random.below(keys)}` : null
+  async (scene, { lane, uids, isShared }) => {
+    const key = keyed && !isShared ? `${lane}/${scene.random.below(keys)}` : null
     const entries = uids.map((uid) => ({
       data: { uid },
       dedupId: uid,
@@ -56,7 +74,7 @@ const sendTo =
 
 const publishTo =
   ({ name }: TopicPlan): Deed =>
-  async (scene, lane, uids) => {
+  async (scene, { lane, uids }) => {
     const entries = uids.map((uid) => ({ data: { uid }, dedupId: uid, ...dedup }))
     await untilStored(scene, { lane, places: [{ topic: name }], uids, key: null }, async () => {
       const results = await scene.bus.topic(name).publishBatch(entries)
@@ -65,7 +83,7 @@ const publishTo =
     })
   }
 
-const publishRouted: Deed = async (scene, lane, uids) => {
+const publishRouted: Deed = async (scene, { lane, uids }) => {
   const { routingKey, queues, topics } = scene.plan.route
   const places = [...queues.map((queue) => ({ queue })), ...topics.map((topic) => ({ topic }))]
   const entries = uids.map((uid) => ({ data: { uid }, dedupId: uid, ...dedup }))
@@ -87,9 +105,19 @@ interface Sending {
   readonly key: string | null
 }
 
-/** Repeats a call until it is answered, which is safe because of the dedup ids. */
-async function untilStored({ history }: Scene, sending: Sending, store: () => Promise<void>): Promise<void> {
+/** Stores messages, some of them twice, which is safe because of the dedup ids. */
+async function untilStored(scene: Scene, sending: Sending, store: () => Promise<void>): Promise<void> {
+  const { history, random } = scene
   history.tell({ event: 'sending', ...sending })
+  const again = random.chance(repeated)
+  // A retry may meet the first try on its way, or come after it.
+  const meanwhile = again && random.chance(0.5) ? stored(scene, store) : undefined
+  await Promise.all([stored(scene, store), meanwhile])
+  if (again && !meanwhile) await stored(scene, store)
+}
+
+/** Repeats a call until it is answered. */
+async function stored({ history }: Scene, store: () => Promise<void>): Promise<void> {
   for (;;) {
     try {
       return await store()

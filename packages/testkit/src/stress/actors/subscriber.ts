@@ -8,6 +8,9 @@ import { type Actor, type Scene, untilStopped } from './actor.ts'
 /** The shares of messages that fail at every attempt, and at least at the first attempt. */
 const poisoned = 0.01
 const clumsy = 0.02
+/** About how long a handler takes; a few take long, so that kills meet them. */
+const quickMs = 1
+const slowMs = 100
 
 /** Reads all subscriptions of all topics, or stands by for them. The uid decides whether a message fails. */
 export const subscriber: Actor = async (scene) => {
@@ -25,7 +28,7 @@ function subscribe(scene: Scene, topic: string, subscription: string) {
     async ({ offset, data: { uid } }, { attempt }) => {
       const about = { topic, subscription, offset, uid }
       history.tell({ event: 'received', ...about })
-      await wait(random.about(1))
+      await wait(random.about(random.chance(0.03) ? slowMs : quickMs))
       const share = shareOf(uid)
       if (share < poisoned || (share < clumsy && attempt === 1)) throw new Error('fails on purpose')
       history.tell({ event: 'handled', ...about })

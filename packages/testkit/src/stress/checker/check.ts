@@ -1,6 +1,7 @@
 import type { FinalState } from '../final-state.ts'
 import type { Entry } from '../history.ts'
 import type { Plan } from '../plan.ts'
+import { checkLoad } from './load.ts'
 import { checkQueue } from './queues.ts'
 import { checkStored } from './stored.ts'
 import { storiesOf } from './stories.ts'
@@ -19,6 +20,7 @@ export function check(plan: Plan, entries: readonly Entry[], final: FinalState):
     ...checkStored(stories, entries, final),
     ...plan.queues.flatMap((queue) => checkQueue(queue, plan.maxAttempts, stories, final)),
     ...plan.topics.flatMap((topic) => checkTopic(topic, entries, final)),
+    ...checkLoad(plan, entries),
   ]
   const timeOf = ({ evidence }: Violation) => evidence.at(-1)?.time ?? Number.POSITIVE_INFINITY
   return violations.sort((a, b) => timeOf(a) - timeOf(b))

@@ -1,10 +1,7 @@
 import type { FinalState } from '../final-state.ts'
 import type { QueuePlan } from '../plan.ts'
-import { idsOf, isFinal, type Stories, type Story, type Told } from './stories.ts'
+import { idsOf, isFinal, type Started, type Stories, type Story, type Told } from './stories.ts'
 import type { Violation } from './violation.ts'
-
-/** A lease lasts 4 seconds and is renewed at a third of that: no other reader can have the message this soon. */
-const soonMs = 1_000
 
 type Finding = Violation | undefined
 
@@ -16,6 +13,7 @@ export function checkQueue(queue: QueuePlan, maxAttempts: number, stories: Stori
     storedTwice,
     twoStates(queue),
     deliveredTwice(stories),
+    settledStale,
     deliveredAfterItsEnd,
     tooManyAttempts(maxAttempts),
   ]
@@ -36,7 +34,7 @@ function first(stories: readonly Story[], rule: (story: Story) => Finding): Find
 const lost =
   (queue: QueuePlan, { kills }: Stories) =>
   (story: Story): Finding => {
-    if (story.sent === undefined || story.final.length > 0) return undefined
+    if (story.sent.length === 0 || story.final.length > 0) return undefined
     const settled = story.told.findLast(isFinal)
     const mayBeDeleted =
       queue.onSuccess === 'delete' &&
@@ -58,7 +56,7 @@ function isUncertain(ended: Told, story: Story, kills: ReadonlyMap<string, numbe
 const storedTwice = (story: Story): Finding => {
   const ids = idsOf(story)
   return ids.length > 1
-    ? violation('stored twice', story, `was sent once, with a dedup id, and has the ids ${ids.join(', ')}`)
+    ? violation('stored twice', story, `was sent with one dedup id, and has the ids ${ids.join(', ')}`)
     : undefined
 }
 
@@ -75,7 +73,7 @@ const twoStates =
       : violation('two states', story, `was settled (${settled.as}), and is ${states[0]} at the end`)
   }
 
-/** No lease has two readers, and no second reader starts while the first is handling. */
+/** No lease has two readers, and no second lease begins during the first. */
 const deliveredTwice =
   ({ kills }: Stories) =>
   (story: Story): Finding => {
@@ -84,20 +82,38 @@ const deliveredTwice =
       for (const earlier of starts.slice(0, index)) {
         if (earlier.attempt === second.attempt)
           return violation('delivered twice', story, `was delivered twice as attempt ${second.attempt}`)
-        if (second.time - earlier.time < soonMs && isAtIt(earlier, second.time, story, kills))
-          return violation('delivered twice', story, 'was delivered while another reader was at it')
+        if (isWithin(second, earlier) && !mayBeReleased(earlier, story, kills))
+          return violation('delivered twice', story, `was leased again during its lease of attempt ${earlier.attempt}`)
       }
     return undefined
   }
 
-function isAtIt(start: Told, time: number, story: Story, kills: ReadonlyMap<string, number>): boolean {
-  if ((kills.get(start.process) ?? Number.POSITIVE_INFINITY) < time) return false
-  const later = story.told.filter((one) => one.event !== 'started' && one.attempt === start.attempt)
-  return !later.some((one) => one.event === 'leaseLost' || one.time < time)
+/** Both times are of the storage, and may have been rounded to milliseconds. */
+const isWithin = (second: Started, { attempt, leasedUntil }: Started): boolean =>
+  second.attempt > attempt && second.readAt !== null && second.readAt + 1 < leasedUntil
+
+function mayBeReleased({ attempt }: Started, story: Story, kills: ReadonlyMap<string, number>): boolean {
+  const told = story.told.filter((one) => one.attempt === attempt)
+  if (told.some((one) => one.event === 'settled' && one.as === 'retried')) return true
+  return told.some((one) => one.event === 'ended' && isUncertain(one, story, kills))
+}
+
+/** No settlement is accepted that was requested after another reader had started. */
+const settledStale = (story: Story): Finding => {
+  const stale = story.told.find((one) => {
+    if (one.event !== 'settled') return false
+    const ended = story.told.find((other) => other.event === 'ended' && other.attempt === one.attempt)
+    const next = story.told.find((other) => other.event === 'started' && other.attempt > one.attempt)
+    return ended !== undefined && next !== undefined && next.time < ended.time
+  })
+  return (
+    stale &&
+    violation('stale settlement', story, `was settled as attempt ${stale.attempt} when it was in other hands already`)
+  )
 }
 
 /**
- * A settled message has no later attempt: either the settlement was stale, or the message had ended. No clock is needed.
+ * A settled message has no later attempt. No clock is needed.
  */
 const deliveredAfterItsEnd = (story: Story): Finding => {
   const end = story.told.find(isFinal)
@@ -173,7 +189,7 @@ function stuck(queue: string, final: FinalState): Finding {
 function violation(kind: Violation['kind'], story: Story, text: string, other?: Story): Violation {
   const entries = [story, ...(other ? [other] : [])].flatMap(({ sending, sent, told }) => [
     ...(sending ? [{ ...sending, uids: [story.uid] }] : []),
-    ...(sent ? [sent] : []),
+    ...sent,
     ...told,
   ])
   return { kind, text: `${story.queue}: ${story.uid} ${text}`, evidence: entries.sort((a, b) => a.time - b.time) }

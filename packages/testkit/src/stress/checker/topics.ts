@@ -65,15 +65,17 @@ function lost({ topic, log }: FinalTopic, entries: readonly Entry[]): Finding {
   }
 }
 
-/** The messages of one lane have ascending offsets. */
+/** The messages of one lane have ascending offsets. A repeated message keeps its first offset. */
 function orderOfPublishers({ topic, log }: FinalTopic, entries: readonly Entry[]): Finding {
   const offsets = new Map(log.map(({ uid, offset }) => [uid, offset]))
   const newest = new Map<string, number>()
+  const seen = new Set<string>()
   for (const entry of entries) {
     if (entry.event !== 'sending' || !entry.places.some((one) => 'topic' in one && one.topic === topic)) continue
     for (const uid of entry.uids) {
       const offset = offsets.get(uid)
-      if (offset === undefined) continue
+      if (offset === undefined || seen.has(uid)) continue
+      seen.add(uid)
       const before = newest.get(entry.lane) ?? 0
       if (offset < before) {
         const text = `${topic}: ${uid} has offset ${offset}, below ${before} of what ${entry.lane} published before`

@@ -7,6 +7,7 @@ export type ViolationKind =
   | 'not all or none'
   | 'two states'
   | 'delivered twice'
+  | 'stale settlement'
   | 'delivered after its end'
   | 'too many attempts'
   | 'order of a key'
@@ -16,6 +17,8 @@ export type ViolationKind =
   | 'two consumers'
   | 'seek without effect'
   | 'stuck'
+  | 'ended early'
+  | 'too little load'
 
 /** A broken promise of Tidings. */
 export interface Violation {
