@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import pg from 'pg'
 import type { StressReport } from 'tidings-testkit/internal/stress/stress'
 import { describe, expect, test } from 'vitest'
-import { ownDatabase, tidings } from '../cli/support.ts'
+import { folder, ownDatabase, tidings } from '../cli/support.ts'
 
 type Flags = Readonly<Record<string, string>>
 
@@ -17,6 +17,7 @@ const brief: Flags = {
   rate: '150',
   drain: '4s',
   'kill-every': '400ms',
+  history: folder,
 }
 
 interface Bug {
