@@ -6,9 +6,11 @@ import { folder, ownDatabase, tidings } from '../cli/support.ts'
 
 type Flags = Readonly<Record<string, string>>
 
+/** A run is short, and where its kills and delays fall is chance: what one does not show, the next one may. */
+const seeds = ['7', '8', '9', '10']
+
 /** Few kinds of processes, so that kills meet those that matter. */
 const brief: Flags = {
-  seed: '7',
   seconds: '3',
   queues: '2',
   topics: '0',
@@ -95,7 +97,7 @@ async function plant(url: string, sql: Required<Bug>['sql']): Promise<void> {
   }
 }
 
-describe('stress in several processes on PostgreSQL', () => {
+describe('stress in several processes on PostgreSQL', { timeout: 150_000 }, () => {
   const run = async ({ sql = {}, preload, flags }: Omit<Bug, 'found'>) => {
     const url = await ownDatabase()
     await plant(url, sql)
@@ -109,23 +111,30 @@ describe('stress in several processes on PostgreSQL', () => {
   }
 
   test('finds nothing where there is nothing', async () => {
-    const { code, report } = await run({ flags: { topics: '2', subscribers: '2', rate: '60', drain: '60s' } })
-    expect(report.violations).toEqual([])
-    expect(report.valid).toBe(true)
-    expect(code).toBe(0)
+    const provoked = { duplicates: 0, leasesLost: 0, deadLettered: 0 }
+    for (const seed of seeds) {
+      const { code, report } = await run({ flags: { seed, topics: '2', subscribers: '2', rate: '60', drain: '60s' } })
+      expect(report.violations).toEqual([])
+      expect(report.valid).toBe(true)
+      expect(code).toBe(0)
+      for (const name of Object.keys(provoked) as (keyof typeof provoked)[]) provoked[name] += report.figures[name]
+      if (Object.values(provoked).every((count) => count > 0)) break
+    }
     // What provokes the faults below did take place.
-    expect(report.figures.duplicates).toBeGreaterThan(0)
-    expect(report.figures.leasesLost).toBeGreaterThan(0)
-    expect(report.figures.deadLettered).toBeGreaterThan(0)
+    expect(Object.values(provoked), JSON.stringify(provoked)).not.toContain(0)
   })
 
   test.each(Object.entries(bugs))('catches a storage that %s', async (_, { found: [kind, text], ...bug }) => {
-    const { code, report } = await run(bug)
-    const found = report.violations.map((one) => `${one.kind}: ${one.text}`)
-    expect(report.violations, found.join('\n')).toContainEqual(
-      expect.objectContaining({ kind, text: expect.stringMatching(text) }),
-    )
-    expect(report.valid).toBe(false)
-    expect(code).toBe(1)
+    const expected = expect.objectContaining({ kind, text: expect.stringMatching(text) })
+    const seen: string[] = []
+    for (const seed of seeds) {
+      const { code, report } = await run({ ...bug, flags: { ...bug.flags, seed } })
+      seen.push(...report.violations.map((one) => `${one.kind}: ${one.text}`))
+      if (!report.violations.some((one) => expected.asymmetricMatch(one))) continue
+      expect(report.valid).toBe(false)
+      expect(code).toBe(1)
+      return
+    }
+    expect.fail(`not found in ${seeds.length} runs: ${seen.join(', ')}`)
   })
 })
