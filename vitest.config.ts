@@ -13,7 +13,7 @@ clearEnvironment()
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const isLong = ({ moduleId }: TestSpecification) =>
-      /\/conformance\.(?!memory)|\/(local|storages)\/|\/cli\/(local|sentinel)\.|\/processor\.|\/events\/postgres|\/postgres\/(topics|limits|half-open)\./.test(
+      /\/conformance\.(?!memory)|\/(local|storages)\/|\/(lives|half-open|bugs|idle|docs|examples)\.|\/cli\/(local|sentinel|process|stress)\.|\/processor\.|\/events\/postgres|\/postgres\/(topics|limits|roles|failover)/.test(
         moduleId,
       )
     const sorted = await super.sort(files)
@@ -22,13 +22,16 @@ class LongestFirst extends BaseSequencer {
 }
 
 const all = 'test/**/*.test.ts'
-/** Campaigns that kill processes and servers, and what waits for a Cluster or a sentinel to notice. */
+/** Campaigns that kill processes and servers, what waits for somebody to notice, and further versions. */
 const chaos = [
+  'test/conformance.versions.test.ts',
   'test/storages/*.test.ts',
+  'test/{postgres,redis,server}/{lives,half-open}.test.ts',
+  'test/postgres/{failover,idle}.test.ts',
   'test/stress/*.test.ts',
   'test/**/chaos.test.ts',
   'test/cli/stress.test.ts',
-  'test/local/recovery.test.ts',
+  'test/local/{first-use,recovery}.test.ts',
   'test/postgres/topics-server.test.ts',
   'test/redis/{cluster,durability,sentinel}.test.ts',
 ]
@@ -52,7 +55,7 @@ export default defineConfig({
   // The packages are tested as their sources are; what runs in processes of its own is compiled before.
   resolve: {
     alias: [
-      { find: /^tidings\/testing$/, replacement: `${packages}/tidings/src/testing.ts` },
+      { find: /^tidings\/(testing|pgmq)$/, replacement: `${packages}/tidings/src/$1.ts` },
       { find: /^tidings\/internal\/(.+)$/, replacement: `${packages}/tidings/src/$1.ts` },
       { find: /^tidings-(\w+)\/internal\/(.+)$/, replacement: `${packages}/$1/src/$2.ts` },
       { find: /^tidings-(\w+)$/, replacement: `${packages}/$1/src/index.ts` },
@@ -62,7 +65,7 @@ export default defineConfig({
   test: {
     pool: 'forks',
     // More than there are cores: most tests wait.
-    maxWorkers: 3,
+    maxWorkers: 4,
     maxConcurrency: 8,
     sequence: { sequencer: LongestFirst },
     // For what waits for ever; how long a test takes is up to the machine.

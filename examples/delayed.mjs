@@ -11,7 +11,7 @@ await reminders.send({ text: 'now' })
 
 // A message that waits can still be cancelled.
 const id = await reminders.send({ text: 'never' }, { delay: '1h' })
-console.log(`cancelled: ${await reminders.cancel(id)}`)
+console.log(`removed: ${(await reminders.cancel(id)).removed.length}`)
 
 const seconds = () => ((Date.now() - startedAt) / 1000).toFixed(1)
 let asked = false
@@ -31,7 +31,7 @@ await worker.finished
 await bus.close()
 
 // Prints:
-// cancelled: true
+// removed: 1
 // now? not yet
 // now
 // in a moment

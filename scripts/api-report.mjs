@@ -7,6 +7,7 @@ const packages = fileURLToPath(new URL('../packages/', import.meta.url))
 const doors = {
   tidings: 'tidings/dist/index.d.ts',
   'tidings/testing': 'tidings/dist/testing.d.ts',
+  'tidings/pgmq': 'tidings/dist/pgmq.d.ts',
   'tidings-local': 'local/dist/index.d.ts',
   'tidings-server': 'server/dist/index.d.ts',
   'tidings-testkit': 'testkit/dist/index.d.ts',

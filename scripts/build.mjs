@@ -1,7 +1,9 @@
 // Compiles the packages in the order in which they need each other, into folders that hold nothing of an earlier build.
 import { spawnSync } from 'node:child_process'
-import { chmodSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { writeOptionTypes } from './option-types.mjs'
+import { writePackageDocs } from './package-docs.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
@@ -9,7 +11,24 @@ for (const name of ['tidings', 'local', 'server', 'testkit', 'cli']) {
   rmSync(`${root}/packages/${name}/dist`, { recursive: true, force: true })
   const { status } = spawnSync('npx', ['tsc', '-p', `packages/${name}`], { cwd: root, stdio: 'inherit' })
   if (status !== 0) process.exit(status ?? 1)
+  await writeOptionTypes(name === 'tidings' ? name : `tidings-${name}`, `${root}/packages/${name}/dist`)
 }
 
-// npm links the command when it installs, which is before it is compiled.
-chmodSync(`${root}/packages/cli/dist/main.js`, 0o755)
+// npm links the commands when it installs, which is before they are compiled.
+const { bin } = JSON.parse(readFileSync(`${root}/packages/cli/package.json`, 'utf8'))
+for (const file of Object.values(bin)) chmodSync(`${root}/packages/cli/${file}`, 0o755)
+
+// The server's documentation page is drawn by Swagger UI. Users get its two files, and install nothing.
+const swagger = `${root}/node_modules/swagger-ui-dist`
+const vendor = `${root}/packages/server/vendor`
+mkdirSync(vendor, { recursive: true })
+for (const [from, to] of [
+  ['swagger-ui-bundle.js', 'swagger-ui.js'],
+  ['swagger-ui-bundle.js.LICENSE.txt', 'swagger-ui.js.LICENSE.txt'],
+  ['swagger-ui.css', 'swagger-ui.css'],
+  ['LICENSE', 'swagger-ui.LICENSE'],
+  ['NOTICE', 'swagger-ui.NOTICE'],
+])
+  writeFileSync(`${vendor}/${to}`, readFileSync(`${swagger}/${from}`, 'utf8').replace(/\n.*# sourceMappingURL=.*/, ''))
+
+writePackageDocs()

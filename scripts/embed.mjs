@@ -1,4 +1,5 @@
-// Writes the .sql files below packages/tidings/src/engines/postgres/sql into sql.gen.ts and events.gen.ts, and the .lua files of
+// Writes the .sql files below packages/tidings/src/engines/postgres/sql into sql.gen.ts and events.gen.ts, that of
+// packages/tidings/src/pgmq into its sql.gen.ts, and the .lua files of
 // packages/tidings/src/engines/redis/lua and relay into lua.gen.ts, so that the package needs no file access at run time and bundlers take it along.
 // With --check it only tells whether these files are up to date.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -24,8 +25,8 @@ function portable(file) {
 }
 
 /** `-- name: send` starts a statement; comment lines under it are its header. */
-function statements(file) {
-  const text = readFileSync(join(root, 'sql', file), 'utf8')
+function statements(path) {
+  const text = readFileSync(path, 'utf8')
   const parts = text.split(/^-- name: (\w+)$/m).slice(1)
   const found = {}
   for (let i = 0; i < parts.length; i += 2)
@@ -82,7 +83,8 @@ const scripts = Object.fromEntries(
 const literal = (value) => JSON.stringify(value, null, 2)
 const head = (kind) => `// Made by scripts/embed.mjs from the .${kind} files; do not edit.\n`
 const [down, , up] = folder('events')
-const [functions, pgmqFunctions, roles] = ['functions', 'pgmq', 'roles'].map(folder)
+const [functions, pgmqFunctions, roles, changes] = ['functions', 'pgmq', 'roles', 'change'].map(folder)
+const byName = (files) => Object.fromEntries(files.map(({ name, sql }) => [name, sql]))
 
 /**
  * When these functions got their text: what tells newer from older ones. It stays while they stay, and only grows,
@@ -97,16 +99,19 @@ function functionsMadeAt() {
 
 const functionsText = `export const functions = ${literal(functions)} as const
 export const pgmqFunctions = ${literal(pgmqFunctions)} as const
-export const roles = ${literal(Object.fromEntries(roles.map(({ name, sql }) => [name, sql])))} as const
+export const roles = ${literal(byName(roles))} as const
 `
 const generated = {
   'postgres/sql.gen.ts': `${head('sql')}export const migrations = ${literal(folder('migrations'))} as const
-${functionsText}export const functionsMadeAt = ${literal(functionsMadeAt())}
-export const statements = ${literal(statements('statements.sql'))} as const
+${functionsText}export const changes = ${literal(byName(changes))} as const
+export const functionsMadeAt = ${literal(functionsMadeAt())}
+export const statements = ${literal(statements(join(root, 'sql/statements.sql')))} as const
 `,
   'postgres/events.gen.ts': `${head('sql')}export const up = ${literal(up.sql)}
 export const down = ${literal(down.sql)}
-export const statements = ${literal(statements('events/statements.sql'))} as const
+export const statements = ${literal(statements(join(root, 'sql/events/statements.sql')))} as const
+`,
+  '../pgmq/sql.gen.ts': `${head('sql')}export const statements = ${literal(statements(join(engines, '../pgmq/statements.sql')))} as const
 `,
   'redis/lua.gen.ts': `${head('lua')}/** What scripts share. */
 export const helpers = ${literal(helpers)} as const

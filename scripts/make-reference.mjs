@@ -2,35 +2,13 @@
 // With --check it only tells whether the files are up to date. Run `npm run build` before.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { listOptions, redriveOptions } from 'tidings/internal/bus/dead-letters'
-import { replayOptions } from 'tidings/internal/bus/replay'
-import { traceOptions } from 'tidings/internal/bus/trace'
-import { connectOptions } from 'tidings/internal/connect'
 import { errorTable } from 'tidings/internal/core/errors'
-import { eventsMigrationOptions } from 'tidings/internal/events/migration'
-import { eventsOptions } from 'tidings/internal/events/options'
-import { releaseOptions } from 'tidings/internal/messages/message'
-import * as queue from 'tidings/internal/messages/options'
-import { routesOptions } from 'tidings/internal/router/routes'
-import { versionsOptions } from 'tidings/internal/router/versions'
-import {
-  archiveFields,
-  expiryFields,
-  ruleFields,
-  sentinelOptions,
-  webhookFields,
-} from 'tidings/internal/sentinel/options'
-import { subscribeOptions, topicConsumeOptions } from 'tidings/internal/subscription/options'
-import * as topic from 'tidings/internal/topics/options'
-import { exponentialOptions, linearOptions } from 'tidings/internal/worker/backoff'
-import { batchWorkOptions, consumeOptions, stopOptions, workOptions } from 'tidings/internal/worker/options'
-import { retryOptions } from 'tidings/internal/worker/outcome'
 import { sections } from 'tidings-cli/internal/config/settings'
 import { program } from 'tidings-cli/internal/program'
-import { serverOptions } from 'tidings-server/internal/app/options'
-import { tokenOptions } from 'tidings-server/internal/auth/token'
 import { allRoutes } from 'tidings-server/internal/routes/all'
 import { apiReport } from './api-report.mjs'
+import { calls } from './calls.mjs'
+import { typeOf } from './option-types.mjs'
 
 const head = '<!-- Made by scripts/make-reference.mjs from the code; do not edit. -->\n'
 
@@ -44,8 +22,6 @@ function table(titles, rows) {
   return [line(all[0]), line(widths.map((width) => '-'.repeat(width))), ...all.slice(1).map(line)].join('\n')
 }
 
-const typeOf = ({ typeText }) => typeText.replace(` to ${Number.MAX_SAFE_INTEGER}`, ' or more')
-
 function optionTable(schema) {
   const rows = Object.entries(schema).map(([name, option]) => [
     `\`${name}\``,
@@ -55,81 +31,6 @@ function optionTable(schema) {
   ])
   return table(['option', 'type', 'default', 'meaning'], rows)
 }
-
-/** What `more` has beside what `base` has. */
-const without = (more, base) => Object.fromEntries(Object.entries(more).filter(([name]) => !Object.hasOwn(base, name)))
-
-const calls = [
-  [
-    'connect(source?, options?)',
-    connectOptions,
-    'The source is a URL, or `{ redis: client }` with a `Redis` or `Cluster` of ioredis that is yours.',
-  ],
-  ['connect(url, { tls })', connectOptions.tls.properties],
-  ['connect(url, { pool })', connectOptions.pool.properties],
-  ['bus.queue(name, options?)', queue.queueOptions],
-  ['queue.send(data, options?)', queue.sendOptionsWithTx],
-  [
-    'queue.sendBatch(entries, options?)',
-    queue.txOption,
-    'Each entry is `{ data }` with any of the options of `send` except `tx`.',
-  ],
-  [
-    'bus.publish(routingKey, data, options?)',
-    without(queue.publishOptions, queue.sendOptions),
-    'Beside these, all options of `send`.',
-  ],
-  ['bus.publishBatch(routingKey, entries, options?)', queue.publishBatchOptions, 'Entries are those of `sendBatch`.'],
-  ['queue.read(options?)', queue.readOptions],
-  ['queue.readById(id, options?)', queue.readByIdOptions],
-  ['queue.pop(options?)', queue.popOptions],
-  ['queue.peek(options?)', queue.peekOptions],
-  ['queue.work(handler, options?)', workOptions],
-  [
-    'queue.workBatch(handler, options?)',
-    without(batchWorkOptions, workOptions),
-    'Beside these, all options of `work`.',
-  ],
-  ['queue.consume(options?)', consumeOptions],
-  ['worker.stop(options?)', stopOptions],
-  ['message.release(options?)', releaseOptions],
-  ['retry(options?)', retryOptions],
-  ['exponential(options?)', exponentialOptions],
-  ['linear(options?)', linearOptions],
-  ['queue.deadLetters.list(options?)', listOptions],
-  ['queue.deadLetters.redrive(options?)', redriveOptions],
-  ['queue.replay(options?)', replayOptions],
-  ['bus.trace(targetId, options?)', traceOptions],
-  ['bus.topic(name, options?)', topic.topicOptions],
-  ['retention of a topic', topic.retentionOptions],
-  [
-    'topic.publish(data, options?)',
-    topic.topicPublishOptions,
-    '`delay`, `at`, `priority`, `orderingKey`, `uniqueTarget` and `track` are for the copies in queues that are bound to the topic.',
-  ],
-  [
-    'topic.publishBatch(entries, options?)',
-    queue.txOption,
-    'Each entry is `{ data }` with any of the options of `publish` except `tx`.',
-  ],
-  ['topic.subscribe(subscription, handler, options?)', subscribeOptions],
-  ['topic.consume(subscription, options?)', topicConsumeOptions],
-  ['topic.read(options?)', topic.topicReadOptions],
-  ['topic.seek(position, options?)', topic.seekOptions],
-  ['subscription.create(options?)', topic.createSubscriptionOptions],
-  ['subscription.fetch(options?)', topic.fetchOptions],
-  ['bus.events(options?)', eventsOptions],
-  ['bus.sentinel(options?)', sentinelOptions],
-  ['bus.sentinel({ rules: [rule] })', ruleFields],
-  ['bus.sentinel({ archives: [archive] })', archiveFields],
-  ['bus.sentinel({ expire: [rule] })', expiryFields],
-  ['bus.sentinel({ webhook })', webhookFields],
-  ['eventsMigration(options?)', eventsMigrationOptions],
-  ['routes(table, options?)', routesOptions],
-  ['versions(options)', versionsOptions],
-  ['createServer(bus, options?)', serverOptions, 'From `tidings-server`.'],
-  ['createServer(bus, { tokens: [token] })', tokenOptions],
-]
 
 function options() {
   const sections = calls.map(([call, schema, note]) => {

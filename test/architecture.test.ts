@@ -22,12 +22,15 @@ const rooms: readonly string[] = [
   'tidings/topics/',
   'tidings/worker/',
   'tidings/subscription/',
+  'tidings/schedules/',
   'tidings/sentinel/',
   'tidings/bus/',
   'tidings/router/',
   'tidings/connect',
   'tidings/testing',
   'tidings/index',
+  'tidings/pgmq/',
+  'tidings/pgmq',
   'local/',
   'server/http/',
   'server/auth/',
@@ -49,23 +52,33 @@ const narrow: Record<string, readonly string[]> = {
   'tidings/engines/postgres/': ['tidings/core/', 'tidings/port/', 'tidings/events/'],
   'tidings/engines/redis/': ['tidings/core/', 'tidings/port/'],
   'tidings/adapters/': ['tidings/core/', 'tidings/port/'],
+  'tidings/pgmq/': [
+    'tidings/core/',
+    'tidings/port/',
+    'tidings/adapters/',
+    'tidings/connect',
+    'tidings/engines/postgres/',
+  ],
   'local/': ['tidings/core/'],
   'testkit/cases/': ['tidings/core/', 'tidings/port/', 'testkit/'],
 }
 
 /** Who may name what nobody else may name. */
 const reserved: Record<string, readonly string[]> = {
-  'tidings/engines/': ['tidings/connect', 'tidings/testing', 'testkit/', 'tidings/engines/'],
+  'tidings/engines/': ['tidings/connect', 'tidings/testing', 'tidings/pgmq/', 'testkit/', 'tidings/engines/'],
   'tidings/testing': [],
   'local/': ['cli/commands/local', 'local/'],
   'testkit/': ['testkit/', 'cli/commands/stress'],
-  'server/': ['server/', 'cli/commands/serve', 'cli/commands/token', 'cli/config/settings'],
+  'server/': ['server/', 'cli/commands/serve', 'cli/commands/token', 'cli/config/settings', 'cli/health'],
   'cli/': ['cli/'],
 }
 
 /** Packages, and who may use them. */
 const packages: Record<string, readonly string[]> = {
+  '@opentelemetry/api': ['tidings/port/opentelemetry', 'tidings/port/exception-log'],
+  '@opentelemetry/api-logs': ['tidings/port/exception-log'],
   pg: ['tidings/engines/postgres/', 'local/'],
+  croner: ['tidings/schedules/occurrences'],
   ioredis: ['tidings/engines/redis/', 'local/'],
   commander: ['cli/'],
   hono: ['server/'],

@@ -46,7 +46,7 @@ function defineOver(
   })
 }
 
-defineOver('HTTP over memory', async () => 'memory:', ['durable', 'topics'], {
+defineOver('HTTP over memory', async () => 'memory:', ['durable', 'topics', 'limits'], {
   'durability: a message that has to be on disk is stored like any other': 'memory has no disk',
 })
-defineOver('HTTP over PostgreSQL 18', () => sharedServer('postgres18'), ['durable', 'events', 'topics'])
+defineOver('HTTP over PostgreSQL 18', () => sharedServer('postgres18'), ['durable', 'events', 'limits', 'topics'])

@@ -13,6 +13,7 @@ afterAll(() => rmSync(work, { recursive: true, force: true }))
 
 /** What the examples take as there. */
 const given = `import type { Bus, Handler, Message, Queue, Subscriber, Topic, Worker } from 'tidings'
+import type { Pgmq as PgmqClient } from 'tidings/pgmq'
 import type { FakeClock as Clock } from 'tidings/testing'
 import type { Server } from 'tidings-server'
 declare global {
@@ -24,13 +25,14 @@ declare global {
   const subscriber: Subscriber
   const server: Server
   const clock: Clock
+  const pgmq: PgmqClient
   const handler: Handler<unknown>
   const schema: import('zod').ZodType<{ name: string }>
   const error: unknown
 }`
 const imports = [
   "import { archive, bytes, connect, deadLetter, done, eventsMigration, exponential, fixed, isTidingsError, linear, logging, pipe, retry, routes, snooze, timeout, validated, versions } from 'tidings'",
-  "import { FakeClock, memoryBus } from 'tidings/testing'",
+  "import { deliver, FakeClock, memoryBus } from 'tidings/testing'",
   "import { createServer } from 'tidings-server'",
 ]
 
@@ -57,7 +59,22 @@ const examples: Example[] = sources.flatMap(({ path, text }) =>
 )
 
 /** What users call and find by the editor's help. Getters and what is for other packages alone may go without. */
-const classes = ['Bus', 'Queue', 'Topic', 'DeadLetters', 'Worker', 'Message', 'Subscriber', 'Subscription', 'Sentinel']
+const classes = [
+  'Bus',
+  'Queue',
+  'Topic',
+  'DeadLetters',
+  'Worker',
+  'Message',
+  'Subscriber',
+  'Subscription',
+  'Sentinel',
+  'Pgmq',
+  'PgmqQueues',
+  'PgmqMessages',
+  'PgmqTopics',
+  'PgmqNotifications',
+]
 
 test.each(classes)('every public method of %s shows its use', (name) => {
   const declaring = sources.find(

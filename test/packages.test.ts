@@ -1,11 +1,13 @@
 import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import pg from 'pg'
 import { version } from 'tidings/internal/core/version'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { removeDirectory, serverDirectory } from './support/directories.ts'
+import { sharedServer } from './support/shared-servers.ts'
 
 const execute = promisify(execFile)
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -70,14 +72,14 @@ describe('the library, installed by itself', () => {
   test('is imported, and required from CommonJS', async () => {
     writeFileSync(
       join(app, 'imports.mjs'),
-      "import { connect } from 'tidings'\nimport { memoryBus } from 'tidings/testing'\nconsole.log(typeof connect, typeof memoryBus)\n",
+      "import { connect } from 'tidings'\nimport { memoryBus } from 'tidings/testing'\nimport { Pgmq } from 'tidings/pgmq'\nconsole.log(typeof connect, typeof memoryBus, typeof Pgmq)\n",
     )
     writeFileSync(
       join(app, 'requires.cjs'),
-      "const { connect } = require('tidings')\nconst { memoryBus } = require('tidings/testing')\nconsole.log(typeof connect, typeof memoryBus)\n",
+      "const { connect } = require('tidings')\nconst { memoryBus } = require('tidings/testing')\nconst { Pgmq } = require('tidings/pgmq')\nconsole.log(typeof connect, typeof memoryBus, typeof Pgmq)\n",
     )
-    expect((await node('imports.mjs')).stdout).toBe('function function\n')
-    expect((await node('requires.cjs')).stdout).toBe('function function\n')
+    expect((await node('imports.mjs')).stdout).toBe('function function function\n')
+    expect((await node('requires.cjs')).stdout).toBe('function function function\n')
   })
 
   test('loads no engine, no driver and no server before it is asked for one', async () => {
@@ -86,6 +88,10 @@ describe('the library, installed by itself', () => {
     const { stderr } = await execute(process.execPath, only, { cwd: app, env })
     expect(stderr).toContain('tidings/dist/index.js')
     expect([...new Set(stderr.match(/tidings\/dist\/engines|node_modules\/(?:pg|ioredis)/g))]).toEqual([])
+    const pgmq = ['--input-type=module', '--eval', "import 'tidings/pgmq'"]
+    const loaded = (await execute(process.execPath, pgmq, { cwd: app, env })).stderr
+    expect(loaded).toContain('tidings/dist/pgmq/session.js')
+    expect([...new Set(loaded.match(/tidings\/dist\/bus|node_modules\/(?:pg|ioredis)/g))]).toEqual([])
   })
 
   test('names the command that installs the local PostgreSQL where it is not there', async () => {
@@ -103,24 +109,85 @@ test('every door of every package has types that stand by themselves', async () 
       .map((path) => name + path.slice(1)),
   )
   writeFileSync(
-    join(app, 'doors.ts'),
+    join(app, 'doors.mts'),
     doors.map((door, index) => `import * as door${index} from '${door}'\n`).join('') +
       `export default [${doors.map((_, index) => `door${index}`)}]\n`,
   )
+  writeFileSync(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions: settings, files: ['doors.mts'] }))
+  for (const compiler of compilers) expect(await compile(compiler, app)).toBe('')
+})
+
+/** The project's own, and the oldest that users may have. */
+const compilers = ['node_modules/typescript/bin/tsc', 'test/consumer/node_modules/typescript/bin/tsc'].map((one) =>
+  join(root, one),
+)
+const settings = {
+  strict: true,
+  skipLibCheck: false,
+  noEmit: true,
+  module: 'nodenext',
+  target: 'es2022',
+  lib: ['es2023', 'esnext.disposable'],
+  types: ['node'],
+}
+
+/** @returns what the compiler complains of */
+async function compile(compiler: string, folder: string): Promise<string> {
   for (const types of ['@types/node', 'undici-types'])
-    cpSync(join(root, 'node_modules', types), join(app, 'node_modules', types), { recursive: true })
-  const settings = {
-    strict: true,
-    skipLibCheck: false,
-    noEmit: true,
-    module: 'nodenext',
-    target: 'es2022',
-    lib: ['es2023', 'esnext.disposable'],
-    types: ['node'],
-  }
-  writeFileSync(join(app, 'tsconfig.json'), JSON.stringify({ compilerOptions: settings, files: ['doors.ts'] }))
-  const { stdout } = await execute(join(root, 'node_modules/.bin/tsc'), ['-p', app]).catch(
+    cpSync(join(root, 'node_modules', types), join(folder, 'node_modules', types), { recursive: true })
+  const { stdout } = await execute(process.execPath, [compiler, '-p', folder], { cwd: folder }).catch(
     (failed: { stdout: string }) => failed,
   )
-  expect(stdout).toBe('')
+  return stdout
+}
+
+test('links of what is shipped lead to what is shipped', async () => {
+  await install(...names)
+  for (const name of names) {
+    const folder = join(app, 'node_modules', name)
+    const pages = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.md'))
+    expect(pages, name).toContain('README.md')
+    expect(existsSync(join(folder, 'LICENSE')), name).toBe(true)
+    const broken = pages.flatMap((page) => {
+      const text = readFileSync(join(folder, page), 'utf8').replaceAll(/```[\s\S]*?```|`[^`\n]*`/g, '')
+      const targets = [...text.matchAll(/\]\(([^)#]+)[^)]*\)/g)].map(([, target]) => target as string)
+      return targets
+        .filter((target) => !/^https?:/.test(target) && !existsSync(join(folder, dirname(page), target)))
+        .map((target) => `${page}: ${target}`)
+    })
+    expect(broken, name).toEqual([])
+  }
+  expect(readdirSync(join(app, 'node_modules/tidings/sql/roles'))).toContain('rights.sql')
+})
+
+test('a new user pastes the code of the README into an empty folder, checks its types strictly, and runs it', async () => {
+  const folder = join(work, 'new-user')
+  mkdirSync(folder)
+  writeFileSync(join(folder, 'package.json'), '{ "name": "new-user", "private": true, "type": "module" }')
+  const quietly = ['--silent', '--no-audit', '--no-fund', '--prefer-offline']
+  await execute('npm', ['install', ...quietly, tarball('tidings')], { cwd: folder })
+  const readme = readFileSync(join(folder, 'node_modules/tidings/README.md'), 'utf8')
+  const [, code, printed] = /```ts\n([\s\S]*?)```\n\n```text\n([\s\S]*?)```/.exec(readme) ?? []
+  writeFileSync(join(folder, 'app.ts'), code!)
+  const compilerOptions = {
+    ...settings,
+    noEmit: false,
+    noUncheckedIndexedAccess: true,
+    exactOptionalPropertyTypes: true,
+  }
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['app.ts'] }))
+  expect(await compile(compilers[1]!, folder)).toBe('')
+  const server = await sharedServer('postgres18')
+  const database = `new_user_${process.pid}_${Date.now()}`
+  const client = new pg.Client({ connectionString: server })
+  await client.connect()
+  try {
+    await client.query(`CREATE DATABASE ${database}`)
+    const env = { ...process.env, DATABASE_URL: server.replace(/[^/]+$/, database) }
+    const { stdout } = await execute(process.execPath, ['app.js'], { cwd: folder, env })
+    expect(stdout).toBe(printed)
+    await client.query(`DROP DATABASE ${database} WITH (FORCE)`)
+  } finally {
+    await client.end()
+  }
 })

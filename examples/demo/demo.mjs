@@ -131,8 +131,9 @@ async function work(client, server, bus) {
   await once(b, 'exit')
 
   const { count, first, last } = await cutOff(client, killedAt)
-  say(`A had ${count} messages in its hands. Their leases ran out, and B had them again`)
-  say(`${first.toFixed(1)} to ${last.toFixed(1)} s after the kill, between all the others that were waiting`)
+  say(`A had ${count} messages in its hands. They were given back, and B had them again`)
+  if (count > 0)
+    say(`${first.toFixed(1)} to ${last.toFixed(1)} s after the kill, between all the others that were waiting`)
 }
 
 /** @returns whether everything holds */

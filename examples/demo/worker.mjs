@@ -14,10 +14,10 @@ const bus = await connect(url)
 const chance = (text) => createHash('sha256').update(text).digest().readUInt32BE() / 2 ** 32
 
 /** The handler's own work. It is done before the message is settled, so a kill in between means: it is done again. */
-async function writeDown(message, startedAt) {
+async function writeDown(message, attempt, startedAt) {
   await database.query(
     'INSERT INTO demo.handled (queue, msg_id, worker, attempt, started_at) VALUES ($1, $2, $3, $4, $5)',
-    [message.queue, message.id, worker, message.readCount, startedAt],
+    [message.queue, message.id, worker, attempt, startedAt],
   )
 }
 
@@ -29,11 +29,11 @@ const recording = (handle) => async (message, context) => {
   } catch (error) {
     await database.query(
       'INSERT INTO demo.failed (queue, msg_id, worker, attempt, started_at, error) VALUES ($1, $2, $3, $4, $5, $6)',
-      [message.queue, message.id, worker, message.readCount, startedAt, error.message],
+      [message.queue, message.id, worker, context.attempt, startedAt, error.message],
     )
     throw error
   }
-  await writeDown(message, startedAt)
+  await writeDown(message, context.attempt, startedAt)
 }
 
 const item = z.object({ sku: z.string(), price: z.int(), quantity: z.int().positive() })
@@ -74,7 +74,7 @@ bus.queue('invoices', { schema: invoice }).work(
 
 bus.queue('hires', { schema: hire }).work(
   recording(async ({ data }, { signal }) => {
-    // A background check takes longer than the lease of 4 s, which is renewed meanwhile.
+    // A background check takes its time; the lease is renewed meanwhile.
     await sleep(data.department === 'Security' ? 5_000 : 50 + 100 * chance(data.email), undefined, { signal })
   }),
   { ...options, onSuccess: 'delete' },

@@ -153,6 +153,33 @@ describe('the configuration file', () => {
 })
 
 describe('validate-config', () => {
+  it('prints the file of tasker-pgmq in our names', async () => {
+    write(
+      'tasker.toml',
+      `queue_naming_pattern = '(?P<namespace>\\w+)_queue'
+channels_prefix = "app"
+max_payload_size = 8000
+include_metadata = false
+[migration]
+include_rollback = false
+name_prefix = "add_x"
+`,
+    )
+    const { code, stdout } = await tidings(['validate-config', 'tasker.toml', '--json'])
+    expect(code).toBe(0)
+    const { toml } = JSON.parse(stdout)
+    expect(toml).toBe(`[events]
+queuePattern = '(?P<namespace>\\w+)_queue'
+channelPrefix = 'app'
+maxPayloadSize = 7800
+withMetadata = false
+# tidings generate-migration --name add_x --include-rollback false`)
+    write('ours.toml', toml)
+    expect(await tidings(['validate-config', 'ours.toml'])).toMatchObject({ code: 0 })
+    write('tasker-bad.toml', 'channels_prefix = "far too long for a prefix of channels"')
+    expect(await tidings(['validate-config', 'tasker-bad.toml'])).toMatchObject({ code: 2 })
+  })
+
   it('shows the effective settings and their sources, without secrets', async () => {
     write(
       'shown/tidings.config.toml',
@@ -338,6 +365,8 @@ describe('migrate', () => {
     [['--roles', 'pg_mine'], '--roles is "pg_mine"'],
     [['--roles', 'x'.repeat(52)], '--roles is'],
     [['--roles', '--down'], '--down and --roles cannot be together'],
+    [['--adopt', '--hand-over'], '--adopt and --hand-over cannot be together'],
+    [['--hand-over', 'missing.sql'], '--hand-over is "missing.sql", which cannot be read'],
   ])('refuses %j', async (args, text) => {
     url = await ownDatabase()
     expect(await migrate(...args)).toMatchObject({ code: 2, stderr: expect.stringContaining(text) })

@@ -36,6 +36,28 @@ together        1        0     1     0          0
     expect(JSON.parse((await run('peek', 'told', '--json')).stdout)).toMatchObject([{ data: { done: 2 } }])
   })
 
+  it('shows what it has told of, as the sender wished', async () => {
+    const flags = [
+      '--correlation-id',
+      'hired-18',
+      '--correlation-queue',
+      'told-18',
+      '--track',
+      '--tell',
+      'allDone',
+      'anyFailed',
+    ]
+    await run('enqueue', 'desks', '1', ...flags)
+    await run('pop', 'desks')
+    const { stdout } = await run('correlation', 'hired-18')
+    expect(stdout).toMatch(/^hired-18: 1 task, none left; started \S+, completed \S+, all done \S+\n/)
+    expect(JSON.parse((await run('peek', 'told-18', '--json')).stdout)).toMatchObject([
+      { data: { milestone: 'allDone' } },
+    ])
+    const wrong = await run('enqueue', 'desks', '1', ...flags, 'allWell')
+    expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining("'anyFailed' or 'allDone' or 'allEnded'")])
+  })
+
   it('says so when there are none', async () => {
     const nothing = 'no tracked messages have the correlation id unknown\n'
     expect(await run('correlation', 'unknown')).toEqual({ code: 0, stdout: nothing, stderr: '' })

@@ -92,6 +92,19 @@ describe('one message', () => {
     expect((await run(target)).code).toBe(1)
   })
 
+  it('replaces what nobody has read, and asks for the id', async () => {
+    const args = (data: string) => ['enqueue', 'last', data, '--dedup-id', 'a', '--while-active', 'keepLast', '--json']
+    for (const data of ['1', '2']) expect(await run(args(data))).toEqual(ok('{"id":"1","queue":"last"}\n'))
+    const debounce = '--dedup-id b --dedup-window 1h --dedup-replace --dedup-extend --dedup-at-most 2h --delay 1h'
+    for (const data of ['3', '4']) await run(['enqueue', 'last', data, ...debounce.split(' ')])
+    expect(await peek('last')).toMatchObject([{ data: 2, orderingKey: 'a' }, { data: 4 }])
+    expect(await run(['enqueue', 'last', '5', '--dedup-replace'])).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringMatching(/^error: --dedup-replace needs --dedup-id\n/),
+    })
+  })
+
   it('refuses options that contradict each other', async () => {
     const { code, stderr } = await run(['enqueue', 'hires', '1', '--delay', '1s', '--at', '2030-01-01'])
     expect({ code, stderr }).toEqual({

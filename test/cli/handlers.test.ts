@@ -70,6 +70,35 @@ describe('a folder of handlers that cannot be used', () => {
   })
 })
 
+describe('several folders', () => {
+  const run = (...flags: string[]) => tidings(['process', '--once', '--json', '--url', 'memory:', ...flags])
+  const queuesOf = ({ stdout }: { stdout: string }) =>
+    JSON.parse(stdout.trimEnd().split('\n').at(-1)!).queues.map(({ queue }: { queue: string }) => queue)
+
+  it('are given one by one, together, and by the other name', async () => {
+    write('billing/invoices.mjs', good)
+    write('shipping/parcels.mjs', good)
+    write('empty/README.md', '')
+    expect(queuesOf(await run('--handlers', 'billing', '--handlers', 'shipping'))).toEqual(['invoices', 'parcels'])
+    expect(queuesOf(await run('--handlers', 'billing', 'shipping', 'empty'))).toEqual(['invoices', 'parcels'])
+    expect(queuesOf(await run('--handlers-path', 'billing', '--handlers', 'shipping'))).toEqual(['parcels', 'invoices'])
+    expect(queuesOf(await run('--handlers', 'billing', './billing/../billing'))).toEqual(['invoices'])
+    expect(queuesOf(await run('--handlers', 'billing', 'shipping', '--queue', 'parcels'))).toEqual(['parcels'])
+  })
+
+  it('must not hold two modules for one queue, and one must hold what is asked for', async () => {
+    write('first/orders.mjs', good)
+    write('second/orders.ts', good)
+    const twice = await run('--handlers', 'first', 'second')
+    expect({ code: twice.code, error: JSON.parse(twice.stderr).message }).toEqual({
+      code: 2,
+      error: 'first/orders.mjs: the queue has more than one module: first/orders.mjs, second/orders.ts',
+    })
+    const none = await run('--handlers', 'first', 'billing', '--queue', 'x')
+    expect(JSON.parse(none.stderr).message).toBe("no handler for queue \"x\" in 'first', 'billing'")
+  })
+})
+
 describe('a handler module that cannot be used', () => {
   const broken: [what: string, file: string, text: string, error: string][] = [
     ['syntax error', 'a.mjs', 'const a = 1\nfunction f( {\n', ':2: Unexpected end of input'],

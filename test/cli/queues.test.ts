@@ -1,5 +1,6 @@
 import pg from 'pg'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { startHttpServer } from '../support/http-server.ts'
 import { type Ended, ownDatabase, spawned, Tidings, tidings } from './support.ts'
 
 let env: Record<string, string>
@@ -21,6 +22,43 @@ describe('queue', () => {
     expect((await run('queue', 'status', 'made')).code).toBe(1)
   })
 
+  it('sets limits and weights, and says what is wrong with one', async () => {
+    await run('queue', 'create', 'limited')
+    const set = (...args: string[]) => run('queue', 'set', 'limited', ...args)
+    await set('--limit', 'concurrency=20', '--limit', 'per=group,rate=100/min,burst=5', '--weight', 'gold=3,free=0.5')
+    const settings = {
+      limits: [
+        { per: 'queue', concurrency: 20 },
+        { per: 'group', rate: { count: 100, periodMs: 60_000 }, burst: 5 },
+      ],
+      weights: { gold: 3, free: 0.5 },
+    }
+    expect(await json('queue', 'show', 'limited')).toEqual({ queue: 'limited', settings })
+    expect(await set('--limit', 'concurrency=0')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('--limit[0].concurrency is 0'),
+    })
+    expect(await set('--limit', 'twenty')).toMatchObject({ code: 2, stderr: expect.stringContaining("'twenty'") })
+    await set('--unset', 'limits', 'weights')
+    expect(await json('queue', 'show', 'limited')).toEqual({ queue: 'limited', settings: {} })
+  })
+
+  it('cancels what waits and what somebody has in hand, and says so', async () => {
+    for (const body of ['1', '2', '3']) await run('enqueue', 'cancelled', body, '--correlation-id', 'import-7')
+    await run('read', 'cancelled', '--lease', '1h')
+    expect(await json('cancel', 'cancelled', '2')).toEqual({ queue: 'cancelled', removed: ['2'], running: [] })
+    const told = await run('cancel', 'cancelled', '--correlation', 'import-7')
+    expect(told).toEqual(ok('removed 1 message, told the readers of 1\n'))
+    expect(await run('cancel', 'cancelled', '2')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('has no message 2 to be cancelled'),
+    })
+    expect(await run('cancel', 'cancelled')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('nothing to cancel'),
+    })
+  })
+
   it('does not purge or drop unasked where nobody can be asked', async () => {
     await run('enqueue', 'kept', '1')
     expect(await run('queue', 'purge', 'kept')).toEqual({
@@ -39,6 +77,35 @@ describe('queue', () => {
     })
     expect(await json('queue', 'status', 'kept')).toMatchObject({ ready: 1 })
     expect(await run('queue', 'purge', 'kept', '--yes')).toEqual(ok('removed 1 message of queue kept\n'))
+  })
+
+  it('leaves out those that Tidings made for itself, unless it is asked for them', async () => {
+    const own = await ownDatabase()
+    const server = await startHttpServer(own, '--sentinel')
+    onTestFinished(() => server.stop())
+    const client = new pg.Client({ connectionString: own })
+    await client.connect()
+    onTestFinished(() => client.end())
+    const isThere = async () =>
+      (await client.query("SELECT FROM pgmq.meta WHERE queue_name = 'tidings_sentinel'")).rowCount
+    await vi.waitUntil(isThere)
+    for (const url of [own, server.url]) {
+      const list = async (...args: string[]) =>
+        JSON.parse((await tidings([...args, '--json', '--url', url])).stdout).map(
+          ({ queue }: { queue: string }) => queue,
+        )
+      expect(await list('queue', 'list')).toEqual([])
+      expect(await list('status')).toEqual([])
+      expect(await list('queue', 'list', '--internal')).toEqual(['tidings_sentinel'])
+      expect(await list('status', '--internal')).toEqual(['tidings_sentinel'])
+    }
+    for (const path of ['queues', 'metrics']) {
+      const ask = async (query: string) =>
+        ((await (await fetch(`${server.url}/v1/${path}${query}`)).json()) as { queues: unknown[] }).queues
+      expect(await ask('')).toEqual([])
+      expect(await ask('?internal=true')).toMatchObject([{ queue_name: 'tidings_sentinel' }])
+    }
+    expect(await (await fetch(`${server.url}/metrics`)).text()).not.toContain('queue="tidings_sentinel"')
   })
 
   it('names the nearest queue', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { exponential } from 'tidings/internal/worker/backoff'
-import { checkConfig } from 'tidings-cli/internal/config/check'
+import { checkConfig, checkSchedules } from 'tidings-cli/internal/config/check'
 import { sections } from 'tidings-cli/internal/config/settings'
 import { configTemplate } from 'tidings-cli/internal/config/template'
 import { describe, expect, test } from 'vitest'
@@ -14,6 +14,7 @@ describe('what a configuration may say', () => {
     ['what is undefined', { url: undefined, process: { lease: undefined } }],
     ['URLs', { url: 'local:./data' }],
     ['durations as texts and numbers', { process: { lease: '10s', stopDeadline: 500 } }],
+    ['an owner whose last schedule went', { owner: 'billing' }],
     ['functions, where code is written', { process: { backoff: exponential() } }],
     ['queues with names like those of objects', { queues: { constructor: { concurrency: 1 }, __proto__: {} } }],
   ])('%s', (_, config) => expect(problemsOf(config)).toEqual([]))
@@ -23,6 +24,8 @@ describe('what a configuration may say', () => {
       url: 'memory:',
       process: { lease: '10s' },
       queues: { orders: { deadLetter: false, concurrency: 1 } },
+      owner: 'billing',
+      schedules: { nightly: { cron: '0 2 * * *', queue: 'reports', data: { n: 1 } } },
       events: { channelPrefix: 'shop' },
       sentinel: { every: '5s', rules: [{ queues: '*', maxDead: 0 }], webhook: { url: 'https://hooks.example/x' } },
       serve: { port: 9000, origins: ['https://example.org'] },
@@ -60,6 +63,12 @@ describe('a problem is reported with its path', () => {
       'OPTION_UNKNOWN process.concurency is not a setting',
       "Did you mean 'process.concurrency'?",
     ],
+    [
+      'a name of another system, at another place',
+      { attempts: 3 },
+      'OPTION_UNKNOWN attempts is not a setting',
+      "Did you mean 'process.maxAttempts'?",
+    ],
     ['a typing error at the top', { quueues: {} }, 'OPTION_UNKNOWN quueues is not a setting', "Did you mean 'queues'?"],
     [
       'a setting in the wrong place',
@@ -71,7 +80,7 @@ describe('a problem is reported with its path', () => {
       'nothing near',
       { zzzzzz: 3 },
       'OPTION_UNKNOWN zzzzzz is not a setting',
-      'There are url, pool, handlers, process, queues, events, sentinel, serve.',
+      'There are url, pool, idle, telemetry, handlers, owner, process, queues, schedules, events, sentinel, serve.',
     ],
     [
       'a rule with a typing error',
@@ -95,6 +104,27 @@ describe('a problem is reported with its path', () => {
       'a URL of this machine',
       { sentinel: { webhook: { url: 'http://[::1]:5432/' } } },
       'URL_NOT_ALLOWED sentinel.webhook.url has the private address ::1',
+    ],
+    [
+      'schedules of nobody',
+      { schedules: { nightly: { cron: '0 2 * * *', queue: 'reports' } } },
+      'CONFIG_INVALID owner is missing, whose the schedules are',
+    ],
+    [
+      'a setting that a schedule does not have',
+      { owner: 'billing', schedules: { nightly: { crn: '0 2 * * *', queue: 'reports' } } },
+      'OPTION_UNKNOWN schedules.nightly.crn is not a setting',
+      "Did you mean 'schedules.nightly.cron'?",
+    ],
+    [
+      'an interval that is too short',
+      { owner: 'billing', schedules: { nightly: { every: '1ms', queue: 'reports' } } },
+      'RANGE schedules.nightly.every is 1ms; it must be between 1s and 3650d',
+    ],
+    [
+      'a name of a schedule',
+      { owner: 'billing', schedules: { Nightly: { every: '1m', queue: 'reports' } } },
+      'SCHEDULE_NAME_INVALID schedules.Nightly "Nightly" has upper-case letters; write "nightly"',
     ],
     ['a name of Object', { toString: 3 }, 'OPTION_UNKNOWN toString is not a setting'],
     ['a URL', { url: 'mysql://user:secret@host' }, 'URL_INVALID the URL scheme "mysql" is not known'],
@@ -149,6 +179,34 @@ describe('a problem is reported with its path', () => {
   })
 })
 
+describe('what does not go together in a schedule is reported with its path', () => {
+  test.each<[schedule: object, problem: string, hint?: string]>([
+    [{ cron: 'often', queue: 'reports' }, 'CRON_INVALID schedules.nightly: cron is "often": '],
+    [
+      { cron: '0 0 30 2 *', queue: 'reports' },
+      "SCHEDULE_NEVER schedules.nightly: schedule 'nightly' has no time that lies ahead",
+    ],
+    [{ queue: 'reports' }, 'TYPE schedules.nightly: one of cron, every, at is missing'],
+    [{ every: '1m' }, 'TYPE schedules.nightly: one of queue, topic, routingKey is missing'],
+    [
+      { every: '1m', cron: '@daily', queue: 'reports' },
+      "OPTION_CONFLICT schedules.nightly: 'cron' and 'every' are both given",
+    ],
+  ])('%j', async (nightly, problem) => {
+    const other = { every: '1m', queue: 'reports' }
+    const { config, problems } = checkConfig({ owner: 'billing', schedules: { nightly, other } })
+    expect(problems).toEqual([])
+    const [found, ...further] = await checkSchedules(config)
+    expect(`${found?.code} ${found?.message}`.startsWith(problem), found?.message).toBe(true)
+    expect(further).toEqual([])
+  })
+
+  test('bounds that have passed are no mistake: it may have run', async () => {
+    const schedules = { once: { at: '2020-01-01T00:00:00Z', queue: 'reports' } }
+    expect(await checkSchedules(checkConfig({ owner: 'billing', schedules }).config)).toEqual([])
+  })
+})
+
 /** General settings come first, those that are not known among them. */
 const order = (field: string) => ['url', 'nonsense', 'process', 'queues'].indexOf(field.split('.')[0] as string)
 
@@ -164,8 +222,12 @@ describe('the file that `tidings init` writes', () => {
     const used = configTemplate().replace(/^( *)\/\/ (\w+: .*[,{]|\},)$/gm, '$1$2')
     const config = await load(used)
     expect(problemsOf(config)).toEqual([])
-    for (const { path, schema, examples } of sections) {
-      const place = path.replace('NAME', 'orders').split('.').filter(Boolean)
+    expect(await checkSchedules(config)).toEqual([])
+    for (const { path, schema, examples, exampleName } of sections) {
+      const place = path
+        .replace('NAME', exampleName ?? '')
+        .split('.')
+        .filter(Boolean)
       const section = place.reduce((at, name) => at[name] as Record<string, unknown>, config)
       const names = Object.keys(schema).filter((name) => examples[name] !== null)
       assert.deepEqual(

@@ -24,13 +24,21 @@ const problemsOf = async (path: string) =>
   (await readConfig(path)).problems.map(({ message }) => message.replace(`${folder}/`, ''))
 
 describe('every format says the same', () => {
-  const settings = { url: 'memory:', queues: { orders: { concurrency: 1, deadLetter: false } } }
+  const settings = {
+    url: 'memory:',
+    queues: { orders: { concurrency: 1, deadLetter: false } },
+    owner: 'shop',
+    schedules: { nightly: { cron: '@daily', queue: 'orders', data: { big: 1 } } },
+  }
 
   test.each([
     ['tidings.config.json', JSON.stringify(settings)],
     ['tidings.config.mjs', `export default ${JSON.stringify(settings)}`],
     ['tidings.config.js', `module.exports = ${JSON.stringify(settings)}`],
-    ['tidings.config.toml', 'url = "memory:"\n[queues.orders]\nconcurrency = 1\ndeadLetter = false'],
+    [
+      'tidings.config.toml',
+      'url = "memory:"\nowner = "shop"\n[queues.orders]\nconcurrency = 1\ndeadLetter = false\n[schedules.nightly]\ncron = "@daily"\nqueue = "orders"\ndata = { big = 1 }',
+    ],
   ])('%s', async (name, text) => {
     const path = write(name, text)
     expect(findConfigFile(folder)).toBe(path)
@@ -97,6 +105,17 @@ test('without a file there is nothing to say', () => expect(findConfigFile(folde
 test('paths are seen from the file', async () => {
   const path = write('c.json', '{"url": "local:./data", "handlers": "work"}')
   expect((await readConfig(path)).config).toMatchObject({ url: `local:${folder}/data`, handlers: `${folder}/work` })
+})
+
+test('what is wrong in a schedule is a problem of the file', async () => {
+  const path = write(
+    'cron.toml',
+    'owner = "shop"\n[schedules.never]\ncron = "0 0 30 2 *"\nqueue = "orders"\n[schedules.once]\nat = 2030-01-01T00:00:00Z\nqueue = "orders"',
+  )
+  await expect(loadConfig(path)).rejects.toMatchObject({
+    code: 'CONFIG_INVALID',
+    message: `${path}: schedules.never: schedule 'never' has no time that lies ahead`,
+  })
 })
 
 test('a command is refused with everything that is wrong', async () => {

@@ -233,3 +233,56 @@ test('a server that is down when listening begins is tried again until it is the
   await bus.close()
   expect(events.state).toBe('stopped')
 })
+
+describe('channels of the application', () => {
+  test('are heard over the same connection, until the listening is stopped', async () => {
+    const { bus, url } = await openDirectly(server, null)
+    const [one, two, other] = [[] as string[], [] as string[], [] as string[]]
+    const first = await bus.listen('Shop "A"', (text) => void one.push(text))
+    await bus.listen('Shop "A"', (text) => {
+      two.push(text)
+      throw new Error('of the handler')
+    })
+    await bus.listen('other', async (text) => void other.push(text))
+    expect(await listeners(url)).toBe(1)
+    await bus.queue('orders').create()
+    const waiting = bus.queue('orders').read({ wait: '20s' })
+    expect(first.isConnected).toBe(true)
+    await query(url, `SELECT pg_notify('Shop "A"', 'open'), pg_notify('other', '')`)
+    await until(() => one.length + two.length + other.length === 3, 'all were told')
+    expect([one, two, other]).toEqual([['open'], ['open'], ['']])
+    await first.stop()
+    await query(url, `SELECT pg_notify('Shop "A"', 'closed')`)
+    await until(() => two.length === 2, 'the other one still hears')
+    expect(one).toEqual(['open'])
+    await bus.queue('orders').send(1)
+    expect(await waiting).toHaveLength(1)
+  })
+
+  test('are listened to again after the connection broke', async () => {
+    const { bus, url } = await openDirectly(server, null)
+    const heard: string[] = []
+    const listening = await bus.listen('shop', (text) => void heard.push(text))
+    await query(
+      url,
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ~ 'LISTEN'`,
+    )
+    await until(() => !listening.isConnected, 'it was lost')
+    await until(() => listening.isConnected, 'it listens again')
+    await query(url, "NOTIFY shop, 'again'")
+    await until(() => heard.length > 0, 'it was told')
+    expect(heard).toEqual(['again'])
+  })
+
+  test('are refused where they cannot be heard, and those that Tidings has for itself', async () => {
+    const { bus } = await openDirectly(server, null)
+    for (const name of ['', 'x'.repeat(64), 'tidings.orders', 'pgmq.q_orders.INSERT', 'pgmq_message_due'])
+      await expect(bus.listen(name, () => {})).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
+    await expect(bus.listen('shop', 'handler' as never)).rejects.toMatchObject({ code: 'TYPE' })
+    const { bus: remote } = await databases('over HTTP')(server, null)
+    await expect(remote.listen('shop', () => {})).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
+    await using memory = await connect('memory:')
+    await expect(memory.listen('shop', () => {})).rejects.toMatchObject({ code: 'UNSUPPORTED' })
+  })
+})

@@ -112,7 +112,7 @@ describe.each([
   })
 
   test('without data, a message is announced by its id alone, and so is one that was delayed', async () => {
-    const { url, bus } = await open(server, { withData: false })
+    const { url, bus } = await open(server, { withData: false, withMetadata: false })
     await bus.queue('quiet').create()
     const { seen } = await record(bus)
     await query(
@@ -126,6 +126,8 @@ describe.each([
       { type: 'message_ready', id: '2' },
     ])
     expect(JSON.stringify(events)).not.toContain('secret')
+    await bus.queue('more').create()
+    expect((await exactly(seen, 1)).map(({ type, metadata }) => [type, metadata])).toEqual([['queue_created', {}]])
   })
 
   test('a delayed message is announced once, when it is due, for any number of listeners', async () => {

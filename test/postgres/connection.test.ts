@@ -150,7 +150,7 @@ describe('a server that goes and comes back', () => {
     const table = `pgmq.q_${queue}`
     const blocked = (word: string) =>
       query(server.url, "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1", [
-        `%tidings.${word}(%`,
+        `%tidings."${word}:%`,
       ])
     const { default: pg } = await import('pg')
     const locker = new pg.Client({ connectionString: server.url })

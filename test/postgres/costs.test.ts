@@ -2,25 +2,38 @@ import pg from 'pg'
 import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { newDatabase, newName, openEngine, query } from './support.ts'
+import { message, newDatabase, newName, openEngine, query } from './support.ts'
 
 // What a statement reads does not depend on what else is there: counted in rows, not in time.
 describe.each(['postgres15', 'postgres18'] as const)('rows that are read on %s', (server) => {
   let url: string
   let drop: () => Promise<void>
   let engine: PostgresEngine
-  const [full, empty, last] = [newName('full'), newName('empty'), newName('last')]
+  const [full, delayed, empty, last] = [newName('full'), newName('delayed'), newName('empty'), newName('last')]
+  const [lined, blocked] = [newName('lined'), newName('blocked')]
 
   beforeAll(async () => {
     ;({ url, drop } = await newDatabase(await sharedServer(server)))
     engine = await openEngine(url)
     await engine.createQueue(full)
+    await engine.createQueue(delayed)
     await engine.createQueue(empty)
+    for (const queue of [lined, blocked]) {
+      await engine.createQueue(queue)
+      await engine.send(queue, [message({ orderingKey: 'key 0' })], null)
+    }
     await query(
       url,
       `INSERT INTO pgmq.q_${full} (vt, message) SELECT now(), '1' FROM generate_series(1, 20000);
       INSERT INTO tidings.delayed (queue_name, msg_id, due, read_ct, enqueued_at, message)
       SELECT '${full}', 50000 + n, now() + interval '1 hour', 0, now(), '1' FROM generate_series(1, 20000) n;
+      SELECT pgmq.send_batch('${delayed}', array_agg(to_jsonb(n)), 3600) FROM generate_series(1, 20000) n;
+      SELECT pgmq.send('${delayed}', '1');
+      INSERT INTO pgmq.q_${lined} (vt, message, headers)
+      SELECT now(), '1', '{"x-pgmq-group": "key 0"}' FROM generate_series(1, 20000) n;
+      SELECT pgmq.send('${lined}', '1');
+      INSERT INTO pgmq.q_${blocked} (vt, read_ct, message, headers)
+      SELECT now() + interval '1 hour', 1, '1', jsonb_build_object('x-pgmq-group', 'key ' || n) FROM generate_series(1, 10000) n;
       INSERT INTO tidings.dedup (queue_name, key, msg_id, expires_at)
       SELECT '${empty}', 'id:' || n, n, now() + interval '1 hour' FROM generate_series(1, 20000) n;
       INSERT INTO pgmq.meta (queue_name, is_partitioned, is_unlogged) SELECT 'other_' || n, false, false
@@ -54,7 +67,18 @@ describe.each(['postgres15', 'postgres18'] as const)('rows that are read on %s',
     ['a page of delayed ones', `SELECT * FROM tidings.peek('${full}', NULL, 10, 60000, NULL, NULL)`, 10],
     ['moving in what has come due', `SELECT tidings.promote('${full}', 1000)`, 1],
     ['a claim', `SELECT * FROM tidings.claim('${full}', 10, 1000, 0, NULL, false)`, 10],
+    ['a claim behind many messages of one key', `SELECT * FROM tidings.claim('${lined}', 10, 0, 0, NULL, false)`, 2],
+    ['a sweep behind many messages of one key', `SELECT * FROM tidings.claim('${lined}', 10, 0, 0, NULL, true)`, 3],
+    ['a claim where many keys wait', `SELECT * FROM tidings.claim('${blocked}', 1, 0, 0, 'key 5', false)`, 1],
+    [
+      'a claim after the end of a message',
+      `SELECT * FROM tidings."claim:${blocked}"(
+      5, 0, 0, 'key 5', false, NULL, NULL, false, NULL, NULL, ARRAY['key 0'])`,
+      1,
+    ],
     ['the next due time', `SELECT tidings.next_due_ms('${empty}', now())`, 1],
+    ["a read behind what PGMQ's clients have delayed", `SELECT * FROM pgmq.read('${delayed}', 0, 10)`, 1],
+    ["a pop behind what PGMQ's clients have delayed", `SELECT * FROM pgmq.pop('${delayed}', 10)`, 1],
     ['looking for a queue', `SELECT tidings.create_queue('${last}')`, 1],
     ['the figures of an empty queue', `SELECT * FROM tidings.stats('${last}')`, 1],
     ['forgetting what has expired', 'SELECT tidings.maintain()', 1],

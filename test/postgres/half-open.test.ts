@@ -16,10 +16,8 @@ beforeAll(async () => {
 })
 afterAll(() => database?.drop())
 beforeEach(async () => {
-  const url = new URL(database.url)
-  line = await startLine({ host: url.hostname, port: Number(url.port) })
-  url.port = String(line.port)
-  bus = new Bus(await openEngine(url.href))
+  line = await startLine(database.url)
+  bus = new Bus(await openEngine(line.url))
 })
 afterEach(async () => {
   line.thaw()
@@ -117,6 +115,23 @@ test('a statement that takes long is not given up', async () => {
     CREATE TRIGGER slowly BEFORE INSERT ON pgmq.q_${queue.name} FOR EACH ROW EXECUTE FUNCTION slowly()`,
   )
   await queue.send(1)
+  expect(await queue.stats()).toMatchObject({ ready: 1 })
+})
+
+test('nor by a process that was busy while it asked what has become of it', async () => {
+  const queue = bus.queue(newName('slow'))
+  await queue.create()
+  await query(
+    database.url,
+    `CREATE FUNCTION slowly_too() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(6); RETURN NEW; END';
+    CREATE TRIGGER slowly BEFORE INSERT ON pgmq.q_${queue.name} FOR EACH ROW EXECUTE FUNCTION slowly_too()`,
+  )
+  // It asks for longer than a moment.
+  line.slow(Number.POSITIVE_INFINITY, 50)
+  const sending = queue.send(1)
+  await new Promise((resolve) => setTimeout(resolve, 1_100))
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_600)
+  await sending
   expect(await queue.stats()).toMatchObject({ ready: 1 })
 })
 

@@ -110,13 +110,4 @@ describe.each(['postgres15', 'postgres18'] as const)("PGMQ's functions on %s", (
     await expect(call('create($1)', ['x'.repeat(48)])).rejects.toThrow('maximum length is 47 characters')
     await expect(call('create($1)', ['a;b'])).rejects.toThrow('invalid characters')
   })
-
-  test('are granted to nobody by default', async () => {
-    const open = await query(
-      url,
-      `SELECT proname FROM pg_proc WHERE pronamespace = 'pgmq'::regnamespace
-        AND has_function_privilege('public', oid, 'EXECUTE')`,
-    )
-    expect(open).toEqual([])
-  })
 })

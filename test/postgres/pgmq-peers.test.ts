@@ -1,5 +1,6 @@
 import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { pgmqPeer } from '../support/pgmq-peer.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { claimAll, claimWhenDue, message, newDatabase, newName, openEngine, query } from './support.ts'
 
@@ -12,20 +13,8 @@ describe.each(['postgres15', 'postgres18'] as const)('peers on %s', (server) => 
 
   beforeAll(async () => {
     ;({ url, drop } = await newDatabase(await sharedServer(server)))
-    // As PGMQ 1.5 leaves it: no last_read_at, an index on vt, the name in the case that was given.
-    await query(
-      url,
-      `CREATE SCHEMA pgmq;
-      CREATE TABLE pgmq.meta (queue_name varchar UNIQUE NOT NULL, is_partitioned boolean NOT NULL,
-        is_unlogged boolean NOT NULL, created_at timestamptz DEFAULT now() NOT NULL);
-      CREATE TABLE pgmq.q_old (msg_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, read_ct int DEFAULT 0 NOT NULL,
-        enqueued_at timestamptz DEFAULT now() NOT NULL, vt timestamptz NOT NULL, message jsonb, headers jsonb);
-      CREATE INDEX q_old_vt_idx ON pgmq.q_old (vt);
-      CREATE TABLE pgmq.a_old (msg_id bigint PRIMARY KEY, read_ct int DEFAULT 0 NOT NULL,
-        enqueued_at timestamptz DEFAULT now() NOT NULL, archived_at timestamptz DEFAULT now() NOT NULL,
-        vt timestamptz NOT NULL, message jsonb, headers jsonb);
-      INSERT INTO pgmq.meta (queue_name, is_partitioned, is_unlogged) VALUES ('Old', false, false)`,
-    )
+    // No last_read_at, an index on vt, the name in the case that was given.
+    await query(url, `CREATE SCHEMA pgmq; ${pgmqPeer('1.5.1')}; SELECT pgmq.create('Old')`)
     engine = await openEngine(url)
     queue = newName('shared')
     await engine.createQueue(queue)
@@ -100,7 +89,7 @@ describe.each(['postgres15', 'postgres18'] as const)('peers on %s', (server) => 
   test('make what came due while a sweep was under way be looked for at once', async () => {
     await insert(`q_${queue}`, 'meanwhile', null, "now() - interval '30 s'")
     const nextAfterSweep = async (began: string) => {
-      const text = 'SELECT next_due_ms FROM tidings.sweep_summary($1, true, now() - $2::interval)'
+      const text = 'SELECT next_due_ms FROM tidings.sweep_summary($1, true, false, now() - $2::interval)'
       return (await query(url, text, [queue, began]))[0]?.next_due_ms
     }
     expect(await nextAfterSweep('60 s')).toBe(0)
@@ -125,16 +114,72 @@ describe.each(['postgres15', 'postgres18'] as const)('peers on %s', (server) => 
     await engine.purgeQueue(queue)
   })
 
-  test('see long delays only when they are due: until then the message is in a place of our own', async () => {
-    await engine.send(queue, [message({ delayMs: 60_000 }), message({ delayMs: 61_000 })], null)
-    expect(await query(url, `SELECT count(*)::int FROM pgmq.q_${queue}`)).toEqual([{ count: 1 }])
-    expect(await query(url, 'SELECT count(*)::int FROM tidings.delayed WHERE queue_name = $1', [queue])).toEqual([
-      { count: 1 },
+  test('see long delays of ours as PGMQ keeps them, with all that they do to messages', async () => {
+    const apart = () => query(url, 'SELECT FROM tidings.delayed')
+    const queue = newName('long')
+    await engine.createQueue(queue)
+    const long = { delayMs: 3_600_000 }
+    await engine.send(queue, [message(long), message(long), message(long), message(long), message()], null)
+    const [read] = await claimAll(engine, queue)
+    const retry = {
+      id: read!.id,
+      receipt: read!.receipt!,
+      kind: 'release' as const,
+      delayMs: 3_600_000,
+      meta: {},
+      uncount: false,
+    }
+    expect(await engine.settle(queue, [retry])).toMatchObject([{ settled: true }])
+    expect(await apart()).toEqual([])
+    expect(await query(url, 'SELECT queue_length::int AS n FROM pgmq.metrics($1)', [queue])).toEqual([{ n: 5 }])
+    expect(await query(url, 'SELECT pgmq.delete($1, 1) AS done', [queue])).toEqual([{ done: true }])
+    expect(await query(url, 'SELECT pgmq.archive($1, 2) AS done', [queue])).toEqual([{ done: true }])
+    await query(url, 'SELECT pgmq.set_vt($1, 3, 0)', [queue])
+    expect((await claimWhenDue(engine, queue, 1)).map(({ id }) => id)).toEqual(['3'])
+    expect(await query(url, 'SELECT pgmq.purge_queue($1)::int AS purged', [queue])).toEqual([{ purged: 3 }])
+    expect(await engine.stats(queue)).toMatchObject({ ready: 0, delayed: 0, leased: 0 })
+  })
+
+  test('find what an earlier Tidings has put aside', async () => {
+    await query(
+      url,
+      `INSERT INTO tidings.delayed (queue_name, msg_id, due, read_ct, enqueued_at, message)
+      VALUES ('${queue}', 1000, now() + interval '1 h', 2, now(), '"aside"');
+      UPDATE tidings.migration SET fingerprint = ''`,
+    )
+    await (await openEngine(url)).close()
+    expect(await query(url, `SELECT read_ct FROM pgmq.q_${queue} WHERE msg_id = 1000 AND vt > now()`)).toEqual([
+      { read_ct: 2 },
     ])
-    await query(url, "UPDATE tidings.delayed SET due = now() - interval '1 s'")
-    await engine.maintain({ kind: 'due' })
-    expect(await query(url, `SELECT count(*)::int FROM pgmq.q_${queue} WHERE vt <= now()`)).toEqual([{ count: 1 }])
     await engine.purgeQueue(queue)
+  })
+
+  test('make and drop the tables of queues themselves', async () => {
+    const own = newName('own')
+    await engine.createQueue(own)
+    await engine.send(own, [message({ data: '1' }), message({ data: '2' })], null)
+    // These return rows as the table has them.
+    expect(await query(url, 'SELECT msg_id::int FROM pgmq.set_vt($1, 2, 0)', [own])).toEqual([{ msg_id: 2 }])
+    expect(await query(url, 'SELECT msg_id::int FROM pgmq.pop($1)', [own])).toEqual([{ msg_id: 1 }])
+    const [table] = await query(url, `SELECT reloptions::text AS options FROM pg_class WHERE relname = 'q_${own}'`)
+    expect(table?.options).toContain('fillfactor=50')
+    expect(await engine.dropQueue(own)).toBe(true)
+    expect(await query(url, `SELECT FROM pg_class WHERE relname IN ('q_${own}', 'a_${own}')`)).toEqual([])
+    expect(await engine.dropQueue(own)).toBe(false)
+  })
+
+  test('are upgraded under us, and the column that is new is used from then on', async () => {
+    const grown = newName('grown')
+    await engine.createQueue(grown)
+    await engine.send(grown, [message()], null)
+    await query(
+      url,
+      `ALTER TABLE pgmq.q_${grown} ADD COLUMN last_read_at timestamptz; ALTER TABLE pgmq.a_${grown} ADD COLUMN last_read_at timestamptz`,
+    )
+    expect(await claimAll(engine, grown)).toHaveLength(1)
+    expect(await query(url, `SELECT last_read_at IS NOT NULL AS noted, headers FROM pgmq.q_${grown}`)).toEqual([
+      { noted: true, headers: null },
+    ])
   })
 
   test('bring queues of older layouts, which we use by the names of their columns', async () => {

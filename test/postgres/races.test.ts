@@ -53,6 +53,15 @@ describe.each(['postgres15', 'postgres18'] as const)('races on %s', (server) => 
   const delayed = { delayMs: 120_000 }
   const makeDue = () => query(url, `UPDATE tidings.delayed SET due = now() WHERE queue_name = '${queue}'`)
 
+  test('the figures of a queue that is dropped meanwhile are those of no queue', async () => {
+    const dropping = await begin('SELECT tidings.drop_queue($1)', [queue])
+    const figures = engine.stats(queue)
+    figures.catch(() => {})
+    await areStopped(1)
+    await dropping.query('COMMIT')
+    await expect(figures).rejects.toMatchObject({ code: 'QUEUE_NOT_FOUND' })
+  })
+
   test('a unique target stays taken that is sent while upkeep removes those of gone messages', async () => {
     await send({ uniqueTarget: 't' })
     await query(url, `DELETE FROM pgmq.q_${queue}`)
@@ -109,7 +118,7 @@ describe.each(['postgres15', 'postgres18'] as const)('races on %s', (server) => 
     const cancelling = engine.cancel(queue, ['1', '2'])
     await areStopped(1)
     await mover.query('COMMIT')
-    expect(await cancelling).toEqual([true, false])
+    expect(await cancelling).toEqual(['removed', null])
     expect(await ids()).toEqual([])
   })
 

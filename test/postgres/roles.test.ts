@@ -5,6 +5,7 @@ import { eventsMigration } from 'tidings/internal/engines/postgres/events-migrat
 import { statements } from 'tidings/internal/engines/postgres/sql.gen'
 import type { Migrations, QueueGrant } from 'tidings/internal/port/migrations'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { pgmqPeer } from '../support/pgmq-peer.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { newDatabase, newName, query, until } from './support.ts'
 
@@ -103,11 +104,33 @@ describe.each(['postgres15', 'postgres18'] as const)('the roles of `tidings migr
     ).toEqual([])
   })
 
+  test('who may not drop a queue is told who may', async () => {
+    await expect(buses.producer.queue('orders').drop()).rejects.toMatchObject({
+      code: 'PERMISSION_DENIED',
+      message: expect.stringContaining(`it is no member of ${prefix}_admin`),
+      hint: expect.stringMatching(new RegExp(`do it as one that is: .*${login('admin')}`)),
+    })
+  })
+
   test('some role may call whatever a program calls', async () => {
     const called = [...JSON.stringify([statements, ofEvents]).matchAll(/tidings\.(\w+)\(/g)].map(([, name]) => name!)
     expect(called.length).toBeGreaterThan(40)
     const open = (await query(url, 'SELECT function_name FROM tidings.entry_points()')).map((row) => row.function_name)
     expect([...new Set(called)].filter((name) => !open.includes(name))).toEqual([])
+  })
+
+  test('the functions for SQL are for those who may do the same by the API', async () => {
+    await query(as('admin'), "SELECT tidings.v1_create_topic('by_sql')")
+    await query(as('consumer'), "SELECT tidings.v1_subscribe('by_sql', 'one')")
+    await query(as('producer'), `SELECT tidings.v1_publish('by_sql', '"hello"')`)
+    const [found] = await query(as('consumer'), "SELECT * FROM tidings.v1_fetch('by_sql', 'one')")
+    expect(found).toMatchObject({ offset: '1', data: 'hello' })
+    await query(as('consumer'), "SELECT tidings.v1_ack('by_sql', 'one', 1)")
+    const refused = { code: '42501' }
+    await expect(query(as('consumer'), "SELECT tidings.v1_publish('by_sql', '1')")).rejects.toMatchObject(refused)
+    await expect(query(as('producer'), "SELECT tidings.v1_claim('early', '{1}')")).rejects.toMatchObject(refused)
+    await expect(query(as('stranger'), "SELECT tidings.v1_fetch('by_sql', 'one')")).rejects.toMatchObject(refused)
+    await query(as('admin'), "SELECT tidings.v1_drop_topic('by_sql')")
   })
 
   test('no role but the owner may create anything, replace functions or put triggers on a queue', async () => {
@@ -197,7 +220,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the roles of `tidings migr
     ['pop', ['consumer'], (bus) => bus.queue('orders').pop()],
     ['peek', ['consumer'], (bus) => bus.queue('orders').peek()],
     ['peek at the archive', ['consumer'], (bus) => bus.queue('orders').peek({ place: 'archived' })],
-    ['cancel', ['consumer'], (bus) => bus.queue('orders').cancel('999')],
+    ['cancel', ['consumer'], (bus) => bus.queue('orders').cancel(['999'])],
     ['stats', ['admin', 'consumer', 'monitor'], (bus) => bus.queue('orders').stats()],
     ['purge', ['admin'], (bus) => bus.queue('orders').purge()],
     ['bind', ['admin'], (bus) => bus.bind('Orders.#', 'orders')],
@@ -221,6 +244,63 @@ describe.each(['postgres15', 'postgres18'] as const)('the roles of `tidings migr
       else expect(error, `${name}: ${error.message}`).toMatchObject({ code: 'PERMISSION_DENIED' })
     }
     expect(done.sort()).toEqual([...allowed].sort())
+  })
+
+  test('a consumer gives back what a process had that is gone, a producer nothing, and nobody what a living one has', async () => {
+    const queue = 'orders'
+    await buses.admin.queue(queue).purge()
+    await buses.producer.queue(queue).sendBatch([{ data: 1 }, { data: 2 }])
+    const woken: string[] = []
+    const consumers = [await connect(as('consumer')), await connect(as('consumer'))]
+    for (const { engine } of consumers)
+      await (
+        await engine.listen({
+          woken: (interest) => woken.push(interest),
+          notified() {},
+          lost() {},
+          announcing() {},
+          troubled() {},
+          polling() {},
+        })
+      ).listen(['life', `queue:${queue}`])
+    const request = { limit: 1, leaseMs: 60_000, ids: null, held: true }
+    for (const { engine } of consumers) expect((await engine.claim(queue, request)).messages).toHaveLength(1)
+    const holders = await query(url, 'SELECT number, secret FROM tidings.holder ORDER BY number')
+    const [first, second] = holders.map(({ number }) => Number(number)) as [number, number]
+    await query(url, "SELECT pg_sleep(2.6); UPDATE tidings.holder SET missed_at = now() - interval '1 minute'")
+
+    const refused = [
+      `SELECT tidings.give_back('${queue}', ${second}, NULL, '-infinity')`,
+      'SELECT * FROM tidings.holder',
+      'DELETE FROM tidings.holder',
+      'UPDATE tidings.holder SET missed_at = now()',
+    ]
+    for (const text of refused) await expect(query(as('consumer'), text), text).rejects.toMatchObject({ code: '42501' })
+    for (const text of [
+      'begin_life(NULL, NULL)',
+      `give_back_of_gone(${first}, ${second}, NULL)`,
+      'end_life(300, NULL)',
+    ])
+      for (const name of ['producer', 'stranger'] as const)
+        await expect(query(as(name), `SELECT tidings.${text}`), text).rejects.toMatchObject({ code: '42501' })
+    const idle = [
+      `SELECT tidings.give_back_of_gone(${first}, ${second}, NULL) AS queue`,
+      `SELECT tidings.give_back_of_gone(${second}, ${first}, NULL) AS queue`,
+      `SELECT tidings.give_back_claim('${queue}', ${second}, gen_random_uuid(), 0, 0) AS queue`,
+      `SELECT tidings.give_back_claim('${queue}', ${second}, NULL, 0, 0) AS queue`,
+      `SELECT tidings.end_life(${second}, gen_random_uuid()) AS queue`,
+    ]
+    for (const text of idle)
+      expect(await query(as('consumer'), text), text).toMatchObject([{ queue: expect.toBeOneOf([null, '']) }])
+    expect((await buses.consumer.queue(queue).stats()).leased).toBe(2)
+    expect(await query(url, 'SELECT number, secret FROM tidings.holder ORDER BY number')).toEqual(holders)
+
+    woken.length = 0
+    await consumers[1]!.close()
+    await until(() => woken.includes(`queue:${queue}`), 'it was announced')
+    await until(async () => (await buses.consumer.queue(queue).stats()).ready === 1, 'its message is ready')
+    await consumers[0]!.close()
+    await buses.admin.queue(queue).purge()
   })
 
   test('a refusal names the role, the right that it lacks, and how to grant it', async () => {
@@ -315,20 +395,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the roles of `tidings migr
       // As PGMQ leaves it, with a client of it that has rights of its own.
       await query(
         place.url,
-        `CREATE SCHEMA pgmq;
-        CREATE TABLE pgmq.meta (queue_name varchar UNIQUE NOT NULL, is_partitioned boolean NOT NULL,
-          is_unlogged boolean NOT NULL, created_at timestamptz DEFAULT now() NOT NULL);
-        CREATE TABLE pgmq.q_old (msg_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY, read_ct int DEFAULT 0 NOT NULL,
-          enqueued_at timestamptz DEFAULT now() NOT NULL, vt timestamptz NOT NULL, message jsonb, headers jsonb);
-        CREATE TABLE pgmq.a_old (msg_id bigint PRIMARY KEY, read_ct int DEFAULT 0 NOT NULL,
-          enqueued_at timestamptz DEFAULT now() NOT NULL, archived_at timestamptz DEFAULT now() NOT NULL,
-          vt timestamptz NOT NULL, message jsonb, headers jsonb);
-        INSERT INTO pgmq.meta (queue_name, is_partitioned, is_unlogged) VALUES ('Old', false, false);
-        CREATE FUNCTION pgmq.send(queue text, msg jsonb) RETURNS bigint LANGUAGE plpgsql AS $$
-        DECLARE id bigint; BEGIN
-          EXECUTE format('INSERT INTO pgmq.%I (vt, message) VALUES (now(), $1) RETURNING msg_id', 'q_' || lower(queue)) INTO id USING msg;
-          RETURN id;
-        END $$;
+        `CREATE SCHEMA pgmq; ${pgmqPeer('1.5.1')}; SELECT pgmq.create('Old');
         CREATE ROLE ${peer} LOGIN;
         GRANT USAGE ON SCHEMA pgmq TO ${peer};
         GRANT ALL ON ALL TABLES IN SCHEMA pgmq TO ${peer}; GRANT ALL ON ALL SEQUENCES IN SCHEMA pgmq TO ${peer}`,
@@ -352,7 +419,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the roles of `tidings migr
         await query(
           place.url,
           `SELECT pg_get_userbyid(p.proowner) = session_user AS kept, p.prosecdef FROM pg_proc p
-          WHERE p.oid = 'pgmq.send'::regproc`,
+          WHERE p.oid = 'pgmq.purge_queue'::regproc`,
         ),
       ).toEqual([{ kept: true, prosecdef: false }])
 

@@ -27,6 +27,8 @@ const rows = [
   ['57P05', '57P05', [null, again], [null, again], dropped],
   ['25P03', '25P03', ['STORAGE_BUSY', once], ['STORAGE_BUSY', once], dropped],
   ['25P04', '25P04', ['STORAGE_BUSY', once], ['STORAGE_BUSY', once], dropped],
+  ['26000', '26000', [null, again], [null, again], dropped],
+  ['42P05', '42P05', [null, again], [null, again], dropped],
   ['40', '40001', [null, again], [null, again], kept],
   ['40', '40P01', [null, again], [null, again], kept],
   ['40002', '40002', ['STORAGE_FAILED', once], ['STORAGE_FAILED', once], kept],
@@ -40,6 +42,7 @@ const rows = [
   ['TD404', 'TD404', ['QUEUE_NOT_FOUND', once], ['QUEUE_NOT_FOUND', once], kept],
   ['TD405', 'TD405', ['TOPIC_NOT_FOUND', once], ['TOPIC_NOT_FOUND', once], kept],
   ['TD406', 'TD406', ['SUBSCRIPTION_NOT_FOUND', once], ['SUBSCRIPTION_NOT_FOUND', once], kept],
+  ['TD409', 'TD409', ['OPTION_CONFLICT', once], ['OPTION_CONFLICT', once], kept],
   ['42P07', '42P07', ['QUEUE_NAME_CONFLICT', once], ['QUEUE_NAME_CONFLICT', once], kept],
   ['42501', '42501', ['PERMISSION_DENIED', once], ['PERMISSION_DENIED', once], kept],
   ['22', '22012', ['STORAGE_FAILED', once], ['STORAGE_FAILED', once], kept],
@@ -47,7 +50,10 @@ const rows = [
   ['23', '23514', ['STORAGE_FAILED', once], ['STORAGE_FAILED', once], kept],
   ['54', '54000', ['STORAGE_FAILED', once], ['STORAGE_FAILED', once], kept],
   ['P0001', 'P0001', ['STORAGE_FAILED', once], ['STORAGE_FAILED', once], kept],
-  ['all others', 'XX000', ['STORAGE_FAILED', once], ['STORAGE_FAILED', once], kept],
+  ['XX000', 'XX000', [null, again], [null, again], kept],
+  ['all others', '42883', [null, again], [null, again], kept],
+  ['all others', '42601', [null, again], [null, again], kept],
+  ['all others', '42P01', ['STORAGE_FAILED', once], ['STORAGE_FAILED', once], kept],
 ] as const
 
 let database: { url: string; drop(): Promise<void> }
@@ -116,17 +122,15 @@ test.each([
 })
 
 test('a connection that is reset', async () => {
-  const url = new URL(database.url)
-  const line = await startLine({ host: url.hostname, port: Number(url.port) })
-  url.port = String(line.port)
-  const behind = new Driver({ url: url.href })
+  const line = await startLine(database.url)
+  const behind = new Driver({ url: line.url })
   await behind.open()
   try {
     const call = behind.query('SELECT pg_sleep(60) AS reset', [], { repeatable: false })
     const outcome = expect(call).rejects.toMatchObject({ code: 'OUTCOME_UNKNOWN', details: { sqlState: 'ECONNRESET' } })
     const underWay = "SELECT FROM pg_stat_activity WHERE query LIKE '%AS reset' AND state = 'active'"
     await until(async () => (await query(database.url, underWay)).length > 0, 'the statement is under way')
-    line.reset()
+    line.cut()
     await outcome
     expect(await behind.query('SELECT 1 AS one', [], { repeatable: false })).toEqual([{ one: 1 }])
   } finally {

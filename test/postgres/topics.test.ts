@@ -304,6 +304,10 @@ describe.each(['postgres15', 'postgres18'] as const)('topics on %s', (server) =>
       await engine.topics.read(topic, 0, 1)
     }
     const session = await newSession()
+    // A transaction that still writes in another database of the server holds the note back as well.
+    const [{ xact }] = (await session.query('SELECT pg_current_xact_id()::text AS xact')).rows
+    const haveEnded = 'SELECT pg_snapshot_xmin(pg_current_snapshot()) > $1::xid8 AS so'
+    await until(async () => (await session.query(haveEnded, [xact])).rows[0].so, 'earlier transactions have ended')
     const buffers = () => buffersOf(session, 'SELECT * FROM tidings.read_topic($1, 30000, 1)', [topic])
     // The first look of a session passes over them, the second does not.
     const first = await buffers()
@@ -311,7 +315,7 @@ describe.each(['postgres15', 'postgres18'] as const)('topics on %s', (server) =>
     expect(first).toBeGreaterThan(300)
     expect(second).toBeLessThan(100)
     await end(snapshot, 'COMMIT')
-  }, 60_000)
+  }, 120_000)
 
   test('plans that were made for an empty topic are good for a full one', async () => {
     const topic = await newTopic()
@@ -329,7 +333,9 @@ describe.each(['postgres15', 'postgres18'] as const)('topics on %s', (server) =>
     for (let round = 0; round < 10; round++) await look()
     const batch = Array.from({ length: 10_000 }, () => labelled('m'))
     for (let round = 0; round < 3; round++) await engine.topics.append(topic, batch, null)
-    expect(Math.max(...(await look()))).toBeLessThan(100)
+    // A session that was told of too many changes elsewhere reads the catalog again: the next look does not.
+    const looks = [Math.max(...(await look())), Math.max(...(await look()))]
+    expect(Math.min(...looks)).toBeLessThan(100)
     for (const table of tables) await session.query(`ALTER TABLE ${table} RESET (autovacuum_enabled)`)
   }, 60_000)
 })

@@ -154,7 +154,7 @@ const batches: Row[] = [
   ],
 ]
 
-const leases: Row[] = ([-1, 0, 1.5, 99, 1e9, '13h', '-5s'] as Bad[])
+const leases: Row[] = ([-1, 0, 1.5, 99, 1e10, '116d', '-5s'] as Bad[])
   .map((lease): [unknown, ErrorCode] => [lease, 'LEASE_RANGE'])
   .concat(['5', Number.NaN, null, {}, '5 s'].map((lease): [unknown, ErrorCode] => [lease, 'DURATION']))
   .flatMap(([lease, code]): Row[] => {
@@ -190,12 +190,6 @@ const delays: Row[] = [
   ['23 a delay of 11 years', send({ delay: '4015d' }), 'DELAY_RANGE', /^delay is 4015d/],
   ['23 a delay in words', send({ delay: 'soon' }), 'DURATION', /^delay is "soon"/],
   ['23 a delay that is a Date', send({ delay: new Date() }), 'DURATION', /^delay is an instance of Date/],
-  [
-    '23 a time in the past',
-    send({ at: new Date(now - 61_000) }),
-    'DELAY_RANGE',
-    /^at is 2025-12-31T23:58:59.000Z; it must be/,
-  ],
   ['23 an invalid Date', send({ at: new Date('x') }), 'DELAY_RANGE', /^at is an instance of Date, which is not a time/],
   ['23 the year 30000', send({ at: new Date(Date.UTC(30_000, 0)) }), 'DELAY_RANGE', /^at is \+030000-01-01T/],
   [
@@ -435,15 +429,17 @@ describe('odd inputs that are fine', () => {
     await jobs.send(1)
     for (const id of ['abc', '-1', '0', '9223372036854775808', '1_0', '__proto__']) {
       assert.equal(await jobs.readById(id), null)
-      assert.equal(await jobs.cancel(id), false)
+      await assert.rejects(jobs.cancel(id), { code: 'MESSAGE_NOT_FOUND' })
     }
     assert.equal((await jobs.stats()).ready, 1)
   })
 
-  test('a time that has just passed means now', async () => {
+  test.each([-1_000, -8.64e15])('a time that has passed means now', async (ago) => {
     const { bus, clock } = scene()
-    await bus.queue('jobs').send(1, { at: new Date(clock.now() - 1_000) })
-    assert.equal((await bus.queue('jobs').read()).length, 1)
+    await bus.queue('jobs').send(1, { at: new Date(ago === -1_000 ? clock.now() + ago : ago) })
+    const [message] = await bus.queue('jobs').read()
+    assert.deepEqual(message?.sentAt, new Date(clock.now()))
+    assert.equal((await bus.queue('jobs').stats()).oldestReadyMs, null)
   })
 })
 

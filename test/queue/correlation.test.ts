@@ -1,4 +1,4 @@
-import { connect } from 'tidings'
+import { type Completion, connect, deadLetter, done, type SendOptions } from 'tidings'
 import { describe, expect, test } from 'vitest'
 
 const meta = { correlationId: 'c-1', correlationQueue: 'told' }
@@ -23,12 +23,22 @@ describe('tracking', () => {
       total: 4,
       startedAt: expect.any(Date),
       completedAt: null,
+      failedAt: expect.any(Date),
+      doneAt: null,
       queues: [
         { queue: 'left', ...none, pending: 2, running: 1, total: 3 },
         { queue: 'right', ...none, dead: 1, total: 1 },
       ],
     })
     expect(await bus.correlation('unknown')).toBeNull()
+  })
+
+  test('takes a number for an id, as its text', async () => {
+    await using bus = await connect('memory:')
+    await bus.queue('left').send(1, { meta: { correlationId: 7 }, track: true })
+    expect(await bus.correlation(7)).toMatchObject({ id: '7', pending: 1 })
+    expect((await bus.queue('left').peek())[0]?.meta.correlationId).toBe('7')
+    await expect(bus.queue('left').send(1, { meta: { correlationId: 0.5 } })).rejects.toMatchObject({ code: 'TYPE' })
   })
 
   test('tells once when workers have ended all, with retries, dead letters and further tasks', async () => {
@@ -49,6 +59,7 @@ describe('tracking', () => {
     expect(told.map(({ data, meta }) => ({ data, meta }))).toEqual([
       {
         data: {
+          milestone: 'allEnded',
           correlationId: 'c-1',
           done: 4,
           dead: 3,
@@ -101,9 +112,40 @@ describe('tracking', () => {
     await expect(bus.publish('a.b', 1, { meta: wrong, track: true })).rejects.toMatchObject(error)
   })
 
+  test.each([
+    ['no tracking', { meta, tell: ['allDone'] }, { code: 'OPTION_CONFLICT' }],
+    [
+      'nobody to be told',
+      { meta: { correlationId: 'c' }, track: true, tell: ['allDone'] },
+      { code: 'OPTION_CONFLICT' },
+    ],
+    ['nothing to tell', { meta, track: true, tell: [] }, { code: 'RANGE' }],
+    ['what does not happen', { meta, track: true, tell: ['allWell'] }, { code: 'TYPE' }],
+  ] as const)('is refused to tell with %s', async (_, wrong, error) => {
+    await using bus = await connect('memory:')
+    await expect(bus.queue('refused').send(1, wrong as SendOptions)).rejects.toMatchObject(error)
+    expect(await bus.queues()).toEqual([])
+  })
+
+  test('tells by a message each, of what it was asked for', async () => {
+    await using bus = await connect('memory:')
+    const queue = bus.queue('jobs')
+    const batch = [1, 2].map((data) => ({ data, meta, track: true, tell: ['anyFailed', 'allDone'] as const }))
+    await queue.sendBatch(batch)
+    await queue.work(({ data }) => (data === 1 ? deadLetter('no') : done())).drain()
+    const told = async () =>
+      (await bus.queue<Completion>('told').pop({ limit: 10 })).map(({ data }) => [data.milestone, data.done, data.dead])
+    expect(await told()).toEqual([['anyFailed', expect.any(Number), 1]])
+    expect(await bus.correlation('c-1')).toMatchObject({ failedAt: expect.any(Date), doneAt: null })
+    await queue.deadLetters.redrive()
+    await queue.work(() => done()).drain()
+    expect(await told()).toEqual([['allDone', 2, 0]])
+    expect(await bus.correlation('c-1')).toMatchObject({ doneAt: expect.any(Date) })
+  })
+
   test('asks for an id that can be', async () => {
     await using bus = await connect('memory:')
     await expect(bus.correlation('')).rejects.toMatchObject({ code: 'RANGE' })
-    await expect(bus.correlation(1 as unknown as string)).rejects.toMatchObject({ code: 'TYPE' })
+    await expect(bus.correlation(0.5)).rejects.toMatchObject({ code: 'TYPE' })
   })
 })

@@ -205,11 +205,19 @@ describe('a time to live', () => {
     const { clock, memory, bus } = scene()
     await bus.queue('q').send(1, { ttl: '1m' })
     const ahead = new Bus(memory, {
-      clock: { now: () => clock.now() + 24 * 60 * minute, after: clock.after.bind(clock) },
+      clock: {
+        now: () => clock.now() + 24 * 60 * minute,
+        steady: () => clock.steady(),
+        after: clock.after.bind(clock),
+      },
     })
     assert.deepEqual(datas(await ahead.queue('q').read()), [1])
     const behind = new Bus(memory, {
-      clock: { now: () => clock.now() - 24 * 60 * minute, after: clock.after.bind(clock) },
+      clock: {
+        now: () => clock.now() - 24 * 60 * minute,
+        steady: () => clock.steady(),
+        after: clock.after.bind(clock),
+      },
     })
     await behind.queue('r').send(2, { ttl: '1m' })
     assert.deepEqual(datas(await bus.queue('r').read({ lease: 100 })), [2])

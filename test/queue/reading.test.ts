@@ -214,10 +214,10 @@ describe('cancelling', () => {
     const { jobs } = await filled('held', 'ready')
     const later = await jobs.send('later', { delay: '1m' })
     const [held] = await jobs.read()
-    assert.equal(await jobs.cancel('2'), true)
-    assert.equal(await jobs.cancel(later), true)
-    assert.equal(await jobs.cancel(later), false, 'it is gone')
-    assert.equal(await jobs.cancel(held!.id), false, 'it is in hand')
+    assert.deepEqual(await jobs.cancel('2'), { removed: ['2'], running: [] })
+    assert.deepEqual(await jobs.cancel([later]), { removed: [later], running: [] })
+    assert.deepEqual(await jobs.cancel([later]), { removed: [], running: [] }, 'it is gone')
+    assert.deepEqual(await jobs.cancel(held!.id), { removed: [], running: [held!.id] })
     assert.equal(await held?.delete(), true)
   })
 })
@@ -234,6 +234,42 @@ describe('purging and figures', () => {
     assert.deepEqual([ready, delayed, leased, archived, totalSent], [0, 0, 0, 1, 4])
   })
 
+  test('the state is empty, ready, or when something becomes ready', async () => {
+    const { jobs, clock } = await filled()
+    assert.equal(await jobs.state(), 'empty')
+    await jobs.send('later', { delay: '1m' })
+    assert.deepEqual(await jobs.state(), { dueAt: new Date(clock.now() + 60_000) })
+    await jobs.send('now')
+    assert.equal(await jobs.state(), 'ready')
+    const [message] = await jobs.read({ lease: '5s' })
+    assert.deepEqual(await jobs.state(), { dueAt: new Date(clock.now() + 5_000) })
+    await message!.archive()
+    assert.deepEqual(await jobs.state(), { dueAt: new Date(clock.now() + 60_000) })
+    await clock.advance(60_000)
+    assert.equal(await jobs.state(), 'ready')
+    await jobs.drop()
+    await refusal(() => jobs.state(), 'QUEUE_NOT_FOUND')
+  })
+
+  test('messages of all queues can be looked at', async () => {
+    const { jobs, bus } = await filled('a', 'b')
+    await bus.queue('empty').create()
+    await bus.queue('others').send('c', { delay: '1m' })
+    assert.deepEqual(Object.keys(await bus.peek({ place: 'delayed' })), ['others'])
+    const found = await bus.peek({ limit: 1 })
+    assert.deepEqual(Object.keys(found), ['jobs', 'others'])
+    assert.deepEqual(datas(found.jobs as StoredCopy<unknown>[]), ['a'])
+    assert.equal((await jobs.stats()).ready, 2)
+  })
+
+  test('a look at the newest begins with the last one', async () => {
+    const { jobs } = await filled()
+    await jobs.sendBatch(Array.from({ length: 450 }, (_, n) => ({ data: n, meta: { eventKey: `k${n % 2}` } })))
+    assert.deepEqual(datas(await jobs.peek({ newest: true, limit: 3 })), [449, 448, 447])
+    assert.deepEqual(datas(await jobs.peek({ newest: true, limit: 2, meta: { eventKey: 'k0' } })), [448, 446])
+    assert.deepEqual(datas(await jobs.peek({ newest: true, after: '449' })), [449])
+  })
+
   test('figures count by place and age', async () => {
     const { jobs, clock } = await filled('held', 'ready')
     await jobs.read()
@@ -243,11 +279,14 @@ describe('purging and figures', () => {
     assert.deepEqual(stats, {
       queue: 'jobs',
       ready: 1,
+      heldBack: 0,
       delayed: 1,
       leased: 1,
       archived: 0,
       totalSent: 3,
       oldestReadyMs: 5_000,
+      nextDueMs: 25_000,
+      pause: null,
       newestMs: 5_000,
       oldestMs: 5_000,
       createdAt: clock.now() - 5_000,

@@ -26,7 +26,10 @@ describe('types', () => {
     expectTypeOf(hires.send).parameter(0).toEqualTypeOf<{ name: string; age?: number | undefined }>()
     expectTypeOf(hires.read).returns.resolves.toEqualTypeOf<Message<{ name: string; age: number }>[]>()
     expectTypeOf(hires.pop).returns.resolves.toEqualTypeOf<StoredCopy<{ name: string; age: number }>[]>()
-    expectTypeOf(hires.peek).returns.resolves.toEqualTypeOf<StoredCopy<unknown>[]>()
+    // What is looked at is as it was sent: the schema has not been applied.
+    type Sent = { name: string; age?: number | undefined }
+    expectTypeOf(hires.peek).returns.resolves.toEqualTypeOf<StoredCopy<Sent>[]>()
+    expectTypeOf(hires.deadLetters.list).returns.resolves.toEqualTypeOf<StoredCopy<Sent>[]>()
     expectTypeOf(bus.queue('x', { schema: dated })).toEqualTypeOf<Queue<{ at: string }, { at: Date }>>()
     // @ts-expect-error the name is missing
     await refusal(() => hires.send({ age: 5 }), 'BODY_INVALID')
@@ -72,6 +75,27 @@ describe('a schema', () => {
     assert.deepEqual(datas(await hires.peek()), [{ name: 'Ada' }])
     assert.deepEqual(datas(await hires.read()), [{ name: 'Ada', age: 18 }])
     assert.deepEqual(datas(await at.pop()), [{ at: new Date('2026-01-01T00:00:00Z') }])
+  })
+
+  test('judges what is sent as it will be read: an instance is a plain object by then, and what is undefined is gone', async () => {
+    class Hire {
+      readonly name = 'Ada'
+    }
+    const { bus } = scene()
+    await refusal(() => bus.queue('hires', { schema: z.instanceof(Hire) }).send(new Hire()), 'BODY_INVALID')
+    const seen: unknown[] = []
+    const noting = custom(async (data) => ({ value: String(seen.push(data)) }))
+    const notes = bus.queue('notes', { schema: noting as unknown as StandardSchemaV1<unknown, string> })
+    for (const data of [{ a: 1 }, { a: undefined }, new Hire(), 2n ** 70n]) await notes.send(data)
+    assert.deepStrictEqual(seen, [{ a: 1 }, {}, { name: 'Ada' }, 2n ** 70n])
+  })
+
+  test('that changes what it judges changes nothing of what is stored', async () => {
+    const { bus } = scene()
+    const careless = custom(async (data) => ({ value: delete (data as { name?: string }).name ? 'x' : 'y' }))
+    const hires = bus.queue('hires', { schema: careless as unknown as StandardSchemaV1<unknown, string> })
+    await hires.send({ name: 'Ada' })
+    assert.deepEqual(datas(await hires.peek()), [{ name: 'Ada' }])
   })
 
   test('judges what is sent as it will be read: a Date is a text by then', async () => {

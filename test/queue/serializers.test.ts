@@ -86,6 +86,22 @@ describe('a serializer', () => {
     const [dead] = await queue.deadLetters.list()
     assert.match(dead!.meta.errorMessage!, /data of message 1 in queue 'q' cannot be read by the serializer/)
     assert.equal(dead!.meta.dataEncoding, 'base64')
+    // Who looks at it gets the bytes.
+    assert.deepEqual(dead!.data, new Uint8Array([0xc1]))
+  })
+
+  test('shows what was sent to who only looks', async () => {
+    const { bus } = scene()
+    const queue = bus.queue('q', { serializer: msgpack })
+    await queue.send(reading, { meta: { targetId: 'a' } })
+    assert.deepEqual((await queue.peek())[0]!.data.at, reading.at)
+    assert.deepEqual((await queue.peek({ meta: { targetId: 'a' } }))[0]!.data, reading)
+    await (await queue.read())[0]!.deadLetter('no')
+    assert.deepEqual((await queue.deadLetters.list())[0]!.data, reading)
+    await bus.queue('q', { serializer: bytes }).send(new Uint8Array([0xc1]))
+    await bus.queue('q').send('JSON of another sender')
+    const shown: unknown[] = (await queue.peek()).map(({ data }) => data)
+    assert.deepEqual(shown, [new Uint8Array([0xc1]), 'JSON of another sender'])
   })
 
   test('that refuses the data stores nothing', async () => {

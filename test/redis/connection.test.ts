@@ -300,9 +300,11 @@ describe('a server of its own', () => {
     }
     const all = ['~{tidings*', '&{tidings*', '+@all']
     expect(await findings(...all)).toMatchObject([{ level: 'ok' }, { check: 'security' }])
-    const lacking = ['-zadd', '-hsetnx', '-xgroup|setid', '-cluster|slots', '-client|setname', '-ssubscribe', '-ping']
+    const lacking = ['-zadd', '-hsetnx', '-xgroup|setid', '-cluster|slots', '-client|setname', '-pubsub|numsub']
+    lacking.push('-ssubscribe', '-subscribe', '-ping')
     const [rights, ...others] = await findings(...all, ...lacking, '-info', '-config')
-    const named = 'ZADD, HSETNX, XGROUP SETID, CLUSTER SLOTS, CLIENT SETNAME, SSUBSCRIBE, PING'
+    const named =
+      'ZADD, HSETNX, XGROUP SETID, CLUSTER SLOTS, CLIENT SETNAME, PUBSUB NUMSUB, SSUBSCRIBE, SUBSCRIBE, PING'
     expect(rights).toMatchObject({ level: 'problem', message: expect.stringContaining(`may not run ${named} on`) })
     expect(others.map(({ message }) => message)).toEqual([
       expect.stringContaining('may not run INFO'),
@@ -312,6 +314,23 @@ describe('a server of its own', () => {
       { level: 'problem', message: expect.stringContaining('SPUBLISH') },
       { check: 'security' },
     ])
+  })
+
+  test('settings by which a process is taken for gone too soon or too late are reported', async () => {
+    const lives = async () => (await engine.diagnose()).filter(({ check }) => check === 'lives')
+    expect(await lives()).toMatchObject([{ level: 'ok', message: 'tcp-keepalive=300' }])
+    await askRedis(server.port, async (redis) => {
+      await redis.config('SET', 'tcp-keepalive', '0')
+      await redis.config('SET', 'client-output-buffer-limit', 'pubsub 32mb 1mb 60')
+    })
+    expect(await lives()).toMatchObject([
+      { level: 'warning', message: expect.stringContaining('tcp-keepalive=0') },
+      { level: 'warning', message: expect.stringContaining('pubsub 33554432 1048576') },
+    ])
+    await askRedis(server.port, async (redis) => {
+      await redis.config('SET', 'tcp-keepalive', '300')
+      await redis.config('SET', 'client-output-buffer-limit', 'pubsub 32mb 8mb 60')
+    })
   })
 
   test('an eviction policy that loses messages and a lax fsync are reported', async () => {

@@ -8,10 +8,8 @@ let line: Line
 let bus: Bus
 
 beforeEach(async () => {
-  const url = new URL(await sharedServer('redis'))
-  line = await startLine({ host: url.hostname, port: Number(url.port) })
-  url.port = String(line.port)
-  bus = new Bus(await openEngine(url.href))
+  line = await startLine(await sharedServer('redis'))
+  bus = new Bus(await openEngine(line.url))
 })
 afterEach(async () => {
   line.thaw()

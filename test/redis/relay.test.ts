@@ -1,5 +1,5 @@
 import { pairsOf } from 'tidings/internal/engines/redis/calling'
-import { Correlations, type Ended } from 'tidings/internal/engines/redis/correlations'
+import { Correlations, type Reached } from 'tidings/internal/engines/redis/correlations'
 import { Driver } from 'tidings/internal/engines/redis/driver'
 import { destinationKey, keysOf, newNonce, topicDestination } from 'tidings/internal/engines/redis/keys'
 import { toSettlement } from 'tidings/internal/engines/redis/messages'
@@ -155,7 +155,7 @@ test('a completion is told once', async () => {
     isAsked = resolve
   })
   class HeldUp extends Correlations {
-    override async tell(...told: Parameters<Correlations['tell']>): Promise<Ended | null> {
+    override async tell(...told: Parameters<Correlations['tell']>): Promise<Reached[]> {
       const ended = await super.tell(...told)
       isAsked()
       await held

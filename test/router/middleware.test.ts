@@ -54,6 +54,20 @@ describe('pipe', () => {
     // @ts-expect-error the handler takes other data than the schema gives
     pipe((_: Message<string>) => {}, validated(z.number()))
     expectTypeOf(pipe((_: Message<string>) => {}, timeout('5s'))).toEqualTypeOf<Handler<string>>()
+    const wrapped = pipe((_: Message<string>) => {}, timeout('5s'), logging(), timeout('9s'), logging(), logging())
+    expectTypeOf(wrapped).toEqualTypeOf<Handler<string>>()
+    // A handler that is written where it is wrapped gets the type of the queue.
+    const work = (_handler: Handler<{ name: string }>) => {}
+    work(
+      pipe(
+        async (message, { signal }) => {
+          expectTypeOf(message).toEqualTypeOf<Message<{ name: string }>>()
+          expectTypeOf(signal).toEqualTypeOf<AbortSignal>()
+        },
+        timeout('5s'),
+        logging(),
+      ),
+    )
     expectTypeOf(validated(z.string())).toEqualTypeOf<Middleware<string, unknown>>()
   })
 })
@@ -139,7 +153,9 @@ describe('logging', () => {
     )
     const { level, text, details } = logger.lines.at(-1)!
     assert.deepEqual([level, text], ['warn', 'handler failed'])
-    assert.deepEqual((details as { error: object }).error, { message: 'broken', stack: error.stack })
+    const { err } = details as { err: Error }
+    assert(err instanceof Error)
+    assert.deepEqual([err.message, err.stack], ['broken', error.stack])
   })
 })
 

@@ -11,6 +11,7 @@ const stored: StoredMessage = {
   headers: {},
   priority: 0,
   orderingKey: null,
+  group: null,
   sentAt: 0,
   visibleAt: 0,
   readCount: 1,

@@ -158,12 +158,13 @@ function noting(engine: Engine, listened: string[]): Engine {
     return {
       async listen(interests) {
         const refused = await listening.listen(interests)
-        listened.push(...interests.filter((one) => !listened.includes(one)))
+        const channels = interests.filter((one) => one.startsWith('channel:'))
+        listened.push(...channels.filter((one) => !listened.includes(one)))
         return refused
       },
       unlisten(interests) {
         listening.unlisten(interests)
-        for (const one of interests) listened.splice(listened.indexOf(one), 1)
+        for (const one of interests) if (listened.includes(one)) listened.splice(listened.indexOf(one), 1)
       },
       close: () => listening.close(),
     }

@@ -10,9 +10,8 @@ test.each([
   ['stats', (bus: Bus) => bus.queue('silent').stats(), 'CONNECTION_LOST'],
   ['read', (bus: Bus) => bus.queue('silent').read({ limit: 1 }), 'CONNECTION_LOST'],
 ] as const)('a server that falls silent is noticed soon by %s', async (_what, call, code) => {
-  const server = new URL((await startServer()).url)
-  const line = await startLine({ host: server.hostname, port: Number(server.port) })
-  const engine = new HttpEngine({ url: `http://127.0.0.1:${line.port}`, token: null })
+  const line = await startLine((await startServer()).url)
+  const engine = new HttpEngine({ url: line.url, token: null })
   await engine.open()
   const bus = new Bus(engine)
   onTestFinished(async () => {

@@ -2,11 +2,14 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer as createHttp, type RequestListener } from 'node:http'
 import { type AddressInfo, createServer as createTcp, type Socket } from 'node:net'
+import { setTimeout as wait } from 'node:timers/promises'
 import { connect } from 'tidings'
 import { Bus } from 'tidings/internal/bus/bus'
-import { isTidingsError, type TidingsError } from 'tidings/internal/core/errors'
+import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
 import { HttpEngine } from 'tidings/internal/engines/http/http'
-import type { Interest } from 'tidings/internal/port/listening'
+import type { Interest, Listener } from 'tidings/internal/port/listening'
+import type { WorkerEvent } from 'tidings/internal/worker/worker'
+import { createServer } from 'tidings-server'
 import { newMessage } from 'tidings-testkit/internal/scene'
 import { describe, onTestFinished, test } from 'vitest'
 import { freePort } from '../support/directories.ts'
@@ -218,6 +221,48 @@ describe('a watch', () => {
     await connections.next()
     await wakes.next()
     assert(performance.now() - since < 15_000)
+  })
+
+  test('leaves it to the server to look for what nobody announced, as long as that is told of it', async () => {
+    const reads: unknown[] = []
+    const note = (about: object) => (about as { route?: string }).route?.endsWith('/read') && reads.push(about)
+    const logger = { debug: note, info() {}, warn() {}, error() {} }
+    const storage = await connect('memory:')
+    const { engine } = storage
+    const listen = engine.listen.bind(engine)
+    let listener: Listener | undefined
+    let isAway = false
+    engine.listen = async (one) => {
+      listener = one
+      const listening = await listen(one)
+      return {
+        lookMs: 50,
+        async listen(interests) {
+          if (isAway) throw new TidingsError('CONNECTION_LOST', 'the storage is away')
+          return listening.listen(interests)
+        },
+        unlisten: (interests) => listening.unlisten(interests),
+        close: () => listening.close(),
+      }
+    }
+    const server = createServer(storage, { port: 0, stopDeadline: 0, logger })
+    onTestFinished(async () => {
+      await server.stop()
+      await storage.close()
+    })
+    await server.start()
+    const bus = new Bus(await open(server.url))
+    const asleep = newSignal()
+    const observe = ({ type }: WorkerEvent) => type === 'idle' && asleep.give()
+    bus.queue('idle').work(() => {}, { pollInterval: 100, observe })
+    await asleep.next()
+    onTestFinished(() => bus.close())
+    const before = reads.length
+    await wait(700)
+    assert.equal(reads.length, before)
+    isAway = true
+    listener!.lost(['queue:idle'], new TidingsError('CONNECTION_LOST', 'the storage is away'))
+    while (reads.length < before + 2) await wait(50)
   })
 
   test('ends on the server when it is closed, and when its engine is', async () => {

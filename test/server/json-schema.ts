@@ -16,6 +16,7 @@ export function misfits(schema: Schema, value: unknown, document: Schema, path =
   if (schema.type && ![schema.type].flat().some((type: string) => hasType(type, value))) say(`not a ${schema.type}`)
   if (typeof value === 'number' && (value < schema.minimum || value > schema.maximum)) say('out of bounds')
   if (typeof value === 'string' && [...value].length > schema.maxLength) say('too long')
+  if (schema.pattern && typeof value === 'string' && !new RegExp(schema.pattern).test(value)) say('not as it must look')
   if (schema.format === 'date-time' && typeof value === 'string' && new Date(value).toISOString() !== value)
     say('not a time')
   if (Array.isArray(value)) {
@@ -33,7 +34,7 @@ export function misfits(schema: Schema, value: unknown, document: Schema, path =
 }
 
 const known = new Set(
-  'type enum minimum maximum minItems maxItems maxLength items format properties required additionalProperties anyOf oneOf description default'.split(
+  'type enum minimum maximum minItems maxItems maxLength pattern items format properties required additionalProperties anyOf oneOf description default'.split(
     ' ',
   ),
 )
@@ -45,6 +46,15 @@ export function resolve(reference: string, document: Schema): Schema {
     .reduce((at, part) => at?.[part], document)
   if (found === undefined) throw new Error(`${reference} leads nowhere`)
   return found
+}
+
+/** The same with what its references lead to in their place. */
+export function flatten(part: Schema, document: Schema): Schema {
+  if (Array.isArray(part)) return part.map((one) => flatten(one, document))
+  if (typeof part !== 'object' || part === null) return part
+  const { $ref, ...rest } = part
+  const own = Object.fromEntries(Object.entries(rest).map(([name, one]) => [name, flatten(one, document)]))
+  return $ref === undefined ? own : { ...flatten(resolve($ref, document), document), ...own }
 }
 
 function hasType(type: string, value: unknown): boolean {

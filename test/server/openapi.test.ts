@@ -4,12 +4,14 @@ import { createServer } from 'tidings-server'
 import type { OpenApi, Operation } from 'tidings-server/internal/http/openapi'
 import { allRoutes } from 'tidings-server/internal/routes/all'
 import { afterAll, describe, expect, test } from 'vitest'
-import { misfits, resolve, sampleOf } from './json-schema.ts'
+import { flatten, misfits, resolve, sampleOf } from './json-schema.ts'
 import { startServer } from './support.ts'
 
 const bus = await connect('memory:')
 const found = await createServer(bus).fetch(new Request('http://localhost/openapi.json'))
-const document = (await found.json()) as OpenApi
+const published = (await found.json()) as OpenApi
+/** The same without references. */
+const document = flatten(published, published) as OpenApi
 afterAll(() => bus.close())
 
 const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
@@ -17,8 +19,22 @@ const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
 )
 
 /** What stands in paths and bodies. */
-const there = { queue: 'orders', topic: 'news', subscription: 'payroll', pattern: 'Orders.*', correlation: 'c-1' }
-const missing = { queue: 'nothing', topic: 'nothing', subscription: 'nothing', pattern: 'No.*', correlation: 'c-0' }
+const there = {
+  queue: 'orders',
+  topic: 'news',
+  subscription: 'payroll',
+  pattern: 'Orders.*',
+  correlation: 'c-1',
+  schedule: 'nightly',
+}
+const missing = {
+  queue: 'nothing',
+  topic: 'nothing',
+  subscription: 'nothing',
+  pattern: 'No.*',
+  correlation: 'c-0',
+  schedule: 'no',
+}
 
 /** What the memory engine cannot do. */
 const lacking = ['/v1/events', '/v1/channels']
@@ -41,7 +57,9 @@ async function startScene() {
   await topics.createTopic('news', {})
   await topics.subscribe('news', 'payroll', 'earliest')
   await server.bus.topic('news').publish({ n: 1 })
-  return { server, id: leased!.id, receipt: leased!.receipt }
+  await server.bus.schedule('nightly', { cron: '0 2 * * *', queue: 'orders' })
+  const { revision } = (await engine.schedules.list('all')).schedules[0]!
+  return { server, id: leased!.id, receipt: leased!.receipt, revision }
 }
 
 type Fields = Readonly<Record<string, JsonSchema>>
@@ -61,6 +79,11 @@ function makeRequest(base: string, method: string, path: string, operation: Oper
     if (place === 'query' && (required || withOptional)) query.set(name, String(sampleOf(schema, fields, name)))
   const schema = operation.requestBody?.content['application/json']?.schema
   const body = schema && sampleOf(select(schema, withOptional), fields)
+  // It sends to one place.
+  if (method === 'PUT' && path === '/v1/schedules/{schedule}') {
+    for (const field of ['routing_key', 'topic']) delete (body as Record<string, unknown>)[field]
+    Object.assign(body as object, { queue: 'others' })
+  }
   return {
     url: `${base}${filled}${query.size > 0 ? `?${query}` : ''}`,
     init: {
@@ -79,8 +102,8 @@ interface Values {
 }
 
 /** Of these one is needed, or at most one is possible; the first ways are taken. */
-const needed = ['message', 'messages', 'routing_key']
-const others = ['data', 'entries', 'not_before', 'conditional', 'lease_ms']
+const needed = ['message', 'messages', 'routing_key', 'cron']
+const others = ['data', 'entries', 'not_before', 'conditional', 'lease_ms', 'every_ms', 'at', 'owner']
 
 function select(schema: JsonSchema, withOptional: boolean): JsonSchema {
   const required = (schema.required ?? []) as readonly string[]
@@ -124,7 +147,7 @@ describe('the document', () => {
       const inPath = parameters.filter((one) => one.in === 'path').map(({ name }) => name)
       expect(inPath).toEqual([...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name))
     }
-    for (const [, reference] of JSON.stringify(document).matchAll(/"\$ref":"([^"]+)"/g)) resolve(reference!, document)
+    for (const [, reference] of JSON.stringify(published).matchAll(/"\$ref":"([^"]+)"/g)) resolve(reference!, published)
   })
 
   test('says of every answer which fields are always there, and of each once whether it may be null', () => {
@@ -144,7 +167,7 @@ describe('the document', () => {
     }
     const { schema } = document.paths['/v1/queues/{queue}/read']!.post!.responses['200']!.content!['application/json']!
     const message = (schema.properties as Fields).messages!.items as { properties: Fields; required: string[] }
-    expect(schema.required).toEqual(['messages', 'more', 'next_due_ms'])
+    expect(schema.required).toEqual(['messages', 'more', 'next_due_ms', 'held_back'])
     expect(Object.keys(message.properties).filter((name) => !message.required.includes(name))).toEqual([
       'message',
       'data',
@@ -191,13 +214,16 @@ describe('the document', () => {
 describe('every operation is answered as the document says', () => {
   test.each(operations)('%s %s', async (method, path, operation) => {
     for (const withOptional of [false, true]) {
-      const { server, id, receipt } = await startScene()
+      const { server, id, receipt, revision } = await startScene()
       const fields = {
         id,
+        limits: [{ per: 'group', rate: '100/min' }],
+        weights: { gold: 3 },
         ids: [id],
         msg_ids: [Number(id)],
         names: ['pgmq_queue_created'],
-        interests: ['queue:orders', 'topic:news'],
+        interests: ['queue:orders', 'topic:news', ...(withOptional ? ['life'] : [])],
+        holder: 'h'.repeat(32),
         receipt,
         routing_key: 'Orders.Paid',
         to: 'others',
@@ -211,6 +237,15 @@ describe('every operation is answered as the document says', () => {
         max_poll_seconds: 0,
         wait_ms: 0,
         consumer: 'c1',
+        settings: { pause: { reason: 'the printer is out of paper' } },
+        // The rest contradicts a target and a task.
+        dedup: { id: 'd', window_ms: 60_000 },
+        revision,
+        before: revision,
+        cron: '0 2 * * *',
+        timezone: 'Europe/Berlin',
+        start_at: '2026-01-01T00:00:00Z',
+        end_at: '9000-01-01T00:00:00Z',
       }
       const names = { ...there, id }
       const status = await askAndCompare(
@@ -231,25 +266,110 @@ describe('every operation is answered as the document says', () => {
   })
 })
 
+describe('clients', () => {
+  test('get a name for every operation, in camel case and snake case, and for every object a type', () => {
+    const names = operations.map(([, , { operationId }]) => operationId)
+    for (const name of names) expect(name).toMatch(/^[a-z]+([A-Z][a-z0-9]*)*$/)
+    const { schemas } = published.components
+    for (const name of Object.keys(schemas)) expect(name).toMatch(/^([A-Z][a-z0-9]*)+$/)
+    // Inline objects would get names from where they stand, and one for every place.
+    for (const [name, schema] of Object.entries(schemas)) {
+      if (name === 'Position') continue
+      const { properties, ...rest } = schema
+      expect(rest, name).toMatchObject({ type: 'object', required: expect.any(Array) })
+      expect(JSON.stringify(properties), `an object in ${name} is not named(), http/fields.ts`).not.toContain(
+        '"properties"',
+      )
+    }
+    for (const [, path, { requestBody, responses }] of Object.entries(published.paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, one]) => [method, path, one] as const),
+    ))
+      for (const content of [requestBody?.content, ...Object.values(responses).map((one) => one.content)])
+        if (content?.['application/json'] && path !== '/openapi.json')
+          expect(content['application/json'].schema).toEqual({ $ref: expect.any(String) })
+  })
+
+  test('find where to go, and an example of every parameter in a path and of every body', () => {
+    expect(published.servers).toEqual([{ url: './', description: expect.any(String) }])
+    for (const [, path, { parameters, requestBody }] of operations) {
+      for (const one of parameters) if (one.in === 'path') expect(one.example, `${path}: ${one.name}`).toBeTruthy()
+      const { schema, example } = requestBody?.content['application/json'] ?? {}
+      if (schema) expect(example && misfits(schema, example, document), `the example of ${path}`).toEqual([])
+    }
+  })
+
+  test.each(operations.filter(([, , { requestBody }]) => requestBody))('%s %s takes its example', async (...one) => {
+    const [method, path, { requestBody }] = one
+    const { server, id } = await startScene()
+    const names = { ...there, id }
+    const { example } = requestBody!.content['application/json']!
+    const filled = path.replaceAll(/\{(\w+)\}/g, (_, name: keyof typeof names) => encodeURIComponent(names[name]))
+    const leaving = new AbortController()
+    const answer = await fetch(`${server.url}${filled}`, {
+      method,
+      body: JSON.stringify(example),
+      headers: { 'content-type': 'application/json' },
+      signal: leaving.signal,
+    })
+    expect(answer.status).toBeLessThan(300)
+    leaving.abort()
+  })
+})
+
 describe('the page for people', () => {
-  test('shows every operation and loads nothing', async () => {
+  test('comes whole from this server, also below a path', async () => {
     const { server } = await startScene()
     // Its root leads there.
     const answer = await fetch(server.url)
     expect(answer.url).toBe(`${server.url}/docs`)
     expect(answer.headers.get('content-type')).toBe('text/html; charset=utf-8')
     const html = await answer.text()
-    for (const [, , { operationId }] of operations) expect(html).toContain(`id="${operationId}"`)
-    expect(html).not.toMatch(/undefined|NaN|\[object/)
-    expect(html).not.toMatch(/<script|<link|<img|<iframe|@import|url\(|\son\w+=|\sstyle=/i)
+    const loaded = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, one]) => one!)
+    expect(loaded.toSorted()).toEqual([
+      'data:,',
+      'docs/page.css',
+      'docs/page.js',
+      'docs/swagger-ui.css',
+      'docs/swagger-ui.js',
+      'openapi.json',
+    ])
+    for (const one of loaded.filter((name) => name.startsWith('docs/'))) {
+      const part = await fetch(`${server.url}/${one}`)
+      expect(part.status, one).toBe(200)
+      const text = await part.text()
+      expect(text.length, one).toBeGreaterThan(100)
+      if (one.endsWith('.css')) expect(text).not.toMatch(/@import|url\((?!["']?data:)/)
+    }
+    expect(answer.headers.get('content-security-policy')).toMatch(
+      /default-src 'none'; script-src 'self'; .*connect-src 'self'/,
+    )
+    expect(html).not.toMatch(/<script>|\son\w+=|https?:/i)
   })
 
-  test('escapes what it shows', async () => {
-    const { docsPage } = await import('tidings-server/internal/http/docs-page')
-    const bad = '<img src=x onerror=alert(1)>"\'&'
-    const [path, methods] = Object.entries(document.paths)[0]!
-    const operation = { ...Object.values(methods)[0]!, summary: bad, description: bad, tags: [bad] }
-    const { text } = docsPage({ ...document, tags: [{ name: bad }], paths: { [path + bad]: { get: operation } } })
-    expect(text).not.toContain('<img')
+  test('hands its search the words of every operation', async () => {
+    const { server } = await startScene()
+    const source = await (await fetch(`${server.url}/docs/page.js`)).text()
+    interface Tag {
+      readonly list: readonly object[]
+      get(): { size: number }
+      update(_: string, change: (operations: { filter(test: (one: object) => boolean): object[] }) => object[]): Tag
+    }
+    type Ui = { readonly plugins: readonly (() => { fn: { opsFilter(tags: Tag[], phrase: string): Tag[] } })[] }
+    let started: Ui | undefined
+    const media = { matches: true, addEventListener() {} }
+    const page = { documentElement: { classList: { toggle() {} } }, querySelector: () => null }
+    const start = (ui: Ui) => {
+      started = ui
+    }
+    new Function('SwaggerUIBundle', 'matchMedia', 'document', source)(start, () => media, page)
+    // As much of an immutable map as the search asks of.
+    const tagOf = (list: readonly object[]): Tag => ({
+      list,
+      get: () => ({ size: list.length }),
+      update: (_, change) => tagOf(change({ filter: (test) => list.filter((one) => test({ toJS: () => one })) })),
+    })
+    const all = operations.map(([method, path, operation]) => ({ method, path, operation }))
+    const [found] = started!.plugins[0]!().fn.opsFilter([tagOf(all)], 'Dead redrive')
+    expect(found!.list).toMatchObject([{ operation: { operationId: 'redriveDeadLetters' } }])
   })
 })

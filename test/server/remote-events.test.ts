@@ -9,8 +9,8 @@ describe('bus.events() through a server', () => {
   test('is there where the storage of the server has events', async () => {
     const { url } = await openDatabase()
     const [postgres, memory] = [await open((await serve(url)).url), await open((await serve('memory:')).url)]
-    expect([...postgres.engine.supports].toSorted()).toEqual(['durable', 'events', 'topics'])
-    expect([...memory.engine.supports]).toEqual(['topics'])
+    expect([...postgres.engine.supports].toSorted()).toEqual(['durable', 'events', 'limits', 'topics'])
+    expect([...memory.engine.supports]).toEqual(['limits', 'topics'])
     expect(() => memory.events()).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }))
   })
 

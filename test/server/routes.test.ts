@@ -470,11 +470,11 @@ async function noticed(server: { url: string }): Promise<void> {
 
 /** Resolves when somebody watches a queue. */
 function watchedOnce(wakeups: Wakeups): Promise<void> {
-  const watch = wakeups.watch.bind(wakeups)
+  const subscribe = wakeups.subscribe.bind(wakeups)
   return new Promise((resolve) => {
-    wakeups.watch = async (...args) => {
-      wakeups.watch = watch
-      const watching = await watch(...args)
+    wakeups.subscribe = async (subscriber) => {
+      wakeups.subscribe = subscribe
+      const watching = await subscribe(subscriber)
       resolve()
       return watching
     }

@@ -36,15 +36,21 @@ const locks = ['FOR UPDATE SKIP LOCKED', ''] as const
 
 const bugs: Record<string, Bug> = {
   'takes any receipt for good': {
-    sql: { proof_expression: [/\(q\.msg_id = [^$]*\)(?=\$sql\$)/, "(q.msg_id = (e ->> 'i')::bigint)"] },
+    sql: {
+      texts_of_queue: [/(?<=q\.msg_id = e\.i) AND q\.read_ct = e\.r AND q\.vt = .*/, ''],
+      proof_expression: [/\(q\.msg_id = [^$]*\)(?=\$sql\$)/, "(q.msg_id = (e ->> 'i')::bigint)"],
+    },
     found: ['stale settlement', /was settled as attempt \d+ when it was in other hands already/],
   },
   'does not lock what it reads': {
-    sql: { pick_next: locks, pick_plain: locks, pick_heads: locks, pick_priority: locks },
+    sql: { texts_of_queue: locks, pick_plain: locks, lock_heads: locks, pick_priority: locks },
     found: ['delivered twice', /was leased again during its lease of attempt \d+/],
   },
   'never looks behind its mark again': {
-    sql: { claim: ['CASE WHEN sweep THEN 0 ELSE mark END', 'mark'] },
+    sql: {
+      texts_of_queue: [/CASE WHEN sweep THEN 0 ELSE mark END/g, 'mark'],
+      sweep_step: ['msg_id > $2', 'false AND msg_id > $2'],
+    },
     // A new process begins without a mark.
     flags: { 'kill-every': '0ms' },
     found: ['stuck', /messages of \w+ are left/],
@@ -60,10 +66,7 @@ const bugs: Record<string, Bug> = {
     found: ['lost', /was acknowledged and is gone: nobody ended it/],
   },
   'ignores ordering keys': {
-    sql: {
-      pick_next: ["bool_or(headers ->> 'x-pgmq-group' IS NOT NULL)", 'false'],
-      take_next: ['NOT settings.has_keys AND', ''],
-    },
+    sql: { texts_of_queue: [/(NOT settings\.has_keys AND|(settings\.has|found)_keys OR) /g, ''] },
     found: ['order of a key', /started before \S+, sent before it, was over/],
   },
   'settles before the handler': {

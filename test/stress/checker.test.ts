@@ -138,14 +138,14 @@ describe('the checker finds nothing in', () => {
         .by('c', killing('w')),
       {},
     ],
-    'one that came again after a kill': [
+    'one that came again after a kill, before the end of its lease': [
       new Told()
         .by('p', sending(['m'], ['plain']), sent('m', 'plain', '1'))
-        .by('w', started('plain', 'm', '1', 1))
+        .by('w', startedAt(1_000, 'plain', 'm', '1', 1))
         .by('c', killing('w'))
         .by(
           'v',
-          started('plain', 'm', '1', 2),
+          startedAt(1_500, 'plain', 'm', '1', 2),
           ended('plain', 'm', '1', 2),
           settled('succeeded', 'plain', 'm', '1', 2),
         ),
@@ -282,6 +282,16 @@ describe('the checker finds', () => {
         .by('w', startedAt(1_000, 'plain', 'm', '1', 1))
         .by('v', startedAt(1_500, 'plain', 'm', '1', 2))
         .by('w', ended('plain', 'm', '1', 1), leaseLost('plain', 'm', '1', 1))
+        .by('v', ended('plain', 'm', '1', 2), settled('succeeded', 'plain', 'm', '1', 2)),
+      {},
+    ],
+    'a second lease before the process of the first one was killed': [
+      'delivered twice',
+      new Told()
+        .by('p', sending(['m'], ['plain']), sent('m', 'plain', '1'))
+        .by('w', startedAt(1_000, 'plain', 'm', '1', 1))
+        .by('v', startedAt(1_500, 'plain', 'm', '1', 2))
+        .by('c', killing('w'))
         .by('v', ended('plain', 'm', '1', 2), settled('succeeded', 'plain', 'm', '1', 2)),
       {},
     ],

@@ -8,7 +8,8 @@ export class LineProcess<Line> {
   readonly lines: Line[] = []
   readonly ended: Promise<void>
   readonly #child: ChildProcess
-  #seen: () => void = () => {}
+  readonly #waiting = new Set<() => void>()
+  #looking: NodeJS.Timeout | undefined
 
   /**
    * @param script a `.mjs` file in `test/`, which may import the built code
@@ -19,18 +20,29 @@ export class LineProcess<Line> {
     this.#child = spawn(process.execPath, [file, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
     createInterface(this.#child.stdout!).on('line', (line) => {
       this.lines.push(JSON.parse(line))
-      this.#seen()
+      // Many lines, one look: it may go through all of them.
+      this.#looking ??= setTimeout(() => this.#look(), 5)
     })
     this.ended = new Promise((resolve) => this.#child.on('close', () => resolve()))
     atEnd(() => this.kill())
   }
 
+  #look(): void {
+    this.#looking = undefined
+    for (const check of this.#waiting) check()
+  }
+
   /** Waits until the lines are so. */
-  async until(isSo: (lines: readonly Line[]) => boolean): Promise<void> {
-    while (!isSo(this.lines))
-      await new Promise<void>((resolve) => {
-        this.#seen = resolve
-      })
+  until(isSo: (lines: readonly Line[]) => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const check = () => {
+        if (!isSo(this.lines)) return
+        this.#waiting.delete(check)
+        resolve()
+      }
+      this.#waiting.add(check)
+      check()
+    })
   }
 
   /** Waits for a line that fits. */
@@ -38,9 +50,14 @@ export class LineProcess<Line> {
     return this.until((lines) => lines.some(fits))
   }
 
+  /** SIGSTOP, SIGCONT and what the script waits for. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
+  }
+
   /** @returns once it has ended and everything that it told is here */
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
-    this.#child.kill(signal)
+    this.signal(signal)
     await this.ended
   }
 }

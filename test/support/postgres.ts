@@ -87,7 +87,10 @@ export async function postgresPrograms(
   }
   // Never the one that the machine may have, so that all machines run the same.
   const binDirectory = 'usr/lib/postgresql/15/bin'
-  const { root, libraryPath } = await unpackDebian(['postgresql-15'], `${binDirectory}/postgres`)
+  const { root, libraryPath } = await unpackDebian(
+    ['postgresql-15', 'postgresql-15-partman'],
+    `${binDirectory}/postgres`,
+  )
   return { binDirectory: join(root, binDirectory), libraryPath }
 }
 

@@ -1,9 +1,11 @@
 import { type Bus, connect } from 'tidings'
 import { onTestFinished } from 'vitest'
+import { query } from '../postgres/support.ts'
 import { freePort } from './directories.ts'
 import { startHttpServer } from './http-server.ts'
+import { startLine } from './line.ts'
 import { startPostgres } from './postgres.ts'
-import { startRedis } from './redis.ts'
+import { askRedis, startRedis, type TestRedis } from './redis.ts'
 import { startCluster } from './redis-cluster.ts'
 import { sharedServer } from './shared-servers.ts'
 
@@ -15,6 +17,8 @@ export interface StorageServer {
   /** @returns once it takes calls again */
   restart(): Promise<void>
   stop(): Promise<void>
+  /** Cuts the connections on which processes are told of what is new. They may come back at once. */
+  cutListening(): Promise<void>
 }
 
 /** A storage that keeps what it was given when a process dies, as applications reach it. */
@@ -34,13 +38,13 @@ export const storages: readonly Storage[] = [
     name: 'PostgreSQL',
     publishesAtOnce: true,
     url: () => sharedServer('postgres18'),
-    start: () => startPostgres(18),
+    start: startOwnPostgres,
   },
   {
     name: 'Redis',
     publishesAtOnce: true,
     url: () => sharedServer('redis'),
-    start: () => startRedis(),
+    start: startOwnRedis,
   },
   {
     name: 'a Redis Cluster',
@@ -76,6 +80,25 @@ export async function ownServer(
   return server
 }
 
+async function startOwnPostgres(): Promise<StorageServer> {
+  const server = await startPostgres(18)
+  const cutListening = async () => {
+    // Who listens has locks that last as long as its session.
+    const listening = `SELECT pg_terminate_backend(pid) FROM (SELECT DISTINCT pid FROM pg_locks
+      WHERE locktype = 'advisory' AND pid <> pg_backend_pid()) AS listening`
+    await query(server.url, listening)
+  }
+  return { ...server, cutListening }
+}
+
+async function startOwnRedis(): Promise<StorageServer> {
+  const server = await startRedis()
+  return { ...server, cutListening: () => cutSubscribers(server) }
+}
+
+const cutSubscribers = ({ port }: TestRedis) =>
+  askRedis(port, async (redis) => void (await redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub')))
+
 /** All nodes go and come back together: no replica takes over, which could lose what it was not told yet. */
 async function startOwnCluster(): Promise<StorageServer> {
   const cluster = await startCluster()
@@ -91,6 +114,9 @@ async function startOwnCluster(): Promise<StorageServer> {
       await cluster.ready()
     },
     stop: () => cluster.stop(),
+    async cutListening() {
+      await Promise.all(cluster.nodes.map(cutSubscribers))
+    },
   }
 }
 
@@ -99,12 +125,18 @@ async function startOwnHttpServer(): Promise<StorageServer> {
   const port = String(await freePort())
   const start = async () => startHttpServer(await sharedServer('postgres18'), '--port', port)
   let server = await start()
+  const line = await startLine(server.url)
   return {
-    url: server.url,
+    url: line.url,
     kill: () => server.stop('SIGKILL'),
     async restart() {
       server = await start()
     },
-    stop: () => server.stop(),
+    async stop() {
+      line.close()
+      await server.stop()
+    },
+    // With all others: they are no different from outside.
+    cutListening: async () => line.cut(),
   }
 }

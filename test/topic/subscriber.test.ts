@@ -149,9 +149,11 @@ describe('a storage that is away', () => {
     server.down = lostConnection()
     news.subscribe('payroll', () => {}, { observe })
     await runUntil(clock, watcher.until('interrupted'))
-    const before = server.calls.length
+    // That of the process which listens is tried again by itself.
+    const calls = () => server.calls.filter(({ member }) => member !== 'listen').length
+    const before = calls()
     await clock.advance(10_000)
-    assert(server.calls.length - before < 16, `${server.calls.length - before} calls`)
+    assert(calls() - before < 16, `${calls() - before} calls`)
     server.down = null
     await runUntil(clock, bus.close())
   })
@@ -375,7 +377,7 @@ describe('one at a time', () => {
     assert.equal(there.watcher.of('standingBy').length, 1)
   })
 
-  test('takes over within 5 s of a kill, after the last acknowledged message', async () => {
+  test('takes over within 2 s of a kill, after the last acknowledged message', async () => {
     const here = scene()
     const { clock, news, server, watcher, observe } = here
     const there = otherBus(here)
@@ -387,15 +389,16 @@ describe('one at a time', () => {
     const second = there.news.subscribe('payroll', ({ offset }) => void got.push(offset))
     await settleDown(clock)
     assert.equal(got.length, 0)
-    server.down = lostConnection()
-    const killedAt = clock.now()
     await runUntil(clock, second.drain())
     assert.equal(second.stats().succeeded, 0, 'drain does not wait for what another one has')
+    const killedAt = clock.now()
     const third = there.news.subscribe('payroll', ({ offset }) => void got.push(offset), {
       observe: there.watcher.observe,
     })
+    await runUntil(clock, there.watcher.until('standingBy'))
+    await server.kill()
     await runUntil(clock, there.watcher.until('succeeded', 3), 50)
-    assert(clock.now() - killedAt <= 5_000, `${clock.now() - killedAt} ms`)
+    assert(clock.now() - killedAt <= 2_000, `${clock.now() - killedAt} ms`)
     await third.stop()
     assert.deepEqual(got, [3, 4, 5])
   })
@@ -549,10 +552,13 @@ describe('moving', () => {
     await news.drop()
     await news.publish('after')
     await runUntil(clock, watcher.until('succeeded'))
-    assert.deepEqual(got, ['after'])
+    // Perhaps once more, if it was read before the loss was noticed.
+    await clock.advance(60_000)
+    const before = got.length
+    assert.deepEqual(new Set(got), new Set(['after']))
     await news.subscription('payroll').delete()
-    await runUntil(clock, watcher.until('succeeded', 2))
-    assert.deepEqual(got, ['after', 'after'])
+    await runUntil(clock, watcher.until('succeeded', before + 1))
+    assert.deepEqual(new Set(got), new Set(['after']))
     await payroll.stop()
   })
 

@@ -17,6 +17,11 @@ describe('durations', () => {
     [' 5s ', 5_000],
     ['-5s', -5_000],
     ['0s', 0],
+    ['250 milliseconds', 250],
+    ['1 second', 1_000],
+    ['5 minutes', 300_000],
+    ['1.5 hours', 5_400_000],
+    ['-2 days', -172_800_000],
     [1_234, 1_234],
     [-1.5, -1.5],
   ])('%j', (value, milliseconds) => {
@@ -28,6 +33,8 @@ describe('durations', () => {
     ['5'],
     ['s'],
     ['5 s'],
+    ['5minutes'],
+    ['5 constructor'],
     ['5sec'],
     ['5S'],
     ['1h30m'],
@@ -88,6 +95,7 @@ describe('durations', () => {
 
   test('are checked by the compiler too', () => {
     expectTypeOf<'5s'>().toExtend<Duration>()
+    expectTypeOf<'5 minutes'>().toExtend<Duration>()
     expectTypeOf<'5'>().not.toExtend<Duration>()
     expectTypeOf<'5 sec'>().not.toExtend<Duration>()
   })

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
+import { momentOf } from 'tidings/internal/core/clock'
 import { type ErrorCode, isTidingsError, TidingsError } from 'tidings/internal/core/errors'
 import { FakeClock } from 'tidings/internal/core/fake-clock'
 import { type LeaseCalls, MessageLease } from 'tidings/internal/messages/lease'
-import type { Settlement, SettleResult, StoredMessage } from 'tidings/internal/port/engine'
+import type { Lease, Settlement, SettleResult, StoredMessage } from 'tidings/internal/port/engine'
 import { describe, test } from 'vitest'
 
 const message: StoredMessage = {
@@ -12,6 +13,7 @@ const message: StoredMessage = {
   headers: {},
   priority: 0,
   orderingKey: null,
+  group: null,
   sentAt: 0,
   visibleAt: 0,
   readCount: 3,
@@ -28,12 +30,18 @@ class Calls implements LeaseCalls {
   readonly extensions: { id: string; receipt: string; leaseMs: number }[] = []
   readonly #open: { resolve: (value: unknown) => void; reject: (error: unknown) => void }[] = []
 
+  origin(): undefined {}
+
   settle(settlement: Settlement): Promise<SettleResult> {
     this.settlements.push(settlement)
     return this.#wait() as Promise<SettleResult>
   }
 
-  extend(id: string, receipt: string, leaseMs: number): Promise<string | null> {
+  look(): Promise<StoredMessage | null> {
+    return this.#wait() as Promise<StoredMessage | null>
+  }
+
+  extend({ id, receipt }: Lease, leaseMs: number): Promise<string | null> {
     this.extensions.push({ id, receipt, leaseMs })
     return this.#wait() as Promise<string | null>
   }
@@ -63,7 +71,10 @@ const rejects = (promise: Promise<unknown>, code: ErrorCode) =>
 
 function setUp(deadLetterQueue: string | null = 'jobs_dlq') {
   const calls = new Calls()
-  return { calls, lease: new MessageLease('jobs', deadLetterQueue, message, calls) }
+  return {
+    calls,
+    lease: new MessageLease('jobs', deadLetterQueue, message, calls, { leaseMs: 30_000, from: momentOf(calls.clock) }),
+  }
 }
 
 describe('settling', () => {
@@ -119,6 +130,40 @@ describe('settling', () => {
     },
   )
 
+  // What is found of the message afterwards, how long that was, and what it means.
+  test.each([
+    ['delete', null, 29_000, true],
+    ['delete', null, 31_000, 'OUTCOME_UNKNOWN'],
+    ['delete', message, 29_000, 'LEASE_LOST'],
+    ['release', { ...message, readCount: 3 }, 31_000, true],
+    ['release', { ...message, readCount: 4 }, 29_000, true],
+    ['release', { ...message, readCount: 4 }, 31_000, 'OUTCOME_UNKNOWN'],
+    ['release', null, 31_000, 'OUTCOME_UNKNOWN'],
+  ] as const)('%s without an answer, then refused: told as what it was', async (kind, found, waitMs, outcome) => {
+    const { calls, lease } = setUp()
+    const ending = kind === 'delete' ? { kind } : { kind, delayMs: 0, meta: {}, uncount: false }
+    const first = rejects(lease.settle(ending), 'OUTCOME_UNKNOWN')
+    await calls.answer(new TidingsError('OUTCOME_UNKNOWN', 'lost'))
+    await first
+    await calls.clock.advance(waitMs)
+    const again = lease.settle(ending)
+    const expected = outcome === true ? again.then((settled) => assert.equal(settled, true)) : rejects(again, outcome)
+    await calls.stale()
+    await calls.answer(found)
+    await expected
+    assert.equal(lease.endedBefore, outcome === true)
+  })
+
+  test('that was not sent, then refused: another reader has the message', async () => {
+    const { calls, lease } = setUp()
+    const first = rejects(lease.settle({ kind: 'delete' }), 'CONNECTION_FAILED')
+    await calls.answer(new TidingsError('CONNECTION_FAILED', 'nobody there'))
+    await first
+    const again = rejects(lease.settle({ kind: 'delete' }), 'LEASE_LOST')
+    await calls.stale()
+    await again
+  })
+
   test('waits for an extension and uses the new receipt', async () => {
     const { calls, lease } = setUp()
     const extended = lease.extend(5_000)
@@ -134,6 +179,8 @@ describe('settling', () => {
     const { calls, lease } = setUp()
     const extended = rejects(lease.extend(5_000), 'LEASE_LOST')
     const settled = lease.settle({ kind: 'delete' })
+    await calls.answer(null)
+    // It is looked whether somebody cancelled it.
     await calls.answer(null)
     await extended
     await calls.done()

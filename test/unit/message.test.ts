@@ -52,9 +52,9 @@ describe('meta', () => {
   const refused: [string, Record<string, unknown>, ErrorCode, string][] = [
     ...metaFields.map((name): [string, Record<string, unknown>, ErrorCode, string] => [
       name,
-      { [name]: 5 },
+      { [name]: 0.5 },
       'TYPE',
-      `meta.${name} is 5; it must be a string`,
+      `meta.${name} is 0.5; it must be a string`,
     ]),
     ['a wire name', { target_id: 5 }, 'TYPE', 'meta.target_id is 5; it must be a string'],
     [

@@ -86,6 +86,8 @@ describe('parsing options', () => {
       }
     }
     assert.equal(hintOf({ laese: 5 }), "Did you mean 'lease'?")
+    assert.equal(hintOf({ visibilityTimeout: 5 }), "Did you mean 'lease'?")
+    assert.equal(hintOf({ jobId: 'a' }), "Did you mean 'dedupId'? It is an option of queue.send.")
     assert.equal(hintOf({ whatever: 5 }), 'Its options are lease, limit, quiet, name, from, handler.')
   })
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { FakeClock } from 'tidings/internal/core/fake-clock'
 import { type Attempt, Poller } from 'tidings/internal/messages/wait'
+import type { Subscriber } from 'tidings/internal/port/wakeups'
 import { describe, test } from 'vitest'
 
 /** Something to wait for, and an engine that only watches. */
@@ -13,6 +14,8 @@ class Scene {
   found: string | null = null
   nextDueMs: number | null = null
   wake: (dueMs: number) => void = () => {}
+  interrupt = () => {}
+  lookMs: number | null = null
   beforeWatch = () => {}
 
   full = false
@@ -22,10 +25,12 @@ class Scene {
   /** The poller stays the same for all calls. */
   wait({ waitMs = 60_000, pollMs = 2_000 }: { waitMs?: number; pollMs?: number } = {}): Promise<string | null> {
     const wakeups = {
-      watch: async (_interest: string, wake: (dueMs: number) => void) => {
+      lookMs: () => this.lookMs,
+      subscribe: async ({ woken, interrupted }: Subscriber) => {
         this.beforeWatch()
         this.watches++
-        this.wake = wake
+        this.wake = woken!
+        this.interrupt = () => interrupted?.(null)
         return { close: () => void this.closed++ }
       },
     }
@@ -131,14 +136,55 @@ describe('waiting', () => {
     assert.equal(await waiting, 'it')
   })
 
+  test('seldom polls where the storage itself looks as often', async () => {
+    const scene = new Scene()
+    scene.lookMs = 1_400
+    const waiting = scene.wait({ waitMs: 6_000_000 })
+    await scene.settle()
+    await scene.clock.advance(600_000)
+    assert.deepEqual(scene.attempts, [0, 0, 600_000])
+    scene.lookMs = null
+    scene.interrupt()
+    await scene.clock.advance(4_000)
+    assert.deepEqual(scene.attempts.slice(3), [602_000, 604_000])
+    scene.found = 'it'
+    await scene.clock.advance(2_000)
+    assert.equal(await waiting, 'it')
+  })
+
+  test('does not poll where nobody is to look without a cause', async () => {
+    const scene = new Scene()
+    scene.lookMs = Number.POSITIVE_INFINITY
+    const waiting = scene.wait({ waitMs: Number.POSITIVE_INFINITY })
+    await scene.settle()
+    await scene.clock.advance(86_400_000)
+    assert.deepEqual(scene.attempts, [0, 0])
+    scene.found = 'it'
+    scene.wake(0)
+    assert.equal(await waiting, 'it')
+  })
+
+  test('polls as often as it is told to where the storage looks less often', async () => {
+    const scene = new Scene()
+    scene.lookMs = 1_400
+    const waiting = scene.wait({ pollMs: 500 })
+    await scene.settle()
+    await scene.clock.advance(1_000)
+    assert.deepEqual(scene.attempts, [0, 0, 500, 1_000])
+    scene.found = 'it'
+    await scene.clock.advance(500)
+    assert.equal(await waiting, 'it')
+  })
+
   test('a wake-up between look and sleep is not lost', async () => {
     const scene = new Scene()
     let looks = 0
     const { clock } = scene
     let wake: (dueMs: number) => void = () => {}
     const wakeups = {
-      watch: async (_interest: string, wakeUp: (dueMs: number) => void) => {
-        wake = wakeUp
+      lookMs: () => null,
+      subscribe: async ({ woken }: Subscriber) => {
+        wake = woken!
         return { close: () => {} }
       },
     }

@@ -1,3 +1,4 @@
+import { sleep } from 'tidings/internal/core/clock'
 import type { Message } from 'tidings/internal/messages/message'
 import { exponential, fixed, linear } from 'tidings/internal/worker/backoff'
 import type { HandlerContext, WorkOptions } from 'tidings/internal/worker/worker'
@@ -114,6 +115,60 @@ describe.each([{ concurrency: 1 }, { concurrency: 2 }])('failing at $concurrency
   })
 })
 
+describe('a message whose process was lost', () => {
+  /** Messages that were in hand, once each, in a process that is gone. */
+  async function lostOnce(count: number, maxAttempts: number) {
+    const here = scene()
+    const queue = here.bus.queue<number>('lost')
+    await queue.sendBatch(Array.from({ length: count }, (_, data) => ({ data })))
+    const { engine } = here.bus
+    const { messages } = await engine.claim('lost', { limit: count, leaseMs: 1_000, ids: null })
+    const meta = { process_lost_at: new Date(here.clock.now()).toISOString() }
+    const release = { kind: 'release', delayMs: 0, meta, uncount: false } as const
+    await engine.settle(
+      'lost',
+      messages.map(({ id, receipt }) => ({ ...release, id, receipt: receipt! })),
+    )
+    return { ...here, queue, options: { observe: here.observe, maxAttempts, concurrency: 4 } }
+  }
+
+  test('is beside no other such message on its last attempt', async () => {
+    const { clock, queue, bus, options, watcher } = await lostOnce(6, 2)
+    const together: number[][] = []
+    const inHand = new Set<number>()
+    const handler = async ({ data }: Message<number>) => {
+      inHand.add(data)
+      together.push([...inHand])
+      await sleep(clock, 300)
+      inHand.delete(data)
+    }
+    queue.work(handler, options)
+    await runUntil(clock, watcher.until('started'))
+    await queue.sendBatch([6, 7, 8].map((data) => ({ data })))
+    await runUntil(clock, watcher.until('succeeded', 9))
+    for (const each of together) expect(each.filter((data) => data < 6).length).toBeLessThanOrEqual(1)
+    // Others are handled beside them.
+    expect(together.some((each) => each.length > 1)).toBe(true)
+    await bus.close()
+  })
+
+  test('is beside others as long as it has more attempts', async () => {
+    const { clock, queue, bus, options, watcher } = await lostOnce(4, 3)
+    queue.work(() => sleep(clock, 300), options)
+    await watcher.until('started', 4)
+    await runUntil(clock, watcher.until('succeeded', 4))
+    await bus.close()
+  })
+
+  test('is a dead letter with as many attempts as were begun', async () => {
+    const { queue, bus, options, watcher } = await lostOnce(1, 1)
+    queue.work(() => {}, options)
+    await watcher.until('deadLettered')
+    expect(await queue.deadLetters.list()).toMatchObject([{ meta: { attempts: 1 } }])
+    await bus.close()
+  })
+})
+
 describe('failing', () => {
   test('between attempts the message keeps its error and its count', async () => {
     const { bus, clock, watcher, observe } = scene()
@@ -190,7 +245,7 @@ describe('failing', () => {
     expect(error).toMatchObject({ code: 'HANDLER_FAILED' })
     const [dead] = await bus.queue('crash_dlq').peek()
     expect(dead!.meta.errorMessage).toContain('ended without a report')
-    expect(dead!.meta.attempts).toBe(4)
+    expect(dead!.meta.attempts).toBe(3)
   })
 
   test('a message that was in the hands of a process that died is delivered again, with its attempts', async () => {

@@ -26,8 +26,11 @@ describe('handling', () => {
       succeeded: 1,
       failed: 0,
       deadLettered: 0,
+      cancelled: 0,
       expired: 0,
       leaseLost: 0,
+      outcomeUnknown: 0,
+      blocked: 0,
       running: 0,
       buffered: 0,
     })
@@ -278,6 +281,23 @@ describe('handling', () => {
     expect(watcher.events).toEqual([])
   })
 
+  test('a poke makes it look, though nothing tells it to', async () => {
+    const { bus, server, clock, watcher, observe } = scene()
+    const listen = server.memory.listen.bind(server.memory)
+    server.memory.listen = (one) => listen({ ...one, woken: () => {} })
+    const queue = bus.queue('poked')
+    await queue.create()
+    const worker = queue.work(() => {}, { pollInterval: '1h', observe })
+    await settleDown(clock)
+    await queue.send('a')
+    await settleDown(clock)
+    expect(watcher.of('succeeded')).toEqual([])
+    expect(worker.poke()).toBe(true)
+    await watcher.until('succeeded')
+    await runUntil(clock, worker.stop())
+    expect(worker.poke()).toBe(false)
+  })
+
   test('options are checked at once', () => {
     const { bus } = scene()
     const queue = bus.queue('options')
@@ -315,10 +335,30 @@ describe('the return value of a handler', () => {
         'warn Return nothing, or retry(), snooze(), deadLetter(), done() or archive(); throw what went wrong.',
       ])
       expect(log.lines[0]!.details).toMatchObject({
-        error: expect.stringMatching(/^the handler returned .*no outcome/),
+        err: expect.objectContaining({ message: expect.stringMatching(/^the handler returned .*no outcome/) }),
       })
     },
   )
+
+  test('counts as a failed attempt where only outcomes are taken', async () => {
+    const { bus, watcher, observe, log } = scene()
+    const queue = bus.queue<string>('strict')
+    await queue.sendBatch(['odd', 'done', 'nothing'].map((data) => ({ data })))
+    const results: Record<string, unknown> = { odd: { ok: true }, done: done() }
+    const handler = ({ data }: { data: string }) => results[data]
+    await queue.work(handler, { observe, strictResults: true, maxAttempts: 1 }).drain()
+    expect(datas(watcher.of('succeeded'))).toEqual(['done', 'nothing'])
+    const [letter] = await queue.deadLetters.list()
+    expect(letter).toMatchObject({
+      data: 'odd',
+      meta: { errorMessage: expect.stringContaining('which is no outcome') },
+    })
+    expect(log.lines.filter(({ text }) => text.startsWith('Return nothing'))).toEqual([])
+    await queue.sendBatch(['odd', 'done'].map((data) => ({ data })))
+    const batch = (messages: { data: string }[]) => messages.map(({ data }) => results[data])
+    await queue.workBatch(batch, { observe, strictResults: true, maxAttempts: 1 }).drain()
+    expect((await queue.deadLetters.list()).map(({ data }) => data)).toEqual(['odd', 'odd'])
+  })
 
   test('of a batch, each entry counts for itself', async () => {
     const { bus, clock, watcher, observe, log } = scene()

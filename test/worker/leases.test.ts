@@ -43,8 +43,8 @@ describe('leases', () => {
     await watcher.until('started', 100)
     for (let ms = 0; ms < 40_000; ms += 100) await clock.advance(100)
     const calls = server.countOf('extend')
-    expect(calls).toBeGreaterThan(10)
-    expect(calls).toBeLessThan(31)
+    expect(calls).toBeGreaterThan(2)
+    expect(calls).toBeLessThan(6)
     end.resolve(undefined)
     await watcher.until('succeeded', 100)
     await bus.close()
@@ -107,14 +107,15 @@ describe('leases', () => {
     const queue = bus.queue('unanswered')
     await queue.send('x')
     const { begun, end, handler } = waiting()
-    queue.work(handler, { observe })
+    // One at a time, so that it does not claim the message itself.
+    queue.work(handler, { concurrency: 1, observe })
     const { signal } = await begun.promise
     const answer = new Signal<(string | null)[]>()
     server.memory.extend = () => answer.promise
     await runUntil(clock, watcher.until('leaseLost'))
     answer.resolve([null])
     expect(signal.reason).toMatchObject({ code: 'LEASE_LOST' })
-    expect(clock.now()).toBeGreaterThanOrEqual(4_000)
+    expect(clock.now()).toBeGreaterThanOrEqual(50_000)
     end.resolve(undefined)
     await bus.close()
   })
@@ -171,7 +172,7 @@ describe('leases', () => {
     await runUntil(clock, thief)
     server.down = null
     await runUntil(clock, watcher.until('leaseLost'))
-    expect(worker.stats()).toMatchObject({ succeeded: 0, leaseLost: 1 })
+    expect(worker.stats()).toMatchObject({ succeeded: 0, leaseLost: 1, outcomeUnknown: 0 })
     expect(await queue.stats()).toMatchObject({ leased: 1 })
     await bus.close()
   })
@@ -182,15 +183,15 @@ describe('leases', () => {
     await queue.send('x')
     const end = new Signal()
     const handler = async (message: Message<unknown>) => {
-      await message.extend('1m')
+      await message.extend('5m')
       await end.promise
     }
     queue.work(handler, { observe })
     await watcher.until('started')
     await settleDown(clock)
-    for (let second = 0; second < 57; second++) await clock.advance(1_000)
+    for (let second = 0; second < 250; second++) await clock.advance(1_000)
     expect(server.countOf('extend')).toBe(1)
-    for (let second = 0; second < 10; second++) await clock.advance(1_000)
+    for (let second = 0; second < 15; second++) await clock.advance(1_000)
     expect(server.countOf('extend')).toBeGreaterThan(1)
     expect(await queue.read()).toEqual([])
     end.resolve()
@@ -210,7 +211,7 @@ describe('leases', () => {
     const { signal } = await begun.promise
     shiftMs = -3_600_000
     const before = server.countOf('extend')
-    for (let second = 0; second < 8; second++) await clock.advance(1_000)
+    for (let second = 0; second < 40; second++) await clock.advance(1_000)
     expect(server.countOf('extend') - before).toBeGreaterThanOrEqual(3)
     expect(signal.aborted).toBe(false)
     end.resolve(undefined)

@@ -48,7 +48,7 @@ describe('outages', () => {
     await watcher.until('fetchFailed')
     const before = server.calls.length
     await runUntil(clock, clockPassed(clock, 10_000))
-    expect(server.calls.length - before).toBeLessThan(16)
+    expect(server.calls.length - before).toBeLessThan(30)
     server.down = null
     await runUntil(clock, bus.close())
   })

@@ -78,7 +78,16 @@ class Scene {
     await this.watcher.until('succeeded', succeeded)
     const [worker] = this.#workers
     await worker!.stop()
-    const nothing = { deadLettered: 0, expired: 0, leaseLost: 0, running: 0, buffered: 0 }
+    const nothing = {
+      deadLettered: 0,
+      cancelled: 0,
+      expired: 0,
+      leaseLost: 0,
+      outcomeUnknown: 0,
+      blocked: 0,
+      running: 0,
+      buffered: 0,
+    }
     expect(worker!.stats()).toEqual({ started: succeeded + failed, succeeded, failed, ...nothing })
     const empty = { ready: 0, delayed: 0, leased: 0, archived: 0 }
     expect(await this.queue.stats()).toMatchObject({ ...empty, totalSent: succeeded })
@@ -133,7 +142,9 @@ const crashingBackoff =
     }
     await crash(concurrency, [1_000], backoff)(scene)
     const lines = scene.log.lines.filter(({ text }) => text.includes('backoff function'))
-    expect(lines).toMatchObject([{ level: 'warn', details: { error: 'the backoff crashes' } }])
+    expect(lines).toMatchObject([
+      { level: 'warn', details: { err: expect.objectContaining({ message: 'the backoff crashes' }) } },
+    ])
   }
 
 const cases: Record<string, Case> = {

@@ -3,6 +3,7 @@ import { TidingsError } from 'tidings/internal/core/errors'
 import type { Logger } from 'tidings/internal/core/logger'
 import { MemoryEngine } from 'tidings/internal/engines/memory/memory'
 import type { Engine } from 'tidings/internal/port/engine'
+import type { Listening } from 'tidings/internal/port/listening'
 import { FakeClock } from 'tidings/testing'
 import { Watcher } from '../support/watcher.ts'
 
@@ -39,6 +40,8 @@ export class Server {
   trouble: (member: string, args: readonly unknown[]) => TidingsError | null = () => null
   readonly calls: { member: string; args: readonly unknown[]; at: number }[] = []
 
+  readonly #listenings: Listening[] = []
+
   constructor(clock: FakeClock, memory: Engine = new MemoryEngine({ clock })) {
     this.memory = memory
     this.engine = this.#watched<Engine>(clock, this.memory)
@@ -56,10 +59,18 @@ export class Server {
           this.calls.push({ member, args, at: clock.now() })
           const error = this.down ?? this.trouble(member, args)
           if (error) throw error
-          return (value as (...args: unknown[]) => unknown).apply(target, args)
+          const answer = await (value as (...args: unknown[]) => unknown).apply(target, args)
+          if (member === 'listen') this.#listenings.push(answer as Listening)
+          return answer
         }
       },
     })
+  }
+
+  /** The process on this side is gone, as the storage sees it. */
+  async kill(): Promise<void> {
+    this.down = lostConnection()
+    for (const listening of this.#listenings.splice(0)) await listening.close()
   }
 
   countOf(member: string): number {

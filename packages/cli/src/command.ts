@@ -1,6 +1,7 @@
-import { Argument, Command } from 'commander'
+import { Argument, Command, CommanderError } from 'commander'
 import { TidingsError } from 'tidings/internal/core/errors'
 import { checkQueueName, checkTopicName } from 'tidings/internal/core/names'
+import { meant } from 'tidings/internal/core/other-names'
 
 /** The values of the user's flags, by the names of the flags in camelCase. Every command has the three below. */
 export type FlagValues = Readonly<Record<string, unknown>> & {
@@ -15,12 +16,26 @@ export function command(name: string, summary: string, ...examples: [string, ...
 
 /** A command that only has subcommands. */
 export function group(name: string, summary: string): Command {
-  return new Command(name)
+  const command = new Command(name)
     .description(summary)
     .helpOption('-h, --help', 'Shows this.')
     .helpCommand(false)
-    .exitOverride()
     .configureOutput({ outputError() {} })
+  return command.exitOverride((error) => {
+    throw error.code === 'commander.unknownOption' ? withMeantFlag(error, command) : error
+  })
+}
+
+/** Knows the names of other systems, which commander's own suggestion does not. */
+function withMeantFlag({ message, exitCode, code }: CommanderError, command: Command): CommanderError {
+  const flags = command.options.flatMap(({ hidden, long }) => (hidden ? [] : (long ?? [])))
+  // What stands behind `=` may be a password.
+  const text = message.replace(/\n.*/s, '').replace(/=.*/s, "'")
+  const flag = meant(/'(--[^']+)'/.exec(text)?.[1] ?? '', [
+    ...flags,
+    ...command.registeredArguments.map((one) => `<${one.name()}>`),
+  ])
+  return new CommanderError(exitCode, code, flag ? `${text}\n(Did you mean ${flag}?)` : text)
 }
 
 export function exampleText(examples: readonly string[]): string {

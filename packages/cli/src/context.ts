@@ -52,7 +52,11 @@ export function urlOf({ file, config: { url } }: CheckedConfig): Target | undefi
   return url === undefined || file === null ? undefined : { url, source: file }
 }
 
-async function open(target: Target, { queues = {}, pool }: Config, logger: Logger | undefined): Promise<Bus> {
+async function open(
+  target: Target,
+  { queues = {}, pool, idle, telemetry }: Config,
+  logger: Logger | undefined,
+): Promise<Bus> {
   const { url, source } = target
   const token = tokenOf(target, process.env)
   const [{ connect }, { queuePart }] = await Promise.all([
@@ -61,7 +65,7 @@ async function open(target: Target, { queues = {}, pool }: Config, logger: Logge
   ])
   const options = Object.entries(queues).map(([name, settings]) => [name, queuePart(settings)])
   try {
-    return await connect(url, { queues: Object.fromEntries(options), logger, token, pool })
+    return await connect(url, { queues: Object.fromEntries(options), logger, token, pool, idle, telemetry })
   } catch (error) {
     if (!isTidingsError(error) || source === '--url') throw error
     const { code, message, cause, details } = error

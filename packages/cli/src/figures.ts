@@ -1,16 +1,19 @@
 import type { Bus } from 'tidings/internal/bus/bus'
+import type { QueueListOptions } from 'tidings/internal/bus/queue-list'
 import { isTidingsError } from 'tidings/internal/core/errors'
 import type { QueueStats } from 'tidings/internal/port/engine'
+import type { QueueFigures } from 'tidings/internal/port/pause'
 import { roughly, table } from './output.ts'
 
 /** The figures of a queue, with those of its dead letters. */
-export interface Figures extends QueueStats {
+export interface Figures extends QueueFigures {
   readonly deadLetters: number
 }
 
 /** @param names empty: all queues */
-export async function figuresOf(bus: Bus, names: readonly string[]): Promise<Figures[]> {
-  const stats = names.length > 0 ? await Promise.all(names.map((name) => bus.queue(name).stats())) : await bus.stats()
+export async function figuresOf(bus: Bus, names: readonly string[], options?: QueueListOptions): Promise<Figures[]> {
+  const stats =
+    names.length > 0 ? await Promise.all(names.map((name) => bus.queue(name).stats())) : await bus.stats(options)
   const known = new Map(stats.map((one) => [one.queue, one]))
   return Promise.all(stats.map(async (one) => ({ ...one, deadLetters: await deadLettersOf(bus, one.queue, known) })))
 }
@@ -45,8 +48,9 @@ async function statsIfThere(bus: Bus, queue: string): Promise<QueueStats | undef
 export function figuresTable(figures: readonly Figures[]): string {
   if (figures.length === 0) return 'no queues yet'
   return table(figures, [
-    ['QUEUE', (row) => row.queue],
+    ['QUEUE', (row) => (row.pause === null ? row.queue : `${row.queue} (paused)`)],
     ['READY', (row) => row.ready],
+    ...(figures.some(({ heldBack }) => heldBack > 0) ? [['HELD BACK', (row: Figures) => row.heldBack] as const] : []),
     ['DELAYED', (row) => row.delayed],
     ['LEASED', (row) => row.leased],
     ['ARCHIVED', (row) => row.archived],

@@ -4,16 +4,19 @@ import { parseJson } from 'tidings/internal/core/json'
 import type { Option, OptionSchema, OptionsInput } from 'tidings/internal/core/options'
 import type { FlagValues } from './command.ts'
 
-/** The flag of an option that is no plain number, text, duration or switch. */
+/** What the flag of an option is called, where its name is not enough. */
 export interface Written {
   /** Without the dashes, if it differs from the option's name in kebab-case. */
   readonly flag?: string
-  readonly placeholder: string
+  /** A second name. */
+  readonly alias?: string
+  readonly placeholder?: string
   /** Replaces an option text that is about code. */
   readonly doc?: string
   /** The flag may be repeated, or have several values. */
   readonly repeated?: boolean
-  read(value: string | readonly string[], flag: string): unknown
+  /** For what is no plain number, text, duration or switch. */
+  read?(value: string | readonly string[], flag: string): unknown
 }
 
 export const asText = (placeholder: string, more: { flag?: string; doc?: string } = {}): Written => ({
@@ -40,10 +43,10 @@ export const asJson: Written = {
 export class Flags<S extends OptionSchema> {
   readonly #entries: Entry[]
 
-  /** @param written the flags of options of kind 'value'; the others of that kind get no flag */
+  /** @param written the flags of options of the kinds 'value' and 'object'; the others of these get no flag */
   constructor(schema: S, written: { readonly [K in keyof S]?: Written } = {}) {
     this.#entries = Object.entries(schema)
-      .filter(([name, option]) => option.kind !== 'value' || Object.hasOwn(written, name))
+      .filter(([name, { kind }]) => (kind !== 'value' && kind !== 'object') || Object.hasOwn(written, name))
       .map(([name, option]) => entryOf(name, option, written[name]))
   }
 
@@ -62,7 +65,7 @@ export class Flags<S extends OptionSchema> {
       const raw = flagValues[toCamelCase(flag)]
       // A switch that is on by default has only a flag to turn it off, so its value is always set.
       if (raw === undefined || (option.kind === 'boolean' && raw === option.defaultValue)) return []
-      const value = written ? written.read(raw as string, `--${flag}`) : fromText(raw, option)
+      const value = written?.read ? written.read(raw as string, `--${flag}`) : fromText(raw, option)
       option.parse(value, `--${flag}`)
       return [[name, value]]
     })
@@ -88,7 +91,9 @@ function entryOf(name: string, option: Option<unknown, unknown>, written: Writte
 
 function syntax(flag: string, placeholder: string, option: Option<unknown, unknown>, written?: Written): string {
   if (option.kind === 'boolean') return option.defaultValue === true ? `--no-${flag}` : `--${flag}`
-  return `--${flag} <${placeholder}${written?.repeated ? '...' : ''}>`
+  // Commander calls the value what stands last.
+  const names = written?.alias ? `--${written.alias}, --${flag}` : `--${flag}`
+  return `${names} <${placeholder}${written?.repeated ? '...' : ''}>`
 }
 
 /** The doc line, the bounds and the default: 'How long …. (100ms to 12h; default: 30s)'. */

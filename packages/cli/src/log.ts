@@ -14,8 +14,6 @@ async function forPrograms(out: Output): Promise<Logger> {
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (level) => ({ level }) },
-      errorKey: 'error',
-      serializers: { error: pino.stdSerializers.err },
     },
     { write: (line) => out.line(line.trimEnd()) },
   )
@@ -24,8 +22,8 @@ async function forPrograms(out: Output): Promise<Logger> {
 
 function forPeople(out: Output): Logger {
   const say = (details: object, message: string) => {
-    const { error } = details as { error?: unknown }
-    const why = error instanceof Error ? ` (${error.message})` : ''
+    const { err } = details as { err?: unknown }
+    const why = err instanceof Error ? ` (${err.message})` : ''
     out.line(`${new Date().toISOString()}  ${printable((message + why).replace(/\s+/g, ' '))}`)
   }
   return { debug: () => {}, info: say, warn: say, error: say }

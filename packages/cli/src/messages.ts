@@ -7,18 +7,24 @@ export function printMessages(out: Output, messages: readonly StoredCopy<unknown
 }
 
 function toPlain(message: StoredCopy<unknown>): object {
-  return message instanceof Message ? { ...message, receipt: message.receipt } : message
+  const data = printableData(message)
+  return message instanceof Message ? { ...message, data, receipt: message.receipt } : { ...message, data }
 }
 
+/** Bytes are shown as they are stored. */
+const printableData = ({ data }: StoredCopy<unknown>) =>
+  data instanceof Uint8Array ? Buffer.from(data).toString('base64') : data
+
 function describe(message: StoredCopy<unknown>): string {
-  const { id, data, meta, headers, priority, orderingKey } = message
+  const { id, meta, headers, priority, orderingKey, group } = message
   const { queueName: _, ...ownMeta } = meta
   const details: [string, string | undefined][] = [
-    ['data', toText(data)],
+    ['data', toText(printableData(message))],
     ['meta', isEmpty(ownMeta) ? undefined : toText(ownMeta)],
     ['headers', isEmpty(headers) ? undefined : toText(headers)],
     ['priority', priority === 0 ? undefined : String(priority)],
     ['ordering key', orderingKey ?? undefined],
+    ['group', group ?? undefined],
     ['receipt', message instanceof Message ? message.receipt : undefined],
   ]
   const lines = details.flatMap(([name, text]) => (text === undefined ? [] : [`  ${dim(name)} ${printable(text)}`]))

@@ -2,6 +2,8 @@ import type { Command } from 'commander'
 import { version } from 'tidings/internal/core/version'
 import { addGlobalFlags, exampleText, group } from './command.ts'
 import { bind, bindings, unbind } from './commands/bindings.ts'
+import { cancel } from './commands/cancel.ts'
+import { completion } from './commands/completion.ts'
 import { correlation } from './commands/correlation.ts'
 import { deadLetters } from './commands/dead-letters.ts'
 import { doctor } from './commands/doctor.ts'
@@ -18,6 +20,7 @@ import { publish } from './commands/publish.ts'
 import { queue } from './commands/queue.ts'
 import { read } from './commands/read.ts'
 import { replay } from './commands/replay.ts'
+import { schedule } from './commands/schedule.ts'
 import { sentinel } from './commands/sentinel.ts'
 import { serve } from './commands/serve.ts'
 import { status } from './commands/status.ts'
@@ -46,11 +49,13 @@ export function program(): Command {
     read,
     pop,
     peek,
+    cancel,
     publish,
     bind,
     unbind,
     bindings,
     topic,
+    schedule,
     subscribe,
     deadLetters,
     replay,
@@ -67,6 +72,7 @@ export function program(): Command {
     migrate,
     doctor,
     stress,
+    completion,
   ])
     root.addCommand(make())
   return addGlobalFlags(root)

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
 import { decodeText } from 'tidings/internal/core/json'
 import { metaFields } from 'tidings/internal/messages/message'
-import { sendOptions } from 'tidings/internal/messages/options'
+import { dedupOptions, type SendOptions, sendOptions } from 'tidings/internal/messages/options'
 import type { FlagValues } from './command.ts'
 import { asJson, asText, Flags, toKebabCase } from './flags.ts'
 import { parseData } from './json-lines.ts'
@@ -11,6 +11,15 @@ import { parseData } from './json-lines.ts'
 const flags = new Flags(sendOptions, {
   at: asText('time', { doc: 'Becomes ready at this time, in ISO 8601.' }),
   headers: asJson,
+  tell: { placeholder: 'milestones', repeated: true, read: (values) => values },
+})
+
+/** What the dedup id does, besides the short spelling. */
+const dedupFlags = new Flags({
+  dedupReplace: dedupOptions.replace,
+  dedupExtend: dedupOptions.extend,
+  dedupAtMost: dedupOptions.atMost,
+  whileActive: dedupOptions.whileActive,
 })
 
 const metaDocs = {
@@ -28,8 +37,9 @@ const metaDocs = {
 /** `--version` belongs to the program. */
 const metaFlag = (field: string) => (field === 'version' ? 'messageVersion' : field)
 
-export function addMessageFlags(command: Command): Command {
-  flags.addTo(command)
+export const addMessageFlags = (command: Command) => addMetaFlags(dedupFlags.addTo(flags.addTo(command)))
+
+export function addMetaFlags(command: Command): Command {
   for (const field of metaFields) command.option(`--${toKebabCase(metaFlag(field))} <text>`, `meta: ${metaDocs[field]}`)
   return command
 }
@@ -39,7 +49,20 @@ export function messageOptions(flagValues: FlagValues) {
     const value = flagValues[metaFlag(field)]
     return value === undefined ? [] : [[field, value]]
   })
-  return { ...flags.read(flagValues), meta: Object.fromEntries(meta) }
+  return { ...withDedup(flags.read(flagValues), flagValues), meta: Object.fromEntries(meta) }
+}
+
+/** @throws USAGE where there is no id that this could be about */
+function withDedup({ dedupId, dedupWindow, ...options }: SendOptions, flagValues: FlagValues): SendOptions {
+  const { dedupReplace: replace, dedupExtend: extend, dedupAtMost: atMost, whileActive } = dedupFlags.read(flagValues)
+  const [given] = Object.entries({ replace, extend, atMost, whileActive }).filter(([, value]) => value !== undefined)
+  if (given === undefined) return { ...options, dedupId, dedupWindow }
+  if (dedupId === undefined)
+    throw new TidingsError(
+      'USAGE',
+      `${given[0] === 'whileActive' ? '--while-active' : `--dedup-${toKebabCase(given[0])}`} needs --dedup-id`,
+    )
+  return { ...options, dedup: { id: dedupId, for: dedupWindow, replace, extend, atMost, whileActive } }
 }
 
 /** The data of the message: the argument, or standard input for '-' or none. */

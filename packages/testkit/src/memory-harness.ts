@@ -3,6 +3,7 @@ import { FakeClock } from 'tidings/internal/core/fake-clock'
 import { MemoryEngine } from 'tidings/internal/engines/memory/memory'
 import type { Engine, Feature } from 'tidings/internal/port/engine'
 import type { Listening } from 'tidings/internal/port/listening'
+import type { ScheduleStore } from 'tidings/internal/port/schedule-store'
 import type { TopicStore } from 'tidings/internal/port/topic-store'
 import type { Harness } from './harness.ts'
 import { topicsOf } from './scene.ts'
@@ -12,7 +13,7 @@ export function memoryHarness(): Harness {
   const clock = new FakeClock()
   return {
     name: 'the memory engine',
-    supports: ['topics'],
+    supports: ['topics', 'limits', 'schedules'],
     async createEngine() {
       const engine = new MemoryEngine({ clock })
       await engine.open()
@@ -32,7 +33,7 @@ export function durableMemoryHarness(): Harness {
   const connect = async () => connectTo(server)
   return {
     name: 'connections to a memory engine',
-    supports: ['durable', 'topics'],
+    supports: ['durable', 'topics', 'limits', 'schedules'],
     createEngine: connect,
     secondEngine: connect,
     passTime: (_engine, milliseconds) => clock.advance(milliseconds),
@@ -41,16 +42,24 @@ export function durableMemoryHarness(): Harness {
 
 function connectTo(server: Engine): Engine {
   let closed = false
+  const listenings: Listening[] = []
   const whileOpen: Around = (call) =>
     closed ? Promise.reject(new TidingsError('CLOSED', 'the connection is closed')) : call()
   return {
     ...forward(server, whileOpen),
-    supports: new Set<Feature>(['durable', 'topics']),
+    supports: new Set<Feature>(['durable', 'topics', 'limits', 'schedules']),
     // As a server with a disk would.
     send: (queue, messages, transaction, { maxLength } = {}) =>
       whileOpen(() => server.send(queue, messages, transaction, { maxLength })),
+    listen: (listener) =>
+      whileOpen(async () => {
+        const listening = await server.listen(listener)
+        listenings.push(listening)
+        return passOn(listening, whileOpen)
+      }),
     close: async () => {
       closed = true
+      for (const listening of listenings) await listening.close()
     },
   }
 }
@@ -68,6 +77,7 @@ function forward(engine: Engine, around: Around): Engine {
     createQueue: (queue) => around(() => engine.createQueue(queue)),
     dropQueue: (queue) => around(() => engine.dropQueue(queue)),
     describe: (queue) => around(() => engine.describe(queue)),
+    configure: (queue, change) => around(() => engine.configure(queue, change)),
     purgeQueue: (queue) => around(() => engine.purgeQueue(queue)),
     stats: (queue) => around(() => engine.stats(queue)),
     send: (queue, messages, transaction, terms) => around(() => engine.send(queue, messages, transaction, terms)),
@@ -80,13 +90,14 @@ function forward(engine: Engine, around: Around): Engine {
     peek: (queue, request) => around(() => engine.peek(queue, request)),
     settle: (queue, settlements, transaction) => around(() => engine.settle(queue, settlements, transaction)),
     extend: (queue, leases, leaseMs) => around(() => engine.extend(queue, leases, leaseMs)),
-    cancel: (queue, ids) => around(() => engine.cancel(queue, ids)),
+    cancel: (queue, ids, options) => around(() => engine.cancel(queue, ids, options)),
     correlation: (id) => around(() => engine.correlation(id)),
     transaction: (work) => around(() => engine.transaction(work)),
-    listen: (listener) => around(async () => passOn(await engine.listen(listener), around)),
+    listen: (listener) => around(() => engine.listen(listener)),
     maintain: (request) => around(() => engine.maintain(request)),
     diagnose: () => around(() => engine.diagnose()),
     topics: forwardTopics(topicsOf(engine), around),
+    schedules: forwardSchedules(engine.schedules, around),
   }
 }
 
@@ -94,6 +105,12 @@ const passOn = (listening: Listening, around: Around): Listening => ({
   listen: (interests) => around(() => listening.listen(interests)),
   unlisten: (interests) => listening.unlisten(interests),
   close: () => listening.close(),
+})
+
+const forwardSchedules = (store: ScheduleStore, around: Around): ScheduleStore => ({
+  put: (schedule, before, sending) => around(() => store.put(schedule, before, sending)),
+  remove: (name, revision) => around(() => store.remove(name, revision)),
+  list: (which) => around(() => store.list(which)),
 })
 
 function forwardTopics(store: TopicStore, around: Around): TopicStore {
@@ -106,7 +123,8 @@ function forwardTopics(store: TopicStore, around: Around): TopicStore {
     subscribe: (topic, subscription, from) => around(() => store.subscribe(topic, subscription, from)),
     unsubscribe: (topic, subscription) => around(() => store.unsubscribe(topic, subscription)),
     subscriptions: (topic, subscription) => around(() => store.subscriptions(topic, subscription)),
-    hold: (topic, subscription, consumer, leaseMs) => around(() => store.hold(topic, subscription, consumer, leaseMs)),
+    hold: (topic, subscription, consumer, leaseMs, held) =>
+      around(() => store.hold(topic, subscription, consumer, leaseMs, held)),
     leave: (topic, subscription, receipt) => around(() => store.leave(topic, subscription, receipt)),
     ack: (topic, subscription, offset, receipt) => around(() => store.ack(topic, subscription, offset, receipt)),
     seek: (topic, subscription, position) => around(() => store.seek(topic, subscription, position)),

@@ -260,8 +260,12 @@ export async function watch(engine: Engine, interest: Interest): Promise<Wakes> 
 }
 
 /** Listens to what it is told to, and takes only what tells of queues and topics. */
-export const listen = (engine: Engine, woken: Listener['woken']): Promise<Listening> =>
-  engine.listen({ woken, notified() {}, lost() {}, announcing() {}, troubled() {}, polling() {} })
+export const listen = (
+  engine: Engine,
+  woken: Listener['woken'],
+  changed: Listener['changed'] = () => {},
+): Promise<Listening> =>
+  engine.listen({ woken, changed, notified() {}, lost() {}, announcing() {}, troubled() {}, polling() {} })
 
 /** What a watch has reported. */
 export class Wakes {
@@ -309,7 +313,13 @@ export const routed = (routingKey: string, message: Partial<NewMessage> = {}): R
 
 export const remove: Ending = { kind: 'delete' }
 export const archive = (meta = {}): Ending => ({ kind: 'archive', meta })
-export const release = (change: { delayMs?: number; meta?: object; uncount?: boolean } = {}): Ending => ({
+interface Release {
+  delayMs?: number
+  meta?: object
+  uncount?: boolean
+  hold?: 'queue' | 'group'
+}
+export const release = (change: Release = {}): Ending => ({
   kind: 'release',
   delayMs: 0,
   uncount: false,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import type { Ending, NewMessage, TaskCounts } from 'tidings/internal/port/engine'
+import type { Completion, Ending, Milestone, NewMessage, TaskCounts } from 'tidings/internal/port/engine'
 import { long, only, remove, type Scene, settlement } from './scene.ts'
 
 const none = { pending: 0, running: 0, done: 0, dead: 0, cancelled: 0 }
@@ -11,14 +11,23 @@ export class Tasks {
   readonly id = `case-${randomBytes(6).toString('hex')}`
   readonly scene: Scene
   readonly completionQueue: string
+  readonly #milestones: readonly Milestone[] | undefined
 
-  constructor(scene: Scene) {
+  /** @param milestones of which the completion queue is told; left out: of the usual one */
+  constructor(scene: Scene, ...milestones: Milestone[]) {
+    this.#milestones = milestones.length > 0 ? milestones : undefined
     this.scene = scene
     this.completionQueue = scene.newName()
   }
 
   task(message: Partial<NewMessage> = {}): Partial<NewMessage> {
-    return { ...message, tracked: { correlationId: this.id, completionQueue: this.completionQueue } }
+    const milestones = this.#milestones
+    const tracked = {
+      correlationId: this.id,
+      completionQueue: this.completionQueue,
+      ...(milestones ? { milestones } : {}),
+    }
+    return { ...message, tracked }
   }
 
   send(count = 1, queue = this.scene.queue): Promise<string[]> {
@@ -46,6 +55,14 @@ export class Tasks {
     return there ? this.scene.peek({}, this.completionQueue) : []
   }
 
+  /** What was told so far, in any order: the milestone, and the counts that came with it. */
+  async isToldOf(expected: Partial<Record<Milestone, [done: number, dead: number, cancelled: number]>>, what: string) {
+    const told = (await this.told()).map(({ data }) => JSON.parse(data) as Completion)
+    const found = told.map(({ milestone, done, dead, cancelled }) => [milestone, [done, dead, cancelled]] as const)
+    assert.deepEqual(Object.fromEntries(found), expected, what)
+    assert.equal(found.length, Object.keys(expected).length, `${what}: each once`)
+  }
+
   async isNotTold(what: string): Promise<void> {
     assert.equal((await this.told()).length, 0, what)
     assert.equal((await this.state()).completedAt, null, what)
@@ -54,7 +71,14 @@ export class Tasks {
   async isTold(expected: { done?: number; dead?: number; cancelled?: number }): Promise<void> {
     const { data, meta, headers } = only(await this.told())
     const { startedAt, endedAt, ...rest } = JSON.parse(data)
-    assert.deepEqual(rest, { correlationId: this.id, done: 0, dead: 0, cancelled: 0, ...expected })
+    assert.deepEqual(rest, {
+      milestone: 'allEnded',
+      correlationId: this.id,
+      done: 0,
+      dead: 0,
+      cancelled: 0,
+      ...expected,
+    })
     assert.deepEqual(meta, { queue_name: this.completionQueue, correlation_id: this.id })
     assert.deepEqual(headers, {})
     const state = await this.state()

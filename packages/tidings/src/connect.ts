@@ -1,9 +1,11 @@
 import { Bus } from './bus/bus.ts'
 import { TidingsError } from './core/errors.ts'
+import { type Idle, idleOption } from './core/idle.ts'
 import type { Logger } from './core/logger.ts'
 import { checkQueueName } from './core/names.ts'
 import * as option from './core/options.ts'
 import { type PoolSettings, poolOption } from './core/pool.ts'
+import { type TelemetrySettings, telemetryOption } from './core/telemetry-option.ts'
 import { type TlsSettings, tlsOption } from './core/tls.ts'
 import { checkUrl } from './core/url.ts'
 import type { PostgresTarget } from './engines/postgres/driver.ts'
@@ -13,11 +15,14 @@ import type { EventsMigrationOptions } from './events/migration.ts'
 import { type QueueOptions, queueOptions } from './messages/options.ts'
 import type { Engine } from './port/engine.ts'
 import type { Migrations } from './port/migrations.ts'
+import { Telemetry } from './port/telemetry.ts'
 
 export const connectOptions = {
   token: option.text('For a server that wants one: a URL of http or https.', { default: null, check: checkToken }),
   tls: tlsOption,
   pool: poolOption,
+  idle: idleOption,
+  telemetry: telemetryOption,
   logger: option.value<Logger, Logger | null>('Takes what Tidings has to say: pino, winston, console.', {
     default: null,
     defaultText: 'silent',
@@ -48,7 +53,7 @@ export interface ConnectSource {
  *   `{ redis }` with a client of ioredis.
  *   Left out: `local:.tidings`. `undefined` is refused: a variable that is not set must not become a private database.
  * @throws URL_INVALID, CONNECTION_FAILED with host, port and cause, LOCAL_UNAVAILABLE; for a client TYPE, UNSUPPORTED,
- *   OPTION_CONFLICT, CLOSED
+ *   OPTION_CONFLICT, CLOSED; UNSUPPORTED for `telemetry` where @opentelemetry/api is missing
  * @example
  * await using bus = await connect(process.env.DATABASE_URL)
  */
@@ -57,12 +62,20 @@ export async function connect(
 ): Promise<Bus> {
   const [source = 'local:.tidings', options] = given
   if (given.length > 0 && given[0] === undefined) throw noSource()
-  const { logger, queues, token, tls, pool } = option.parseOptions(connectOptions, options, 'connect')
-  const engine = await createEngine(source, { token, tls, pool })
+  const { logger, queues, telemetry, ...access } = option.parseOptions(connectOptions, options, 'connect')
+  const tracer = telemetry && (await loadTracer(telemetry))
+  const engine = await createEngine(source, { ...access, ...(tracer ? { headers: () => tracer.carrier() } : {}) })
   await engine.open()
   // Who asks for one in memory knows that it keeps nothing.
   if (logger && engine.name === 'redis' && source !== 'redis+local:') await warn(engine, logger)
-  return new Bus(engine, { queues, ...(logger ? { logger } : {}) })
+  const seam = new Telemetry(tracer)
+  if (tracer) seam.observe(tracer.observer)
+  return new Bus(engine, { queues, telemetry: seam, ...(logger ? { logger } : {}) })
+}
+
+async function loadTracer(settings: TelemetrySettings) {
+  const { OpenTelemetry } = await import('./port/opentelemetry.ts')
+  return OpenTelemetry.create(settings)
 }
 
 const noSource = () =>
@@ -86,11 +99,29 @@ export async function eventsMigration(options?: EventsMigrationOptions): Promise
   return postgres.eventsMigration(options)
 }
 
+/** The same behind migrations that were made before, whose texts are given in their order; null: nothing is to change. */
+export async function eventsMigrationAfter(
+  files: readonly string[],
+  options?: EventsMigrationOptions,
+): Promise<{ up: string; down: string; changes: readonly string[] } | null> {
+  const postgres = await import('./engines/postgres/events-migration.ts')
+  return postgres.eventsMigrationAfter(files, options)
+}
+
+/** The files by which a PostgreSQL offers the schema as its extension `pgmq`: what is in them, by their names. */
+export async function extensionFiles(): Promise<Record<string, string>> {
+  const postgres = await import('./engines/postgres/extension-files.ts')
+  return postgres.extensionFiles()
+}
+
 /** What a storage may want to be reached. */
 interface Access {
   readonly token: string | null
   readonly tls: TlsSettings | null
   readonly pool: PoolSettings | null
+  readonly idle: Idle
+  /** What requests bring along. */
+  readonly headers?: () => Record<string, string>
 }
 
 /** The only place that names the engines. Each is loaded when it is asked for. */
@@ -100,7 +131,8 @@ async function createEngine(source: string | ConnectSource, access: Access): Pro
   refuseAccess(access, kind, `the URL is one of ${kind}`)
   if (kind === 'http') {
     const { HttpEngine } = await import('./engines/http/http.ts')
-    return new HttpEngine({ url: source, token: access.token, tls: access.tls })
+    const { token, tls, headers } = access
+    return new HttpEngine({ url: source, token, tls, ...(headers ? { headers } : {}) })
   }
   if (kind === 'memory') {
     const { MemoryEngine } = await import('./engines/memory/memory.ts')
@@ -111,7 +143,10 @@ async function createEngine(source: string | ConnectSource, access: Access): Pro
     return new RedisEngine(kind === 'redis' ? { url: source, tls: access.tls } : await localRedis(source))
   }
   const { PostgresEngine } = await import('./engines/postgres/postgres.ts')
-  return new PostgresEngine(await postgresTarget(source), access.pool?.max)
+  return new PostgresEngine(await postgresTarget(source), {
+    poolMax: access.pool?.max,
+    sleeps: access.idle === 'sleep',
+  })
 }
 
 async function engineOn(source: ConnectSource, access: Access): Promise<Engine> {
@@ -128,15 +163,29 @@ async function engineOn(source: ConnectSource, access: Access): Promise<Engine> 
   return new RedisEngine({ client: source.redis })
 }
 
-function refuseAccess({ token, tls, pool }: Access, kind: string, why: string): void {
+/** With fewer connections new messages are found by polling. */
+const leastToListen = 3
+
+function refuseAccess({ token, tls, pool, idle }: Access, kind: string, why: string): void {
   if (token !== null && kind !== 'http')
     throw new TidingsError('OPTION_CONFLICT', `token is given, which is for http and https; ${why}`)
   if (tls !== null && kind !== 'redis' && kind !== 'http')
     throw new TidingsError('OPTION_CONFLICT', `tls is given, which is for rediss and https; ${why}`, {
       hint: 'PostgreSQL takes files in its URL: ?sslrootcert=<file>.',
     })
-  if (pool !== null && kind !== 'postgres' && kind !== 'local')
+  const isPostgres = kind === 'postgres' || kind === 'local'
+  if (pool !== null && !isPostgres)
     throw new TidingsError('OPTION_CONFLICT', `pool is given, which is for PostgreSQL; ${why}`)
+  if (idle !== null && !isPostgres)
+    throw new TidingsError('OPTION_CONFLICT', `idle is given, which is for PostgreSQL; ${why}`)
+  if (idle === 'sleep' && (pool?.max ?? leastToListen) < leastToListen)
+    throw new TidingsError(
+      'OPTION_CONFLICT',
+      `idle is 'sleep', and pool.max ${pool?.max} leaves no connection to listen`,
+      {
+        hint: `Give pool.max at least ${leastToListen}.`,
+      },
+    )
 }
 
 /** The migrations of a storage, not opened yet; null for one that has no schema. @throws URL_INVALID */
@@ -144,6 +193,25 @@ export async function migrationsOf(url: string): Promise<Migrations | null> {
   if (!['postgres', 'local'].includes(checkUrl(url))) return null
   const { PostgresMigrations } = await import('./engines/postgres/migrate.ts')
   return new PostgresMigrations(await postgresTarget(url))
+}
+
+/** Statements on a PostgreSQL, one at a time. Its shape stands here, since that of the driver names the types of `pg`. */
+export interface Statements {
+  /** @param options repeatable: whether it does no harm to send it again when its answer was lost */
+  query(
+    text: string,
+    values: readonly (string | null)[],
+    options: { readonly repeatable: boolean },
+  ): Promise<readonly Readonly<Record<string, unknown>>[]>
+  close(): Promise<void>
+}
+
+/** Whatever is installed there. @throws URL_INVALID, CONNECTION_FAILED */
+export async function openPostgres(url: string, connections?: number): Promise<Statements> {
+  const { Driver } = await import('./engines/postgres/driver.ts')
+  const driver = new Driver(await postgresTarget(url), connections)
+  await driver.open()
+  return driver
 }
 
 async function postgresTarget(url: string): Promise<PostgresTarget> {

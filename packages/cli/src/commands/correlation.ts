@@ -19,11 +19,16 @@ export const correlation = () =>
     )
 
 function describe(found: Correlation): string {
-  const { id, pending, running, total, startedAt, completedAt, queues } = found
+  const { id, pending, running, total, startedAt, completedAt, failedAt, doneAt, queues } = found
   const left = pending + running
   const progress = left > 0 ? `${left} of ${count(total, 'task')} left` : `${count(total, 'task')}, none left`
-  const end = completedAt ? `, completed ${completedAt.toISOString()}` : ''
-  const head = `${id}: ${progress}; started ${startedAt.toISOString()}${end}`
+  const times = [
+    ['first failure', failedAt],
+    ['completed', completedAt],
+    ['all done', doneAt],
+  ] as const
+  const reached = times.map(([what, time]) => (time ? `, ${what} ${time.toISOString()}` : ''))
+  const head = `${id}: ${progress}; started ${startedAt.toISOString()}${reached.join('')}`
   const rows = [...queues, { ...found, queue: 'together' }]
   return `${head}\n\n${table(queues.length > 1 ? rows : queues, [
     ['QUEUE', ({ queue }) => queue],

@@ -95,10 +95,12 @@ class Upload {
   }
 }
 
-/** Options that would make every message after the first a duplicate. */
-function refuseForMany({ dedupId, uniqueTarget }: SendOptions): void {
-  const flag = dedupId !== undefined ? '--dedup-id' : uniqueTarget ? '--unique-target' : undefined
-  if (flag) throw new TidingsError('OPTION_CONFLICT', `${flag} with --file would send the first line only`)
+/** Options that would make every message after the first a duplicate, or leave only the last. */
+function refuseForMany({ dedupId, dedup, uniqueTarget }: SendOptions): void {
+  const flag =
+    dedupId !== undefined || dedup !== undefined ? '--dedup-id' : uniqueTarget ? '--unique-target' : undefined
+  const which = dedup === undefined ? 'first' : 'last'
+  if (flag) throw new TidingsError('OPTION_CONFLICT', `${flag} with --file would send the ${which} line only`)
 }
 
 interface Input {

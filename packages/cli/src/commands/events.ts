@@ -1,6 +1,8 @@
-import { TidingsError } from 'tidings/internal/core/errors'
+import type { Bus } from 'tidings/internal/bus/bus'
+import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
 import type { QueueEvent } from 'tidings/internal/events/event'
 import { selectionOptions } from 'tidings/internal/events/options'
+import type { Finding } from 'tidings/internal/port/engine'
 import { command } from '../command.ts'
 import { withContext } from '../context.ts'
 import { Flags } from '../flags.ts'
@@ -39,12 +41,23 @@ export const events = () =>
           throw wrongPrefix(actual)
         if (installed === false)
           out.note('nothing here announces messages yet: apply what `tidings generate-migration` writes')
+        for (const { message, remedy } of await silentQueues(bus)) out.note(`${message}\n  ${remedy}`)
         out.note(`listening to ${channels.join(', ')}`)
         for await (const event of events) out.line(out.json ? toText(event) : describe(event))
         const { received, dropped } = events.stats()
         out.note(`${count(received, 'event')}${dropped > 0 ? `, ${dropped} dropped` : ''}`)
       }),
     )
+
+/** What announces nothing although the migration was applied. Who may not ask is told nothing. */
+async function silentQueues(bus: Bus): Promise<Finding[]> {
+  try {
+    return (await bus.diagnose()).filter(({ check }) => check === 'events')
+  } catch (error) {
+    if (isTidingsError(error)) return []
+    throw error
+  }
+}
 
 /** No event would ever come. */
 function wrongPrefix(actual: string): TidingsError {

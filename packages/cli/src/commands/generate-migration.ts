@@ -1,5 +1,6 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Option } from 'commander'
 import { TidingsError } from 'tidings/internal/core/errors'
 import { eventsMigrationOptions } from 'tidings/internal/events/migration'
 import { command } from '../command.ts'
@@ -17,27 +18,71 @@ export const generateMigration = () =>
         'tidings generate-migration',
         "tidings generate-migration --queue-pattern 'app_(?<namespace>\\w+)' --channel-prefix app",
       )
-        .option('--output-dir <folder>', 'Where the two files go.', 'migrations')
-        .option('--name <name>', 'What the names of the files end with.', 'add_queue_events'),
+        .option(
+          '--output-dir <folder>',
+          'Where the two files go. Behind files that are there from before, new ones hold only what they change.',
+          'migrations',
+        )
+        .option('--name <name>', 'What the names of the files end with.', 'add_queue_events')
+        .option('--single-file', 'Writes one file, with the SQL that undoes it as comments at its end.')
+        .addOption(
+          new Option('--include-rollback <boolean>', 'Whether the SQL that undoes it is written, too.')
+            .choices(['true', 'false'])
+            .default('true'),
+        ),
     )
     .action(
       withContext(async ({ flagValues, out, config }) => {
         const { events } = (await config()).config
         const options = { ...events, ...flags.read(flagValues) }
-        const start = join(
-          String(flagValues.outputDir),
-          `${timestamp(new Date())}_${checkName(String(flagValues.name))}`,
+        const folder = String(flagValues.outputDir)
+        const name = checkName(String(flagValues.name))
+        const { eventsMigrationAfter } = await import('tidings/internal/connect')
+        const migration = await eventsMigrationAfter(await earlierIn(folder), options)
+        if (migration === null)
+          return out.result(
+            { up: null, down: null, changes: [] },
+            () => `${folder} has it already: nothing is to be changed`,
+          )
+        const { changes } = migration
+        const start = join(folder, `${timestamp(new Date())}_${name}`)
+        const down = flagValues.includeRollback === 'true' ? migration.down : null
+        const files = flagValues.singleFile ? oneFile(start, migration.up, down) : twoFiles(start, migration.up, down)
+        await writeAll(files)
+        const paths = files.map(([path]) => path)
+        const what = changes.length > 0 ? `\nchanges what was generated before: ${changes.join(', ')}` : ''
+        out.result({ up: paths[0], down: paths[1] ?? null, changes }, () =>
+          [...paths.map((path) => `wrote ${path}`), what].join('\n').trimEnd(),
         )
-        const { eventsMigration } = await import('tidings/internal/connect')
-        const { up, down } = await eventsMigration(options)
-        const files = { up: `${start}.up.sql`, down: `${start}.down.sql` }
-        await writeBoth([files.up, up], [files.down, down])
-        out.result(files, () => `wrote ${files.up}\nwrote ${files.down}`)
       }),
     )
 
-/** Writes both files or none, and overwrites nothing. */
-async function writeBoth(...files: readonly (readonly [path: string, text: string])[]): Promise<void> {
+type File = readonly [path: string, text: string]
+
+const twoFiles = (start: string, up: string, down: string | null): File[] => [
+  [`${start}.up.sql`, up],
+  ...(down === null ? [] : [[`${start}.down.sql`, down] as const]),
+]
+
+/** As comments, so that the file can be applied as it is. */
+function oneFile(start: string, up: string, down: string | null): File[] {
+  const undo = down === null ? '' : `\n-- DOWN: what undoes it.\n${down.trimEnd().replaceAll(/^/gm, '-- ')}\n`
+  return [[`${start}.sql`, `-- UP\n${up}${undo}`]]
+}
+
+/** The files of the folder that lead forward, in the order of their names. */
+async function earlierIn(folder: string): Promise<string[]> {
+  try {
+    const names = (await readdir(folder)).filter((name) => /(?<!\.down)\.sql$/.test(name)).sort()
+    return await Promise.all(names.map((name) => readFile(join(folder, name), 'utf8')))
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw new TidingsError('USAGE', `cannot read the migrations of '${folder}': ${(cause as Error).message}`, { cause })
+  }
+}
+
+/** Writes all files or none, and overwrites nothing. */
+async function writeAll(files: readonly File[]): Promise<void> {
   const written: string[] = []
   try {
     for (const [path, text] of files) {

@@ -1,3 +1,5 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { show, TidingsError } from 'tidings/internal/core/errors'
 import type { MigrationPlan, MigrationWish } from 'tidings/internal/port/migrations'
 import { command } from '../command.ts'
@@ -12,6 +14,10 @@ export const migrate = () =>
     'tidings migrate',
     'tidings migrate --down',
     'tidings migrate --roles --dry-run',
+    'tidings migrate --adopt',
+    'tidings migrate --hand-over',
+    'tidings migrate --hand-over pgmq.sql',
+    'tidings migrate --extension-files ./extension',
   )
     .option(
       '--down',
@@ -21,10 +27,26 @@ export const migrate = () =>
       '--roles [prefix]',
       'Makes the roles <prefix>_owner, _admin, _producer, _consumer and _monitor ("tidings" if left out) and gives the owner all that is there.',
     )
+    .option(
+      '--adopt',
+      'Makes a schema pgmq that is PGMQ itself, 1.5 or newer, one of Tidings, with its queues and messages.',
+    )
+    .option(
+      '--hand-over [file]',
+      'The other way: installs PGMQ, 1.10 or newer, in place of what Tidings has in the schema pgmq: its extension, or this SQL file.',
+    )
+    .option(
+      '--extension-files <folder>',
+      'Only writes the files by which a server offers all this as its extension pgmq, for the folder that `pg_config --sharedir` names, in it `extension`.',
+    )
     .option('--dry-run', 'Only prints what would be done, with the SQL.')
     .action(
       withContext(async ({ flagValues, out, target }) => {
-        const { migrationsOf } = await import('tidings/internal/connect')
+        const { extensionFiles, migrationsOf } = await import('tidings/internal/connect')
+        if (flagValues.extensionFiles !== undefined) {
+          const files = await writeFiles(String(flagValues.extensionFiles), await extensionFiles())
+          return out.result({ files }, () => files.join('\n'))
+        }
         const dryRun = flagValues.dryRun === true
         const { url } = await target()
         const migrations = await migrationsOf(url)
@@ -35,7 +57,7 @@ export const migrate = () =>
           )
         await migrations.open()
         try {
-          const wish = wishOf(flagValues)
+          const wish = await wishOf(flagValues)
           const plan = await (dryRun ? migrations.plan(wish) : migrations.apply(wish))
           out.result({ dryRun, ...plan }, () => (dryRun ? wouldDo(plan) : done(plan, wish)))
         } finally {
@@ -44,9 +66,15 @@ export const migrate = () =>
       }),
     )
 
-function wishOf({ down, roles }: Record<string, unknown>): MigrationWish {
-  if (down === true && roles !== undefined)
-    throw new TidingsError('USAGE', '--down and --roles cannot be together', { hint: 'Run one after the other.' })
+async function wishOf(flagValues: Record<string, unknown>): Promise<MigrationWish> {
+  const { down, roles, adopt, handOver } = flagValues
+  const given = Object.entries({ '--down': down, '--roles': roles, '--adopt': adopt, '--hand-over': handOver })
+    .filter(([, value]) => value !== undefined)
+    .map(([name]) => name)
+  if (given.length > 1)
+    throw new TidingsError('USAGE', `${given.join(' and ')} cannot be together`, { hint: 'Run one after the other.' })
+  if (adopt === true) return { adopt: true }
+  if (handOver !== undefined) return { handOver: handOver === true ? true : await sqlOf(String(handOver)) }
   if (roles === undefined) return { down: down === true }
   const prefix = roles === true ? 'tidings' : String(roles)
   // Leaves room for the longest suffix within PostgreSQL's 63 bytes.
@@ -57,7 +85,24 @@ function wishOf({ down, roles }: Record<string, unknown>): MigrationWish {
   return { roles: prefix }
 }
 
-function done({ from, to, steps }: MigrationPlan, { roles }: MigrationWish): string {
+async function writeFiles(folder: string, files: Record<string, string>): Promise<string[]> {
+  await mkdir(folder, { recursive: true })
+  const paths = Object.keys(files).map((name) => join(folder, name))
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text)
+  return paths
+}
+
+async function sqlOf(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    throw new TidingsError('USAGE', `--hand-over is ${show(file)}, which cannot be read: ${show(error)}`)
+  }
+}
+
+function done({ from, to, steps }: MigrationPlan, { roles, adopt, handOver }: MigrationWish): string {
+  if (handOver !== undefined) return "the schema pgmq is PGMQ's own now, with all queues; Tidings is attached to it"
+  if (adopt === true && steps.length > 0) return 'the schema pgmq is of Tidings now, with all queues'
   if (roles !== undefined)
     return `${roles}_owner owns all of it now; GRANT ${roles}_admin, ${roles}_producer, ${roles}_consumer or ${roles}_monitor to those who connect`
   if (steps.length === 0) return `up to date: version ${to}`

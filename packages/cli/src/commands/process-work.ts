@@ -1,11 +1,11 @@
 import type { Bus } from 'tidings/internal/bus/bus'
 import type { Duration } from 'tidings/internal/core/duration'
-import { isTidingsError } from 'tidings/internal/core/errors'
 import type { QueueOptions } from 'tidings/internal/messages/options'
 import type { WorkerEvent } from 'tidings/internal/worker/events'
-import { deadLetter } from 'tidings/internal/worker/outcome'
-import type { Handler, Worker } from 'tidings/internal/worker/worker'
+import type { Worker } from 'tidings/internal/worker/worker'
 import type { HandlerModule } from '../handlers/load.ts'
+import { handlerOf, isPassing } from '../handlers/process-queues.ts'
+import type { Health } from '../health.ts'
 import { StopOrders } from '../stop-orders.ts'
 import type { Report } from './process-report.ts'
 
@@ -16,6 +16,8 @@ export interface RunOptions {
   /** How long handlers may take to finish at the end of the process. */
   readonly deadline?: Duration | undefined
   readonly queue: QueueOptions
+  /** Answers probes while it works. */
+  readonly health?: Health | undefined
 }
 
 /**
@@ -25,7 +27,7 @@ export interface RunOptions {
 export async function work(
   bus: Bus,
   modules: readonly HandlerModule[],
-  { once, maxRuntime, deadline, queue }: RunOptions,
+  { once, maxRuntime, deadline, queue, health }: RunOptions,
   report: Report,
 ): Promise<void> {
   const orders = new StopOrders(deadline, (text) => report.note(text))
@@ -37,28 +39,15 @@ export async function work(
     }
     return bus.queue(module.queue, queue).work(handlerOf(module), { ...module.options, observe })
   }
+  // Counts from before the workers begin.
+  if (health) bus.metrics()
   const workers = modules.map(start)
   const names = modules.map((module) => module.queue)
   report.note(`handling ${names.join(', ')}${once ? ' until there is no more' : '; Ctrl-C stops'}`)
+  health?.watch(bus, workers)
   orders.apply(workers, maxRuntime)
   if (once) for (const worker of workers) void worker.drain()
   await Promise.all(workers.map((worker) => worker.finished))
   report.sumUp(workers.map((worker, index) => ({ queue: names[index]!, ...worker.stats() })))
   orders.end()
-}
-
-/** QUEUE_NOT_FOUND is not fatal: the worker creates a dropped queue again. */
-const isPassing = (error: unknown) => isTidingsError(error) && (error.retryable || error.code === 'QUEUE_NOT_FOUND')
-
-/** Another attempt cannot make a message valid. */
-function handlerOf({ validate, handle }: HandlerModule): Handler<unknown> {
-  if (!validate) return handle
-  return async (message, context) => {
-    try {
-      await validate(message)
-    } catch (error) {
-      return deadLetter(error)
-    }
-    return handle(message, context)
-  }
 }

@@ -42,5 +42,6 @@ function describe(routingKey: string, copies: readonly PublishedCopy[]): string 
 function describeCopy(copy: PublishedCopy): string {
   const [destination, detail] =
     'queue' in copy ? [copy.queue, `message ${copy.id}`] : [`topic ${copy.topic}`, `offset ${copy.offset}`]
-  return `  ${destination}: ${copy.duplicate ? 'duplicate of ' : ''}${detail}`
+  const how = copy.duplicate ? 'duplicate of ' : 'replaced' in copy ? 'replaced the data of ' : ''
+  return `  ${destination}: ${how}${detail}`
 }

@@ -1,17 +1,24 @@
 import { Option } from 'commander'
 import type { Queue } from 'tidings/internal/bus/queue'
+import { queueListOptions } from 'tidings/internal/bus/queue-list'
 import { TidingsError } from 'tidings/internal/core/errors'
 import { command, group, queueArgument } from '../command.ts'
 import { confirm, declined, yesFlag } from '../confirm.ts'
 import { withContext } from '../context.ts'
 import { figuresOf, figuresTable } from '../figures.ts'
+import { Flags } from '../flags.ts'
 import { count, table } from '../output.ts'
+import { pause, resume, set, show } from './queue-settings.ts'
 
 export const queue = () =>
   group('queue', 'Creates, lists, empties and removes queues.')
     .addCommand(create())
     .addCommand(list())
     .addCommand(status())
+    .addCommand(set())
+    .addCommand(show())
+    .addCommand(pause())
+    .addCommand(resume())
     .addCommand(purge())
     .addCommand(drop())
     .addCommand(grant())
@@ -29,18 +36,21 @@ const create = () =>
       }),
     )
 
+const listFlags = new Flags(queueListOptions)
+
 const list = () =>
-  command('list', 'Lists all queues.', 'tidings queue list').action(
-    withContext(async (context) => {
-      const bus = await context.connect()
-      const queues = (await bus.queues()).map((one) => ({ ...one, createdAt: new Date(one.createdAt).toISOString() }))
-      context.out.result(queues, () => (queues.length > 0 ? table(queues, columns) : 'no queues yet'))
+  listFlags.addTo(command('list', 'Lists all queues.', 'tidings queue list')).action(
+    withContext(async ({ flagValues, out, connect }) => {
+      const found = await (await connect()).queues(listFlags.read(flagValues))
+      const queues = found.map((one) => ({ ...one, createdAt: new Date(one.createdAt).toISOString() }))
+      out.result(queues, () => (queues.length > 0 ? table(queues, columns) : 'no queues yet'))
     }),
   )
 
 const columns = [
   ['QUEUE', (row: { queue: string }) => row.queue],
   ['CREATED', (row: { createdAt: string }) => row.createdAt],
+  ['', (row: { unusable?: string }) => (row.unusable ? `not for Tidings: ${row.unusable}` : '')],
 ] as const
 
 const status = () =>

@@ -5,6 +5,7 @@ import { command } from '../command.ts'
 import { type Context, withContext } from '../context.ts'
 import { logger } from '../log.ts'
 import { count, type Output, printable, whenOutputCloses } from '../output.ts'
+import { declareSchedules } from '../schedules.ts'
 
 export const sentinel = () =>
   command(
@@ -26,7 +27,8 @@ async function optionsOf(context: Context): Promise<SentinelOptions> {
   const { config } = await context.config()
   const { rules = [], archives = [], expire = [] } = config.sentinel ?? {}
   const once = context.flagValues.once === true
-  if (rules.length === 0 && (once || archives.length + expire.length === 0))
+  const hasOther = archives.length + expire.length > 0 || config.owner !== undefined
+  if (rules.length === 0 && (once || !hasOther))
     throw new TidingsError('USAGE', 'the configuration has no rules for the sentinel', {
       hint: "Add `sentinel: { rules: [{ queues: '*', maxOldestReady: '10m', maxDead: 0 }] }` to the configuration file.",
     })
@@ -47,8 +49,9 @@ function describe({ alerts, queues, subscriptions }: CheckResult): string {
   return `all is within its limits: ${count(queues.length, 'queue')}, ${count(subscriptions.length, 'subscription')}`
 }
 
-async function watch({ out, connect }: Context, options: SentinelOptions): Promise<void> {
+async function watch({ out, connect, config }: Context, options: SentinelOptions): Promise<void> {
   const bus = await connect(await logger(out))
+  await declareSchedules(bus, await config(), (text) => out.note(text))
   const sentinel = bus.sentinel(options)
   const told = untilToldToStop(sentinel, out)
   await sentinel.start()

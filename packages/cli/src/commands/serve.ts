@@ -7,6 +7,7 @@ import { command } from '../command.ts'
 import { withContext } from '../context.ts'
 import { asText, Flags } from '../flags.ts'
 import { whenOutputCloses } from '../output.ts'
+import { declareSchedules } from '../schedules.ts'
 
 const { tokens: _, ...expressible } = serverOptions
 const texts = (placeholder: string) => ({
@@ -40,7 +41,8 @@ export const serve = () =>
     .action(
       withContext(async (context) => {
         const { flagValues, out } = context
-        const { config } = await context.config()
+        const checked = await context.config()
+        const { config } = checked
         const settings = {
           ...config.serve,
           ...fromEnvironment(process.env),
@@ -50,6 +52,7 @@ export const serve = () =>
         const [{ createServer }, { pino }] = await Promise.all([import('tidings-server'), import('pino')])
         const logger = makeLogger(pino)
         const bus = await context.connect(logger)
+        if (flagValues.sentinel === true) await declareSchedules(bus, checked, (text) => logger.info({}, text))
         const sentinel = flagValues.sentinel === true ? bus.sentinel(config.sentinel) : undefined
         const server = createServer(bus, { ...settings, logger, sentinel })
         const stopped = untilToldToStop(server, logger)

@@ -1,9 +1,13 @@
+import { resolve } from 'node:path'
 import { showDuration } from 'tidings/internal/core/duration'
 import { show, TidingsError } from 'tidings/internal/core/errors'
+import { toJson } from 'tidings/internal/core/json'
 import type { Option } from 'tidings/internal/core/options'
 import { command } from '../command.ts'
+import { readConfigFile } from '../config/file.ts'
 import { type CheckedConfig, readConfig } from '../config/load.ts'
 import { type Section, sections } from '../config/settings.ts'
+import { fromTasker, isTasker } from '../config/tasker.ts'
 import { type Context, urlOf, withContext } from '../context.ts'
 import { redact, targetOf } from '../environment.ts'
 import { bold, dim, printable, red } from '../output.ts'
@@ -21,7 +25,10 @@ export const validateConfig = () =>
         const { flagValues } = context
         if (argument !== undefined && flagValues.config !== undefined)
           throw new TidingsError('OPTION_CONFLICT', 'a file and --config are both given')
-        const checked = await readConfig(argument ?? flagValues.config)
+        const path = argument ?? flagValues.config
+        const old = path === undefined ? undefined : await readConfigFile(resolve(path)).catch(() => undefined)
+        if (isTasker(old)) return tellOurs(context, path!, old)
+        const checked = await readConfig(path)
         if (checked.file === null)
           throw new TidingsError('USAGE', 'there is no configuration file in the working directory', {
             hint: '`tidings init` writes one.',
@@ -29,6 +36,15 @@ export const validateConfig = () =>
         return checked.problems.length > 0 ? tellProblems(context, checked) : tellSettings(context, checked)
       }),
     )
+
+/** A file of tasker-pgmq, in our names. */
+function tellOurs({ out }: Context, file: string, old: object): void {
+  const toml = fromTasker(old)
+  out.result(
+    { file, valid: true, toml },
+    () => `${bold(`${file} is of tasker-pgmq; tidings.config.toml would be:`)}\n\n${toml}`,
+  )
+}
 
 function tellProblems({ out }: Context, { file, problems }: CheckedConfig): void {
   process.exitCode = 1
@@ -74,7 +90,6 @@ function tellSettings({ flagValues, out }: Context, checked: CheckedConfig): voi
 }
 
 function settingsOf({ file, config }: CheckedConfig): Setting[] {
-  const queues = Object.entries(config.queues ?? {})
   return sections.flatMap((section) => {
     switch (section.path) {
       case '':
@@ -84,11 +99,13 @@ function settingsOf({ file, config }: CheckedConfig): Setting[] {
       case 'sentinel':
       case 'serve':
         return withDefaults(section, `${section.path}.`, config[section.path] ?? {}, file)
-      default:
-        // Only the queue's own settings: the others are listed under their own sections.
-        return queues.flatMap(([name, own]) =>
-          withDefaults(section, `queues.${name}.`, own, file).filter(({ source }) => source === file),
+      default: {
+        // Only what is set: the rest is listed under other sections, or is many defaults.
+        const group = section.path === 'schedules.NAME' ? 'schedules' : 'queues'
+        return Object.entries(config[group] ?? {}).flatMap(([name, own]) =>
+          withDefaults(section, `${group}.${name}.`, own, file).filter(({ source }) => source === file),
         )
+      }
     }
   })
 }
@@ -99,17 +116,26 @@ function withDefaults({ schema }: Section, prefix: string, settings: object, fil
     const path = `${prefix}${name}`
     if (values[name] === undefined)
       return { path, value: defaultForPrograms(option), text: option.defaultText, source: 'default' }
-    return { path, value: forPrograms(values[name]), text: forPeople(option, values[name], path), source: file ?? '' }
+    return {
+      path,
+      value: forPrograms(values[name], option),
+      text: forPeople(option, values[name], path),
+      source: file ?? '',
+    }
   })
 }
 
 function forPeople(option: Option<unknown, unknown>, value: unknown, path: string): string {
+  if (option.kind === 'json') return toJson(value, path)
+  if (value instanceof Date) return value.toISOString()
   if (option.kind === 'duration') return showDuration(option.parse(value, path) as number)
   return typeof value === 'string' || typeof value === 'number' ? String(value) : show(value)
 }
 
-const defaultForPrograms = ({ defaultValue, defaultText }: Option<unknown, unknown>) =>
-  typeof defaultValue === 'function' ? defaultText : forPrograms(defaultValue)
+const defaultForPrograms = (option: Option<unknown, unknown>) =>
+  typeof option.defaultValue === 'function' ? option.defaultText : forPrograms(option.defaultValue, option)
 
-const forPrograms = (value: unknown) =>
-  typeof value === 'function' || (typeof value === 'object' && value !== null) ? show(value) : value
+const forPrograms = (value: unknown, { kind }: Option<unknown, unknown>) =>
+  kind !== 'json' && (typeof value === 'function' || (typeof value === 'object' && value !== null))
+    ? show(value)
+    : value

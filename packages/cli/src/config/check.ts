@@ -1,13 +1,16 @@
-import { isTidingsError, nearest, show, TidingsError } from 'tidings/internal/core/errors'
-import { checkQueueName, defaultDeadLetterQueue } from 'tidings/internal/core/names'
+import { isTidingsError, show, TidingsError } from 'tidings/internal/core/errors'
+import { checkQueueName, checkScheduleName, defaultDeadLetterQueue } from 'tidings/internal/core/names'
 import * as option from 'tidings/internal/core/options'
+import { homeOf, meant } from 'tidings/internal/core/other-names'
 import type { QueueOptions } from 'tidings/internal/messages/options'
+import type { DeclaredSchedule } from 'tidings/internal/schedules/options'
 import {
   type Config,
   eventSettings,
   generalSettings,
   processSettings,
   queueSettings,
+  scheduleSettings,
   sentinelSettings,
   serveSettings,
 } from './settings.ts'
@@ -19,9 +22,27 @@ export function checkConfig(input: unknown): { config: Config; problems: Tidings
   return { config, problems: checker.problems }
 }
 
+/** What settings of a schedule say together. @returns the problems */
+export async function checkSchedules({ owner = 'unknown', schedules = {} }: Config): Promise<TidingsError[]> {
+  const entries = Object.entries(schedules)
+  if (entries.length === 0) return []
+  const { parseDeclared } = await import('tidings/internal/schedules/declared')
+  const problems = entries.map(async ([name, declared]) => {
+    try {
+      await parseDeclared(owner, name, declared, Date.now)
+      return []
+    } catch (error) {
+      if (!isTidingsError(error)) throw error
+      return [error]
+    }
+  })
+  return (await Promise.all(problems)).flat()
+}
+
 const nested = {
   process: processSettings,
   queues: queueSettings,
+  schedules: scheduleSettings,
   events: eventSettings,
   sentinel: sentinelSettings,
   serve: serveSettings,
@@ -31,11 +52,15 @@ class Checker {
   readonly problems: TidingsError[] = []
 
   config(input: unknown): Config {
-    const { process, queues, events, sentinel, serve, ...general } = this.#entries(input, 'the configuration')
+    const { process, queues, schedules, events, sentinel, serve, ...general } = this.#entries(
+      input,
+      'the configuration',
+    )
     const checked = {
       ...this.#section(generalSettings, general, ''),
       process: this.#section(processSettings, process, 'process'),
       queues: this.#queues(queues),
+      ...(schedules === undefined ? {} : { schedules: this.#schedules(schedules, general.owner) }),
       events: this.#section(eventSettings, events, 'events'),
       serve: this.#section(serveSettings, serve, 'serve'),
       sentinel: this.#section(sentinelSettings, sentinel, 'sentinel'),
@@ -51,6 +76,27 @@ class Checker {
         const path = `queues.${name}`
         if (!this.#try(() => checkQueueName(name, path))) return []
         return [[name, this.#section(queueSettings, settings, path)]]
+      }),
+    )
+  }
+
+  /** @returns those of which each setting is valid */
+  #schedules(input: unknown, owner: unknown): Record<string, DeclaredSchedule> {
+    const schedules = Object.entries(this.#entries(input, 'schedules'))
+    if (owner === undefined && schedules.length > 0)
+      this.problems.push(
+        new TidingsError('CONFIG_INVALID', 'owner is missing, whose the schedules are', {
+          details: { field: 'owner' },
+          hint: "Add `owner`, the name of this application: what it declares no more is removed, others' schedules stay.",
+        }),
+      )
+    return Object.fromEntries(
+      schedules.flatMap(([name, settings]) => {
+        const path = `schedules.${name}`
+        const before = this.problems.length
+        this.#try(() => checkScheduleName(name, path))
+        const section = this.#section(scheduleSettings, settings, path)
+        return this.problems.length > before ? [] : [[name, section]]
       }),
     )
   }
@@ -117,14 +163,15 @@ class Checker {
 function unknownSetting(name: string, path: string, schema: option.OptionSchema): TidingsError {
   const at = path ? `${path}.${name}` : name
   const known = [...Object.keys(schema), ...(path === '' ? Object.keys(nested) : [])]
-  const meant = nearest(name, known)
+  const here = meant(name, known)
   // A setting in the wrong section is as common as a typing error.
-  const elsewhere = Object.hasOwn(processSettings, name)
-    ? `process.${name}`
-    : Object.hasOwn(queueSettings, name)
-      ? `queues.NAME.${name}`
+  const setting = Object.hasOwn(queueSettings, name) ? name : (homeOf(name)?.option ?? name)
+  const elsewhere = Object.hasOwn(processSettings, setting)
+    ? `process.${setting}`
+    : Object.hasOwn(queueSettings, setting)
+      ? `queues.NAME.${setting}`
       : undefined
-  const suggestion = meant ? (path ? `${path}.${meant}` : meant) : elsewhere
+  const suggestion = here ? (path ? `${path}.${here}` : here) : elsewhere
   return new TidingsError('OPTION_UNKNOWN', `${at} is not a setting`, {
     details: { field: at, option: name },
     hint: suggestion ? `Did you mean ${show(suggestion).replaceAll('"', "'")}?` : `There are ${known.join(', ')}.`,

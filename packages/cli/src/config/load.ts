@@ -1,7 +1,7 @@
 import { dirname, resolve } from 'node:path'
 import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
 import { showPath } from '../handlers/files.ts'
-import { checkConfig } from './check.ts'
+import { checkConfig, checkSchedules } from './check.ts'
 import { findConfigFile, readConfigFile } from './file.ts'
 import type { Config } from './settings.ts'
 
@@ -24,7 +24,8 @@ export async function readConfig(explicitPath: string | undefined): Promise<Chec
   const file = showPath(path)
   try {
     const { config, problems } = checkConfig(await readConfigFile(path))
-    return { file, config: seenFrom(dirname(path), config), problems }
+    const all = [...problems, ...(await checkSchedules(config))]
+    return { file, config: seenFrom(dirname(path), config), problems: all }
   } catch (error) {
     if (!isTidingsError(error, 'CONFIG_INVALID')) throw error
     return { file, config: {}, problems: [error] }

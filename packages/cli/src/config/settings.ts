@@ -1,11 +1,14 @@
+import { idleOption } from 'tidings/internal/core/idle'
 import * as option from 'tidings/internal/core/options'
 import { poolOption } from 'tidings/internal/core/pool'
+import { telemetryOption } from 'tidings/internal/core/telemetry-option'
 import { checkUrl } from 'tidings/internal/core/url'
-import { eventsMigrationOptions } from 'tidings/internal/events/migration'
+import { type EventsMigrationOptions, eventsMigrationOptions } from 'tidings/internal/events/migration'
 import { type QueueOptions, queueOptions } from 'tidings/internal/messages/options'
-import { sentinelOptions } from 'tidings/internal/sentinel/options'
+import { type DeclaredSchedule, declaredOptions, ownerOption } from 'tidings/internal/schedules/options'
+import { type SentinelOptions, sentinelOptions } from 'tidings/internal/sentinel/options'
 import { stopOptions, type WorkOptions, workOptions } from 'tidings/internal/worker/options'
-import { serverOptions } from 'tidings-server/internal/app/options'
+import { type ServerOptions, serverOptions } from 'tidings-server/internal/app/options'
 
 /** Options that belong to code or to a single run. */
 const { observe: _observe, maxMessages: _maxMessages, ...fileable } = workOptions
@@ -25,13 +28,22 @@ export const generalSettings = {
     check: (url, path) => void checkUrl(url, path),
   }),
   pool: poolOption,
+  idle: idleOption,
+  telemetry: telemetryOption,
   handlers: option.text('The folder with the handler modules, seen from this file.', { default: 'handlers' }),
+  owner: {
+    ...ownerOption,
+    doc: 'Whose the `schedules` of this file are: the name of this application. With it, the file has all that this owner declares.',
+  },
 } as const
 
 export const processSettings = { ...workerSettings, stopDeadline: stopOptions.deadline } as const
 
 /** Options of the queue itself apply to every command, options of its worker to `tidings process`. */
 export const queueSettings = { ...queueOptions, ...workerSettings } as const
+
+/** Declared by `tidings process` and `tidings sentinel`. */
+export const scheduleSettings = declaredOptions
 
 /** `generate-migration` puts them into its SQL; `events` listens by the prefix. */
 export const eventSettings = eventsMigrationOptions
@@ -42,21 +54,28 @@ export const sentinelSettings = sentinelOptions
 /** For `tidings serve`. */
 export const serveSettings = serverOptions
 
+export type GeneralSettings = option.OptionsInput<typeof generalSettings>
+export type ProcessSettings = option.OptionsInput<typeof processSettings>
+export type QueueSettings = option.OptionsInput<typeof queueSettings>
+
 /** The type of a configuration file; for `tidings.config.js` and `.mjs`, and for editors. */
-export interface Config extends option.OptionsInput<typeof generalSettings> {
-  readonly process?: option.OptionsInput<typeof processSettings>
-  readonly queues?: Readonly<Record<string, option.OptionsInput<typeof queueSettings>>>
-  readonly events?: option.OptionsInput<typeof eventSettings>
-  readonly sentinel?: option.OptionsInput<typeof sentinelSettings>
-  readonly serve?: option.OptionsInput<typeof serveSettings>
+export interface Config extends GeneralSettings {
+  readonly process?: ProcessSettings
+  readonly queues?: Readonly<Record<string, QueueSettings>>
+  readonly schedules?: Readonly<Record<string, DeclaredSchedule>>
+  readonly events?: EventsMigrationOptions
+  readonly sentinel?: SentinelOptions
+  readonly serve?: ServerOptions
 }
 
 /** One group of settings, for code that visits all of them. */
 export interface Section {
-  /** 'process'; empty for the top level. NAME stands for the name of a queue. */
+  /** 'process'; empty for the top level. NAME stands for the name of a queue or schedule. */
   readonly path: string
   readonly doc: string
   readonly schema: option.OptionSchema
+  /** In the place of NAME. */
+  readonly exampleName?: string
   /** An example as JavaScript, if the default shows no value; null: no short example is possible. */
   readonly examples: Readonly<Record<string, string | null>>
 }
@@ -68,7 +87,13 @@ export const sections: readonly Section[] = [
     path: '',
     doc: 'General.',
     schema: generalSettings,
-    examples: { url: "'postgres://user@host/database'", pool: '{ max: 20 }' },
+    examples: {
+      url: "'postgres://user@host/database'",
+      pool: '{ max: 20 }',
+      idle: "'sleep'",
+      telemetry: 'true',
+      owner: "'billing'",
+    },
   },
   {
     path: 'process',
@@ -80,12 +105,37 @@ export const sections: readonly Section[] = [
     path: 'queues.NAME',
     doc: 'One queue: its own options, for all commands, and those of its worker, which go before `process` and before what its handler module exports.',
     schema: queueSettings,
+    exampleName: 'orders',
     examples: {
       backoff,
       deadLetter: "'failed_orders'",
       schema: null,
       serializer: null,
       maxLength: '100_000',
+      ttl: "'1d'",
+    },
+  },
+  {
+    path: 'schedules.NAME',
+    doc: 'What is sent by the clock, for the `owner` above. `tidings process` and `tidings sentinel` declare it when they start: what this file does not list any more is removed, schedules of other owners stay. One of `cron`, `every` and `at`; one of `queue`, `topic` and `routingKey`.',
+    schema: scheduleSettings,
+    exampleName: 'nightly',
+    examples: {
+      cron: "'0 2 * * *'",
+      every: null,
+      at: null,
+      timezone: "'Europe/Berlin'",
+      startAt: "'2030-01-01T00:00:00Z'",
+      endAt: "'2031-01-01T00:00:00Z'",
+      limit: '12',
+      queue: "'reports'",
+      topic: null,
+      routingKey: null,
+      data: "{ kind: 'full' }",
+      meta: null,
+      headers: "{ lang: 'de' }",
+      orderingKey: "'reports'",
+      group: "'internal'",
       ttl: "'1d'",
     },
   },

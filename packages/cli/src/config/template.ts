@@ -15,16 +15,17 @@ ${groups.map(groupOf).join('\n')}}
 }
 
 function groupOf(section: Section): string {
-  const [name, queue] = section.path.split('.')
+  const { exampleName } = section
+  const [name] = section.path.split('.')
   const head = comment(section.doc, 1)
-  if (queue === undefined) return `${head}\n  ${name}: {\n${settingsOf(section, 2)}  },\n`
-  return `${head}\n  ${name}: {\n    // orders: {\n${settingsOf(section, 3)}    // },\n  },\n`
+  if (exampleName === undefined) return `${head}\n  ${name}: {\n${settingsOf(section, 2)}  },\n`
+  return `${head}\n  ${name}: {\n    // ${exampleName}: {\n${settingsOf(section, 3)}    // },\n  },\n`
 }
 
-function settingsOf({ schema, examples }: Section, depth: number): string {
+function settingsOf({ path, schema, examples }: Section, depth: number): string {
   const blocks = Object.entries(schema).map(([name, option]) => {
     // `process` documents the options of a worker already.
-    const isKnown = depth > 2 && Object.hasOwn(processSettings, name)
+    const isKnown = path === 'queues.NAME' && Object.hasOwn(processSettings, name)
     const example = Object.hasOwn(examples, name) ? examples[name] : literal(option)
     const setting = example === null ? '' : `${indent(depth)}// ${name}: ${example},\n`
     if (isKnown) return setting

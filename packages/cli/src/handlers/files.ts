@@ -1,6 +1,6 @@
 import type { Dirent } from 'node:fs'
 import { readdir, realpath, stat } from 'node:fs/promises'
-import { join, relative, sep } from 'node:path'
+import { basename, join, relative, sep } from 'node:path'
 import { nearest, show, TidingsError } from 'tidings/internal/core/errors'
 import { checkQueueName } from 'tidings/internal/core/names'
 import { distrust } from 'tidings/internal/core/trust'
@@ -27,30 +27,53 @@ export interface Problem {
 const handlerName = /^(.+)\.(?:ts|mts|js|mjs)$/
 const notHandlers = /^\.|\.d\.m?ts$|\.(?:test|spec)\.m?[tj]s$/
 
+interface FoundFile {
+  readonly path: string
+  /** The folder that it must not lead out of. */
+  readonly root: string
+}
+
 /**
- * The handler modules in a folder, not those in folders below it. Other files, hidden files, declarations and tests
- * are left alone.
+ * The handler modules in some folders, not those in folders below them. Other files, hidden files, declarations and
+ * tests are left alone.
  * @param queues only their modules; null for all
- * @throws HANDLERS_INVALID if the folder itself cannot be used, or has none for one of `queues`
+ * @throws HANDLERS_INVALID if a folder itself cannot be used, or none has a module for one of `queues`
  */
 export async function findHandlerFiles(
-  folder: string,
+  folders: readonly string[],
   queues: ReadonlySet<string> | null,
 ): Promise<{ files: HandlerFile[]; problems: Problem[] }> {
-  const { root, entries } = await openFolder(folder)
-  const groups = groupByQueue(entries)
-  for (const queue of queues ?? []) if (!groups.has(queue)) throw noModule(queue, folder, groups.keys())
+  const groups = new Map<string, FoundFile[]>()
+  // The same folder may be given twice, by different paths.
+  const opened = new Map<string, string>()
+  for (const folder of folders) {
+    const { root, entries } = await openFolder(folder)
+    if (opened.has(root)) continue
+    opened.set(root, folder)
+    for (const [queue, names] of groupByQueue(entries)) {
+      const found = names.map((name) => ({ path: join(folder, name), root }))
+      groups.set(queue, [...(groups.get(queue) ?? []), ...found])
+    }
+  }
+  for (const queue of queues ?? []) if (!groups.has(queue)) throw noModule(queue, [...opened.values()], groups.keys())
   const files: HandlerFile[] = []
   const problems: Problem[] = []
-  for (const [queue, names] of groups) {
+  for (const [queue, found] of groups) {
     if (queues && !queues.has(queue)) continue
-    const shown = showPath(join(folder, names[0]!))
-    const reason = names.length > 1 ? `the queue has more than one module: ${names.join(', ')}` : whyNotAQueue(queue)
-    const checked = reason ?? (await checkFile(join(folder, names[0]!), root))
+    const [{ path, root }] = found as [FoundFile, ...FoundFile[]]
+    const shown = showPath(path)
+    const reason = found.length > 1 ? severalModules(found) : whyNotAQueue(queue)
+    const checked = reason ?? (await checkFile(path, root))
     if (typeof checked === 'string') problems.push({ file: shown, reason: checked })
     else files.push({ queue, shown, realPath: checked.realPath })
   }
   return { files, problems }
+}
+
+function severalModules(found: readonly FoundFile[]): string {
+  const isOneFolder = found.every(({ root }) => root === found[0]!.root)
+  const names = found.map(({ path }) => (isOneFolder ? basename(path) : showPath(path)))
+  return `the queue has more than one module: ${names.join(', ')}`
 }
 
 async function openFolder(folder: string): Promise<{ root: string; entries: Dirent[] }> {
@@ -87,10 +110,13 @@ function groupByQueue(entries: readonly Dirent[]): Map<string, string[]> {
   return groups
 }
 
-function noModule(queue: string, folder: string, others: Iterable<string>): TidingsError {
+/** For people: 'a', 'b'. */
+export const showFolders = (folders: readonly string[]) => folders.map((folder) => `'${showPath(folder)}'`).join(', ')
+
+function noModule(queue: string, folders: readonly string[], others: Iterable<string>): TidingsError {
   const meant = nearest(queue, others)
-  return new TidingsError('HANDLERS_INVALID', `no handler for queue ${show(queue)} in '${showPath(folder)}'`, {
-    hint: meant ? `Did you mean '${meant}'?` : `Create ${showPath(join(folder, `${queue}.ts`))}.`,
+  return new TidingsError('HANDLERS_INVALID', `no handler for queue ${show(queue)} in ${showFolders(folders)}`, {
+    hint: meant ? `Did you mean '${meant}'?` : `Create ${showPath(join(folders[0]!, `${queue}.ts`))}.`,
   })
 }
 

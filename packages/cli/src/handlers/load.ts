@@ -1,10 +1,11 @@
-import { resolve } from 'node:path'
+import { dirname } from 'node:path'
 import { isTidingsError, show, TidingsError } from 'tidings/internal/core/errors'
+import { describeError } from 'tidings/internal/core/message-error'
 import { parseOptions } from 'tidings/internal/core/options'
 import type { Message, StoredCopy } from 'tidings/internal/messages/message'
 import type { HandlerContext } from 'tidings/internal/worker/handler'
 import { type WorkOptions, workOptions } from 'tidings/internal/worker/options'
-import { findHandlerFiles, type HandlerFile, type Problem, showPath } from './files.ts'
+import { findHandlerFiles, type HandlerFile, type Problem, showFolders } from './files.ts'
 import { allowTypeScript, importModule } from './import.ts'
 
 /** The exports of a handler module. */
@@ -20,18 +21,19 @@ export interface HandlerModule {
 }
 
 /**
- * Loads the handler modules of a folder: `orders.ts` handles the queue `orders`.
+ * Loads the handler modules of folders: `orders.ts` handles the queue `orders`.
  * @param options.queues only the modules of these
  * @param options.skipBroken goes on without the modules that cannot be used
  * @throws HANDLERS_INVALID, which names every module that cannot be used, with the line
  */
 export async function loadHandlers(
-  folder: string,
+  folders: readonly string[],
   options: { queues?: readonly string[] | undefined; skipBroken?: boolean | undefined } = {},
 ): Promise<{ handlers: HandlerModule[]; broken: string[] }> {
   const queues = options.queues?.length ? new Set(options.queues) : null
-  const { files, problems } = await findHandlerFiles(folder, queues)
-  if (files.some(({ realPath }) => realPath.endsWith('ts'))) await allowTypeScript(resolve(folder))
+  const { files, problems } = await findHandlerFiles(folders, queues)
+  const typed = files.filter(({ realPath }) => realPath.endsWith('ts')).map(({ realPath }) => dirname(realPath))
+  for (const folder of new Set(typed)) await allowTypeScript(folder)
 
   const handlers: HandlerModule[] = []
   for (const file of files) {
@@ -46,16 +48,26 @@ export async function loadHandlers(
       hint: 'Correct it, or go on without with --skip-broken.',
     })
   if (handlers.length === 0)
-    throw new TidingsError('HANDLERS_INVALID', `the handlers folder '${showPath(folder)}' has no usable modules`)
+    throw new TidingsError(
+      'HANDLERS_INVALID',
+      folders.length === 1
+        ? `the handlers folder ${showFolders(folders)} has no usable modules`
+        : `the handlers folders ${showFolders(folders)} have no usable modules`,
+    )
   return { handlers, broken }
 }
 
 async function loadOne(file: HandlerFile): Promise<HandlerModule | Problem> {
   const loaded = await importModule(file)
   if ('reason' in loaded) return loaded
-  const members = membersOf(loaded.exports)
-  const { handle, validate, options } = members
   const problem = (reason: string): Problem => ({ file: file.shown, reason })
+  let members: Record<string, unknown>
+  try {
+    members = membersOf(loaded.exports)
+  } catch (error) {
+    return problem(`the constructor of Handler threw: ${describeError(error).message}`)
+  }
+  const { handle, validate, options } = members
   if (handle === undefined) return problem('it exports no handle(message, context)')
   if (typeof handle !== 'function') return problem(`handle is ${show(handle)}; it must be a function`)
   if (validate !== undefined && typeof validate !== 'function')
@@ -82,9 +94,11 @@ function whyUnusable(options: unknown): string | undefined {
   }
 }
 
-/** Named exports, or the members of a default export. */
+/** Named exports, or the members of a default export, or those of an instance of the class `Handler`. */
 function membersOf(exports: Record<string, unknown>): Record<string, unknown> {
-  const { default: defaultExport } = exports
+  const { default: defaultExport, Handler } = exports
+  if (exports.handle === undefined && typeof Handler === 'function')
+    return new (Handler as new () => Record<string, unknown>)()
   if (exports.handle !== undefined || typeof defaultExport !== 'object' || defaultExport === null) return exports
   return defaultExport as Record<string, unknown>
 }

@@ -6,9 +6,14 @@ import { queueOptions } from 'tidings/internal/messages/options'
 import { defaultMaxBodyBytes, wireError } from 'tidings/internal/protocol/messages'
 import { everything } from '../auth/caller.ts'
 import { AckBoard } from '../http/ack-board.ts'
+import { Claims } from '../http/claims.ts'
 import { redact } from '../http/error-redaction.ts'
+import { HoldBook } from '../http/hold-book.ts'
+import { Holders } from '../http/holders.ts'
 import { parseBody, parseQuery } from '../http/input.ts'
 import { LeaseBook } from '../http/lease-book.ts'
+import { giveBackOf } from '../http/lost-holder.ts'
+import { Repeats } from '../http/repeats.ts'
 import {
   type Access,
   type Call,
@@ -22,6 +27,7 @@ import { StreamLimit } from '../http/stream-limit.ts'
 import { eventStream } from '../streams/event-stream.ts'
 import { ClientConnection } from './client-connection.ts'
 import type { AppContext, AppEnv } from './context.ts'
+import { legacyTopics } from './legacy-topics.ts'
 
 /** What the server puts around the routes. */
 export interface AppHooks {
@@ -34,13 +40,15 @@ export interface AppHooks {
    */
   readonly admit?: (
     context: AppContext,
-    route: Route,
+    needs: Pick<Route, 'scope' | 'isPublic'>,
     names: { readonly queue?: string; readonly topic?: string },
   ) => Access | Promise<Access>
   /** Reads the body. @throws if it is too large */
   readonly readBody?: (context: AppContext) => Promise<Uint8Array>
   /** Told of errors that are not about the input. */
   readonly failed?: (error: unknown, context: AppContext) => void
+  /** Told of a holder that is gone, once something that it had was given back. */
+  readonly holderLost?: (holder: string, given: { messages: number; subscriptions: number }) => void
   /** Aborted when the server stops: ends what waits and what streams. */
   readonly stopping?: AbortSignal
   /** Left out: no limit. */
@@ -49,6 +57,8 @@ export interface AppHooks {
   readonly maxMessageBytes?: number
   /** How large bodies may be. Left out: the usual. */
   readonly maxBodyBytes?: number
+  /** Whether the old topic server's routes are answered, too. */
+  readonly legacyTopics?: boolean
 }
 
 /** The routes as a Hono app. */
@@ -57,7 +67,18 @@ export function createApp(bus: Bus, routes: readonly Route[], hooks: AppHooks = 
   const streamLimit = new StreamLimit(hooks.maxEventStreams ?? Number.POSITIVE_INFINITY)
   const { maxMessageBytes = queueOptions.maxMessageBytes.defaultValue, maxBodyBytes = defaultMaxBodyBytes } = hooks
   const limits = { maxMessageBytes, maxBodyBytes }
-  const dependencies = { bus, hooks, streamLimit, ...limits, leases: new LeaseBook(systemClock), acks: new AckBoard() }
+  const books = { leases: new LeaseBook(systemClock), holds: new HoldBook(systemClock) }
+  const dependencies = {
+    bus,
+    hooks,
+    streamLimit,
+    ...limits,
+    ...books,
+    holders: lookAfter(bus, books, hooks),
+    claims: new Claims(),
+    extensions: new Repeats<(string | null)[]>(),
+    acks: new AckBoard(),
+  }
   for (const middleware of hooks.before ?? []) app.use(middleware)
   for (const route of routes)
     app.on(route.method, toHonoPath(route.path), (context) => answer(context, route, dependencies))
@@ -68,12 +89,33 @@ export function createApp(bus: Bus, routes: readonly Route[], hooks: AppHooks = 
         details: { allowed: methods },
       })
     })
+  if (hooks.legacyTopics)
+    app.all(
+      '/:route',
+      legacyTopics({
+        bus,
+        maxMessageBytes,
+        admit: async (context, needs) => (await hooks.admit?.(context, needs, {})) ?? everything,
+        readBody: async (context) => hooks.readBody?.(context) ?? context.req.bytes(),
+        redact: (error, context) => redactAndLog(error, context, hooks),
+      }),
+    )
   app.notFound((context) => {
     const error = new TidingsError('ROUTE_NOT_FOUND', `there is no ${show(context.req.path)}`)
     return context.json(wireError(error), 404)
   })
   app.onError((error, context) => refuse(error, context, hooks))
   return app
+}
+
+function lookAfter(bus: Bus, books: { leases: LeaseBook; holds: HoldBook }, hooks: AppHooks): Holders {
+  const lost = async (name: string) => {
+    const given = await giveBackOf({ name, bus: bus.stored, ...books, isBack: () => holders.isThere(name) })
+    if (given.messages + given.subscriptions > 0) hooks.holderLost?.(name, given)
+  }
+  const holders = new Holders(systemClock, (name) => void lost(name))
+  hooks.stopping?.addEventListener('abort', () => holders.stop(), { once: true })
+  return holders
 }
 
 const toHonoPath = (path: string) => path.replaceAll(/\{(\w+)\}/g, ':$1')
@@ -90,6 +132,10 @@ function methodsByPath(routes: readonly Route[]): Map<string, string[]> {
 interface Dependencies {
   readonly bus: Bus
   readonly leases: LeaseBook
+  readonly holds: HoldBook
+  readonly holders: Holders
+  readonly claims: Claims
+  readonly extensions: Repeats<(string | null)[]>
   readonly acks: AckBoard
   readonly streamLimit: StreamLimit
   readonly maxMessageBytes: number
@@ -110,7 +156,7 @@ async function answer(context: AppContext, route: Route, { hooks, ...rest }: Dep
   const exact = context.req.header('Tidings-Data') === 'text'
   const call = { ...rest, access, params, query, body, exact, signal: connection.signal } as Call
   try {
-    const reply = await route.handle(call)
+    const reply = await rest.bus.telemetry.within(context.req.header(), () => route.handle(call))
     await checkStillGood(route, reply, connection)
     return respond(context, reply, connection, hooks)
   } catch (error) {

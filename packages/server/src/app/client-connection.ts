@@ -1,5 +1,6 @@
 import { systemClock, type Timer } from 'tidings/internal/core/clock'
 import { TidingsError } from 'tidings/internal/core/errors'
+import { clientLeft } from '../http/holders.ts'
 import type { Access } from '../http/route.ts'
 import type { AppContext } from './context.ts'
 
@@ -19,19 +20,17 @@ export class ClientConnection {
     this.#request = this.#outgoing === undefined ? context.req.raw.signal : undefined
     this.#stopping = stopping
     this.#outgoing?.once('close', this.leave)
-    for (const signal of this.#signals) signal.addEventListener('abort', this.leave, { once: true })
+    this.#request?.addEventListener('abort', this.leave, { once: true })
+    stopping?.addEventListener('abort', this.#stop, { once: true })
     this.#withdrawn = withdrawn
     withdrawn?.addEventListener('abort', this.#refuse, { once: true })
     if (withdrawn?.aborted) this.#refuse()
     if (Number.isFinite(expires)) this.#expiry = systemClock.after(expires - systemClock.now(), this.#refuse)
-    if (this.#outgoing?.destroyed || this.#signals.some(({ aborted }) => aborted)) this.leave()
+    if (stopping?.aborted) this.#stop()
+    if (this.#outgoing?.destroyed || this.#request?.aborted) this.leave()
   }
 
-  get #signals(): AbortSignal[] {
-    return [this.#request, this.#stopping].filter((signal) => signal !== undefined)
-  }
-
-  /** Aborted when the client has gone, may not go on, or the server stops. */
+  /** Aborted when the client has gone, with the reason `clientLeft`, may not go on, or the server stops. */
   get signal(): AbortSignal {
     return this.#gone.signal
   }
@@ -43,18 +42,21 @@ export class ClientConnection {
 
   readonly #refuse = (): void => {
     this.#refusal = new TidingsError('UNAUTHORIZED', 'the token has expired or was withdrawn')
-    this.leave()
+    this.#gone.abort(this.#refusal)
   }
 
+  readonly #stop = (): void => this.#gone.abort()
+
   /** Nobody takes any more of the answer. */
-  readonly leave = (): void => this.#gone.abort()
+  readonly leave = (): void => this.#gone.abort(clientLeft)
 
   /** Nobody waits for it any more. */
   readonly end = (): void => {
     this.#outgoing?.removeListener('close', this.leave)
     this.#withdrawn?.removeEventListener('abort', this.#refuse)
     this.#expiry?.cancel()
-    for (const signal of this.#signals) signal.removeEventListener('abort', this.leave)
+    this.#request?.removeEventListener('abort', this.leave)
+    this.#stopping?.removeEventListener('abort', this.#stop)
   }
 
   /**

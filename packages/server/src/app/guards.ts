@@ -68,12 +68,14 @@ const corsHeaders = {
 /**
  * Browsers say from where a request comes; other clients say nothing, and are let through.
  * @param origins of other sites that may use the server
+ * @param further paths beside those of /v1 that do something
  * @throws ORIGIN_REFUSED
  */
 export const checkOrigin =
-  (origins: ReadonlySet<string>): Guard =>
+  (origins: ReadonlySet<string>, further: ReadonlySet<string>): Guard =>
   async (context, next) => {
     const { req } = context
+    const does = req.path.startsWith('/v1/') || further.has(req.path)
     const origin = req.header('Origin')
     const isListed = origin !== undefined && origins.has(origin)
     if (isListed) {
@@ -87,7 +89,7 @@ export const checkOrigin =
       context.header('Access-Control-Max-Age', '600')
       return context.body(null, 204)
     }
-    if (!isListed && isForeign(req.url, req.path, req.method, origin, req.header('Sec-Fetch-Site')))
+    if (!isListed && isForeign(req.url, does, req.method, origin, req.header('Sec-Fetch-Site')))
       throw new TidingsError('ORIGIN_REFUSED', `the request comes from ${show(origin ?? 'another site')}`, {
         details: { origin: origin ?? null },
       })
@@ -95,8 +97,8 @@ export const checkOrigin =
   }
 
 /** Reading can lease messages, so that it counts, too; the pages of documentation may be linked to. */
-function isForeign(url: string, path: string, method: string, origin: string | undefined, site: string | undefined) {
-  if (site === 'cross-site' || site === 'same-site') return path.startsWith('/v1/')
+function isForeign(url: string, does: boolean, method: string, origin: string | undefined, site: string | undefined) {
+  if (site === 'cross-site' || site === 'same-site') return does
   if (origin === undefined || method === 'GET' || method === 'HEAD') return false
   // Behind a proxy the scheme may differ.
   return !URL.canParse(origin) || new URL(origin).host !== new URL(url).host

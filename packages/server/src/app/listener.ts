@@ -21,6 +21,8 @@ const maxHeaderBytes = 16_384
 const maxPipelined = 64
 /** How often open connections are looked at for being too slow. */
 const checkMs = 1_000
+/** A connection on which nothing has come for so long is probed: a host that died says nothing by itself. */
+const probeMs = 10_000
 /** How long a client that is sent away may take to read why. */
 const graceMs = 1_000
 
@@ -57,6 +59,8 @@ export class Listener extends Service {
       requestTimeout: Math.max(headerTimeout, requestTimeout),
       keepAliveTimeout: idleTimeout,
       connectionsCheckingInterval: checkMs,
+      keepAlive: true,
+      keepAliveInitialDelay: probeMs,
       // Its refusal would have no body.
       requireHostHeader: false,
     }

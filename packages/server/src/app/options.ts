@@ -86,7 +86,14 @@ const stopOptions = {
   }),
 } as const
 
-export const serverOptions = { ...reachOptions, ...limitOptions, ...stopOptions } as const
+const routeOptions = {
+  legacyTopics: option.boolean(
+    'Answers `/publish`, `/subscribe`, `/get_message` and the other routes of queue-sample, too, as that server did.',
+    { default: false },
+  ),
+} as const
+
+export const serverOptions = { ...reachOptions, ...limitOptions, ...stopOptions, ...routeOptions } as const
 export type ServerOptions = option.OptionsInput<typeof serverOptions>
 export type ServerSettings = option.OptionsOutput<typeof serverOptions>
 

@@ -1,7 +1,6 @@
 import type { MiddlewareHandler } from 'hono'
-import { isTidingsError } from 'tidings/internal/core/errors'
 import type { Logger } from 'tidings/internal/core/logger'
-import { describeError } from 'tidings/internal/core/message-error'
+import { loggable } from 'tidings/internal/core/message-error'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { AppContext, AppEnv } from './context.ts'
 
@@ -18,16 +17,14 @@ export function requestLog(logger: Logger, metrics: Metrics) {
       const route = context.get('route')?.path
       const seconds = (performance.now() - start) / 1000
       metrics.requestAnswered(method, route, status, seconds)
-      const details = { method, route, status, ms: Math.round(seconds * 1000), token: context.get('caller') }
+      const details = { method, route, status, durationMs: Math.round(seconds * 1000), token: context.get('caller') }
       if (isRefusal(status)) logger.warn(details, 'request refused')
       else logger.debug(details, 'request')
     }
   }
   const failed = (error: unknown, context: AppContext) => {
     const details = { method: context.req.method, route: context.get('route')?.path }
-    // What is ours says all in its message; anything else is a mistake somewhere, to be found by its stack.
-    const about = isTidingsError(error) ? { code: error.code, message: error.message } : { error: describeError(error) }
-    logger.error({ ...details, ...about }, 'request failed')
+    logger.error({ ...details, err: loggable(error) }, 'request failed')
   }
   return { middleware, failed }
 }

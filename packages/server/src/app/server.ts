@@ -3,8 +3,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
 import type { Hono } from 'hono'
 import type { Bus } from 'tidings/internal/bus/bus'
-import { isTidingsError } from 'tidings/internal/core/errors'
 import { type Logger, silentLogger } from 'tidings/internal/core/logger'
+import { loggable } from 'tidings/internal/core/message-error'
 import * as option from 'tidings/internal/core/options'
 import { Service } from 'tidings/internal/core/service'
 import type { Upkeep } from 'tidings/internal/sentinel/upkeep'
@@ -12,6 +12,7 @@ import { FileWatch } from '../auth/file-watch.ts'
 import type { Token } from '../auth/token.ts'
 import { readTokenFile } from '../auth/token-file.ts'
 import { Tokens } from '../auth/tokens.ts'
+import { callerIn } from '../http/holders.ts'
 import { Metrics } from '../metrics/metrics.ts'
 import { allRoutes } from '../routes/all.ts'
 import { type SentinelWatch, systemRoutes } from '../routes/system.ts'
@@ -20,6 +21,7 @@ import { createApp } from './app.ts'
 import { bodyReader } from './body.ts'
 import type { AppEnv } from './context.ts'
 import { checkHost, checkOrigin, checkUrl, securityHeaders } from './guards.ts'
+import { legacyPaths } from './legacy-topics.ts'
 import { Listener } from './listener.ts'
 import { checkReach, isLoopback, type ServerOptions, type ServerSettings, serverOptions } from './options.ts'
 import { requestLog } from './request-log.ts'
@@ -62,7 +64,6 @@ export class Server extends Service {
   readonly #files: FileWatch
   /** Clients may have no right to do it. */
   readonly #upkeep: Upkeep
-  #endCounting = () => {}
   #listener: Listener | undefined
 
   constructor(bus: Bus, settings: ServerSettings, { logger = silentLogger, sentinel }: ServerDependencies) {
@@ -115,8 +116,7 @@ export class Server extends Service {
       load()
       this.#logger.info({}, `read the ${what} again`)
     } catch (error) {
-      const { message } = error as Error
-      this.#logger.error({ code: isTidingsError(error) ? error.code : null }, `the old ${what} stay: ${message}`)
+      this.#logger.error({ err: loggable(error) }, `the old ${what} stay: ${(error as Error).message}`)
     }
   }
 
@@ -126,9 +126,11 @@ export class Server extends Service {
   }
 
   #createApp(bus: Bus, sentinel: SentinelWatch | undefined): Hono<AppEnv> {
-    const { host, hosts, origins, tlsCert, maxBodyBytes, maxMessageBytes, maxEventStreams } = this.#settings
+    const { host, hosts, origins, tlsCert, maxBodyBytes, maxMessageBytes, maxEventStreams, legacyTopics } =
+      this.#settings
     const metrics = new Metrics()
-    this.#endCounting = bus.telemetry.observe(metrics.observer)
+    // From now on it counts.
+    bus.metrics()
     const stopping = this.#stopping.signal
     const dependencies = { metrics, stopping, sentinel, needsTokens: () => this.needsTokens }
     const log = requestLog(this.#logger, metrics)
@@ -142,15 +144,18 @@ export class Server extends Service {
         securityHeaders(tlsCert !== null),
         checkUrl,
         ...(hasNames ? [checkHost(known, isOwn)] : []),
-        checkOrigin(new Set(origins)),
+        checkOrigin(new Set(origins), legacyTopics ? legacyPaths : new Set()),
       ],
       admit: admission(this.#tokens),
       readBody: bodyReader(maxBodyBytes),
       failed: log.failed,
+      holderLost: (holder, given) =>
+        this.#logger.warn({ token: callerIn(holder), ...given }, 'a client is gone; what it had was given back'),
       stopping,
       maxEventStreams,
       maxMessageBytes,
       maxBodyBytes,
+      legacyTopics,
     })
   }
 
@@ -168,7 +173,6 @@ export class Server extends Service {
   /** Takes nothing new, ends what waits and what streams, and finishes the rest. */
   protected async onStop(): Promise<void> {
     this.#stopping.abort()
-    this.#endCounting()
     await Promise.all([this.#listener?.stop(), this.#files.stop(), this.#upkeep.stop()])
   }
 }

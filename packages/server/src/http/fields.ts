@@ -1,3 +1,4 @@
+import { TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
 import { checkMessageId } from 'tidings/internal/messages/options'
 import type { StoredMessage } from 'tidings/internal/port/engine'
@@ -14,6 +15,8 @@ const nullable = <O extends { readonly jsonSchema?: option.JsonSchema }>(one: O)
 })
 /** May be left out of an answer; any other field is always there. */
 const optional = <O extends object>(one: O) => ({ ...one, required: false })
+/** The name of an object's schema in OpenAPI, and so of a type in clients made from that. */
+export const named = <O extends object>(schemaName: string, one: O) => ({ ...one, schemaName })
 const anyMembers = (doc: string) => ({ ...option.json(doc), jsonSchema: { type: 'object' } })
 const several = (doc: string, items: option.Option<unknown, unknown>) => ({
   ...option.list(doc, items, { default: [], min: 0, max: Number.MAX_SAFE_INTEGER }),
@@ -51,10 +54,13 @@ export const messageFields = {
   meta: anyMembers('What the bus knows about it.'),
   priority: number('Higher is read first.'),
   ordering_key: nullable(text('Messages of one key are read one after the other.')),
+  group: nullable(text('What it belongs to, for fairness and limits.')),
   receipt: nullable(text('Proves the lease.')),
 } as const
 
-export const messageList = { messages: several('The messages.', option.object('', messageFields)) } as const
+export const messageList = {
+  messages: several('The messages.', named('Message', option.object('', messageFields))),
+} as const
 
 /** The messages as they are answered, with further fields beside them. */
 export function messagesText(messages: readonly StoredMessage[], exact: boolean, beside: object): string {
@@ -62,6 +68,31 @@ export function messagesText(messages: readonly StoredMessage[], exact: boolean,
 }
 
 export const afterId = option.text('Only messages after this id.', { default: null, check: checkMessageId })
+
+/** What a client's process calls itself; must be random, since whoever knows it can speak for it by the same token. */
+export const holder = {
+  ...option.text('Names the process that asks: random, and told to nobody else.', {
+    default: null,
+    check: checkHolder,
+  }),
+  defaultText: 'nobody',
+  jsonSchema: { type: 'string', pattern: '^[A-Za-z0-9_-]{22,128}$' },
+}
+
+function checkHolder(value: string, path: string): void {
+  if (/^[\w-]{22,128}$/.test(value)) return
+  throw new TidingsError('TYPE', `${path} is not 22 to 128 letters, digits, '_' and '-'`, { details: { field: path } })
+}
+
+/** @param fields those of the body that say nothing without a holder */
+export function checkHasHolder(holder: string | null, fields: Readonly<Record<string, boolean>>): void {
+  const [name] = Object.entries(fields).find(([, isGiven]) => isGiven) ?? []
+  if (holder !== null || name === undefined) return
+  throw new TidingsError('OPTION_CONFLICT', `${name} is given without holder`, {
+    details: { field: name },
+    hint: 'Name the process with `holder`, a random text.',
+  })
+}
 
 /** Ids as clients send them: numbers are PGMQ's. */
 export const idsOption = (doc: string, { min = 1 } = {}) =>

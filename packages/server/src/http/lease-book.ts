@@ -7,8 +7,23 @@ export interface LeaseFollower {
   extended(id: string, oldReceipt: string, newReceipt: string, leaseMs: number): void
 }
 
-interface Entry {
-  readonly receipt: string
+/** Whose a lease is, where the client has said so. */
+export interface Owner {
+  readonly holder: string
+  /** Whether the lease ends with its holder. */
+  readonly held: boolean
+  /** Whether the message was read ahead, so that no handler began it at once. */
+  readonly ahead: boolean
+  /** The number that the client gave the claim; null: none, or it is known that its answer came. */
+  readonly claim: number | null
+}
+
+export interface KnownLease extends Lease {
+  readonly queue: string
+  readonly owner: Owner | null
+}
+
+interface Entry extends KnownLease {
   readonly until: number
 }
 
@@ -16,21 +31,32 @@ interface Entry {
 const maxLeases = 100_000
 
 /**
- * The newest receipt of every lease that this server gave out, until the lease has ended: for clients that settle by id
- * alone, and for streams, which have to know what is still in hand. A lease that another server gave out is not in it.
+ * The newest receipt of every lease that this server gave out or made longer, until the lease has ended: for clients
+ * that settle by id alone, for streams, which have to know what is still in hand, and for holders that go away. A lease
+ * that only another server has seen is not in it.
  */
 export class LeaseBook {
   readonly #clock: Clock
+  readonly #maxLeases: number
   /** In the order of giving out. */
   readonly #leases = new Map<string, Entry>()
+  readonly #byHolder = new Map<string, Set<Entry>>()
   readonly #followers = new Map<string, Set<LeaseFollower>>()
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, limit = maxLeases) {
     this.#clock = clock
+    this.#maxLeases = limit
   }
 
-  given(queue: string, messages: readonly StoredMessage[], leaseMs: number): void {
-    for (const { id, receipt } of messages) if (receipt !== null) this.#note(queue, id, receipt, leaseMs)
+  /** @param ownerOf whose the message at this place is; left out: nobody has said so */
+  given(
+    queue: string,
+    messages: readonly StoredMessage[],
+    leaseMs: number,
+    ownerOf: (index: number) => Owner | null = () => null,
+  ): void {
+    for (const [index, { id, receipt }] of messages.entries())
+      if (receipt !== null) this.#note({ queue, id, receipt, owner: ownerOf(index) }, leaseMs)
   }
 
   /** @returns null if no lease is known that has not run out */
@@ -39,22 +65,38 @@ export class LeaseBook {
     return entry !== undefined && entry.until > this.#clock.now() ? entry.receipt : null
   }
 
+  /** The leases of a holder that have not run out, those that do not end with it too. */
+  of(holder: string): KnownLease[] {
+    const now = this.#clock.now()
+    return [...(this.#byHolder.get(holder) ?? [])].filter(({ until }) => until > now)
+  }
+
   ended(queue: string, leases: readonly Lease[]): void {
     for (const { id, receipt } of leases) {
-      const key = keyOf(queue, id)
-      if (this.#leases.get(key)?.receipt === receipt) this.#leases.delete(key)
+      const entry = this.#leases.get(keyOf(queue, id))
+      if (entry?.receipt === receipt) this.#forget(entry)
       for (const follower of this.#followersOf(queue)) follower.ended(id, receipt)
     }
   }
 
-  /** @param receipts the new ones; null where the lease was lost */
-  extended(queue: string, leases: readonly Lease[], receipts: readonly (string | null)[], leaseMs: number): void {
+  /**
+   * @param receipts the new ones; null where the lease was lost
+   * @param ownerOf as for `given`
+   */
+  extended(
+    queue: string,
+    leases: readonly Lease[],
+    receipts: readonly (string | null)[],
+    leaseMs: number,
+    ownerOf: (index: number) => Owner | null = () => null,
+  ): void {
     for (const [index, lease] of leases.entries()) {
+      const { id } = lease
       const receipt = receipts[index] ?? null
       if (receipt === null) this.ended(queue, [lease])
       else {
-        this.#note(queue, lease.id, receipt, leaseMs)
-        for (const follower of this.#followersOf(queue)) follower.extended(lease.id, lease.receipt, receipt, leaseMs)
+        this.#note({ queue, id, receipt, owner: ownerOf(index) }, leaseMs)
+        for (const follower of this.#followersOf(queue)) follower.extended(id, lease.receipt, receipt, leaseMs)
       }
     }
   }
@@ -73,19 +115,34 @@ export class LeaseBook {
     return this.#followers.get(queue) ?? []
   }
 
-  #note(queue: string, id: string, receipt: string, leaseMs: number): void {
-    const key = keyOf(queue, id)
-    this.#leases.delete(key)
-    this.#leases.set(key, { receipt, until: this.#clock.now() + leaseMs })
+  #note(lease: KnownLease, leaseMs: number): void {
+    const key = keyOf(lease.queue, lease.id)
+    const before = this.#leases.get(key)
+    if (before !== undefined) this.#forget(before)
+    const entry = { ...lease, until: this.#clock.now() + leaseMs }
+    this.#leases.set(key, entry)
+    if (lease.owner !== null) {
+      const { holder } = lease.owner
+      this.#byHolder.set(holder, (this.#byHolder.get(holder) ?? new Set()).add(entry))
+    }
     this.#forgetOldest()
+  }
+
+  #forget(entry: Entry): void {
+    this.#leases.delete(keyOf(entry.queue, entry.id))
+    if (entry.owner === null) return
+    const { holder } = entry.owner
+    const own = this.#byHolder.get(holder)
+    own?.delete(entry)
+    if (own?.size === 0) this.#byHolder.delete(holder)
   }
 
   /** Leases that ran out, as far as they are the oldest, and what there is too much of. */
   #forgetOldest(): void {
     const now = this.#clock.now()
-    for (const [key, { until }] of this.#leases) {
-      if (until > now && this.#leases.size <= maxLeases) return
-      this.#leases.delete(key)
+    for (const entry of this.#leases.values()) {
+      if (entry.until > now && this.#leases.size <= this.#maxLeases) return
+      this.#forget(entry)
     }
   }
 }

@@ -1,15 +1,17 @@
 import { errorTable } from 'tidings/internal/core/errors'
 import type { JsonSchema, Option, OptionSchema } from 'tidings/internal/core/options'
 import { version } from 'tidings/internal/core/version'
-import { type Answer, parametersOf, pathParameters, type Route } from './route.ts'
+import { type Answer, parametersOf, pathExamples, pathParameters, type Route } from './route.ts'
+import { Schemas } from './schemas.ts'
 
 /** An OpenAPI document, as far as it is made here. */
 export interface OpenApi {
   readonly openapi: string
   readonly info: { readonly title: string; readonly version: string; readonly description: string }
+  readonly servers: readonly { readonly url: string; readonly description: string }[]
   readonly tags: readonly { readonly name: string }[]
   readonly paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
-  readonly components: object
+  readonly components: { readonly schemas: Readonly<Record<string, JsonSchema>>; readonly securitySchemes: object }
 }
 
 export interface Operation {
@@ -29,9 +31,10 @@ export interface Parameter {
   readonly required: boolean
   readonly description: string
   readonly schema: JsonSchema
+  readonly example?: unknown
 }
 
-type Content = Readonly<Record<string, { readonly schema: JsonSchema }>>
+type Content = Readonly<Record<string, { readonly schema: JsonSchema; readonly example?: unknown }>>
 interface Response {
   readonly description: string
   readonly content?: Content
@@ -46,16 +49,20 @@ client rounds large integers.`
 
 /** The document of the routes, from which they are declared. */
 export function openApiDocument(routes: readonly Route[]): OpenApi {
+  const schemas = new Schemas(routes)
+  schemas.add('ErrorBody', errorSchema)
   const paths: Record<string, Record<string, Operation>> = {}
   for (const route of routes)
-    paths[route.path] = { ...paths[route.path], [route.method.toLowerCase()]: operationOf(route) }
+    paths[route.path] = { ...paths[route.path], [route.method.toLowerCase()]: operationOf(route, schemas) }
   return {
     openapi: '3.1.0',
     info: { title: 'Tidings', version, description: about },
+    // Relative to the document, since the server may be mounted below a path.
+    servers: [{ url: './', description: 'The server that gave this document.' }],
     tags: [...new Set(routes.map(({ tag }) => tag))].map((name) => ({ name })),
     paths,
     components: {
-      schemas: { Error: errorSchema },
+      schemas: schemas.all(),
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer' },
         apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
@@ -71,101 +78,60 @@ const errorSchema: JsonSchema = {
     code: { type: 'string', enum: Object.keys(errorTable) },
     message: { type: 'string', description: 'The field, the value and the rule.' },
     hint: { type: 'string', description: 'The way out.' },
-    details: { type: 'object', description: 'The same for programs.' },
+    details: { type: 'object', additionalProperties: true, description: 'The same for programs.' },
     error: { type: 'string', description: 'The code in lower case, as clients of PGMQ expect it.' },
     detail: { type: 'string', description: 'The message once more, as clients of PGMQ expect it.' },
   },
 }
-const errorContent: Content = { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } }
+const errorContent: Content = { 'application/json': { schema: { $ref: '#/components/schemas/ErrorBody' } } }
 
-function operationOf(route: Route): Operation {
-  const { method, path, tag, summary, description, scope, isPublic, query, body } = route
+function operationOf(route: Route, schemas: Schemas): Operation {
+  const { name, path, tag, summary, description, scope, isPublic, query, body } = route
   const scopes = scope === null ? [] : [scope]
   return {
-    operationId: idOf(method, path),
+    operationId: name,
     tags: [tag],
     summary,
     ...(description === undefined ? {} : { description }),
     // Without tokens the server asks nobody, which the empty one stands for.
     security: isPublic ? [] : [{ bearer: scopes }, { apiKey: scopes }, {}],
-    parameters: [...pathParametersOf(path), ...Object.entries(query).map(([name, one]) => queryParameter(name, one))],
-    ...(body === null ? {} : { requestBody: requestBodyOf(body) }),
-    responses: responsesOf(route),
+    parameters: [
+      ...pathParametersOf(path),
+      ...Object.entries(query).map(([field, one]) => queryParameter(field, one, schemas)),
+    ],
+    ...(body === null ? {} : { requestBody: requestBodyOf(route, body, schemas) }),
+    responses: responsesOf(route, schemas),
   }
 }
-
-/** 'get_v1_queues_queue_messages'. */
-const idOf = (method: string, path: string) =>
-  [method.toLowerCase(), ...path.split(/[^\w]+/).filter((part) => part !== '')].join('_')
 
 const pathParametersOf = (path: string): Parameter[] =>
   parametersOf(path).map((name) => {
     const { doc, jsonSchema = {} } = pathParameters[name]
-    return { name, in: 'path', required: true, description: doc, schema: jsonSchema }
+    return { name, in: 'path', required: true, description: doc, schema: jsonSchema, example: pathExamples[name] }
   })
 
-const queryParameter = (name: string, one: Option<unknown, unknown>): Parameter => ({
+const queryParameter = (name: string, one: Option<unknown, unknown>, schemas: Schemas): Parameter => ({
   name,
   in: 'query',
   required: one.required === true,
   description: one.doc,
-  schema: withDefault(one),
+  schema: schemas.input(one),
 })
 
-function requestBodyOf(fields: OptionSchema): NonNullable<Operation['requestBody']> {
+function requestBodyOf(
+  { name, example }: Route,
+  fields: OptionSchema,
+  schemas: Schemas,
+): NonNullable<Operation['requestBody']> {
   const required = Object.values(fields).some((one) => one.required)
-  return { required, content: { 'application/json': { schema: inputSchema(fields) } } }
+  const schema = schemas.inputOf(fields, `${titled(name)}Request`)
+  return { required, content: { 'application/json': { schema, ...(example ? { example } : {}) } } }
 }
 
-/** What may be left out may be null as well. */
-function inputSchema(fields: OptionSchema): JsonSchema {
-  return {
-    type: 'object',
-    properties: mapFields(fields, (one) => (one.required ? withDefault(one) : nullable(withDefault(one)))),
-    required: namesOf(fields, (one) => one.required === true),
-    additionalProperties: false,
-  }
-}
+const titled = (name: string) => `${name[0]!.toUpperCase()}${name.slice(1)}`
 
-/** What is always there is required; what may be null says so itself. */
-function outputSchema(fields: OptionSchema): JsonSchema {
-  return {
-    type: 'object',
-    properties: mapFields(fields, (one) => ({ ...schemaOf(one, outputSchema), description: one.doc })),
-    required: namesOf(fields, (one) => one.required !== false),
-    additionalProperties: false,
-  }
-}
-
-function schemaOf(one: Option<unknown, unknown>, ofFields: (fields: OptionSchema) => JsonSchema): JsonSchema {
-  if (one.properties) return ofFields(one.properties)
-  if (one.items) return { ...one.jsonSchema, items: schemaOf(one.items, ofFields) }
-  return one.jsonSchema ?? {}
-}
-
-function withDefault(one: Option<unknown, unknown>): JsonSchema {
-  const { defaultValue, doc } = one
-  const isPlain = ['string', 'number', 'boolean'].includes(typeof defaultValue)
-  return { ...schemaOf(one, inputSchema), description: doc, ...(isPlain ? { default: defaultValue } : {}) }
-}
-
-/** A schema without a type takes null already. */
-function nullable(schema: JsonSchema): JsonSchema {
-  const { description, default: defaultValue, ...rest } = schema
-  if (Object.keys(rest).length === 0) return schema
-  const beside = {
-    ...(description ? { description } : {}),
-    ...(defaultValue === undefined ? {} : { default: defaultValue }),
-  }
-  return { anyOf: [rest, { type: 'null' }], ...beside }
-}
-
-const mapFields = (fields: OptionSchema, map: (one: Option<unknown, unknown>) => JsonSchema) =>
-  Object.fromEntries(Object.entries(fields).map(([name, one]) => [name, map(one)]))
-const namesOf = (fields: OptionSchema, test: (one: Option<unknown, unknown>) => boolean) =>
-  Object.keys(fields).filter((name) => test(fields[name]!))
-
-function responsesOf({ answers, scope, isPublic, path, query, body }: Route): Operation['responses'] {
+function responsesOf(route: Route, schemas: Schemas): Operation['responses'] {
+  const { name, answers, scope, isPublic, path, query, body } = route
   const takesInput = body !== null || Object.keys(query).length > 0 || path.includes('{')
   const errors: readonly (readonly [number, string, boolean])[] = [
     [400, 'The request is not as it must be.', takesInput],
@@ -180,14 +146,21 @@ function responsesOf({ answers, scope, isPublic, path, query, body }: Route): Op
   const usual = errors.filter(([, , applies]) => applies).map(([status, text]) => [status, text] as const)
   return Object.fromEntries([
     ...usual.map(([status, description]) => [status, { description, content: errorContent }]),
-    ...Object.entries(answers).map(([status, answer]) => [status, responseOf(Number(status), answer)]),
+    ...Object.entries(answers).map(([status, answer]) => [
+      status,
+      responseOf(Number(status), answer, (fields) => schemas.outputOf(fields, `${titled(name)}Result`)),
+    ]),
     ['default', { description: 'Another error, by its code.', content: errorContent }],
   ])
 }
 
-function responseOf(status: number, { description, fields, events, type }: Answer): Response {
+function responseOf(
+  status: number,
+  { description, fields, events, type }: Answer,
+  schemaOf: (fields: OptionSchema) => JsonSchema,
+): Response {
   if (type !== undefined) return { description, content: { [type.split(';')[0]!]: { schema: textSchema(type) } } }
-  if (fields) return { description, content: { 'application/json': { schema: outputSchema(fields) } } }
+  if (fields) return { description, content: { 'application/json': { schema: schemaOf(fields) } } }
   if (events)
     return {
       description: withEvents(description, events),
@@ -197,7 +170,7 @@ function responseOf(status: number, { description, fields, events, type }: Answe
 }
 
 const textSchema = (type: string): JsonSchema =>
-  type.startsWith('application/json') ? { type: 'object' } : { type: 'string' }
+  type.startsWith('application/json') ? { type: 'object', additionalProperties: true } : { type: 'string' }
 
 /** What any stream may end with. */
 const failure = {

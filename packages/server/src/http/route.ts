@@ -1,10 +1,14 @@
 import type { Bus } from 'tidings/internal/bus/bus'
-import { checkQueueName, checkSubscriptionName, checkTopicName } from 'tidings/internal/core/names'
+import { checkQueueName, checkScheduleName, checkSubscriptionName, checkTopicName } from 'tidings/internal/core/names'
 import * as option from 'tidings/internal/core/options'
 import { checkPattern } from 'tidings/internal/core/pattern'
 import { checkKey, checkMessageId } from 'tidings/internal/messages/options'
 import type { AckBoard } from './ack-board.ts'
+import type { Claims } from './claims.ts'
+import type { HoldBook } from './hold-book.ts'
+import type { Holders } from './holders.ts'
 import type { LeaseBook } from './lease-book.ts'
+import type { Repeats } from './repeats.ts'
 import type { StreamLimit } from './stream-limit.ts'
 
 /** What a token may be good for. Every scope but 'read' is for one kind of work; 'read' changes nothing. */
@@ -39,6 +43,10 @@ export const pathParameters = {
     default: null,
     check: (value) => void checkSubscriptionName(value),
   }),
+  schedule: option.text('The name of a schedule.', {
+    default: null,
+    check: (value) => void checkScheduleName(value),
+  }),
   id: option.text('The id of a message.', { default: null, check: checkMessageId }),
   pattern: option.text('A pattern for routing keys; `#` is written %23.', {
     default: null,
@@ -50,6 +58,17 @@ export const pathParameters = {
   }),
 } as const
 export type PathParameter = keyof typeof pathParameters
+
+/** What documentation shows in their place. */
+export const pathExamples: Readonly<Record<PathParameter, string>> = {
+  queue: 'orders',
+  topic: 'news',
+  subscription: 'payroll',
+  schedule: 'nightly',
+  id: '42',
+  pattern: 'Orders.*',
+  correlation: 'c-1',
+}
 
 type ParametersOf<P extends string> = P extends `${string}{${infer Name}}${infer Rest}`
   ? Name | ParametersOf<Rest>
@@ -64,6 +83,10 @@ export interface Call<
   readonly bus: Bus
   readonly access: Access
   readonly leases: LeaseBook
+  readonly holds: HoldBook
+  readonly holders: Holders
+  readonly claims: Claims
+  readonly extensions: Repeats<(string | null)[]>
   readonly acks: AckBoard
   /** For streams of events. */
   readonly streamLimit: StreamLimit
@@ -76,7 +99,7 @@ export interface Call<
   readonly maxMessageBytes: number
   /** How large a body may be. */
   readonly maxBodyBytes: number
-  /** Aborted when the client has gone, may not go on, or the server stops. */
+  /** Aborted when the client has gone, with the reason `clientLeft`, may not go on, or the server stops. */
   readonly signal: AbortSignal
 }
 
@@ -122,6 +145,8 @@ export interface Answer {
 
 /** One route, declared once: registration, authorisation, OpenAPI and the tests of it are derived from it. */
 export interface Route {
+  /** What clients made from the OpenAPI document call it: 'sendMessage'. */
+  readonly name: string
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
   /** With parameters in braces: '/v1/queues/{queue}'. */
   readonly path: string
@@ -136,6 +161,8 @@ export interface Route {
   readonly query: option.OptionSchema
   /** Null: it takes no body. */
   readonly body: option.OptionSchema | null
+  /** A body, in the scene of `pathExamples`. */
+  readonly example?: object
   /** By status; those of errors that any route may give are left out. */
   readonly answers: Readonly<Record<number, Answer>>
   handle(call: Call): Promise<Reply>
@@ -147,6 +174,7 @@ export function route<
   Q extends option.OptionSchema = Record<never, never>,
   B extends option.OptionSchema = Record<never, never>,
 >(declared: {
+  name: string
   method: Route['method']
   path: P
   tag: string
@@ -156,6 +184,7 @@ export function route<
   isPublic?: boolean
   query?: Q
   body?: B
+  example?: object
   answers: Readonly<Record<number, Answer>>
   handle(call: Call<P, Q, B>): Promise<Reply>
 }): Route {

@@ -1,12 +1,12 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 import type { Bus } from 'tidings/internal/bus/bus'
 import { isTidingsError } from 'tidings/internal/core/errors'
-import type { QueueStats } from 'tidings/internal/port/engine'
+import type { QueueFigures } from 'tidings/internal/port/pause'
 import type { SubscriptionState, TopicInfo } from 'tidings/internal/port/topic-store'
 
 /** What the storage knows of its queues and topics. */
 export interface Figures {
-  readonly queues: readonly QueueStats[]
+  readonly queues: readonly QueueFigures[]
   readonly topics: readonly (TopicInfo & { readonly states: readonly SubscriptionState[] })[]
   /** For each queue that has one, its dead-letter queue. */
   readonly deadLetterQueues: ReadonlyMap<string, string>
@@ -54,6 +54,8 @@ export function exposeFigures(figures: Figures | null, registry: Registry, mayRe
   if (figures === null) return
   const messages = gauge('queue_messages', 'Messages in a queue, by their state.', 'queue', 'state')
   const oldest = gauge('queue_oldest_ready_age_seconds', 'For how long the oldest message could be read.', 'queue')
+  const heldBack = gauge('queue_held_back_messages', 'Ready messages that limits and holds keep back.', 'queue')
+  const paused = gauge('queue_paused', 'Whether a queue hands out no messages.', 'queue')
   const dead = gauge('queue_dead_letters', 'Messages in the dead-letter queue of a queue.', 'queue')
   const total = new Counter({
     name: 'tidings_queue_sent_messages_total',
@@ -67,7 +69,9 @@ export function exposeFigures(figures: Figures | null, registry: Registry, mayRe
     if (!mayRead(queue)) continue
     for (const state of ['ready', 'delayed', 'leased', 'archived'] as const)
       messages.set({ queue, state }, stats[state])
+    paused.set({ queue }, stats.pause === null ? 0 : 1)
     oldest.set({ queue }, (stats.oldestReadyMs ?? 0) / 1000)
+    heldBack.set({ queue }, stats.heldBack)
     total.inc({ queue }, stats.totalSent)
     const letters = byName.get(figures.deadLetterQueues.get(queue) ?? '')
     dead.set({ queue }, letters ? letters.ready + letters.delayed + letters.leased : 0)

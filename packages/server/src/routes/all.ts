@@ -1,9 +1,11 @@
 import type { Route } from '../http/route.ts'
+import { cancelRoutes } from './cancelling.ts'
 import { deadLetterRoutes } from './dead-letters.ts'
 import { eventRoutes } from './events.ts'
 import { queueRoutes } from './queues.ts'
 import { readingRoutes } from './reading.ts'
 import { routingRoutes } from './routing.ts'
+import { scheduleRoutes } from './schedules.ts'
 import { sendingRoutes } from './sending.ts'
 import { settlingRoutes } from './settling.ts'
 import { storageRoutes } from './storage.ts'
@@ -17,10 +19,12 @@ export const allRoutes: readonly Route[] = [
   ...sendingRoutes,
   ...readingRoutes,
   ...settlingRoutes,
+  ...cancelRoutes,
   ...routingRoutes,
   ...deadLetterRoutes,
   ...topicRoutes,
   ...subscriptionRoutes,
+  ...scheduleRoutes,
   ...watchRoutes,
   ...eventRoutes,
   ...storageRoutes,

@@ -1,5 +1,5 @@
 import * as option from 'tidings/internal/core/options'
-import { afterId, idsOption, messageList, messagesText, shape } from '../http/fields.ts'
+import { afterId, idsOption, messageList, messagesText, named, shape } from '../http/fields.ts'
 import { moreField } from '../http/pages.ts'
 import { type Route, route } from '../http/route.ts'
 import { delayMs } from './entry.ts'
@@ -16,6 +16,7 @@ const ids = idsOption('Only these messages, by their ids in the dead-letter queu
 
 export const deadLetterRoutes: readonly Route[] = [
   route({
+    name: 'listDeadLetters',
     method: 'GET',
     path: '/v1/queues/{queue}/dead-letters',
     tag,
@@ -31,6 +32,7 @@ export const deadLetterRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'redriveDeadLetters',
     method: 'POST',
     path: '/v1/queues/{queue}/dead-letters/redrive',
     tag,
@@ -43,16 +45,20 @@ export const deadLetterRoutes: readonly Route[] = [
       dry_run: option.boolean('Answers what would be sent again and changes nothing.', { default: false }),
       delay_ms: delayMs,
     },
+    example: { limit: 100, dry_run: true },
     answers: {
       200: {
         description: 'What was sent again.',
         fields: {
           redriven: shape.several(
             '',
-            option.object('', {
-              dead_letter_id: shape.text('The id in the dead-letter queue.'),
-              id: shape.nullable(shape.text('The new id in the queue; null in a dry run.')),
-            }),
+            named(
+              'RedrivenMessage',
+              option.object('', {
+                dead_letter_id: shape.text('The id in the dead-letter queue.'),
+                id: shape.nullable(shape.text('The new id in the queue; null in a dry run.')),
+              }),
+            ),
           ),
         },
       },

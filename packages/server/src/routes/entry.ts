@@ -3,11 +3,13 @@ import { TidingsError } from 'tidings/internal/core/errors'
 import { checkJson, type JsonObject, toJson, toJsonValue } from 'tidings/internal/core/json'
 import { checkQueueName } from 'tidings/internal/core/names'
 import * as option from 'tidings/internal/core/options'
+import { type DedupNames, dedupOf } from 'tidings/internal/messages/dedup'
 import { expiryMeta } from 'tidings/internal/messages/expiry'
 import { toWireMeta } from 'tidings/internal/messages/message'
-import { checkKey, parseIsoTime, sendOptions } from 'tidings/internal/messages/options'
+import { checkKey, dedupOptions, parseIsoTime, sendOptions, unlessPast } from 'tidings/internal/messages/options'
 import { type Composed, checkProperties, type FieldNames } from 'tidings/internal/messages/prepare'
 import type { Tracked } from 'tidings/internal/port/engine'
+import { named, shape } from '../http/fields.ts'
 import type { Access } from '../http/route.ts'
 
 /** Twenty years: what clients may ask for ends at ten of them, by clocks of their own. */
@@ -30,6 +32,9 @@ export const delayMs = option.integer('Becomes ready after so many milliseconds.
   rangeCode: 'DELAY_RANGE',
 })
 
+/** Of a result. */
+export const replaced = shape.optional(shape.flag('True if a message that nobody had read has these data now.'))
+
 /** What stands beside the data of a message. */
 const propertyFields = {
   meta: anyObject('What the bus should know about the message, by the names of the wire: `correlation_id`.'),
@@ -49,14 +54,21 @@ const propertyFields = {
   }),
   priority: sendOptions.priority,
   ordering_key: sendOptions.orderingKey,
-  dedup: option.object('Stores no second message of this id within the window.', {
-    id: option.required(sendOptions.dedupId),
-    window_ms: option.integer('How long the id is remembered.', {
-      default: sendOptions.dedupWindow.defaultValue,
-      min: 1,
-      max: 2_592_000_000,
+  group: sendOptions.group,
+  dedup: named(
+    'Dedup',
+    option.object('What becomes of a second message with this id: it is not stored, or replaces the first.', {
+      id: dedupOptions.id,
+      window_ms: {
+        ...option.integer(dedupOptions.for.doc, { default: null, min: 1, max: 2_592_000_000 }),
+        defaultText: dedupOptions.for.defaultText,
+      },
+      replace: dedupOptions.replace,
+      extend: dedupOptions.extend,
+      at_most_ms: option.integer(dedupOptions.atMost.doc, { default: null, min: 0, max: longestDelayMs }),
+      while_active: dedupOptions.whileActive,
     }),
-  }),
+  ),
   unique_target: option.text('Stores no second message for this target while the first is in the queue.', {
     default: null,
     check: checkKey,
@@ -64,13 +76,17 @@ const propertyFields = {
   bare: option.boolean('Stores the data alone, with meta in a header, for readers that know no envelope.', {
     default: false,
   }),
-  tracked: option.object('Counts the message as a task of a correlation.', {
-    correlation_id: option.required(option.text('Its id.', { default: null, check: checkKey })),
-    completion_queue: option.text('The queue that is told when the last task has ended.', {
-      default: null,
-      check: (value, path) => void checkQueueName(value, path),
+  tracked: named(
+    'Tracked',
+    option.object('Counts the message as a task of a correlation.', {
+      correlation_id: option.required(option.text('Its id.', { default: null, check: checkKey })),
+      completion_queue: option.text('The queue that is told when the last task has ended.', {
+        default: null,
+        check: (value, path) => void checkQueueName(value, path),
+      }),
+      milestones: sendOptions.tell,
     }),
-  }),
+  ),
 } as const
 
 /** A message to be stored. */
@@ -106,11 +122,13 @@ export interface EntryContext {
 export function compose(entry: Entry, context: EntryContext): Composed {
   const { access, exact } = context
   const names = namesIn(context)
-  const times = { delayMs: entry.delay_ms, notBefore: entry.not_before }
-  const { priority, ordering_key: orderingKey, dedup, tracked } = entry
+  const { delay_ms: delayMs, not_before: notBefore, priority, group, tracked } = entry
+  const { dedup, orderingKey } = dedupIn(entry, context)
   const now = systemClock.now()
   // A client of ours has composed the message by itself, and meant what it says.
-  if (!exact) checkProperties({ ...times, priority, orderingKey }, names, now)
+  if (!exact) checkProperties({ delayMs, notBefore, priority, orderingKey }, names, now)
+  // The time goes before the delay.
+  const times = { delayMs: notBefore === null ? delayMs : 0, notBefore: unlessPast(notBefore, now) }
   const message = {
     data: exact ? checkedText(entry, names.data, context) : writtenData(entry, names.data, context),
     meta: { ...metaOf(entry, context), ...expiryMeta(entry.ttl_ms, times, now, names.ttl) },
@@ -118,12 +136,35 @@ export function compose(entry: Entry, context: EntryContext): Composed {
     ...times,
     priority,
     orderingKey,
-    dedup: dedup === null ? null : { id: dedup.id, windowMs: dedup.window_ms },
+    ...(group === null ? {} : { group }),
+    dedup,
     uniqueTarget: entry.unique_target,
     bare: entry.bare,
     ...(tracked === null ? {} : { tracked: toTracked(tracked, access) }),
   }
   return { message, names }
+}
+
+function dedupIn(entry: Entry, { path }: EntryContext) {
+  const { dedup, ordering_key: orderingKey, priority, unique_target, tracked } = entry
+  if (dedup === null) return { dedup, orderingKey }
+  const { window_ms, at_most_ms, while_active, ...wish } = dedup
+  const beside = { orderingKey, priority, uniqueTarget: unique_target !== null, track: tracked !== null }
+  return dedupOf({ ...wish, for: window_ms, atMost: at_most_ms, whileActive: while_active }, beside, wireNames(path))
+}
+
+function wireNames(path: string): DedupNames {
+  const within = (name: string) => (path ? `${path}.${name}` : name)
+  return {
+    for: within('dedup.window_ms'),
+    replace: within('dedup.replace'),
+    extend: within('dedup.extend'),
+    atMost: within('dedup.at_most_ms'),
+    whileActive: within('dedup.while_active'),
+    uniqueTarget: within('unique_target'),
+    track: within('tracked'),
+    priority: within('priority'),
+  }
 }
 
 function namesIn({ exact, path }: EntryContext): FieldNames {
@@ -143,10 +184,10 @@ function metaOf({ meta }: Entry, { exact, queue, routingKey }: EntryContext): Js
 }
 
 function toTracked(tracked: NonNullable<Entry['tracked']>, access: Access): Tracked {
-  const { correlation_id: correlationId, completion_queue: completionQueue } = tracked
+  const { correlation_id: correlationId, completion_queue: completionQueue, milestones } = tracked
   if (completionQueue !== null && !access.allows('send', completionQueue))
     throw new TidingsError('FORBIDDEN', `the token is not good for sending to queue '${completionQueue}'`)
-  return { correlationId, completionQueue }
+  return { correlationId, completionQueue, ...(milestones === null ? {} : { milestones }) }
 }
 
 function writtenData({ message, data }: Entry, field: string, { maxMessageBytes }: EntryContext): string {

@@ -38,6 +38,7 @@ const none = { description: 'The storage has no events.' }
 
 export const eventRoutes: readonly Route[] = [
   route({
+    name: 'streamEvents',
     method: 'GET',
     path: '/v1/events',
     tag: 'Events',
@@ -80,7 +81,7 @@ export const eventRoutes: readonly Route[] = [
       501: none,
     },
     handle({ bus, query: { namespace, queue, prefix }, access, signal, streamLimit }) {
-      const channels = [...channelsOf(prefix, namespace), channelOf.due(prefix)]
+      const channels = [...channelsOf(prefix, namespace === null ? null : [namespace]), channelOf.due(prefix)]
       return streamChannels({ bus, streamLimit, channels, signal }, async (notice, events) => {
         const event = 'text' in notice ? readable(notice.text) : null
         if (event === null || !access.allows('read', event.queue)) return
@@ -91,6 +92,7 @@ export const eventRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'streamChannels',
     method: 'GET',
     path: '/v1/channels',
     tag: 'Events',

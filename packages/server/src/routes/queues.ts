@@ -1,17 +1,22 @@
+import { queueListOptions } from 'tidings/internal/bus/queue-list'
 import { TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
+import { limitOptions } from 'tidings/internal/messages/queue-limits'
+import { type QueueSettingsChange, queueSettings } from 'tidings/internal/messages/settings'
 import { noQueue } from 'tidings/internal/port/refusals'
 import { toWireQueue, toWireStats } from 'tidings/internal/protocol/messages'
-import { shape } from '../http/fields.ts'
+import { named, shape } from '../http/fields.ts'
 import { type Route, route } from '../http/route.ts'
 
 const tag = 'Queues'
 
 const queueFields = {
   queue_name: shape.text('The name of the queue.'),
-  is_partitioned: shape.flag('Always false.'),
-  is_unlogged: shape.flag('Always false: what is acknowledged is kept.'),
+  is_partitioned: shape.flag('Whether another client of PGMQ made it as a partitioned queue.'),
+  is_unlogged: shape.flag('Whether another client of PGMQ made it as one that a crash of its server empties.'),
   created_at: shape.time('When it was created.'),
+  settings: shape.optional(shape.anyMembers('What is kept for the queue, where there is something.')),
+  unusable: shape.optional(shape.text('In a list: why Tidings does not take its name, which another client gave it.')),
 } as const
 
 const statsFields = {
@@ -23,32 +28,58 @@ const statsFields = {
   total_messages: shape.number('Messages ever sent to the queue.'),
   scrape_time: shape.time('When this was looked up.'),
   ready: shape.number('Messages whose time has come.'),
+  held_back: shape.number('Of the ready ones, those of which limits and holds let nothing be read now.'),
   delayed: shape.number('Messages that wait for their time.'),
   leased: shape.number('Messages in the hands of a reader.'),
   archived: shape.number("Archived messages; exact up to 100,000, then the storage's estimate."),
   oldest_ready_ms: shape.nullable(shape.number('For how long the oldest message has been ready.')),
+  next_due_ms: shape.nullable(
+    shape.number('In how long the next message becomes ready, by its time or the end of its lease.'),
+  ),
   newest_ms: shape.nullable(shape.number('Age of the newest message.')),
   oldest_ms: shape.nullable(shape.number('Age of the oldest message.')),
   created_at: shape.time('When the queue was created.'),
+  pause: shape.nullable(shape.anyMembers('Since when it is paused, until when, why and by whom; null: it is not.')),
 } as const
+
+const settingsChange: option.Option<QueueSettingsChange, QueueSettingsChange | null> = named('QueueSettings', {
+  ...(option.object('The change.', {
+    ...queueSettings,
+    pause: named('Pause', queueSettings.pause),
+    limits: option.list(queueSettings.limits.doc, named('QueueLimit', option.object('A limit.', limitOptions)), {
+      default: null,
+      min: 1,
+      max: 16,
+    }),
+  }) as unknown as option.Option<QueueSettingsChange, QueueSettingsChange | null>),
+  defaultValue: null,
+  // Nulls are left to the bus, which takes such settings away.
+  parse: (value: unknown) => value as QueueSettingsChange,
+})
 
 export const queueRoutes: readonly Route[] = [
   route({
+    name: 'listQueues',
     method: 'GET',
     path: '/v1/queues',
     tag,
     summary: 'Lists the queues',
     scope: 'read',
+    query: queueListOptions,
     answers: {
-      200: { description: 'By name.', fields: { queues: shape.several('', option.object('', queueFields)) } },
+      200: {
+        description: 'By name.',
+        fields: { queues: shape.several('', named('Queue', option.object('', queueFields))) },
+      },
     },
-    async handle({ bus, access }) {
-      const visible = (await bus.queues()).filter(({ queue }) => access.allows('read', queue))
+    async handle({ bus, access, query }) {
+      const visible = (await bus.queues(query)).filter(({ queue }) => access.allows('read', queue))
       return { status: 200, body: { queues: visible.map(toWireQueue) } }
     },
   }),
 
   route({
+    name: 'createQueue',
     method: 'PUT',
     path: '/v1/queues/{queue}',
     tag,
@@ -75,6 +106,7 @@ export const queueRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'getQueue',
     method: 'GET',
     path: '/v1/queues/{queue}',
     tag,
@@ -87,6 +119,23 @@ export const queueRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'configureQueue',
+    method: 'POST',
+    path: '/v1/queues/{queue}/configure',
+    tag,
+    summary: 'Changes settings that hold for whoever uses the queue',
+    description: 'Those that are named; null takes one away. They are gone with the queue.',
+    scope: 'admin',
+    body: { settings: option.required(settingsChange) },
+    example: { settings: { pause: { reason: 'the printer is out of paper' } } },
+    answers: { 200: { description: 'Done.', fields: { settings: shape.anyMembers('All that there are now.') } } },
+    async handle({ bus, params, body }) {
+      return { status: 200, body: { settings: await bus.stored.queue(params.queue).configure(body.settings) } }
+    },
+  }),
+
+  route({
+    name: 'dropQueue',
     method: 'DELETE',
     path: '/v1/queues/{queue}',
     tag,
@@ -100,6 +149,7 @@ export const queueRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'purgeQueue',
     method: 'POST',
     path: '/v1/queues/{queue}/purge',
     tag,
@@ -113,6 +163,7 @@ export const queueRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'pruneArchive',
     method: 'POST',
     path: '/v1/queues/{queue}/prune',
     tag,
@@ -128,6 +179,7 @@ export const queueRoutes: readonly Route[] = [
       keep: option.integer('Those beyond this number.', { default: null, min: 0, max: Number.MAX_SAFE_INTEGER }),
       limit: option.integer('At most so many in one call.', { default: 1_000, min: 1, max: 100_000 }),
     },
+    example: { archived_for_ms: 2_592_000_000, keep: 10_000 },
     answers: { 200: { description: 'Done.', fields: { pruned: shape.number('How many were removed.') } } },
     async handle({ bus, params, body: { archived_for_ms: archivedForMs, keep, limit } }) {
       const pruned = await bus.stored.queue(params.queue).prune({ archivedForMs, keep, limit })
@@ -136,21 +188,27 @@ export const queueRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'listQueueMetrics',
     method: 'GET',
     path: '/v1/metrics',
     tag,
     summary: 'The figures of all queues',
     scope: 'read',
+    query: queueListOptions,
     answers: {
-      200: { description: 'By name.', fields: { queues: shape.several('', option.object('', statsFields)) } },
+      200: {
+        description: 'By name.',
+        fields: { queues: shape.several('', named('QueueMetrics', option.object('', statsFields))) },
+      },
     },
-    async handle({ bus, access }) {
-      const all = await bus.stored.stats((queue) => access.allows('read', queue))
+    async handle({ bus, access, query }) {
+      const all = await bus.stored.stats((queue) => access.allows('read', queue), query)
       return { status: 200, body: { queues: all.map((one) => toWireStats(one, Date.now())) } }
     },
   }),
 
   route({
+    name: 'getQueueMetrics',
     method: 'GET',
     path: '/v1/queues/{queue}/metrics',
     tag,

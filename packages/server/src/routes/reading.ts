@@ -2,9 +2,11 @@ import { systemClock } from 'tidings/internal/core/clock'
 import { TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
 import { anything, parseWhere, type Wanted } from 'tidings/internal/messages/filter'
+import { maxLeaseMs } from 'tidings/internal/messages/message'
 import type { Lease, StoredMessage } from 'tidings/internal/port/engine'
 import { messageText } from 'tidings/internal/protocol/messages'
 import { afterId, idsOption, messageFields, messageList, messagesText, shape } from '../http/fields.ts'
+import { type OwnerOfRead, ownerFields, ownerIn } from '../http/ownership.ts'
 import { moreField } from '../http/pages.ts'
 import { type Call, type Reply, type Route, route } from '../http/route.ts'
 import { giveBack } from '../streams/giving-back.ts'
@@ -13,7 +15,6 @@ import { anyObject } from './entry.ts'
 
 const tag = 'Reading'
 const maxWaitMs = 120_000
-const maxLeaseMs = 43_200_000
 
 const qty = option.integer('The largest number of messages.', {
   default: 1,
@@ -28,6 +29,8 @@ const vt = option.integer('For how many seconds the messages stay hidden from ot
   max: maxLeaseMs / 1_000,
   rangeCode: 'LEASE_RANGE',
 })
+/** A lease that clients of PGMQ set, who may also end it. */
+export const hiddenMs = option.integer('', { default: 0, min: 0, max: maxLeaseMs, rangeCode: 'LEASE_RANGE' })
 export const leaseMs = option.integer('The same in milliseconds.', {
   default: null,
   min: 1,
@@ -53,17 +56,20 @@ const readAnswer = {
     next_due_ms: shape.nullable(
       shape.number('In how many milliseconds the next message becomes due, as far as is known.'),
     ),
+    held_back: shape.flag('Whether limits of the queue, or a hold, kept back messages that were ready.'),
   },
 } as const
 
 export const readingRoutes: readonly Route[] = [
   route({
+    name: 'readMessages',
     method: 'POST',
     path: '/v1/queues/{queue}/read',
     tag,
     summary: 'Takes messages out of sight for the length of a lease',
-    description:
-      'Settle each with its receipt. A client that goes away before it has the answer gives the messages back, and the read does not count.',
+    description: `Settle each with its receipt. A client that goes away before it has the answer gives the messages back, and the read does not count.
+
+With \`holder\` and \`held\` the leases end with the process: when the streams of \`POST /v1/watch\` that name this holder are gone, the messages are ready again soon. Their meta has \`process_lost_at\`; for those that were read ahead the read does not count, and their meta has \`read_ahead_lost\`.`,
     scope: 'receive',
     body: {
       qty,
@@ -72,12 +78,29 @@ export const readingRoutes: readonly Route[] = [
       wait_ms: option.integer('Waits this long for the first message.', { default: 0, min: 0, max: maxWaitMs }),
       ids: idsOption('Only these messages, if they are ready.'),
       conditional,
+      max_bytes: option.integer(
+        'Takes no more messages than have so many bytes of data, meta and headers, but at least one.',
+        { default: null, defaultText: 'no bound', min: 1, max: Number.MAX_SAFE_INTEGER },
+      ),
+      ...ownerFields,
     },
+    example: { qty: 10, lease_ms: 30_000, wait_ms: 1_000 },
     answers: { 200: readAnswer },
-    handle: (call) => read(call, { ...call.body, waitMs: call.body.wait_ms }),
+    async handle(call) {
+      const asked = { ...call.body, waitMs: call.body.wait_ms }
+      const owner = ownerIn(call)
+      if (owner === null) return read(call, asked)
+      try {
+        await giveBack(call.bus.stored.queue(call.params.queue), owner.lost, call.leases)
+        return await read(call, { ...asked, ...owner })
+      } finally {
+        owner.claiming.end()
+      }
+    },
   }),
 
   route({
+    name: 'pollMessages',
     method: 'POST',
     path: '/v1/queues/{queue}/read-poll',
     tag,
@@ -95,18 +118,21 @@ export const readingRoutes: readonly Route[] = [
       }),
       conditional,
     },
+    example: { qty: 10, vt: 30, max_poll_seconds: 1 },
     answers: { 200: readAnswer },
     handle: ({ body, ...call }) =>
       read(call, {
         ...body,
         lease_ms: null,
         ids: null,
+        max_bytes: null,
         waitMs: body.max_poll_seconds * 1_000,
         pollMs: body.poll_interval_ms,
       }),
   }),
 
   route({
+    name: 'popMessages',
     method: 'POST',
     path: '/v1/queues/{queue}/pop',
     tag,
@@ -114,6 +140,7 @@ export const readingRoutes: readonly Route[] = [
     description: 'What is lost on the way to the client is lost: `read` and settle what must not be.',
     scope: 'receive',
     body: { qty },
+    example: { qty: 1 },
     answers: {
       200: { description: 'Messages that are gone from the queue.', fields: { ...messageList, ...moreField } },
     },
@@ -124,6 +151,7 @@ export const readingRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'peekMessages',
     method: 'POST',
     path: '/v1/queues/{queue}/peek',
     tag,
@@ -148,6 +176,7 @@ export const readingRoutes: readonly Route[] = [
         { default: null, defaultText: 'any', typeText: 'object', jsonSchema: { type: 'object' }, parse: parseTexts },
       ),
     },
+    example: { place: 'ready', limit: 10 },
     answers: { 200: { description: 'By id. Receipts are null.', fields: { ...messageList, ...moreField } } },
     async handle({ bus, params, body: { place, limit, after, ids, meta }, exact }) {
       const request = { place, limit, afterId: after, ids, ...(meta === null ? {} : { meta }) }
@@ -157,6 +186,7 @@ export const readingRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'streamMessages',
     method: 'GET',
     path: '/v1/queues/{queue}/stream',
     tag,
@@ -214,8 +244,12 @@ interface Reading {
   readonly lease_ms: number | null
   readonly ids: readonly string[] | null
   readonly conditional: Wanted
+  readonly max_bytes: number | null
+  readonly ahead?: number
   readonly waitMs: number
   readonly pollMs?: number
+  readonly ownerOf?: OwnerOfRead['ownerOf']
+  readonly claiming?: OwnerOfRead['claiming']
 }
 
 type ReadCall = Pick<Call<'{queue}'>, 'bus' | 'params' | 'leases' | 'exact' | 'signal'>
@@ -223,14 +257,28 @@ type ReadCall = Pick<Call<'{queue}'>, 'bus' | 'params' | 'leases' | 'exact' | 's
 async function read({ bus, params, leases, exact, signal }: ReadCall, asked: Reading): Promise<Reply> {
   const queue = bus.stored.queue(params.queue)
   const leaseMs = leaseOf(asked)
-  const { qty: limit, ids, conditional: wanted, waitMs, pollMs } = asked
+  const { qty: limit, ids, conditional: wanted, max_bytes, ahead = 0, waitMs, pollMs, ownerOf, claiming } = asked
+  if (max_bytes !== null && wanted !== anything)
+    throw new TidingsError('OPTION_CONFLICT', "'max_bytes' and 'conditional' are both given")
   // Clients of our own judge by themselves what has expired, as their queue says.
-  const request = { limit, leaseMs, ids, wanted, unjudged: exact, waitMs, pollMs, signal }
-  const { found, nextDueMs, more = false } = await queue.read(request)
-  leases.given(queue.name, found, leaseMs)
+  const request = {
+    limit,
+    leaseMs,
+    ids,
+    wanted,
+    maxBytes: max_bytes ?? undefined,
+    ahead,
+    unjudged: exact,
+    waitMs,
+    pollMs,
+    signal,
+  }
+  const { found, nextDueMs, more = false, heldBack = false } = await queue.read(request)
+  leases.given(queue.name, found, leaseMs, ownerOf)
+  if (claiming?.isLost) await giveBack(queue, leasesOf(found.splice(0)), leases)
   return {
     status: 200,
-    body: messagesText(found, exact, { next_due_ms: nextDueMs, more }),
+    body: messagesText(found, exact, { next_due_ms: nextDueMs, more, held_back: heldBack }),
     undelivered: () => giveBack(queue, leasesOf(found), leases),
   }
 }

@@ -4,9 +4,9 @@ import { checkRoutingKey } from 'tidings/internal/core/pattern'
 import type { Binding, PublishedCopy } from 'tidings/internal/port/engine'
 import { toWireBinding } from 'tidings/internal/protocol/messages'
 import { checkBinding, checkPublishing } from '../auth/keys.ts'
-import { shape } from '../http/fields.ts'
+import { named, shape } from '../http/fields.ts'
 import { type Access, type Route, route } from '../http/route.ts'
-import { compose, entryFields } from './entry.ts'
+import { compose, entryFields, replaced } from './entry.ts'
 import { ofQueues } from './topics.ts'
 
 const tag = 'Routing'
@@ -16,7 +16,9 @@ const bindingFields = {
   queue: shape.text('…goes into this queue.'),
   bound_at: shape.time('Since when.'),
 } as const
-const bindingList = { bindings: shape.several('By queue and pattern.', option.object('', bindingFields)) } as const
+const bindingList = {
+  bindings: shape.several('By queue and pattern.', named('Binding', option.object('', bindingFields))),
+} as const
 
 const routingKey = option.text('Segments with single dots between them: `Orders.Paid`.', {
   default: null,
@@ -25,23 +27,30 @@ const routingKey = option.text('Segments with single dots between them: `Orders.
 const routedFields = { routing_key: routingKey, ...entryFields } as const
 const entries = option.list(
   'Several messages, all or none, instead of one.',
-  option.required(option.object('', { ...routedFields, routing_key: option.required(routingKey) })),
+  option.required(
+    named('NewPublication', option.object('', { ...routedFields, routing_key: option.required(routingKey) })),
+  ),
   { default: null, min: 1, max: 10_000, rangeCode: 'BATCH_SIZE' },
 )
 
 const copies = shape.several(
   'Its copies, by queue, then those in topics.',
-  option.object('', {
-    queue: shape.optional(shape.text('A queue that has a copy…')),
-    topic: shape.optional(shape.text('…or a topic.')),
-    id: shape.optional(shape.text('The id in the queue.')),
-    offset: shape.optional(shape.number('The offset in the topic.')),
-    duplicate: shape.flag('Whether it was stored before, and not now.'),
-  }),
+  named(
+    'PublishedCopy',
+    option.object('', {
+      queue: shape.optional(shape.text('A queue that has a copy…')),
+      topic: shape.optional(shape.text('…or a topic.')),
+      id: shape.optional(shape.text('The id in the queue.')),
+      offset: shape.optional(shape.number('The offset in the topic.')),
+      duplicate: shape.flag('Whether it was stored before, and not now.'),
+      replaced,
+    }),
+  ),
 )
 
 export const routingRoutes: readonly Route[] = [
   route({
+    name: 'bindQueue',
     method: 'PUT',
     path: '/v1/queues/{queue}/bindings/{pattern}',
     tag,
@@ -56,6 +65,7 @@ export const routingRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'unbindQueue',
     method: 'DELETE',
     path: '/v1/queues/{queue}/bindings/{pattern}',
     tag,
@@ -68,6 +78,7 @@ export const routingRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'listBindings',
     method: 'GET',
     path: '/v1/bindings',
     tag,
@@ -81,6 +92,7 @@ export const routingRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'listQueueBindings',
     method: 'GET',
     path: '/v1/queues/{queue}/bindings',
     tag,
@@ -93,6 +105,7 @@ export const routingRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'publish',
     method: 'POST',
     path: '/v1/publish',
     tag,
@@ -100,6 +113,7 @@ export const routingRoutes: readonly Route[] = [
     description: `All copies of all messages, or none. A message that no pattern matches is stored nowhere. ${ofQueues}`,
     scope: 'send',
     body: { ...routedFields, entries },
+    example: { routing_key: 'Orders.Paid', message: { orderId: 7 } },
     answers: {
       201: {
         description: 'They are stored for good.',

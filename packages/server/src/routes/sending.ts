@@ -3,16 +3,17 @@ import type { JsonObject } from 'tidings/internal/core/json'
 import * as option from 'tidings/internal/core/options'
 import type { SendResult, SendTerms } from 'tidings/internal/port/engine'
 import { toNumericId } from 'tidings/internal/protocol/messages'
-import { shape } from '../http/fields.ts'
+import { named, shape } from '../http/fields.ts'
 import { type Route, route } from '../http/route.ts'
-import { compose, type Entry, entryFields, pgmqDelay } from './entry.ts'
+import { compose, type Entry, entryFields, pgmqDelay, replaced } from './entry.ts'
 
 const tag = 'Sending'
 const maxBatch = 10_000
 
 const resultFields = {
-  id: shape.text('The id of the message, or of the first one if this is a duplicate.'),
+  id: shape.text("The id of the message, or of the first one if this is a duplicate or replaced that one's data."),
   duplicate: shape.flag('Whether it was stored before, and not now.'),
+  replaced,
 } as const
 
 /** On what terms a batch is stored. */
@@ -48,17 +49,19 @@ const headersOrNull: option.Option<JsonObject | null, JsonObject> = {
 
 export const entriesOption = batchOf(
   'The messages, with all that belongs to them.',
-  option.required(option.object('', entryFields)),
+  option.required(named('NewMessage', option.object('', entryFields))),
 )
 
 export const sendingRoutes: readonly Route[] = [
   route({
+    name: 'sendMessage',
     method: 'POST',
     path: '/v1/queues/{queue}/messages',
     tag,
     summary: 'Sends a message',
     scope: 'send',
     body: { ...entryFields, delay: pgmqDelay, ...termsFields },
+    example: { message: { orderId: 7, total: '12.50' }, meta: { correlation_id: 'c-1' }, delay_ms: 500 },
     answers: {
       201: { description: 'It is stored for good.', fields: { msg_id: shape.numericId, ...resultFields } },
       ...refusals,
@@ -75,6 +78,7 @@ export const sendingRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'sendMessages',
     method: 'POST',
     path: '/v1/queues/{queue}/messages/batch',
     tag,
@@ -88,12 +92,21 @@ export const sendingRoutes: readonly Route[] = [
       entries: entriesOption,
       ...termsFields,
     },
+    example: {
+      entries: [
+        { message: { orderId: 7 }, ordering_key: 'customer-3' },
+        { message: { orderId: 8 }, priority: 5 },
+      ],
+    },
     answers: {
       201: {
         description: 'They are stored for good, in their order.',
         fields: {
           msg_ids: shape.several('Their ids.', shape.numericId),
-          results: shape.several('The same with duplicates told apart.', option.object('', resultFields)),
+          results: shape.several(
+            'The same with duplicates told apart.',
+            named('SendResult', option.object('', resultFields)),
+          ),
         },
       },
       ...refusals,

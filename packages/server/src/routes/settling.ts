@@ -5,10 +5,11 @@ import * as option from 'tidings/internal/core/options'
 import { checkMessageId, parseIsoTime } from 'tidings/internal/messages/options'
 import type { Ending, Lease, Settlement } from 'tidings/internal/port/engine'
 import { messageText, toNumericId, toWireSettleResult } from 'tidings/internal/protocol/messages'
-import { idList, idsOption, messageFields, shape } from '../http/fields.ts'
+import { checkHasHolder, holder, idsOption, messageFields, named, shape } from '../http/fields.ts'
+import { holderName } from '../http/holders.ts'
 import { type Call, type Route, route } from '../http/route.ts'
 import { anyObject, delayMs } from './entry.ts'
-import { leaseMs } from './reading.ts'
+import { hiddenMs, leaseMs } from './reading.ts'
 
 const tag = 'Settling'
 const byIdAlone =
@@ -17,6 +18,15 @@ const byIdAlone =
 const leaseFields = {
   id: option.required(option.text('The id of the message.', { default: null, check: checkMessageId })),
   receipt: option.required(option.text('As it was read.', { default: null })),
+} as const
+
+const heldLeaseFields = {
+  ...leaseFields,
+  held: option.boolean('It ends with the holder.', { default: false }),
+  ahead: option.boolean('The message was read ahead, when it was read.', { default: false }),
+  cancelled: option.boolean('Its reader knows that the message is to be cancelled; otherwise that is refused.', {
+    default: false,
+  }),
 } as const
 
 const settlementFields = {
@@ -28,6 +38,10 @@ const settlementFields = {
   delay_ms: { ...delayMs, doc: 'For release and move: becomes ready after this time.' },
   uncount: option.boolean('For release: takes the read back, so that it does not count as an attempt.', {
     default: false,
+  }),
+  hold: option.choice('For release: what is held back for the same time, besides the message.', ['queue', 'group'], {
+    default: null,
+    defaultText: 'nothing',
   }),
   to: option.text(
     'For move: the other queue. It is created if it is missing, for tokens with the scope `admin`; for others only the default dead-letter queue, `<queue>_dlq`.',
@@ -47,23 +61,30 @@ const manyOf = <I, O>(doc: string, items: option.Option<I, O>) =>
 
 export const settlingRoutes: readonly Route[] = [
   route({
+    name: 'settleMessages',
     method: 'POST',
     path: '/v1/queues/{queue}/settle',
     tag,
     summary: 'Ends leases',
     description: 'Each settlement stands for itself: one whose receipt is stale changes nothing and says so.',
     scope: 'receive',
-    body: { settlements: manyOf('What to do.', option.required(option.object('', settlementFields))) },
+    body: {
+      settlements: manyOf('What to do.', option.required(named('Settlement', option.object('', settlementFields)))),
+    },
+    example: { settlements: [{ id: '42', receipt: 'as it was read', kind: 'delete' }] },
     answers: {
       200: {
         description: 'What was done, in the order of the request.',
         fields: {
           results: shape.several(
             '',
-            option.object('', {
-              settled: shape.flag('False if the receipt was stale.'),
-              new_id: shape.nullable(shape.text('The id in the other queue, after a move.')),
-            }),
+            named(
+              'SettleResult',
+              option.object('', {
+                settled: shape.flag('False if the receipt was stale.'),
+                new_id: shape.nullable(shape.text('The id in the other queue, after a move.')),
+              }),
+            ),
           ),
         },
       },
@@ -81,47 +102,50 @@ export const settlingRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'extendLeases',
     method: 'POST',
     path: '/v1/queues/{queue}/extend',
     tag,
     summary: 'Makes leases last longer, from now on',
     scope: 'receive',
+    description: 'A server that did not give them out learns here whose they are: of the client with `holder`.',
     body: {
-      leases: manyOf('The leases.', option.required(option.object('', leaseFields))),
+      leases: manyOf('The leases.', option.required(named('Lease', option.object('', heldLeaseFields)))),
       lease_ms: option.required({ ...leaseMs, doc: 'How long they last from now.' }),
+      holder,
+      extension: option.integer(
+        'Numbers this request among those of the holder. Sent again with the same number within a minute, it answers what was done the first time.',
+        { default: null, defaultText: 'none', min: 0, max: Number.MAX_SAFE_INTEGER },
+      ),
     },
+    example: { leases: [{ id: '42', receipt: 'as it was read' }], lease_ms: 30_000 },
     answers: {
       200: {
         description: 'The new receipts, in the order of the request; null where a lease was lost or has run out.',
         fields: { receipts: shape.several('', shape.nullable(shape.text(''))) },
       },
     },
-    async handle({ bus, params: { queue }, body: { leases: held, lease_ms }, leases }) {
-      const receipts = await bus.stored.queue(queue).extend(held, lease_ms)
-      leases.extended(queue, held, receipts, lease_ms)
+    async handle({ bus, params: { queue }, body, leases, access, holders, extensions }) {
+      const { leases: given, lease_ms, holder: process, extension } = body
+      checkHasHolder(process, { held: given.some(({ held }) => held), extension: extension !== null })
+      const name = process === null ? null : holderName(access, process)
+      if (name !== null) holders.heard(name)
+      const extend = async () => {
+        const receipts = await bus.stored.queue(queue).extend(given, lease_ms)
+        leases.extended(queue, given, receipts, lease_ms, (index) => {
+          const { held, ahead } = given[index]!
+          return name === null ? null : { holder: name, held, ahead: held && ahead, claim: null }
+        })
+        return receipts
+      }
+      const isNumbered = name !== null && extension !== null
+      const receipts = await (isNumbered ? extensions.once(name, extension, extend) : extend())
       return { status: 200, body: { receipts } }
     },
   }),
 
   route({
-    method: 'POST',
-    path: '/v1/queues/{queue}/cancel',
-    tag,
-    summary: 'Removes messages that nobody has in hand',
-    scope: 'receive',
-    body: { ids: idList },
-    answers: {
-      200: {
-        description: 'Which were removed, in the order of the request.',
-        fields: { cancelled: shape.several('', shape.flag('')) },
-      },
-    },
-    async handle({ bus, params: { queue }, body }) {
-      return { status: 200, body: { cancelled: await bus.stored.queue(queue).cancel(body.ids) } }
-    },
-  }),
-
-  route({
+    name: 'deleteMessage',
     method: 'DELETE',
     path: '/v1/queues/{queue}/messages/{id}',
     tag,
@@ -140,6 +164,7 @@ export const settlingRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'deleteMessages',
     method: 'POST',
     path: '/v1/queues/{queue}/messages/delete',
     tag,
@@ -147,6 +172,7 @@ export const settlingRoutes: readonly Route[] = [
     description: byIdAlone,
     scope: 'receive',
     body: { msg_ids: msgIds },
+    example: { msg_ids: [42, 43] },
     answers: {
       200: { description: 'Those that were removed.', fields: { msg_ids: shape.several('', shape.numericId) } },
     },
@@ -157,6 +183,7 @@ export const settlingRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'archiveMessage',
     method: 'POST',
     path: '/v1/queues/{queue}/messages/{id}/archive',
     tag,
@@ -175,6 +202,7 @@ export const settlingRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'archiveMessages',
     method: 'POST',
     path: '/v1/queues/{queue}/messages/archive',
     tag,
@@ -182,6 +210,7 @@ export const settlingRoutes: readonly Route[] = [
     description: byIdAlone,
     scope: 'receive',
     body: { msg_ids: msgIds },
+    example: { msg_ids: [42, 43] },
     answers: {
       200: { description: 'Those that were archived.', fields: { msg_ids: shape.several('', shape.numericId) } },
     },
@@ -192,6 +221,7 @@ export const settlingRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'setVisibility',
     method: 'POST',
     path: '/v1/queues/{queue}/messages/{id}/vt',
     tag,
@@ -214,6 +244,7 @@ export const settlingRoutes: readonly Route[] = [
         }),
       ),
     },
+    example: { vt: 30 },
     answers: {
       200: { description: 'The message.', fields: messageFields },
       404: { description: 'It was not there, or it is in the hands of another reader.' },
@@ -229,13 +260,16 @@ export const settlingRoutes: readonly Route[] = [
   }),
 ]
 
-function toSettlement({ id, receipt, kind, meta, delay_ms, uncount, to }: SettlementInput, path: string): Settlement {
+function toSettlement(
+  { id, receipt, kind, meta, delay_ms, uncount, hold, to }: SettlementInput,
+  path: string,
+): Settlement {
   const lease = { id, receipt }
   switch (kind) {
     case 'archive':
       return { ...lease, kind, meta: meta ?? {} }
     case 'release':
-      return { ...lease, kind, meta: meta ?? {}, delayMs: delay_ms, uncount }
+      return { ...lease, kind, meta: meta ?? {}, delayMs: delay_ms, uncount, ...(hold === null ? {} : { hold }) }
     case 'move':
       return { ...lease, kind, meta: meta ?? {}, delayMs: delay_ms, to: checkQueueName(to ?? undefined, `${path}.to`) }
     default:
@@ -279,7 +313,7 @@ async function endById(call: ByIdCall, ids: readonly string[], ending: Ending): 
   const free = ids.filter((id) => !knownIds.has(id))
   if (ending.kind === 'delete') {
     const removed = free.length > 0 ? await queue.cancel(free) : []
-    return [...(await settleAll(call, known, ending)), ...free.filter((_, index) => removed[index])]
+    return [...(await settleAll(call, known, ending)), ...free.filter((_, index) => removed[index] === 'removed')]
   }
   const taken = free.length > 0 ? await takeFree(call, free) : []
   return settleAll(call, [...known, ...taken], ending)
@@ -343,6 +377,5 @@ function parseVt(value: unknown, path: string): number {
   return leaseFor(Math.max(0, time - Date.now()) / 1_000, path)
 }
 
-const seconds = option.integer('', { default: 0, min: 0, max: 43_200_000, rangeCode: 'LEASE_RANGE' })
 const leaseFor = (value: unknown, path: string) =>
-  seconds.parse(typeof value === 'number' ? Math.round(value * 1_000) : value, path)
+  hiddenMs.parse(typeof value === 'number' ? Math.round(value * 1_000) : value, path)

@@ -3,16 +3,17 @@ import * as option from 'tidings/internal/core/options'
 import { version } from 'tidings/internal/core/version'
 import type { Feature } from 'tidings/internal/port/engine'
 import { toWireCorrelation } from 'tidings/internal/protocol/messages'
-import { shape } from '../http/fields.ts'
+import { named, shape } from '../http/fields.ts'
 import { type Route, route } from '../http/route.ts'
 
 const tag = 'Storage'
 
 /** What a client of this server can use as if the storage were its own. */
-const overHttp: readonly Feature[] = ['durable', 'events', 'topics']
+const overHttp: readonly Feature[] = ['durable', 'events', 'limits', 'topics']
 
 export const storageRoutes: readonly Route[] = [
   route({
+    name: 'getServer',
     method: 'GET',
     path: '/v1',
     tag,
@@ -27,17 +28,20 @@ export const storageRoutes: readonly Route[] = [
           engine: shape.text('The storage behind it.'),
           supports: shape.several('What it can do over HTTP, of what not every storage can do.', shape.text('')),
           max_body_bytes: shape.number('The largest body of a request that it takes.'),
+          holders: shape.flag('True: it looks after clients that name their process as `holder`.'),
         },
       },
     },
     async handle({ bus, maxBodyBytes: max_body_bytes }) {
       const { storage } = bus.stored
       const supports = overHttp.filter((feature) => storage.supports.has(feature))
-      return { status: 200, body: { name: 'tidings', version, engine: storage.name, supports, max_body_bytes } }
+      const about = { name: 'tidings', version, engine: storage.name, supports, max_body_bytes, holders: true }
+      return { status: 200, body: about }
     },
   }),
 
   route({
+    name: 'getCorrelation',
     method: 'GET',
     path: '/v1/correlations/{correlation}',
     tag,
@@ -49,16 +53,21 @@ export const storageRoutes: readonly Route[] = [
         fields: {
           started_at: shape.time('When the first task was sent.'),
           completed_at: shape.nullable(shape.time('When the last task ended; null if that is still to come.')),
+          failed_at: shape.nullable(shape.time('When a task first failed for good; null if none has.')),
+          done_at: shape.nullable(shape.time('When all tasks were first done; null if that is still to come.')),
           queues: shape.several(
             'By queue.',
-            option.object('', {
-              queue: shape.text('Where the tasks are, or were.'),
-              pending: shape.number('Neither over nor in the hands of a reader.'),
-              running: shape.number('In the hands of a reader.'),
-              done: shape.number('Deleted, archived or popped.'),
-              dead: shape.number('Failed too often.'),
-              cancelled: shape.number('Cancelled, purged or dropped with their queue.'),
-            }),
+            named(
+              'CorrelationQueue',
+              option.object('', {
+                queue: shape.text('Where the tasks are, or were.'),
+                pending: shape.number('Neither over nor in the hands of a reader.'),
+                running: shape.number('In the hands of a reader.'),
+                done: shape.number('Deleted, archived or popped.'),
+                dead: shape.number('Failed too often.'),
+                cancelled: shape.number('Cancelled, purged or dropped with their queue.'),
+              }),
+            ),
           ),
         },
       },
@@ -76,6 +85,7 @@ export const storageRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'diagnose',
     method: 'GET',
     path: '/v1/doctor',
     tag,
@@ -88,12 +98,15 @@ export const storageRoutes: readonly Route[] = [
         fields: {
           findings: shape.several(
             '',
-            option.object('', {
-              level: option.choice('How bad it is.', ['ok', 'warning', 'problem'], { default: null }),
-              check: shape.text('What was looked at.'),
-              message: shape.text('What was found.'),
-              remedy: shape.text('What to do; empty if nothing.'),
-            }),
+            named(
+              'Finding',
+              option.object('', {
+                level: option.choice('How bad it is.', ['ok', 'warning', 'problem'], { default: null }),
+                check: shape.text('What was looked at.'),
+                message: shape.text('What was found.'),
+                remedy: shape.text('What to do; empty if nothing.'),
+              }),
+            ),
           ),
         },
       },
@@ -104,6 +117,7 @@ export const storageRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'maintain',
     method: 'POST',
     path: '/v1/maintain',
     tag,

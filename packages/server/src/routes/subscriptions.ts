@@ -1,10 +1,12 @@
 import type { StoredSubscription } from 'tidings/internal/bus/stored-topic'
 import { TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
+import { maxLeaseMs } from 'tidings/internal/messages/message'
 import { checkKey, parseIsoTime } from 'tidings/internal/messages/options'
 import type { Position } from 'tidings/internal/port/topic-store'
 import { toWireHold, toWireSubscription } from 'tidings/internal/protocol/topics'
-import { shape } from '../http/fields.ts'
+import { holder, named, shape } from '../http/fields.ts'
+import { holderName } from '../http/holders.ts'
 import { type Call, type Route, route } from '../http/route.ts'
 import { streamSubscription } from '../streams/subscription-stream.ts'
 import { topicLimit, topicMessageFields, topicMessageList, topicMessagesText } from './topics.ts'
@@ -26,25 +28,28 @@ const receipt = option.text('Of the hold.', { default: null })
 const leaseMs = option.integer('For how long it is held from now.', {
   default: null,
   min: 1,
-  max: 43_200_000,
+  max: maxLeaseMs,
   rangeCode: 'LEASE_RANGE',
 })
-const position = option.value<unknown, Position | null>(
-  'A place between two messages: an end, before a message, before a time, or so many messages before the cursor.',
-  {
-    default: null,
-    defaultText: 'none',
-    typeText: "'earliest', 'latest', {offset}, {time} or {back}",
-    jsonSchema: {
-      oneOf: [
-        { enum: ['earliest', 'latest'] },
-        oneMember('offset', { type: 'integer', minimum: 0 }),
-        oneMember('time', { type: 'string', format: 'date-time' }),
-        oneMember('back', { type: 'integer', minimum: 0 }),
-      ],
+const position = named(
+  'Position',
+  option.value<unknown, Position | null>(
+    'A place between two messages: an end, before a message, before a time, or so many messages before the cursor.',
+    {
+      default: null,
+      defaultText: 'none',
+      typeText: "'earliest', 'latest', {offset}, {time} or {back}",
+      jsonSchema: {
+        oneOf: [
+          { enum: ['earliest', 'latest'] },
+          oneMember('offset', { type: 'integer', minimum: 0 }),
+          oneMember('time', { type: 'string', format: 'date-time' }),
+          oneMember('back', { type: 'integer', minimum: 0 }),
+        ],
+      },
+      parse: parsePosition,
     },
-    parse: parsePosition,
-  },
+  ),
 )
 const seekAnswer = {
   200: { description: 'Done.', fields: { moved: shape.number('How many subscriptions were moved.') } },
@@ -52,6 +57,7 @@ const seekAnswer = {
 
 export const subscriptionRoutes: readonly Route[] = [
   route({
+    name: 'listSubscriptions',
     method: 'GET',
     path: '/v1/topics/{topic}/subscriptions',
     tag,
@@ -60,7 +66,7 @@ export const subscriptionRoutes: readonly Route[] = [
     answers: {
       200: {
         description: 'By name.',
-        fields: { subscriptions: shape.several('', option.object('', subscriptionFields)) },
+        fields: { subscriptions: shape.several('', named('Subscription', option.object('', subscriptionFields))) },
       },
     },
     async handle({ bus, params }) {
@@ -70,6 +76,7 @@ export const subscriptionRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'createSubscription',
     method: 'PUT',
     path: '/v1/topics/{topic}/subscriptions/{subscription}',
     tag,
@@ -77,6 +84,7 @@ export const subscriptionRoutes: readonly Route[] = [
     description: 'One that is there stays where it is.',
     scope: 'receive',
     body: { from: { ...position, doc: 'Where it begins, if it is created now; not `back`.', defaultText: 'latest' } },
+    example: { from: 'earliest' },
     answers: {
       201: { description: 'It is there now.', fields: { created: shape.flag('Whether it was created now.') } },
     },
@@ -89,6 +97,7 @@ export const subscriptionRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'getSubscription',
     method: 'GET',
     path: '/v1/topics/{topic}/subscriptions/{subscription}',
     tag,
@@ -101,6 +110,7 @@ export const subscriptionRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'dropSubscription',
     method: 'DELETE',
     path: '/v1/topics/{topic}/subscriptions/{subscription}',
     tag,
@@ -114,6 +124,7 @@ export const subscriptionRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'nextMessages',
     method: 'GET',
     path: '/v1/topics/{topic}/subscriptions/{subscription}/messages',
     tag,
@@ -138,6 +149,7 @@ export const subscriptionRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'ackSubscription',
     method: 'POST',
     path: '/v1/topics/{topic}/subscriptions/{subscription}/ack',
     tag,
@@ -148,6 +160,7 @@ export const subscriptionRoutes: readonly Route[] = [
       offset: option.required(offset('Read up to and including this offset.')),
       receipt: { ...receipt, doc: 'Of the hold; left out: whoever holds it.' },
     },
+    example: { offset: 1 },
     answers: {
       200: { description: 'Done, or not.', fields: { acked: shape.flag('False if the receipt was stale.') } },
     },
@@ -162,6 +175,7 @@ export const subscriptionRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'seekSubscription',
     method: 'POST',
     path: '/v1/topics/{topic}/subscriptions/{subscription}/seek',
     tag,
@@ -169,6 +183,7 @@ export const subscriptionRoutes: readonly Route[] = [
     description: 'Forward or back; whoever holds it loses it.',
     scope: 'receive',
     body: { position: option.required(position) },
+    example: { position: { back: 10 } },
     answers: seekAnswer,
     async handle(call) {
       return { status: 200, body: { moved: await subscriptionOf(call).seek(call.body.position) } }
@@ -176,12 +191,14 @@ export const subscriptionRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'seekTopic',
     method: 'POST',
     path: '/v1/topics/{topic}/seek',
     tag,
     summary: 'Moves all subscriptions of a topic',
     scope: 'admin',
     body: { position: option.required(position) },
+    example: { position: 'earliest' },
     answers: seekAnswer,
     async handle({ bus, params: { topic }, body }) {
       return { status: 200, body: { moved: await bus.stored.topic(topic).seek(body.position) } }
@@ -189,6 +206,7 @@ export const subscriptionRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'holdSubscription',
     method: 'POST',
     path: '/v1/topics/{topic}/subscriptions/{subscription}/hold',
     tag,
@@ -203,7 +221,9 @@ export const subscriptionRoutes: readonly Route[] = [
         }),
       ),
       lease_ms: option.required(leaseMs),
+      holder: { ...holder, doc: `${holder.doc} The hold ends with it, as leases that are held do.` },
     },
+    example: { consumer: 'payroll-1', lease_ms: 10_000 },
     answers: {
       200: {
         description: 'Whether it has it.',
@@ -219,25 +239,36 @@ export const subscriptionRoutes: readonly Route[] = [
       },
     },
     async handle(call) {
-      const hold = await subscriptionOf(call).hold(call.body.consumer, call.body.lease_ms)
+      const { access, params, holders, holds } = call
+      const { consumer, lease_ms, holder: given } = call.body
+      const hold = await subscriptionOf(call).hold(consumer, lease_ms)
+      if (given !== null) holders.heard(holderName(access, given))
+      if (hold.held && given === null) holds.ended(params.topic, params.subscription)
+      else if (hold.held && given !== null)
+        holds.held({ ...params, consumer, holder: holderName(access, given) }, lease_ms)
       return { status: 200, body: toWireHold(hold) }
     },
   }),
 
   route({
+    name: 'leaveSubscription',
     method: 'POST',
     path: '/v1/topics/{topic}/subscriptions/{subscription}/leave',
     tag,
     summary: 'Ends a hold',
     scope: 'receive',
     body: { receipt: option.required(receipt) },
+    example: { receipt: 'as the hold answered it' },
     answers: { 200: { description: 'Done, or not.', fields: { left: shape.flag('False if the receipt was stale.') } } },
     async handle(call) {
-      return { status: 200, body: { left: await subscriptionOf(call).leave(call.body.receipt) } }
+      const left = await subscriptionOf(call).leave(call.body.receipt)
+      if (left) call.holds.ended(call.params.topic, call.params.subscription)
+      return { status: 200, body: { left } }
     },
   }),
 
   route({
+    name: 'streamSubscription',
     method: 'GET',
     path: '/v1/topics/{topic}/subscriptions/{subscription}/stream',
     tag,

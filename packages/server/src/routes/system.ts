@@ -1,18 +1,14 @@
 import type { Bus } from 'tidings/internal/bus/bus'
 import { type Clock, systemClock } from 'tidings/internal/core/clock'
-import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
+import { TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
 import { version } from 'tidings/internal/core/version'
 import type { SentinelFigures } from 'tidings/internal/sentinel/sentinel'
-import { docsPage } from '../http/docs-page.ts'
+import { docsPage, docsParts } from '../http/docs-page.ts'
 import { openApiDocument } from '../http/openapi.ts'
 import { type Reply, type Route, route } from '../http/route.ts'
+import { storageProbe } from '../http/storage-probe.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-
-/** How long the storage may take to answer a probe. */
-const patienceMs = 2_000
-/** Probes need no token, so that they must not be a way to load the storage. */
-const freshMs = 500
 
 const status = { status: option.text("'ok'", { default: null }) }
 const ready = {
@@ -37,8 +33,13 @@ export interface SentinelWatch {
 export function systemRoutes(bus: Bus, dependencies: SystemDependencies, others: readonly Route[]): Route[] {
   const { metrics, stopping, sentinel, clock = systemClock } = dependencies
   const isReady = readiness(bus, stopping, clock)
-  const probe = (path: string, summary: string, answers: Route['answers'], handle: () => Promise<Reply>) =>
-    route({ method: 'GET', path, tag: 'System', summary, scope: null, isPublic: true, answers, handle })
+  const probe = (
+    name: string,
+    path: string,
+    summary: string,
+    answers: Route['answers'],
+    handle: () => Promise<Reply>,
+  ) => route({ name, method: 'GET', path, tag: 'System', summary, scope: null, isPublic: true, answers, handle })
   const alive = { 200: { description: 'It does.', fields: status } }
   const healthy = {
     200: {
@@ -53,14 +54,18 @@ export function systemRoutes(bus: Bus, dependencies: SystemDependencies, others:
   const health = async () => {
     return { status: 200, body: { status: 'ok', version, auth: dependencies.needsTokens() ? 'enabled' : 'disabled' } }
   }
-  const routes = [
-    probe('/livez', 'Whether the process answers', alive, async () => ({ status: 200, body: { status: 'ok' } })),
-    probe('/readyz', 'Whether the storage answers', ready, isReady),
-    probe('/health', 'As /livez, for clients of PGMQ', healthy, health),
-    probe('/v1/health', 'As /livez, for clients of PGMQ', healthy, health),
-    probe('/ready', 'As /readyz, for clients of PGMQ', ready, isReady),
-    probe('/v1/ready', 'As /readyz, for clients of PGMQ', ready, isReady),
+  const routes: Route[] = [
+    probe('isAlive', '/livez', 'Whether the process answers', alive, async () => ({
+      status: 200,
+      body: { status: 'ok' },
+    })),
+    probe('isReady', '/readyz', 'Whether the storage answers', ready, isReady),
+    probe('getHealth', '/health', 'As /livez, for clients of PGMQ', healthy, health),
+    probe('getHealthV1', '/v1/health', 'As /livez, for clients of PGMQ', healthy, health),
+    probe('getReady', '/ready', 'As /readyz, for clients of PGMQ', ready, isReady),
+    probe('getReadyV1', '/v1/ready', 'As /readyz, for clients of PGMQ', ready, isReady),
     route({
+      name: 'getPrometheusMetrics',
       method: 'GET',
       path: '/metrics',
       tag: 'System',
@@ -76,49 +81,43 @@ export function systemRoutes(bus: Bus, dependencies: SystemDependencies, others:
       },
     }),
     probe(
+      'getOpenApi',
       '/openapi.json',
       'This description of all routes',
       { 200: { description: 'An OpenAPI document.', type: 'application/json' } },
       async () => ({ status: 200, type: 'application/json', text: description }),
     ),
-    probe('/', 'Leads to the documentation', { 302: { description: 'To /docs.', type: 'text/plain' } }, async () => {
-      // Relative, since the server may be mounted below a path.
-      return { status: 302, type: 'text/plain', text: 'See docs\n', headers: { Location: 'docs' } }
-    }),
-    probe('/docs', 'The same for people', { 200: { description: 'A page.', type: 'text/html' } }, async () => page),
+    probe(
+      'getRoot',
+      '/',
+      'Leads to the documentation',
+      { 302: { description: 'To /docs.', type: 'text/plain' } },
+      async () => {
+        // Relative, since the server may be mounted below a path.
+        return { status: 302, type: 'text/plain', text: 'See docs\n', headers: { Location: 'docs' } }
+      },
+    ),
+    probe(
+      'getDocs',
+      '/docs',
+      'The same for people',
+      { 200: { description: 'A page.', type: 'text/html' } },
+      async () => docsPage,
+    ),
   ]
-  const document = openApiDocument([...others, ...routes])
-  const description = JSON.stringify(document)
-  const page = { status: 200, ...docsPage(document) }
-  return routes
+  const description = JSON.stringify(openApiDocument([...others, ...routes]))
+  const parts = docsParts.map(({ name, type, handle }) =>
+    probe('', `/docs/${name}`, 'A part of that page', { 200: { description: 'As it is.', type } }, handle),
+  )
+  return [...routes, ...parts]
 }
 
-/** Answers probes at the same time by one look at the storage. */
+/** Whether the storage answers, and the server goes on. */
 function readiness(bus: Bus, stopping: AbortSignal, clock: Clock): () => Promise<Reply> {
-  let last: { readonly at: number; readonly answer: Promise<unknown> } | undefined
+  const storageAnswers = storageProbe(bus, clock)
   return async () => {
     if (stopping.aborted) throw new TidingsError('STOPPED', 'the server stops', { hint: 'Ask another one.' })
-    if (last === undefined || clock.now() - last.at >= freshMs) {
-      const answer = inTime(bus.queues(), clock)
-      answer.catch(() => {})
-      last = { at: clock.now(), answer }
-    }
-    try {
-      await last.answer
-    } catch (error) {
-      if (isTidingsError(error) && error.httpStatus === 503) throw error
-      const code = isTidingsError(error) ? error.code : 'an unexpected error'
-      throw new TidingsError('CONNECTION_LOST', `the storage does not answer as it should: ${code}`)
-    }
+    await storageAnswers()
     return { status: 200, body: { status: 'ok' } }
   }
-}
-
-function inTime<T>(answer: Promise<T>, clock: Clock): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = clock.after(patienceMs, () =>
-      reject(new TidingsError('CONNECTION_LOST', `the storage did not answer within ${patienceMs} ms`)),
-    )
-    answer.then(resolve, reject).finally(() => timer.cancel())
-  })
 }

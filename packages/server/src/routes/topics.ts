@@ -6,7 +6,7 @@ import type { TopicMessage } from 'tidings/internal/port/topic-store'
 import { fromWireSettings, topicMessageText, toWireTopic } from 'tidings/internal/protocol/topics'
 import { descriptionOption } from 'tidings/internal/topics/options'
 import { checkBinding } from '../auth/keys.ts'
-import { dataFields, shape } from '../http/fields.ts'
+import { dataFields, named, shape } from '../http/fields.ts'
 import { moreField } from '../http/pages.ts'
 import { type Access, type Route, route } from '../http/route.ts'
 import { compose, entryFields } from './entry.ts'
@@ -19,16 +19,22 @@ const retentionFields = {
   max_bytes: option.integer('As many as lie above this size.', { default: null, min: 1, max: Number.MAX_SAFE_INTEGER }),
   when_read: option.boolean('What every subscription has read.', { default: false }),
 } as const
-const retention = option.object('What upkeep removes, oldest first, if any of these asks for it.', retentionFields)
+const retention = named(
+  'NewRetention',
+  option.object('What upkeep removes, oldest first, if any of these asks for it.', retentionFields),
+)
 
 const topicFields = {
   topic: shape.text('The name of the topic.'),
   description: shape.text('For people.'),
-  retention: option.object(retention.doc, {
-    ...retentionFields,
-    max_age_ms: shape.nullable(retentionFields.max_age_ms),
-    max_bytes: shape.nullable(retentionFields.max_bytes),
-  }),
+  retention: named(
+    'Retention',
+    option.object(retention.doc, {
+      ...retentionFields,
+      max_age_ms: shape.nullable(retentionFields.max_age_ms),
+      max_bytes: shape.nullable(retentionFields.max_bytes),
+    }),
+  ),
   created_at: shape.time('When it was created.'),
   first_offset: shape.number('The oldest message that is still there; one above `last_offset` if there is none.'),
   last_offset: shape.number('The newest message, be it still there or not; 0 if there never was one.'),
@@ -57,7 +63,7 @@ const afterOption = option.integer('Only messages after this offset.', {
   max: Number.MAX_SAFE_INTEGER,
 })
 export const topicMessageList = {
-  messages: shape.several('The messages.', option.object('', topicMessageFields)),
+  messages: shape.several('The messages.', named('TopicMessage', option.object('', topicMessageFields))),
   ...moreField,
 } as const
 export const topicMessagesText = ({ messages, more }: Page<TopicMessage>, exact: boolean) =>
@@ -72,17 +78,21 @@ export const topicLimit = option.integer('The largest number of messages.', {
 
 /** What a topic makes nothing of. */
 export const ofQueues =
-  'In a topic a message is there at once, in the order of offsets: `delay_ms`, `not_before`, `ttl_ms`, `priority`, `ordering_key`, `unique_target`, `bare` and `tracked` count for its copies in queues only.'
+  'In a topic a message is there at once, in the order of offsets: `delay_ms`, `not_before`, `ttl_ms`, `priority`, `ordering_key`, `group`, `unique_target`, `bare` and `tracked` count for its copies in queues only.'
 
 export const topicRoutes: readonly Route[] = [
   route({
+    name: 'listTopics',
     method: 'GET',
     path: '/v1/topics',
     tag,
     summary: 'Lists the topics',
     scope: 'read',
     answers: {
-      200: { description: 'By name.', fields: { topics: shape.several('', option.object('', topicFields)) } },
+      200: {
+        description: 'By name.',
+        fields: { topics: shape.several('', named('Topic', option.object('', topicFields))) },
+      },
     },
     async handle({ bus, access }) {
       const topics = await bus.topics()
@@ -94,6 +104,7 @@ export const topicRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'createTopic',
     method: 'PUT',
     path: '/v1/topics/{topic}',
     tag,
@@ -101,6 +112,7 @@ export const topicRoutes: readonly Route[] = [
     description: 'Settings that are given replace those of a topic that is there; the retention as a whole.',
     scope: 'admin',
     body: { description: descriptionOption, retention },
+    example: { description: 'What happens in the company', retention: { max_age_ms: 604_800_000 } },
     answers: {
       201: {
         description: 'It is there now.',
@@ -114,6 +126,7 @@ export const topicRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'getTopic',
     method: 'GET',
     path: '/v1/topics/{topic}',
     tag,
@@ -126,6 +139,7 @@ export const topicRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'dropTopic',
     method: 'DELETE',
     path: '/v1/topics/{topic}',
     tag,
@@ -139,6 +153,7 @@ export const topicRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'listTopicMessages',
     method: 'GET',
     path: '/v1/topics/{topic}/messages',
     tag,
@@ -159,6 +174,7 @@ export const topicRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'publishToTopic',
     method: 'POST',
     path: '/v1/topics/{topic}/messages',
     tag,
@@ -166,13 +182,16 @@ export const topicRoutes: readonly Route[] = [
     description: `One, or several as \`entries\`: all or none, in their order. ${ofQueues}`,
     scope: 'send',
     body: { ...entryFields, entries: entriesOption },
+    example: { message: { headline: 'Ada was hired' } },
     answers: {
       201: {
         description: 'They are stored for good.',
         fields: {
           offset: shape.optional(appended.offset),
           duplicate: shape.optional(appended.duplicate),
-          results: shape.optional(shape.several('For `entries`: the same of each.', option.object('', appended))),
+          results: shape.optional(
+            shape.several('For `entries`: the same of each.', named('AppendResult', option.object('', appended))),
+          ),
         },
       },
     },
@@ -195,6 +214,7 @@ export const topicRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'bindTopic',
     method: 'PUT',
     path: '/v1/topics/{topic}/patterns/{pattern}',
     tag,
@@ -208,6 +228,7 @@ export const topicRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'unbindTopic',
     method: 'DELETE',
     path: '/v1/topics/{topic}/patterns/{pattern}',
     tag,
@@ -220,6 +241,7 @@ export const topicRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'linkQueue',
     method: 'PUT',
     path: '/v1/topics/{topic}/queues/{queue}',
     tag,
@@ -234,6 +256,7 @@ export const topicRoutes: readonly Route[] = [
   }),
 
   route({
+    name: 'unlinkQueue',
     method: 'DELETE',
     path: '/v1/topics/{topic}/queues/{queue}',
     tag,

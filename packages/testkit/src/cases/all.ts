@@ -11,6 +11,7 @@ import { durability } from './durability.ts'
 import { extending } from './extending.ts'
 import { lifecycle } from './lifecycle.ts'
 import { limits } from './limits.ts'
+import { lives, topicLives } from './lives.ts'
 import { moving } from './moving.ts'
 import { ordering } from './ordering.ts'
 import { peeking } from './peeking.ts'
@@ -19,11 +20,16 @@ import { pruning } from './pruning.ts'
 import { queues } from './queues.ts'
 import { receipts } from './receipts.ts'
 import { releasing } from './releasing.ts'
+import { replacing } from './replacing.ts'
 import { routing } from './routing.ts'
 import { routingRaces } from './routing-races.ts'
 import { routingTransactions } from './routing-transactions.ts'
+import { scheduleDurability, schedules } from './schedules.ts'
 import { sending } from './sending.ts'
+import { settings } from './settings.ts'
 import { settling } from './settling.ts'
+import { sharing } from './sharing.ts'
+import { sizes } from './sizes.ts'
 import { statistics } from './statistics.ts'
 import { subscriptions } from './subscriptions.ts'
 import { targets } from './targets.ts'
@@ -44,6 +50,7 @@ import { watching } from './watching.ts'
 /** The contract of the port, rule by rule. */
 export const allCases: readonly ConformanceCase[] = [
   queues,
+  settings,
   sending,
   delays,
   claiming,
@@ -58,8 +65,11 @@ export const allCases: readonly ConformanceCase[] = [
   cancelling,
   priorities,
   ordering,
+  sharing,
+  sizes,
   dedup,
   targets,
+  replacing,
   limits,
   routing,
   routingRaces,
@@ -67,6 +77,7 @@ export const allCases: readonly ConformanceCase[] = [
   correlation,
   statistics,
   watching,
+  lives,
   transactions,
   topics,
   topicLinks,
@@ -76,11 +87,14 @@ export const allCases: readonly ConformanceCase[] = [
   topicTakeovers,
   topicRetention,
   topicWatching,
+  topicLives,
   topicTransactions,
   topicLifecycle,
   durability,
   disk,
   topicDurability,
+  schedules,
+  scheduleDurability,
   upkeep,
   lifecycle,
   concurrency,

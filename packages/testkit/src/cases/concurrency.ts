@@ -120,7 +120,7 @@ export const concurrency = group('concurrency', {
     const ids = await scene.sendMany(50)
     const [claimed, cancelled] = await Promise.all([
       drain(4, () => scene.claimSoon({ limit: 5 })),
-      Promise.all(ids.map(async (id) => (await scene.engine.cancel(scene.queue, [id]))[0] === true)),
+      Promise.all(ids.map(async (id) => (await scene.engine.cancel(scene.queue, [id]))[0] === 'removed')),
     ])
     const removed = ids.filter((_, index) => cancelled[index])
     assert.deepEqual(sorted([...idsOf(claimed), ...removed]), sorted(ids))

@@ -206,6 +206,74 @@ const tracking = group('correlation', {
     assert.equal((await tasks.state()).completedAt, completedAt)
   },
 
+  'a first failure is told at once, the end later, each once': async (scene) => {
+    const tasks = new Tasks(scene, 'anyFailed', 'allEnded')
+    const dlq = scene.newName()
+    await tasks.send(4)
+    const [done, dead, archived, last] = await scene.claim()
+    assert(done && dead && archived && last)
+    await scene.delete(done)
+    await tasks.isToldOf({}, 'one is done')
+    assert.equal((await tasks.state()).failedAt, null)
+    await scene.settle(dead, move(dlq, deadLetter))
+    await tasks.isToldOf({ anyFailed: [1, 1, 0] }, 'one is dead')
+    const { failedAt, startedAt } = await tasks.state()
+    assertAtLeast(failedAt, startedAt, 'failedAt')
+    await scene.settle(archived, archive(deadLetter.meta))
+    await tasks.isToldOf({ anyFailed: [1, 1, 0] }, 'another is dead')
+    await scene.delete(last)
+    await tasks.isToldOf({ anyFailed: [1, 1, 0], allEnded: [2, 2, 0] }, 'the last has ended')
+    const state = await tasks.state()
+    assert.deepEqual([state.failedAt, state.doneAt], [failedAt, null])
+  },
+
+  'that all are done is told when the dead ones are done after all': async (scene) => {
+    const tasks = new Tasks(scene, 'allDone')
+    const dlq = scene.newName()
+    await tasks.send(2)
+    await scene.settle(await scene.claimOne({ limit: 1 }), move(dlq, deadLetter))
+    await tasks.endAll()
+    await tasks.isToldOf({}, 'one is dead')
+    assert.equal((await tasks.state()).doneAt, null)
+    await tasks.endAll(move(scene.queue, redriven), dlq)
+    await tasks.endAll()
+    await tasks.isToldOf({ allDone: [2, 0, 0] }, 'done after all')
+    const { completedAt, doneAt } = await tasks.state()
+    assertAtLeast(doneAt, completedAt ?? 0, 'doneAt')
+    await tasks.send()
+    await tasks.endAll()
+    await tasks.isToldOf({ allDone: [2, 0, 0] }, 'and once')
+  },
+
+  'with a cancelled task not all are done': async (scene) => {
+    const tasks = new Tasks(scene, 'anyFailed', 'allDone', 'allEnded')
+    const [cancelled] = await tasks.send(2)
+    await scene.engine.cancel(scene.queue, [cancelled!])
+    await tasks.endAll()
+    await tasks.isToldOf({ allEnded: [1, 0, 1] }, 'ended')
+  },
+
+  'one end may be several milestones': async (scene) => {
+    const tasks = new Tasks(scene, 'anyFailed', 'allDone', 'allEnded')
+    const others = new Tasks(scene, 'anyFailed', 'allDone', 'allEnded')
+    await tasks.send()
+    await tasks.endAll(move(scene.newName(), deadLetter))
+    await tasks.isToldOf({ anyFailed: [0, 1, 0], allEnded: [0, 1, 0] }, 'it is dead')
+    await scene.engine.bind({ pattern: others.id, queue: scene.queue })
+    await scene.engine.publish([{ ...newMessage(others.task()), routingKey: others.id }], null)
+    await others.endAll()
+    await others.isToldOf({ allDone: [1, 0, 0], allEnded: [1, 0, 0] }, 'it is done')
+  },
+
+  'the first task that names a queue says what it is told of': async (scene) => {
+    const tasks = new Tasks(scene, 'anyFailed')
+    const late = { correlationId: tasks.id, completionQueue: tasks.completionQueue, milestones: ['allDone'] as const }
+    await scene.send({ tracked: { ...late, completionQueue: null } }, tasks.task(), { tracked: late })
+    await tasks.endAll()
+    await tasks.isToldOf({}, 'all are done')
+    assert.notEqual((await tasks.state()).doneAt, null)
+  },
+
   'a popped task is done': async (scene) => {
     const tasks = new Tasks(scene)
     await tasks.send(2)
@@ -324,6 +392,16 @@ const inTransactions = group(
       await tasks.isHere({ running: 1 }, 'rolled back')
       await scene.delete(leased)
       await tasks.isTold({ done: 1 })
+    },
+
+    'a failure that is rolled back is not told': async (scene) => {
+      const tasks = new Tasks(scene, 'anyFailed')
+      await tasks.send()
+      const leased = await scene.claimOne()
+      await scene.rollBack((transaction) => scene.settle(leased, archive(deadLetter.meta), scene.queue, transaction))
+      await tasks.isToldOf({}, 'rolled back')
+      await scene.settle(leased, archive(deadLetter.meta))
+      await tasks.isToldOf({ anyFailed: [0, 1, 0] }, 'dead')
     },
 
     'open transactions hold up neither senders nor others that end tasks': async (scene) => {

@@ -11,6 +11,15 @@ export const extending = group('extending', {
     assert(visibleAt < leased.lastReadAt! + 11 * long, 'counted from now, not from the end of the lease')
   },
 
+  'a lease may last for months': async (scene) => {
+    const months = 9_999_999_000
+    const leased = await scene.lease({}, months)
+    assertAtLeast((await scene.look(leased.id)).visibleAt, leased.lastReadAt! + months, 'visibleAt')
+    await scene.extend(leased, months)
+    assertAtLeast((await scene.look(leased.id)).visibleAt, leased.lastReadAt! + months, 'visibleAt')
+    assert.deepEqual(await scene.claim(), [])
+  },
+
   'a lease lasts from now, which may be shorter': async (scene) => {
     const leased = await scene.lease({}, 10 * long)
     assert(await scene.extend(leased, short))

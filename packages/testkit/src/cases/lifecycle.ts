@@ -115,7 +115,7 @@ async function tryAll(scene: Scene, state: State): Promise<void> {
       async (message) => (await scene.settle(message, ending)).settled,
     ]),
     ['extend', state.extendable, async (message) => (await scene.extend(message)) !== null],
-    ['cancel', state.cancellable, async ({ id }) => only(await scene.engine.cancel(scene.queue, [id]))],
+    ['cancel', state.cancellable, async ({ id }) => only(await scene.engine.cancel(scene.queue, [id])) === 'removed'],
   ]
   for (const [name, expected, operate] of operations) {
     const message = await state.reach(scene)
@@ -176,7 +176,7 @@ const queueStates = group('lifecycle', {
       assert.deepEqual(await scene.peek({ place }), [], `${place}`)
     assert.deepEqual(await engine.settle(queue, [settlement(leased, remove)]), [{ settled: false, newId: null }])
     assert.deepEqual(await engine.extend(queue, [leased], long), [null])
-    assert.deepEqual(await engine.cancel(queue, [leased.id]), [false])
+    assert.deepEqual(await engine.cancel(queue, [leased.id]), [null])
     assert.equal(await engine.purgeQueue(queue), 0)
     assert.equal(await scene.nextDueMs(), null)
   },

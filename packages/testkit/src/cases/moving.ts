@@ -12,7 +12,7 @@ export const moving = group('moving', {
     const copy = only(await scene.peek({}, other))
     assertAtLeast(copy.visibleAt, leased.sentAt + 2 * short, 'visibleAt')
     const { visibleAt, ...rest } = copy
-    const { data, meta, headers, priority, orderingKey, sentAt } = leased
+    const { data, meta, headers, priority, orderingKey, group, sentAt } = leased
     assert.deepEqual(
       { ...rest, data: JSON.parse(rest.data) },
       {
@@ -22,6 +22,7 @@ export const moving = group('moving', {
         headers,
         priority,
         orderingKey,
+        group,
         sentAt,
         readCount: 0,
         firstReadAt: null,

@@ -8,11 +8,13 @@ export const statistics = group('stats', {
     assert.deepEqual(stats, {
       queue: scene.queue,
       ready: 0,
+      heldBack: 0,
       delayed: 0,
       leased: 0,
       archived: 0,
       totalSent: 0,
       oldestReadyMs: null,
+      nextDueMs: null,
       newestMs: null,
       oldestMs: null,
     })
@@ -80,6 +82,18 @@ export const statistics = group('stats', {
     assert.equal(oldestReadyMs, null)
     assertAtLeast(oldestMs, 0, 'oldestMs')
     assertAtLeast(newestMs, 0, 'newestMs')
+  },
+
+  'the next message that becomes ready is one whose time comes or whose lease ends': async (scene) => {
+    await scene.send({ delayMs: 2 * long })
+    const { nextDueMs: delayed } = await scene.engine.stats(scene.queue)
+    assert(delayed !== null && delayed > long && delayed <= 2 * long)
+    await scene.lease({}, long)
+    const { nextDueMs: leased } = await scene.engine.stats(scene.queue)
+    assert(leased !== null && leased > 0 && leased <= long)
+    await scene.send({})
+    const { nextDueMs: later } = await scene.engine.stats(scene.queue)
+    assert(later !== null && later > 0 && later <= long)
   },
 
   'archived messages have no age': async (scene) => {

@@ -31,29 +31,40 @@ const accepted =
 
 const known = new WeakMap<object, Transaction>()
 
+/** Makes an object stand for a transaction of the engine's own, as the application gets it. */
+export const standFor = (object: object, transaction: Transaction) => void known.set(object, transaction)
+
 /** The `parse` of an option that takes a transaction. @throws TYPE */
 export function parseTransaction(value: unknown, path: string): Transaction {
-  const isObject = (typeof value === 'object' && value !== null) || typeof value === 'function'
-  if (!isObject) throw typeError(path, value, accepted)
-  const before = known.get(value as object)
-  const recognised = recognise(value as Candidate)
-  if (!recognised) throw typeError(path, value, accepted)
-  if (!recognised.open) {
-    const text = `${path} is of ${recognised.library}, but no open transaction: what it sends would be stored at once`
-    throw new TidingsError('TYPE', text, {
-      details: { field: path },
-      hint: 'Pass the transaction itself, not the connection, pool or client that it was begun on.',
-    })
-  }
-  const transaction = before ?? inTurn(recognised.transaction)
-  known.set(value as object, transaction)
-  return transaction
+  const { library, open, transaction } = recognise(value) ?? refuse(path, value)
+  if (open) return transaction
+  const text = `${path} is of ${library}, but no open transaction: what it sends would be stored at once`
+  throw new TidingsError('TYPE', text, {
+    details: { field: path },
+    hint: 'Pass the transaction itself, not the connection, pool or client that it was begun on.',
+  })
 }
 
-function recognise(candidate: Candidate): Recognised | null {
+function refuse(path: string, value: unknown): never {
+  throw typeError(path, value, accepted)
+}
+
+/**
+ * What an object of the application is. In a transaction it takes one statement after the other.
+ * @returns null for one of no library that is known
+ */
+export function recognise(value: unknown): Recognised | null {
+  const isObject = (typeof value === 'object' && value !== null) || typeof value === 'function'
+  if (!isObject) return null
   for (const adapter of adapters) {
-    const recognised = adapter(candidate)
-    if (recognised) return recognised
+    const recognised = adapter(value as Candidate)
+    if (recognised) return recognised.open ? inItsTurn(value as object, recognised) : recognised
   }
   return null
+}
+
+function inItsTurn(tx: object, recognised: Recognised): Recognised {
+  const transaction = known.get(tx) ?? inTurn(recognised.transaction)
+  known.set(tx, transaction)
+  return { ...recognised, transaction }
 }

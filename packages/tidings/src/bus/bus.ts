@@ -1,43 +1,61 @@
-import { type Clock, systemClock } from '../core/clock.ts'
-import { isTidingsError, TidingsError } from '../core/errors.ts'
-import { type Logger, silentLogger } from '../core/logger.ts'
-import { defaultDeadLetterQueue } from '../core/names.ts'
+import { systemClock } from '../core/clock.ts'
+import { TidingsError } from '../core/errors.ts'
+import { silentLogger } from '../core/logger.ts'
+import { legacySubscribersTopic } from '../core/names.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
-import type { Serializer } from '../core/serializer.ts'
 import { isCalledBy, onItsOwn, Service } from '../core/service.ts'
+import { nextTurn } from '../core/turns.ts'
 import { WeakValues } from '../core/weak-values.ts'
+import { ChannelListening } from '../events/channel-listening.ts'
 import { Events } from '../events/events.ts'
 import type { EventsOptions } from '../events/options.ts'
 import { QueueCalls } from '../messages/calls.ts'
-import type { PublishBatchOptions, PublishOptions, QueueOptions, SendEntry } from '../messages/options.ts'
-import type { Binding, Engine, Finding, PublishedCopy, QueueInfo, QueueStats } from '../port/engine.ts'
+import { Life } from '../messages/life.ts'
+import type { StoredCopy } from '../messages/message.ts'
+import type {
+  PeekOptions,
+  PublishBatchOptions,
+  PublishOptions,
+  QueueOptions,
+  QueueOptionsWithSchema,
+  QueueOptionsWithSerializer,
+  SendEntry,
+} from '../messages/options.ts'
+import type { Binding, Engine, Finding, PublishedCopy, QueueInfo } from '../port/engine.ts'
+import type { QueueFigures } from '../port/pause.ts'
 import { noEvents } from '../port/refusals.ts'
 import { Telemetry } from '../port/telemetry.ts'
 import type { TopicInfo } from '../port/topic-store.ts'
 import { Wakeups } from '../port/wakeups.ts'
+import type { ScheduleInfo } from '../schedules/info.ts'
+import type { ScheduleOptions } from '../schedules/options.ts'
+import { Schedules } from '../schedules/schedules.ts'
 import type { SentinelOptions } from '../sentinel/options.ts'
 import { Sentinel } from '../sentinel/sentinel.ts'
 import { Upkeep } from '../sentinel/upkeep.ts'
 import type { Running } from '../subscription/access.ts'
 import { TopicCalls } from '../topics/calls.ts'
 import { topicsOf } from '../topics/missing-topic.ts'
-import type { TopicOptions } from '../topics/options.ts'
+import type { TopicOptions, TopicOptionsWithSchema, TopicOptionsWithSerializer } from '../topics/options.ts'
+import { type BusOptions, withDefaults } from './bus-options.ts'
 import { type Correlation, correlation } from './correlation.ts'
+import { DeadLetterPaths } from './dead-letter-paths.ts'
+import { BusFigures } from './figures.ts'
 import { type BoundPlace, Publisher, type QueueOrName } from './publisher.ts'
 import { Queue, type QueueDependencies } from './queue.ts'
+import { ifThere, listQueues, type QueueListOptions, statsOfQueues } from './queue-list.ts'
 import type { StoredBus } from './stored-bus.ts'
 import { Topic, type TopicDependencies } from './topic.ts'
 import { type TraceEvent, type TraceOptions, trace } from './trace.ts'
 
-type InputOf<O> = O extends { schema: infer S extends StandardSchemaV1 } ? StandardSchemaV1.InferInput<S> : unknown
-type OutputOf<O> = O extends { schema: infer S extends StandardSchemaV1 } ? StandardSchemaV1.InferOutput<S> : unknown
-
 /** One connection of the application to its storage: gives out queues, and stops what was started when it is closed. */
 export class Bus implements AsyncDisposable {
   /** Tells of every call that this bus makes of its storage. */
-  readonly telemetry = new Telemetry()
+  readonly telemetry: Telemetry
   /** The one connection by which it hears of what is new. */
   readonly wakeups: Wakeups
+  /** Lists, switches, removes schedules, and tells when they send. */
+  readonly schedules: Schedules
   readonly #engine: Engine
   readonly #dependencies: QueueDependencies & TopicDependencies
   readonly #publisher: Publisher
@@ -45,21 +63,20 @@ export class Bus implements AsyncDisposable {
   readonly #topicCalls = new WeakValues<string, TopicCalls>()
   /** Workers, and consumers of topics. */
   readonly #workers = new Set<Running>()
+  readonly #figures: BusFigures
   readonly #sentinels = new Set<Sentinel>()
   /** What calls functions of the user's. */
   readonly #own = new WeakSet<Service>()
   /** Runs while there are workers. */
   #upkeep: Upkeep | undefined
-  /** Where the application said that a queue's dead letters go; null: nowhere. */
-  readonly #deadLetters = new Map<string, string | null>()
+  readonly #deadLetters = new DeadLetterPaths()
   readonly #queueOptions: ReadonlyMap<string, QueueOptions>
   #closing: Promise<void> | undefined
 
   /** @param engine opened already; `connect` does that */
-  constructor(
-    engine: Engine,
-    options: { clock?: Clock; logger?: Logger; queues?: ReadonlyMap<string, QueueOptions> } = {},
-  ) {
+  constructor(engine: Engine, options: BusOptions = {}) {
+    this.telemetry = options.telemetry ?? new Telemetry()
+    this.#figures = new BusFigures(this.telemetry)
     this.#engine = this.telemetry.instrument(engine)
     this.#queueOptions = options.queues ?? new Map()
     for (const [name, { deadLetter }] of this.#queueOptions)
@@ -68,15 +85,18 @@ export class Bus implements AsyncDisposable {
     this.wakeups = new Wakeups({ engine: this.#engine, clock, logger })
     this.#dependencies = {
       engine: this.#engine,
+      telemetry: this.telemetry,
       wakeups: this.wakeups,
+      life: new Life({ wakeups: this.wakeups, clock }),
       clock,
       logger,
-      callsOf: (queue) => this.#calls.get(queue, () => new QueueCalls(this.#engine, clock, queue)),
+      callsOf: (queue) => this.#calls.get(queue, () => new QueueCalls(this.#engine, this.telemetry, clock, queue)),
       topicCallsOf: (store, topic) => this.#topicCalls.get(topic, () => new TopicCalls(this.#engine, store, topic)),
       readers: new Set(),
       adopt: (worker) => this.#adopt(worker),
     }
-    this.#publisher = new Publisher(this.#engine, this.#dependencies.clock)
+    this.#publisher = new Publisher(this.#dependencies)
+    this.schedules = new Schedules(this.#dependencies)
   }
 
   /** The storage behind it all. */
@@ -92,8 +112,9 @@ export class Bus implements AsyncDisposable {
       queue: (name, defaults) => this.queue(name, withDefaults(this.#queueOptions.get(name), defaults)).stored,
       topic: (name, defaults) => this.topic(name, defaults).stored,
       publish: (messages) => engine.publish(messages, null),
+      schedules: engine.schedules,
       correlation: (id) => engine.correlation(id),
-      stats: (isWanted) => this.#statsOf(isWanted),
+      stats: (isWanted, options) => statsOfQueues(this.#dependencies, isWanted, options),
       maintain: async () => void (await engine.maintain({ kind: 'due' })),
       upkeep: (logger) => new Upkeep({ ...this.#dependencies, logger }),
     }
@@ -103,63 +124,59 @@ export class Bus implements AsyncDisposable {
    * A queue by its name. Touches the storage only when it is used.
    * @example const hires = bus.queue('hires', { maxLength: 10_000 })
    */
-  queue<const O extends QueueOptions & { schema: StandardSchemaV1 }>(
+  queue<S extends StandardSchemaV1>(
     name: string,
-    options: O,
-  ): Queue<InputOf<O>, OutputOf<O>>
-  queue<T>(name: string, options: QueueOptions & { serializer: Serializer<T> }): Queue<T>
+    options: QueueOptionsWithSchema<S>,
+  ): Queue<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>
+  queue<T>(name: string, options: QueueOptionsWithSerializer<T>): Queue<T>
   queue<T = unknown>(name: string, options?: QueueOptions): Queue<T>
   queue(name: string, given?: QueueOptions): Queue {
     const options = withDefaults(given, this.#queueOptions.get(name))
     const queue = new Queue(name, options, this.#dependencies)
-    this.#checkDeadLetters(queue)
+    this.#deadLetters.check(queue)
     if (options?.deadLetter !== undefined) this.#deadLetters.set(name, queue.deadLetterQueue)
     return queue
   }
 
   /**
-   * All queues of the storage, by name.
+   * All queues of the storage, by name, without those that Tidings made for itself. One whose name only other clients of
+   * PGMQ take has the reason in `unusable`; such a queue is read and dropped by PGMQ's functions.
    * @example for (const { queue, createdAt } of await bus.queues()) console.log(queue, createdAt)
    */
-  queues(): Promise<QueueInfo[]> {
-    return this.#engine.describe(null)
+  async queues(options?: QueueListOptions): Promise<QueueInfo[]> {
+    return listQueues(this.#engine, options)
   }
 
   /**
-   * The figures of all queues, by name.
+   * The figures of all queues, by name, without those that Tidings made for itself.
    * @example const ready = (await bus.stats()).reduce((sum, { ready }) => sum + ready, 0)
    */
-  stats(): Promise<QueueStats[]> {
-    return this.#statsOf(() => true)
+  stats(options?: QueueListOptions): Promise<QueueFigures[]> {
+    return statsOfQueues(this.#dependencies, () => true, options)
   }
 
-  async #statsOf(isWanted: (queue: string) => boolean): Promise<QueueStats[]> {
-    const queues = await this.queues()
-    const stats = await Promise.all(
-      queues.filter(({ queue }) => isWanted(queue)).map(({ queue }) => this.#statsIfThere(queue)),
+  /**
+   * Looks at messages of all queues, without changing anything, as `queue.peek` does: up to `limit` of each.
+   * @returns by name, the queues that have some
+   * @example for (const [queue, messages] of Object.entries(await bus.peek())) console.log(queue, messages.length)
+   */
+  async peek(options?: PeekOptions): Promise<Readonly<Record<string, readonly StoredCopy<unknown>[]>>> {
+    const queues = (await this.queues()).filter(({ unusable }) => unusable === undefined)
+    const found = await Promise.all(
+      queues.map(async ({ queue }) => [queue, await ifThere(this.queue(queue).peek(options))] as const),
     )
-    return stats.filter((one) => one !== null)
-  }
-
-  /** @returns null for a queue that was dropped meanwhile */
-  async #statsIfThere(queue: string): Promise<QueueStats | null> {
-    try {
-      return await this.#engine.stats(queue)
-    } catch (error) {
-      if (isTidingsError(error, 'QUEUE_NOT_FOUND')) return null
-      throw error
-    }
+    return Object.fromEntries(found.flatMap(([queue, messages]) => (messages?.length ? [[queue, messages]] : [])))
   }
 
   /**
    * A topic by its name. Touches the storage only when it is used. @throws UNSUPPORTED where there are none
    * @example const news = bus.topic('news', { retention: { maxAge: '30d' } })
    */
-  topic<const O extends TopicOptions & { schema: StandardSchemaV1 }>(
+  topic<S extends StandardSchemaV1>(
     name: string,
-    options: O,
-  ): Topic<InputOf<O>, OutputOf<O>>
-  topic<T>(name: string, options: TopicOptions & { serializer: Serializer<T> }): Topic<T>
+    options: TopicOptionsWithSchema<S>,
+  ): Topic<StandardSchemaV1.InferInput<S>, StandardSchemaV1.InferOutput<S>>
+  topic<T>(name: string, options: TopicOptionsWithSerializer<T>): Topic<T>
   topic<T = unknown>(name: string, options?: TopicOptions): Topic<T>
   topic(name: string, options?: TopicOptions): Topic {
     return new Topic(name, options, this.#dependencies)
@@ -170,7 +187,8 @@ export class Bus implements AsyncDisposable {
    * @example for (const { topic, lastOffset } of await bus.topics()) console.log(topic, lastOffset)
    */
   async topics(): Promise<TopicInfo[]> {
-    return topicsOf(this.#engine).listTopics(null)
+    const topics = await topicsOf(this.#engine).listTopics(null)
+    return topics.filter(({ topic }) => topic !== legacySubscribersTopic)
   }
 
   /**
@@ -227,6 +245,17 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
+   * Sends messages by the clock, from now on: the schedule is stored, and stands in the place of one of the name. The same
+   * again changes nothing; where times are changed, they count from now.
+   * @throws CRON_INVALID, TIMEZONE_UNKNOWN, SCHEDULE_NEVER, QUEUE_NOT_FOUND, TOPIC_NOT_FOUND, SCHEDULE_OWNED and others,
+   *   before anything is stored
+   * @example await bus.schedule('nightly', { cron: '0 2 * * *', timezone: 'Europe/Berlin', queue: 'reports', data: {} })
+   */
+  schedule(name: string, options: ScheduleOptions): Promise<ScheduleInfo> {
+    return this.schedules.put(name, options)
+  }
+
+  /**
    * What happened to a target (`meta.targetId`) in all queues, archives and dead-letter queues, in the order of time.
    * Deleted messages leave nothing to tell of.
    * @example for (const { at, kind } of await bus.trace('person-7')) console.log(at, kind)
@@ -249,11 +278,26 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
+   * Listens to a channel of PostgreSQL, the application's own (`NOTIFY shop, 'closed'`), over the one connection that this bus
+   * listens by. What is notified while that is down is missed. Errors of the function are logged.
+   * @returns once it listens; `stop()` ends it
+   * @throws UNSUPPORTED on other storages and behind a pooler; CONFIG_INVALID for a name that no channel can have
+   * @example const listening = await bus.listen('shop', (text) => console.log(text))
+   */
+  async listen(channel: string, handler: (text: string) => void | Promise<void>): Promise<ChannelListening> {
+    if (!this.#engine.supports.has('events')) throw noEvents(this.#engine.name)
+    const listening = new ChannelListening(channel, handler, this.#dependencies)
+    this.#own.add(listening)
+    await listening.start()
+    return listening
+  }
+
+  /**
    * How far the tasks of a correlation are: messages that were sent with `meta.correlationId` and `track: true`.
    * @returns null if there are none; completed correlations are forgotten after 30 days
    * @example const { pending, dead } = (await bus.correlation('import-7'))!
    */
-  correlation(id: string): Promise<Correlation | null> {
+  correlation(id: string | number): Promise<Correlation | null> {
     return correlation(this.#engine, id)
   }
 
@@ -264,14 +308,13 @@ export class Bus implements AsyncDisposable {
    * @example const sentinel = bus.sentinel({ rules: [{ queues: 'orders*', maxReady: 1_000 }] })
    */
   sentinel(options?: SentinelOptions): Sentinel {
-    const { engine, clock, logger } = this.#dependencies
-    const deadLetterQueueOf = (queue: string) => this.#deadLettersOf(queue)
+    const deadLetterQueueOf = (queue: string) => this.#deadLetters.of(queue)
     const adopt = (sentinel: Sentinel) => {
       this.#checkOpen()
       this.#sentinels.add(sentinel)
       this.#own.add(sentinel)
     }
-    return new Sentinel(options, { engine, clock, logger, deadLetterQueueOf, adopt })
+    return new Sentinel(options, { ...this.#dependencies, deadLetterQueueOf, adopt })
   }
 
   /**
@@ -280,6 +323,15 @@ export class Bus implements AsyncDisposable {
    */
   diagnose(): Promise<Finding[]> {
     return this.#engine.diagnose()
+  }
+
+  /**
+   * What this bus sent, received, handled and settled, and its workers, in the text format of Prometheus. Calls are counted
+   * from the first time on that this is asked for.
+   * @example new Response(bus.metrics(), { headers: { 'content-type': 'text/plain' } })
+   */
+  metrics(): string {
+    return this.#figures.text(this.#workers)
   }
 
   /**
@@ -306,7 +358,7 @@ export class Bus implements AsyncDisposable {
   /** What was sent before closing is still stored, with the calls that this takes. */
   async #pending(): Promise<void> {
     for (let isBusy = true; isBusy; ) {
-      await new Promise(setImmediate)
+      await nextTurn()
       const calls = [...this.#calls.values(), ...this.#topicCalls.values(), this.#publisher].filter((one) => one.isBusy)
       isBusy = calls.length > 0
       await Promise.all(calls.map((one) => one.idle()))
@@ -331,37 +383,13 @@ export class Bus implements AsyncDisposable {
 
   #dismiss(worker: Running): void {
     this.#workers.delete(worker)
+    this.#figures.ended(worker)
     if (this.#workers.size > 0) return
     void this.#upkeep?.stop()
     this.#upkeep = undefined
   }
 
-  /** What failed too often must come to rest somewhere. @throws DEAD_LETTER_INVALID */
-  #checkDeadLetters(queue: Queue): void {
-    const path = [queue.name]
-    let next = queue.deadLetterQueue
-    while (next !== null) {
-      const isCircle = path.includes(next)
-      path.push(next)
-      if (isCircle)
-        throw new TidingsError('DEAD_LETTER_INVALID', `the dead-letter queues form a circle: ${path.join(' → ')}`, {
-          details: { field: 'deadLetter', path },
-        })
-      next = this.#deadLettersOf(next)
-    }
-  }
-
-  #deadLettersOf(queue: string): string | null {
-    return this.#deadLetters.has(queue) ? (this.#deadLetters.get(queue) ?? null) : defaultDeadLetterQueue(queue)
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
-}
-
-/** An option that is `undefined` counts as left out. What is no object is left for the check of options to refuse. */
-function withDefaults(given: QueueOptions | undefined, defaults: QueueOptions | undefined): QueueOptions | undefined {
-  if (defaults === undefined || (given !== undefined && (typeof given !== 'object' || given === null))) return given
-  return { ...defaults, ...Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => value !== undefined)) }
 }

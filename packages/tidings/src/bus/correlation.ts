@@ -19,11 +19,17 @@ export interface Correlation {
   readonly startedAt: Date
   /** When the last task ended, and the completion queue was told; null if that is still to come. */
   readonly completedAt: Date | null
+  /** When the first task failed for good; null if none has. */
+  readonly failedAt: Date | null
+  /** When all tasks were done for the first time; null if that is still to come. */
+  readonly doneAt: Date | null
   /** The same by queue. */
   readonly queues: readonly (TaskCounts & { readonly total: number })[]
 }
 
-export async function correlation(engine: Engine, id: string): Promise<Correlation | null> {
+/** @param given a number is the same as its text */
+export async function correlation(engine: Engine, given: string | number): Promise<Correlation | null> {
+  const id = Number.isSafeInteger(given) ? String(given) : given
   if (typeof id !== 'string') throw option.typeError('correlationId', id, 'a string')
   checkKey(id, 'correlationId')
   const state = await engine.correlation(id)
@@ -41,10 +47,14 @@ export async function correlation(engine: Engine, id: string): Promise<Correlati
     ...counts,
     total: totalOf(counts),
     startedAt: new Date(state.startedAt),
-    completedAt: state.completedAt === null ? null : new Date(state.completedAt),
+    completedAt: toDate(state.completedAt),
+    failedAt: toDate(state.failedAt),
+    doneAt: toDate(state.doneAt),
     queues: state.queues.map((one) => ({ ...one, total: totalOf(one) })),
   }
 }
+
+const toDate = (time: number | null) => (time === null ? null : new Date(time))
 
 const totalOf = ({ pending, running, done, dead, cancelled }: Omit<TaskCounts, 'queue'>) =>
   pending + running + done + dead + cancelled

@@ -1,5 +1,4 @@
 import { isTidingsError, TidingsError } from '../core/errors.ts'
-import { fromJson } from '../core/json.ts'
 import * as option from '../core/options.ts'
 import { StoredCopy } from '../messages/message.ts'
 import { checkMessageId } from '../messages/options.ts'
@@ -44,6 +43,8 @@ export const redriveOptions = {
 /** What redriving takes away again: the traces of the failure, and the end of a time to live. */
 export const clearedMeta = {
   ttl_ms: null,
+  process_lost_at: null,
+  read_ahead_lost: null,
   error_message: null,
   stack_trace: null,
   origin_queue: null,
@@ -65,28 +66,35 @@ export interface Redriven {
   readonly id: string | null
 }
 
+export type ListDeadLettersOptions = option.OptionsInput<typeof listOptions>
+export type RedriveOptions = option.OptionsInput<typeof redriveOptions>
+
 /** The dead letters of one queue: those in its dead-letter queue that came from it. */
-export class DeadLetters {
+export class DeadLetters<T = unknown> {
   /** The dead-letter queue; null where the queue has none and keeps them in its archive. */
   readonly queue: string | null
   readonly #origin: string
   readonly #engine: Engine
+  readonly #show: (stored: StoredMessage) => unknown
 
-  constructor(origin: string, queue: string | null, engine: Engine) {
+  /** @param show the data of a message, for who looks at it */
+  constructor(origin: string, queue: string | null, engine: Engine, show: (stored: StoredMessage) => unknown) {
     this.#origin = origin
     this.queue = queue
     this.#engine = engine
+    this.#show = show
   }
 
   /**
-   * Oldest first; changes nothing.
+   * Oldest first; changes nothing. The data is as it was sent, not checked against the schema; what the serializer of the queue
+   * refuses comes as its bytes.
    * @example for (const { id, meta } of await hires.deadLetters.list()) console.log(id, meta)
    */
-  async list(options?: option.OptionsInput<typeof listOptions>): Promise<StoredCopy<unknown>[]> {
+  async list(options?: ListDeadLettersOptions): Promise<StoredCopy<T>[]> {
     const { limit, ids } = option.parseOptions(listOptions, options, 'deadLetters.list')
-    const found: StoredCopy<unknown>[] = []
+    const found: StoredCopy<T>[] = []
     for await (const part of this.#parts({ ids, after: null })) {
-      found.push(...part.map((stored) => new StoredCopy(this.#target(), stored, fromJson(stored.data))))
+      found.push(...part.map((stored) => new StoredCopy(this.#target(), stored, this.#show(stored) as T)))
       if (found.length >= limit) break
     }
     return found.slice(0, limit)
@@ -115,7 +123,7 @@ export class DeadLetters {
    * @throws QUEUE_NOT_FOUND if the queue they came from is gone
    * @example await hires.deadLetters.redrive({ limit: 100 })
    */
-  async redrive(options?: option.OptionsInput<typeof redriveOptions>): Promise<Redriven[]> {
+  async redrive(options?: RedriveOptions): Promise<Redriven[]> {
     const { limit, ids, dryRun, delay } = option.parseOptions(redriveOptions, options, 'deadLetters.redrive')
     const target = this.#target()
     // Says so if the queue is gone, before anything is moved.

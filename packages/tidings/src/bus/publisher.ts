@@ -3,6 +3,7 @@ import { show, TidingsError } from '../core/errors.ts'
 import { checkQueueName } from '../core/names.ts'
 import * as option from '../core/options.ts'
 import { checkPattern, checkRoutingKey } from '../core/pattern.ts'
+import type { BusDependencies } from '../messages/access.ts'
 import { Batcher } from '../messages/batcher.ts'
 import { withNearestName } from '../messages/missing-queue.ts'
 import {
@@ -16,6 +17,7 @@ import {
 import { checkTransactions, type Outgoing, prepare, prepareBatch } from '../messages/prepare.ts'
 import type { Binding, Engine, NewMessage, PublishedCopy, RoutedMessage, Rule, Transaction } from '../port/engine.ts'
 import { sizeOf } from '../port/limits.ts'
+import type { Telemetry } from '../port/telemetry.ts'
 import { topicsOf, withNearestTopic } from '../topics/missing-topic.ts'
 
 /** A queue, or its name. */
@@ -33,11 +35,13 @@ interface TopicRef {
 export class Publisher {
   readonly #engine: Engine
   readonly #clock: Clock
+  readonly #telemetry: Telemetry
   readonly #publishes: Batcher<RoutedMessage, PublishedCopy[]>
 
-  constructor(engine: Engine, clock: Clock) {
+  constructor({ engine, clock, telemetry }: Pick<BusDependencies, 'engine' | 'clock' | 'telemetry'>) {
     this.#engine = engine
     this.#clock = clock
+    this.#telemetry = telemetry
     this.#publishes = new Batcher((messages: RoutedMessage[]) => engine.publish(messages, null), engine, sizeOf)
   }
 
@@ -106,6 +110,7 @@ export class Publisher {
       bare: false,
       ttlMs: null,
       now: () => this.#clock.now(),
+      origin: () => this.#telemetry.origin(),
     }
   }
 

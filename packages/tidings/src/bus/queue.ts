@@ -1,11 +1,11 @@
+import { momentOf } from '../core/clock.ts'
 import { isTidingsError, show, TidingsError } from '../core/errors.ts'
-import { fromJson } from '../core/json.ts'
 import { checkQueueName } from '../core/names.ts'
 import * as option from '../core/options.ts'
 import type { QueueAccess } from '../messages/access.ts'
 import type { QueueCalls } from '../messages/calls.ts'
 import { type Decoded, decodeAll } from '../messages/decode.ts'
-import { scan, type Wanted } from '../messages/filter.ts'
+import { anything, scan, type Wanted } from '../messages/filter.ts'
 import { Message, StoredCopy } from '../messages/message.ts'
 import { withNearestName } from '../messages/missing-queue.ts'
 import {
@@ -16,22 +16,28 @@ import {
   popOptions,
   type QueueOptions,
   queueOptions,
+  type ReadByIdOptions,
   type ReadOptions,
   readByIdOptions,
   readOptions,
   type SendEntry,
   type SendOptions,
   sendOptionsWithTx,
+  type TxOptions,
   txOption,
 } from '../messages/options.ts'
 import { checkTransactions, duplicateError, prepare, prepareBatch } from '../messages/prepare.ts'
-import type { Engine, NewMessage, Place, QueueStats, SendResult, StoredMessage, Transaction } from '../port/engine.ts'
+import { type PauseOptions, pauseOptions, type QueueSettings, type QueueSettingsChange } from '../messages/settings.ts'
+import type { Engine, NewMessage, Place, SendResult, StoredMessage, Transaction } from '../port/engine.ts'
+import type { QueueFigures } from '../port/pause.ts'
 import { type ConsumeOptions, Consumer, type HoldingReader } from '../worker/consumer.ts'
 import { Iteration } from '../worker/iteration.ts'
 import { type BatchHandler, type BatchWorkOptions, type Handler, Worker, type WorkOptions } from '../worker/worker.ts'
+import { type CancelResult, type CancelWhich, cancelMessages, parseWhich } from './cancelling.ts'
 import type { DeadLetters } from './dead-letters.ts'
+import type { Look } from './look.ts'
 import { Replay, type Replayed, type ReplayOptions } from './replay.ts'
-import { type Look, StoredQueue, type StoredQueueDependencies } from './stored-queue.ts'
+import { StoredQueue, type StoredQueueDependencies } from './stored-queue.ts'
 
 /** What a queue gets from its bus. */
 export interface QueueDependencies extends StoredQueueDependencies {
@@ -40,6 +46,9 @@ export interface QueueDependencies extends StoredQueueDependencies {
   /** Who may have messages in hand, that closing the bus gives back. */
   readonly readers: Set<HoldingReader>
 }
+
+/** `dueAt` is null for messages that are hidden for ever, as clients of PGMQ can hide them. */
+export type QueueState = 'empty' | 'ready' | { readonly dueAt: Date | null }
 
 /**
  * A named list of messages. Many readers compete; each message is handled by one of them.
@@ -100,19 +109,73 @@ export class Queue<In = unknown, Out = In> {
   }
 
   /** @example const { ready, leased, delayed } = await hires.stats() */
-  stats(): Promise<QueueStats> {
+  stats(): Promise<QueueFigures> {
     return this.#existing(() => this.stored.stats())
   }
 
   /**
+   * Whether there is something to do: 'ready', 'empty', or `{ dueAt }` where all that is there waits for its time, or for the
+   * end of a lease.
+   * @example if ((await hires.state()) === 'empty') console.log('all done')
+   */
+  async state(): Promise<QueueState> {
+    const [ready] = await this.#existing(() =>
+      this.#engine.peek(this.name, { limit: 1, place: 'ready', afterId: null, ids: null }),
+    )
+    if (ready !== undefined) return 'ready'
+    const { ready: since, delayed, leased, nextDueMs } = await this.#existing(() => this.#engine.stats(this.name))
+    if (since > 0) return 'ready'
+    if (nextDueMs === null && delayed + leased === 0) return 'empty'
+    return { dueAt: nextDueMs === null ? null : new Date(this.#dependencies.clock.now() + nextDueMs) }
+  }
+
+  /**
+   * What the storage keeps for the queue, for whoever uses it. @throws QUEUE_NOT_FOUND
+   * @example const { pause } = await hires.settings()
+   */
+  async settings(): Promise<QueueSettings> {
+    return (await this.#existing(() => this.stored.info())).settings ?? {}
+  }
+
+  /**
+   * Changes settings that hold for whoever uses the queue, until it is dropped: those that are named; null takes one away.
+   * @returns all settings that there are now
+   * @throws QUEUE_NOT_FOUND; OPTION_UNKNOWN, TYPE, RANGE and the like, before anything is changed
+   * @example await hires.configure({ pause: null })
+   */
+  configure(change: QueueSettingsChange): Promise<QueueSettings> {
+    return this.#existing(() => this.stored.configure(change))
+  }
+
+  /**
+   * From now on no message is handed out, whoever asks: workers, `read`, `pop`, in every process. Sends go on, and what is in
+   * hand ends. Clients of PGMQ do not know of it.
+   * @throws QUEUE_NOT_FOUND; RANGE, TYPE and the like
+   * @example await hires.pause({ until: new Date(Date.now() + 3_600_000), reason: 'the mail server is down' })
+   */
+  async pause(options?: PauseOptions): Promise<void> {
+    const pause = option.parseOptions(pauseOptions, options, 'pause')
+    await this.configure({ pause: Object.fromEntries(Object.entries(pause).filter(([, value]) => value !== null)) })
+  }
+
+  /**
+   * Ends a pause: workers that listen go on at once. @throws QUEUE_NOT_FOUND
+   * @example await hires.resume()
+   */
+  async resume(): Promise<void> {
+    await this.configure({ pause: null })
+  }
+
+  /**
    * Stores one message. Messages sent in the same tick travel together.
-   * @returns its id, once it is stored for good
+   * @returns its id, once it is stored for good; with `dedup.replace` the id of the message whose data it replaced
    * @throws DUPLICATE with the id of the first message in `details.firstId`; QUEUE_FULL with `maxLength`; BODY_NOT_JSON
    *   and other errors of the input, before anything is stored; OUTCOME_UNKNOWN if the connection broke before the answer came
    * @example const id = await hires.send({ name: 'Ada' }, { delay: '5s', dedupId: 'hire-7' })
    */
   async send(data: In, options?: SendOptions): Promise<string> {
-    const { tx, ...parsed } = option.parseOptions(sendOptionsWithTx, options, 'send')
+    const parsed = option.parseOptions(sendOptionsWithTx, options, 'send')
+    const { tx } = parsed
     this.stored.checkTransaction(tx)
     // Awaiting only what is asynchronous keeps sends of one tick in their order.
     const prepared = prepare(data, parsed, this.stored.outgoing)
@@ -129,10 +192,7 @@ export class Queue<In = unknown, Out = In> {
    * result with the id of the first. Does not wait for single sends of the same tick.
    * @example await hires.sendBatch([{ data: { name: 'Ada' } }, { data: { name: 'Bob' }, delay: '1h' }])
    */
-  async sendBatch(
-    entries: readonly SendEntry<In>[],
-    options?: option.OptionsInput<typeof txOption>,
-  ): Promise<SendResult[]> {
+  async sendBatch(entries: readonly SendEntry<In>[], options?: TxOptions): Promise<SendResult[]> {
     const { tx } = option.parseOptions(txOption, options, 'sendBatch')
     this.stored.checkTransaction(tx)
     const messages = await prepareBatch(entries, 'sendBatch', this.stored.outgoing)
@@ -155,12 +215,13 @@ export class Queue<In = unknown, Out = In> {
    * Takes one message by its id, if it is ready. @returns null if it is not there or not ready
    * @example const message = await hires.readById('17')
    */
-  async readById(id: string, options?: option.OptionsInput<typeof readByIdOptions>): Promise<Message<Out> | null> {
+  async readById(id: string, options?: ReadByIdOptions): Promise<Message<Out> | null> {
     checkMessageId(id, 'id')
     const { lease } = option.parseOptions(readByIdOptions, options, 'readById')
     const request = { limit: 1, leaseMs: lease, ids: [id] }
+    const term = { leaseMs: lease, from: momentOf(this.#dependencies.clock) }
     const { messages } = await this.#existing(() => this.#engine.claim(this.name, request))
-    const [decoded] = await decodeAll(this.access(), messages)
+    const [decoded] = await decodeAll(this.access(), messages, term)
     return decoded ? this.#toMessage(decoded) : null
   }
 
@@ -178,28 +239,32 @@ export class Queue<In = unknown, Out = In> {
   }
 
   /**
-   * Looks at messages without changing anything, by id. The data is as stored, not checked against the schema.
+   * Looks at messages without changing anything, by id. The data is as it was sent, not checked against the schema; what the
+   * serializer of the queue refuses comes as its bytes.
    * @example const waiting = await hires.peek({ limit: 100, place: 'delayed' })
    */
-  async peek(options?: PeekOptions): Promise<StoredCopy<unknown>[]> {
-    const { limit, place, after, meta } = option.parseOptions(peekOptions, options, 'peek')
+  async peek(options?: PeekOptions): Promise<StoredCopy<In>[]> {
+    const { limit, place, after, meta, newest } = option.parseOptions(peekOptions, options, 'peek')
+    if (newest) return this.#existing(() => this.#lookBack(place, meta ?? anything, after, limit))
     if (meta !== null) return this.#existing(() => this.#look(place, meta, after, limit))
     const stored = await this.#existing(() => this.#engine.peek(this.name, { limit, place, afterId: after, ids: null }))
-    return stored.map((message) => new StoredCopy(this.name, message, fromJson(message.data)))
+    return stored.map((message) => new StoredCopy(this.name, message, this.stored.show(message) as In))
   }
 
-  async #look(
-    place: Place | null,
-    wanted: Wanted,
-    after: string | null,
-    limit: number,
-  ): Promise<StoredCopy<unknown>[]> {
-    const found: StoredCopy<unknown>[] = []
-    for await (const page of scan(this.#engine, this.name, place, wanted, after)) {
-      found.push(...page)
+  async #look(place: Place | null, wanted: Wanted, after: string | null, limit: number): Promise<StoredCopy<In>[]> {
+    const found: StoredCopy<In>[] = []
+    for await (const page of scan(this.#engine, this.name, place, wanted, after, this.stored.show)) {
+      found.push(...(page as StoredCopy<In>[]))
       if (found.length >= limit) break
     }
     return found.slice(0, limit)
+  }
+
+  async #lookBack(place: Place | null, wanted: Wanted, after: string | null, limit: number) {
+    let last: StoredCopy<In>[] = []
+    for await (const page of scan(this.#engine, this.name, place, wanted, after, this.stored.show))
+      last = [...last, ...(page as StoredCopy<In>[])].slice(-limit)
+    return last.reverse()
   }
 
   /**
@@ -220,13 +285,17 @@ export class Queue<In = unknown, Out = In> {
   }
 
   /**
-   * Removes a message that nobody has in hand. @returns false if it is not there or leased
-   * @example if (!(await hires.cancel('17'))) console.log('somebody has it in hand')
+   * Cancels messages: those that wait are removed. Of one that somebody has in hand, the reader is told, in whatever process:
+   * the `signal` of its handler is aborted with CANCELLED. Unless the handler succeeds all the same, the message goes into the
+   * archive then, as cancelled: it is neither tried again nor a dead letter.
+   * @param which an id, several, or `{ meta }` for all that have these fields
+   * @returns the ids of those that were removed, and of those that are asked for; what is not there is in neither
+   * @throws MESSAGE_NOT_FOUND for an id alone that is not there; QUEUE_NOT_FOUND; MESSAGE_ID_INVALID, TYPE and the like
+   * @example const { removed, running } = await hires.cancel({ meta: { correlationId: 'import-7' } })
    */
-  async cancel(id: string): Promise<boolean> {
-    checkMessageId(id, 'id')
-    const [removed] = await this.#existing(() => this.#engine.cancel(this.name, [id]))
-    return removed === true
+  cancel(which: CancelWhich): Promise<CancelResult> {
+    const wanted = parseWhich(which)
+    return this.#existing(() => cancelMessages(this.#engine, this.name, wanted))
   }
 
   /**
@@ -258,8 +327,8 @@ export class Queue<In = unknown, Out = In> {
    * What failed too often: look at it, send it again.
    * @example const redriven = await hires.deadLetters.redrive({ limit: 100 })
    */
-  get deadLetters(): DeadLetters {
-    return this.stored.deadLetters
+  get deadLetters(): DeadLetters<In> {
+    return this.stored.deadLetters as DeadLetters<In>
   }
 
   #startWorker(worker: Worker): Worker {

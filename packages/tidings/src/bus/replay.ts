@@ -135,7 +135,7 @@ export class Replay {
   }
 
   #copyOf(
-    { id, data, meta, headers, priority, orderingKey, sentAt }: StoredMessage,
+    { id, data, meta, headers, priority, orderingKey, group, sentAt }: StoredMessage,
     to: string,
     bare: boolean,
   ): NewMessage {
@@ -150,6 +150,7 @@ export class Replay {
       notBefore: null,
       priority,
       orderingKey,
+      group,
       // A queue that was dropped and made anew counts its ids from 1 again; the time tells them apart.
       dedup: again ? null : { id: `replay/${this.#queue}/${id}/${sentAt}`, windowMs: dedupWindow },
       uniqueTarget: null,

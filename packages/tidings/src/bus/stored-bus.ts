@@ -1,8 +1,11 @@
 import type { Logger } from '../core/logger.ts'
 import type { QueueOptions } from '../messages/options.ts'
-import type { CorrelationState, Engine, PublishedCopy, QueueStats, RoutedMessage } from '../port/engine.ts'
+import type { CorrelationState, Engine, PublishedCopy, RoutedMessage } from '../port/engine.ts'
+import type { QueueFigures } from '../port/pause.ts'
+import type { ScheduleStore } from '../port/schedule-store.ts'
 import type { Upkeep } from '../sentinel/upkeep.ts'
 import type { TopicOptions } from '../topics/options.ts'
+import type { QueueListOptions } from './queue-list.ts'
 import type { StoredQueue } from './stored-queue.ts'
 import type { StoredTopic } from './stored-topic.ts'
 
@@ -16,9 +19,11 @@ export interface StoredBus {
   topic(name: string, defaults?: TopicOptions): StoredTopic
   /** Options of queues do not hold for copies, as with `Bus.publish`. */
   publish(messages: readonly RoutedMessage[]): Promise<PublishedCopy[][]>
+  /** What is put goes through `Bus.schedules`. */
+  readonly schedules: Pick<ScheduleStore, 'list' | 'remove'>
   correlation(id: string): Promise<CorrelationState | null>
   /** The figures of the queues that are wanted, by name. */
-  stats(isWanted: (queue: string) => boolean): Promise<QueueStats[]>
+  stats(isWanted: (queue: string) => boolean, options?: QueueListOptions): Promise<QueueFigures[]>
   /** Does what time asks for in the storage. */
   maintain(): Promise<void>
   /** What does so now and then once it is started. */

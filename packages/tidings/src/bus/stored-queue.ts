@@ -1,19 +1,25 @@
+import { momentOf } from '../core/clock.ts'
 import { TidingsError } from '../core/errors.ts'
 import { defaultDeadLetterQueue } from '../core/names.ts'
 import type * as option from '../core/options.ts'
 import { validate } from '../core/schema.ts'
-import { unpack } from '../core/serializer.ts'
+import { unpack, unpackOrBytes } from '../core/serializer.ts'
 import type { BusDependencies, QueueAccess } from '../messages/access.ts'
 import type { QueueCalls } from '../messages/calls.ts'
 import { type Decoded, decodeAll, giveBack, unlessLost } from '../messages/decode.ts'
 import { anything, scan, type Wanted } from '../messages/filter.ts'
+import type { Term } from '../messages/lease.ts'
 import type { queueOptions } from '../messages/options.ts'
-import { fittingPage, type Page, readPage } from '../messages/pages.ts'
+import { fittingPage, type Page, pageBytes, readPage } from '../messages/pages.ts'
 import { admit, type Composed, type Outgoing } from '../messages/prepare.ts'
+import { refuseLimits } from '../messages/queue-limits.ts'
+import { parseSettings, pauseIn, type QueueSettings, type QueueSettingsChange } from '../messages/settings.ts'
+import { stricter } from '../messages/terms.ts'
 import { popUnexpired } from '../messages/unexpired.ts'
 import { Poller } from '../messages/wait.ts'
 import type {
   Binding,
+  Cancelled,
   Claim,
   ClaimRequest,
   Engine,
@@ -21,7 +27,6 @@ import type {
   PeekRequest,
   PruneRequest,
   QueueInfo,
-  QueueStats,
   SendResult,
   SendTerms,
   Settlement,
@@ -30,29 +35,17 @@ import type {
   Transaction,
 } from '../port/engine.ts'
 import type { Interest } from '../port/listening.ts'
+import type { QueueFigures } from '../port/pause.ts'
 import { DeadLetters } from './dead-letters.ts'
+import type { Look, Patience } from './look.ts'
 
-export type QueueSettings = option.OptionsOutput<typeof queueOptions>
+type ParsedOptions = option.OptionsOutput<typeof queueOptions>
 
 /** How often a read that waits looks even if nothing woke it. */
 const pollMs = 2_000
 /** For judging what is popped. */
 const popLeaseMs = 30_000
-
-/** How long to wait for the first message. */
-export interface Patience {
-  readonly waitMs: number
-  readonly signal: AbortSignal | null
-  readonly pollMs?: number
-}
-
-/** What a look into the queue found. */
-export interface Look<T> {
-  readonly found: T[]
-  readonly nextDueMs: number | null
-  /** Whether more was ready than fits into one answer. */
-  readonly more?: boolean
-}
+const whole = { more: false } as const
 
 /** Gives the data of a message the application's type. @throws BODY_INVALID */
 export type Decode<T> = (stored: StoredMessage) => T | Promise<T>
@@ -85,12 +78,12 @@ export class StoredQueue {
   /** What holds for all messages that this queue is sent. */
   readonly outgoing: Outgoing
   readonly terms: SendTerms
-  readonly #settings: QueueSettings
+  readonly #settings: ParsedOptions
   readonly #dependencies: StoredQueueDependencies
   readonly #engine: Engine
   readonly #calls: QueueCalls
 
-  constructor(name: string, settings: QueueSettings, dependencies: StoredQueueDependencies) {
+  constructor(name: string, settings: ParsedOptions, dependencies: StoredQueueDependencies) {
     this.name = name
     this.#settings = settings
     this.#dependencies = dependencies
@@ -108,6 +101,7 @@ export class StoredQueue {
       bare: envelope === 'none',
       ttlMs: ttl,
       now: () => dependencies.clock.now(),
+      origin: () => dependencies.telemetry.origin(),
     }
     this.terms = { maxLength: maxLength ?? undefined, durability: durability === 'fsync' ? durability : undefined }
   }
@@ -120,6 +114,13 @@ export class StoredQueue {
   /** @throws QUEUE_NOT_FOUND */
   async info(): Promise<QueueInfo> {
     return (await this.#engine.describe(this.name))[0]!
+  }
+
+  /** @returns all settings @throws QUEUE_NOT_FOUND; OPTION_UNKNOWN, TYPE, RANGE and the like */
+  async configure(change: QueueSettingsChange): Promise<QueueSettings> {
+    const parsed = parseSettings(change, this.#dependencies.clock.now())
+    refuseLimits(this.#engine, parsed)
+    return this.#engine.configure(this.name, parsed)
   }
 
   create(): Promise<boolean> {
@@ -138,8 +139,9 @@ export class StoredQueue {
     return this.#engine.maintain({ kind: 'archive', queue: this.name, ...request })
   }
 
-  stats(): Promise<QueueStats> {
-    return this.#engine.stats(this.name)
+  async stats(): Promise<QueueFigures> {
+    const [stats, { settings }] = await Promise.all([this.#engine.stats(this.name), this.info()])
+    return { ...stats, pause: pauseIn(settings, this.#dependencies.clock.now()) }
   }
 
   /**
@@ -171,28 +173,42 @@ export class StoredQueue {
    * claimed and does not fit is given back, and the read does not count.
    */
   async claimPage(request: ClaimRequest, { wanted = anything, unjudged = false } = {}): Promise<Look<StoredMessage>> {
-    const claim = (limit: number) => this.#engine.claim(this.name, { ...request, limit })
+    const bound = request.maxBytes === undefined ? {} : { maxBytes: Math.min(request.maxBytes, pageBytes) }
+    let begun = 0
+    const claim = async (limit: number) => {
+      const ahead = Math.max(0, limit - Math.max(0, request.limit - (request.ahead ?? 0) - begun))
+      const claimed = await this.#engine.claim(this.name, { ...request, ...bound, limit, ahead })
+      begun += claimed.messages.length
+      return claimed
+    }
     const next = wanted === anything ? claim : this.#claimWanted(request, wanted)
     for (;;) {
-      const { found, nextDueMs, more } = await this.#claimFitting(request.limit, next)
-      const judged = unjudged ? found : (await decodeAll(this.access(this.#judge), found)).map(({ stored }) => stored)
-      if (judged.length > 0 || found.length === 0) return { found: judged, nextDueMs, more }
+      const term = this.#termOf(request)
+      const { found, ...rest } = await this.#claimFitting(request, next)
+      const decoded = unjudged ? [] : await decodeAll(this.access(this.#judge), found, term)
+      const judged = unjudged ? found : decoded.map(({ stored }) => stored)
+      if (judged.length > 0 || found.length === 0) return { found: judged, ...rest }
     }
   }
 
-  async #claimFitting(limit: number, next: (limit: number) => Promise<Claim>): Promise<Look<StoredMessage>> {
+  async #claimFitting(
+    { limit, maxBytes }: ClaimRequest,
+    next: (limit: number) => Promise<Claim>,
+  ): Promise<Look<StoredMessage>> {
     const claimed: StoredMessage[] = []
-    let nextDueMs: number | null = null
+    let last: Omit<Claim, 'messages'> = { nextDueMs: null }
+    const claim = async (count: number) => {
+      const { messages, ...rest } = await next(count)
+      claimed.push(...messages)
+      last = rest
+      return messages
+    }
     try {
-      const { more } = await readPage<StoredMessage>(limit, async (count) => {
-        const claim = await next(count)
-        claimed.push(...claim.messages)
-        nextDueMs = claim.nextDueMs
-        return claim.messages
-      })
+      // With a bound on bytes the storage sees to it that no more is taken than fits into the memory.
+      const { more } = maxBytes === undefined ? await readPage(limit, claim) : await claim(limit).then(() => whole)
       const found = claimed.splice(0, fittingPage(claimed))
       const isCut = more || claimed.length > 0
-      return { found, nextDueMs: isCut ? 0 : nextDueMs, more: isCut }
+      return { found, ...last, ...(isCut ? { nextDueMs: 0 } : {}), more: isCut }
     } finally {
       // All of them, if a further claim failed.
       await this.giveBack(claimed.map(({ id, receipt }) => ({ id, receipt: receipt ?? '' })))
@@ -225,12 +241,17 @@ export class StoredQueue {
   /** Claims messages and gives data its type. Goes on while all of them are sorted out: behind those there may be others. */
   async claim<T>(request: ClaimRequest, signal: AbortSignal | null, decode: Decode<T>): Promise<Look<Decoded<T>>> {
     for (;;) {
+      const term = this.#termOf(request)
       const { messages, nextDueMs } = await this.#engine.claim(this.name, request)
-      const found = await decodeAll(this.access(decode), messages)
+      const found = await decodeAll(this.access(decode), messages, term)
       // Nobody may be there any more who would settle them.
       if (signal?.aborted) await giveBack(found.splice(0))
       if (signal?.aborted || found.length > 0 || messages.length === 0) return { found, nextDueMs }
     }
+  }
+
+  #termOf({ leaseMs }: ClaimRequest): Term {
+    return { leaseMs, from: momentOf(this.#dependencies.clock) }
   }
 
   /** Takes messages for good, as many as fit into one answer. */
@@ -295,14 +316,17 @@ export class StoredQueue {
     return this.#engine.extend(this.name, leases, leaseMs)
   }
 
-  cancel(ids: readonly string[]): Promise<boolean[]> {
-    return this.#engine.cancel(this.name, ids)
+  cancel(ids: readonly string[], options: { readonly running: boolean } = { running: false }): Promise<Cancelled[]> {
+    return this.#engine.cancel(this.name, ids, options)
   }
 
   /** What failed too often. */
   get deadLetters(): DeadLetters {
-    return new DeadLetters(this.name, this.deadLetterQueue, this.#engine)
+    return new DeadLetters(this.name, this.deadLetterQueue, this.#engine, this.show)
   }
+
+  /** The data of a message for who only looks: as it was given, unchecked. What the serializer refuses is its bytes. */
+  readonly show = (stored: StoredMessage): unknown => unpackOrBytes(stored, this.#settings.serializer)
 
   /** What waits for messages; is to be closed. */
   poller(every = pollMs): Poller {
@@ -326,11 +350,13 @@ export class StoredQueue {
 
   /** What readers have to know of the queue. */
   access<T>(decode: Decode<T>): QueueAccess<T> {
-    const { engine, wakeups, clock, logger } = this.#dependencies
+    const { engine, telemetry, wakeups, life, clock, logger } = this.#dependencies
     return {
       name: this.name,
       engine,
+      telemetry,
       wakeups,
+      life,
       clock,
       logger,
       deadLetterQueue: this.deadLetterQueue,
@@ -356,13 +382,5 @@ export class StoredQueue {
     const what = `data of message ${stored.id} in queue '${this.name}'`
     const data = unpack(stored, serializer, what)
     return schema ? validate(schema, data, what) : data
-  }
-}
-
-function stricter(one: SendTerms, other: SendTerms): SendTerms {
-  const lengths = [one.maxLength, other.maxLength].filter((length) => length !== undefined)
-  return {
-    maxLength: lengths.length > 0 ? Math.min(...lengths) : undefined,
-    durability: one.durability ?? other.durability,
   }
 }

@@ -44,6 +44,7 @@ export class StoredTopic {
       bare: false,
       ttlMs: null,
       now: () => dependencies.clock.now(),
+      origin: () => dependencies.telemetry.origin(),
     }
   }
 

@@ -5,7 +5,7 @@ import { validate } from '../core/schema.ts'
 import { unpack } from '../core/serializer.ts'
 import type { BusDependencies } from '../messages/access.ts'
 import { withNearestName } from '../messages/missing-queue.ts'
-import { type SendEntry, txOption } from '../messages/options.ts'
+import { type SendEntry, type TxOptions, txOption } from '../messages/options.ts'
 import { checkTransactions, prepare, prepareBatch } from '../messages/prepare.ts'
 import type { Engine, NewMessage, Transaction } from '../port/engine.ts'
 import type {
@@ -124,10 +124,7 @@ export class Topic<In = unknown, Out = In> {
    * Puts up to 10,000 messages at the end, in their order: all or none.
    * @example await news.publishBatch([{ data: { title: 'Open' } }, { data: { title: 'Closed' } }])
    */
-  async publishBatch(
-    entries: readonly SendEntry<In>[],
-    options?: option.OptionsInput<typeof txOption>,
-  ): Promise<AppendResult[]> {
+  async publishBatch(entries: readonly SendEntry<In>[], options?: TxOptions): Promise<AppendResult[]> {
     const { tx } = option.parseOptions(txOption, options, 'publishBatch')
     const messages = await prepareBatch(entries, 'publishBatch', this.stored.outgoing)
     if (tx) return this.#appendWithin(tx, messages)
@@ -222,12 +219,14 @@ export class Topic<In = unknown, Out = In> {
 
   #access(subscription: string): SubscriptionAccess<Out> {
     const name = checkSubscriptionName(subscription)
-    const { engine, wakeups, clock, logger } = this.#dependencies
+    const { engine, telemetry, wakeups, life, clock, logger } = this.#dependencies
     return {
       topic: this.name,
       name,
       engine,
+      telemetry,
       wakeups,
+      life,
       store: this.#store,
       clock,
       logger,

@@ -2,6 +2,8 @@
 export interface Clock {
   /** Milliseconds since 1970. */
   now(): number
+  /** Milliseconds since some moment; never goes back, but may stand still while the machine sleeps. */
+  steady(): number
   /** Calls `callback` once after `milliseconds`. */
   after(milliseconds: number, callback: () => void): Timer
 }
@@ -15,6 +17,7 @@ const longestTimeout = 2 ** 31 - 1
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  steady: () => performance.now(),
   after(milliseconds, callback) {
     let handle: NodeJS.Timeout
     const arm = (left: number) => {
@@ -39,3 +42,14 @@ export function sleep(clock: Clock, milliseconds: number, signal?: AbortSignal):
     signal?.addEventListener('abort', done, { once: true })
   })
 }
+
+/** A moment by both clocks. */
+export interface Moment {
+  readonly now: number
+  readonly steady: number
+}
+
+export const momentOf = (clock: Clock): Moment => ({ now: clock.now(), steady: clock.steady() })
+
+/** How many milliseconds went by, at most: the one clock may have been put back, the other may have stood still. */
+export const passedBetween = (from: Moment, to: Moment): number => Math.max(to.now - from.now, to.steady - from.steady)

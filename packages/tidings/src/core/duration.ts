@@ -4,8 +4,15 @@ const millisecondsPer = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000
 
 type Unit = keyof typeof millisecondsPer
 
-/** A length of time: `'250ms'`, `'5s'`, `'2m'`, `'1h'`, `'7d'`, or a number of milliseconds. Never bare seconds. */
-export type Duration = number | `${number}${Unit}`
+const unitNamed = { millisecond: 'ms', second: 's', minute: 'm', hour: 'h', day: 'd' } as const
+
+type Name = keyof typeof unitNamed
+
+/**
+ * A length of time: `'250ms'`, `'5s'`, `'2m'`, `'1h'`, `'7d'`, the same in words (`'5 minutes'`), or a number of milliseconds.
+ * Never bare seconds.
+ */
+export type Duration = number | `${number}${Unit}` | `${number} ${Name | `${Name}s`}`
 
 /**
  * @param field the name of the value in the error message
@@ -19,8 +26,10 @@ export function toMilliseconds(value: unknown, field: string): number {
 }
 
 function parse(text: string): number | undefined {
-  const match = /^(-?\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text.trim())
-  return match ? Number(match[1]) * millisecondsPer[match[2] as Unit] : undefined
+  const [, count, unit, name] =
+    /^(-?\d+(?:\.\d+)?)(?:(ms|s|m|h|d)| (millisecond|second|minute|hour|day)s?)$/.exec(text.trim()) ?? []
+  if (count === undefined) return undefined
+  return Number(count) * millisecondsPer[(unit as Unit | undefined) ?? unitNamed[name as Name]]
 }
 
 /** Milliseconds as a short text in the largest unit that stays exact: 90000 → '90s'. */

@@ -1,5 +1,5 @@
-import { setImmediate as turn } from 'node:timers/promises'
 import type { Clock, Timer } from './clock.ts'
+import { nextTurn as turn } from './turns.ts'
 
 /** A clock for tests that moves only by `advance`. */
 export class FakeClock implements Clock {
@@ -12,6 +12,10 @@ export class FakeClock implements Clock {
   }
 
   now(): number {
+    return this.#now
+  }
+
+  steady(): number {
     return this.#now
   }
 

@@ -198,12 +198,14 @@ export function isLargeInteger(token: string): boolean {
   return /^-?\d{16,}$/.test(token) && significant(token) !== significant(Number(token).toExponential())
 }
 
-/** Whether the number, written with as many digits as the text, is another one than the text says. */
+/**
+ * Whether the number is another one than the text says. The text is right with the number's shortest digits, or with as
+ * many digits of the number as the text has: the two differ where the last digit is halfway.
+ */
 function isRounded(token: string, value: number): boolean {
   const digits = significant(token)
-  if (digits === '') return false
-  if (digits.length <= maxSignificantDigits) return digits !== significant(value.toPrecision(digits.length))
-  return digits !== significant(value.toExponential())
+  if (digits === '' || digits === significant(value.toExponential())) return false
+  return digits.length > maxSignificantDigits || digits !== significant(value.toPrecision(digits.length))
 }
 
 /** The digits of a number without its sign, point and exponent, and the zeros at both ends. */

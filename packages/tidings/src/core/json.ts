@@ -26,10 +26,20 @@ const markedInteger = new RegExp(`"${mark}(-?\\d+)"`, 'g')
  * @param field the name of the value, the start of the path in errors: 'data'
  * @throws BODY_NOT_JSON, BODY_UNSUPPORTED_CHAR, BODY_TOO_DEEP, each with the path of the value; BODY_TOO_LARGE
  */
-export function toJson(value: unknown, field: string, maxBytes = Number.POSITIVE_INFINITY): string {
-  const walk = { ...startWalk(field, maxBytes), takesBigInts: true }
-  const text = JSON.stringify(check(value, field, walk))
-  return checkSize(walk.hasBigInts ? text.replaceAll(markedInteger, '$1') : text, field, maxBytes)
+export function toJson(value: unknown, field: string, maxBytes?: number): string {
+  return writeJson(value, field, maxBytes).text
+}
+
+/** The same; `isSame`: the value is what reading the text gives, though perhaps another time something else. */
+export function writeJson(
+  value: unknown,
+  field: string,
+  maxBytes = Number.POSITIVE_INFINITY,
+): { readonly text: string; readonly isSame: boolean } {
+  const walk = startWalk(field, maxBytes, true)
+  const written = JSON.stringify(check(value, walk))
+  const text = checkSize(walk.hasBigInts ? written.replaceAll(markedInteger, '$1') : written, field, maxBytes)
+  return { text, isSame: walk.isPlain && !mayHoldLargeInteger.test(text) }
 }
 
 /** JSON text as it is. @throws BODY_TOO_LARGE */
@@ -41,7 +51,7 @@ export function checkSize(text: string, field: string, maxBytes: number): string
 
 /** The same as a value: a copy that shares nothing with the original. */
 export function toJsonValue(value: unknown, field: string): JsonValue {
-  return copy(check(value, field, startWalk(field, maxBytesBeside))) as JsonValue
+  return copy(check(value, startWalk(field, maxBytesBeside, false))) as JsonValue
 }
 
 function copy(value: unknown): unknown {
@@ -58,13 +68,21 @@ interface Walk {
   /** The bytes left by a count that never overestimates, so that an endless value is noticed before it is written. */
   leftBytes: number
   readonly ancestors: object[]
+  /** The keys and indexes that lead from the field to the value. */
+  readonly steps: (string | number)[]
   readonly takesBigInts: boolean
   hasBigInts: boolean
+  /** Whether there are only plain objects, arrays and scalars so far. */
+  isPlain: boolean
 }
 
-function startWalk(field: string, maxBytes: number): Walk {
-  return { field, maxBytes, leftBytes: maxBytes, ancestors: [], takesBigInts: false, hasBigInts: false }
+function startWalk(field: string, maxBytes: number, takesBigInts: boolean): Walk {
+  const counts = { field, maxBytes, leftBytes: maxBytes }
+  return { ...counts, ancestors: [], steps: [], takesBigInts, hasBigInts: false, isPlain: true }
 }
+
+const pathOf = ({ field, steps }: Walk): string =>
+  steps.reduce<string>((path, each) => path + (typeof each === 'number' ? `[${each}]` : step(each)), field)
 
 function spend(walk: Walk, bytes: number): void {
   walk.leftBytes -= bytes
@@ -77,7 +95,8 @@ function tooLarge(field: string, size: string, maxBytes: number): TidingsError {
   })
 }
 
-function notJson(path: string, value: unknown, why = 'cannot be written as JSON', cause?: unknown): TidingsError {
+function notJson(walk: Walk, value: unknown, why = 'cannot be written as JSON', cause?: unknown): TidingsError {
+  const path = pathOf(walk)
   return new TidingsError('BODY_NOT_JSON', `${shorten(path)} is ${show(value)}, which ${why}`, {
     cause,
     details: { path },
@@ -85,77 +104,89 @@ function notJson(path: string, value: unknown, why = 'cannot be written as JSON'
 }
 
 /** Returns the value with every `toJSON` applied; copies only where that changes something. */
-function check(value: unknown, path: string, walk: Walk): unknown {
+function check(value: unknown, walk: Walk): unknown {
   switch (typeof value) {
     case 'string':
       spend(walk, value.length)
-      checkText(value, path)
+      if (!isText(value)) checkText(value, pathOf(walk))
       return value
     case 'number':
       spend(walk, 1)
-      if (Object.is(value, -0)) throw notJson(path, value, 'PostgreSQL stores as 0')
-      if (!Number.isFinite(value)) throw notJson(path, value)
+      if (Object.is(value, -0)) throw notJson(walk, value, 'PostgreSQL stores as 0')
+      if (!Number.isFinite(value)) throw notJson(walk, value)
       return value
     case 'boolean':
       spend(walk, 1)
       return value
     case 'object':
       spend(walk, 1)
-      return value === null ? null : checkObject(value, path, walk)
+      return value === null ? null : checkObject(value, walk)
     case 'bigint':
-      return checkBigInt(value, path, walk)
+      return checkBigInt(value, walk)
     default:
-      throw notJson(path, value)
+      throw notJson(walk, value)
   }
 }
 
-function checkObject(value: object, path: string, walk: Walk): unknown {
+function checkObject(value: object, walk: Walk): unknown {
   const { ancestors } = walk
-  if (ancestors.includes(value)) throw notJson(path, value, 'contains itself')
-  if (ancestors.length >= maxJsonDepth)
+  if (ancestors.includes(value)) throw notJson(walk, value, 'contains itself')
+  if (ancestors.length >= maxJsonDepth) {
+    const path = pathOf(walk)
     throw new TidingsError('BODY_TOO_DEEP', `${shorten(path)} is nested deeper than ${maxJsonDepth} levels`, {
       details: { path, maxDepth: maxJsonDepth },
     })
+  }
   ancestors.push(value)
+  const depth = walk.steps.length
   try {
-    return checkContents(value, path, walk)
+    return checkContents(value, walk)
   } catch (error) {
     if (error instanceof TidingsError) throw error
+    walk.steps.length = depth
     // The user's getter, toJSON or proxy threw.
-    throw notJson(path, value, 'threw an error when it was read', error)
+    throw notJson(walk, value, 'threw an error when it was read', error)
   } finally {
     ancestors.pop()
   }
 }
 
 /** Refuses a BigInt that a number can hold: it would come back as a number. */
-function checkBigInt(value: bigint, path: string, walk: Walk): string {
+function checkBigInt(value: bigint, walk: Walk): string {
   const token = String(value)
   spend(walk, token.length)
-  if (!walk.takesBigInts) throw notJson(path, value)
-  if (!isLargeInteger(token)) throw notJson(path, value, 'would come back as a number')
+  if (!walk.takesBigInts) throw notJson(walk, value)
+  if (!isLargeInteger(token)) throw notJson(walk, value, 'would come back as a number')
   walk.hasBigInts = true
+  walk.isPlain = false
   return mark + token
 }
 
-function checkContents(value: object, path: string, walk: Walk): unknown {
-  if (ArrayBuffer.isView(value)) throw notJson(path, value)
+function checkContents(value: object, walk: Walk): unknown {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== (Array.isArray(value) ? Array.prototype : Object.prototype)) walk.isPlain = false
+  if (ArrayBuffer.isView(value)) throw notJson(walk, value)
   const { toJSON } = value as { toJSON?: unknown }
   if (typeof toJSON === 'function') {
-    const written: unknown = toJSON.call(value, path)
+    walk.isPlain = false
+    const written: unknown = toJSON.call(value, pathOf(walk))
     // An invalid Date writes null.
-    if (types.isDate(value) && written === null) throw notJson(path, value, 'is not a valid date')
-    return check(written, path, walk)
+    if (types.isDate(value) && written === null) throw notJson(walk, value, 'is not a valid date')
+    return check(written, walk)
   }
-  if (types.isBoxedPrimitive(value) && !types.isBigIntObject(value)) return check(value.valueOf(), path, walk)
+  if (types.isBoxedPrimitive(value) && !types.isBigIntObject(value)) {
+    walk.isPlain = false
+    return check(value.valueOf(), walk)
+  }
   const lost = whatIsLost(value)
-  if (lost) throw notJson(path, value, lost)
-  return Array.isArray(value) ? checkArray(value, path, walk) : checkProperties(value, path, walk)
+  if (lost) throw notJson(walk, value, lost)
+  return Array.isArray(value) ? checkArray(value, walk) : checkProperties(value, walk)
 }
 
 /** Why the object holds more than its own enumerable properties; null if it does not. */
 function whatIsLost(value: object): string | null {
-  if (Object.getOwnPropertySymbols(value).some((symbol) => isEnumerable.call(value, symbol)))
+  const symbols = Object.getOwnPropertySymbols(value)
+  if (symbols.length > 0 && symbols.some((symbol) => isEnumerable.call(value, symbol)))
     return 'has properties named by symbols'
   if (Array.isArray(value)) return Object.keys(value).length > value.length ? 'has properties beside its items' : null
   if (types.isArgumentsObject(value)) return 'is the arguments of a function'
@@ -181,10 +212,12 @@ function isBuiltIn(value: object): boolean {
   return false
 }
 
-function checkArray(value: unknown[], path: string, walk: Walk): unknown[] {
+function checkArray(value: unknown[], walk: Walk): unknown[] {
   let copy: unknown[] | undefined
   for (let index = 0; index < value.length; index++) {
-    const item = check(value[index], `${path}[${index}]`, walk)
+    walk.steps.push(index)
+    const item = check(value[index], walk)
+    walk.steps.pop()
     if (item !== value[index]) {
       copy ??= [...value]
       copy[index] = item
@@ -193,16 +226,22 @@ function checkArray(value: unknown[], path: string, walk: Walk): unknown[] {
   return copy ?? value
 }
 
-function checkProperties(value: object, path: string, walk: Walk): unknown {
+function checkProperties(value: object, walk: Walk): unknown {
   const properties = value as Record<string, unknown>
   let copy: [string, unknown][] | undefined
   const keys = Object.keys(properties)
-  for (const [index, key] of keys.entries()) {
-    checkText(key, path)
+  for (let index = 0; index < keys.length; index++) {
+    const key = keys[index]!
+    if (!isText(key)) checkText(key, pathOf(walk))
     const before = properties[key]
-    if (before === undefined) continue
+    if (before === undefined) {
+      walk.isPlain = false
+      continue
+    }
     spend(walk, key.length)
-    const after = check(before, path + step(key), walk)
+    walk.steps.push(key)
+    const after = check(before, walk)
+    walk.steps.pop()
     if (after !== before) {
       copy ??= keys.map((name) => [name, properties[name]])
       copy[index] = [key, after]
@@ -211,6 +250,8 @@ function checkProperties(value: object, path: string, walk: Walk): unknown {
   // fromEntries defines properties, so a key `__proto__` stays plain data.
   return copy ? Object.fromEntries(copy) : value
 }
+
+const isText = (text: string) => text.isWellFormed() && !text.includes('\u0000')
 
 /** @throws BODY_UNSUPPORTED_CHAR for a character that not every engine can store */
 export function checkText(text: string, path: string): void {

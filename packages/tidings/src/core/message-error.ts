@@ -1,5 +1,5 @@
 import { types } from 'node:util'
-import { show } from './errors.ts'
+import { isTidingsError, show } from './errors.ts'
 import type { JsonObject } from './json.ts'
 
 /** The error in the meta of its message. Long texts are cut, because handlers may throw anything. */
@@ -19,6 +19,20 @@ export function describeError(error: unknown): { message: string; stack: string 
     // A getter or a proxy threw.
     return { message: 'threw something that cannot be described', stack: null }
   }
+}
+
+/**
+ * What was thrown, for a log: under `err`, as pino calls it. Errors of others come without fields of their own, which hold
+ * requests with their secrets, and long texts are cut.
+ */
+export function loggable(error: unknown): Error {
+  if (isTidingsError(error)) return error
+  const { message, stack } = describeError(error)
+  const prototype: object = types.isNativeError(error) ? Object.getPrototypeOf(error) : Error.prototype
+  return Object.create(prototype, {
+    message: { value: message },
+    stack: { value: stack ?? message },
+  })
 }
 
 /** Reads the members: errors of other realms and of some libraries are no instances of Error. */

@@ -14,6 +14,21 @@ export function checkQueueName(name: unknown, field = 'queue name'): string {
   return checkName(name, field, 'QUEUE_NAME_INVALID')
 }
 
+/** The queue with the one message whose lease makes a sentinel active. */
+export const leaderQueue = 'tidings_sentinel'
+
+/** Whether Tidings made the queue for itself. Lists leave it out unless they are asked for it. */
+export const isInternalQueue = (name: string) => name === leaderQueue
+
+/** The topic in which the server numbers subscribers of the routes of `--legacy-topics`. */
+export const legacySubscribersTopic = 'tidings_legacy_subscribers'
+
+/** What is wrong with a name that another client gave a queue; undefined: nothing. */
+export function whyUnusable(name: string): string | undefined {
+  const reason = whyInvalid(name)
+  return reason && `its name ${reason}`
+}
+
 /** The same rule. @throws TYPE, TOPIC_NAME_INVALID */
 export function checkTopicName(name: unknown, field = 'topic name'): string {
   return checkName(name, field, 'TOPIC_NAME_INVALID')
@@ -22,6 +37,11 @@ export function checkTopicName(name: unknown, field = 'topic name'): string {
 /** The same rule. @throws TYPE, SUBSCRIPTION_NAME_INVALID */
 export function checkSubscriptionName(name: unknown, field = 'subscription name'): string {
   return checkName(name, field, 'SUBSCRIPTION_NAME_INVALID')
+}
+
+/** The same rule. @throws TYPE, SCHEDULE_NAME_INVALID */
+export function checkScheduleName(name: unknown, field = 'schedule name'): string {
+  return checkName(name, field, 'SCHEDULE_NAME_INVALID')
 }
 
 function checkName(name: unknown, field: string, code: ErrorCode): string {

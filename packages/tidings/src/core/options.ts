@@ -1,5 +1,6 @@
 import { type Duration, showDuration, toMilliseconds } from './duration.ts'
-import { type ErrorCode, nearest, show, TidingsError } from './errors.ts'
+import { type ErrorCode, show, TidingsError } from './errors.ts'
+import { homeOf, meant } from './other-names.ts'
 
 /**
  * One option, declared once: validation, `--help` and the reference are derived from it.
@@ -25,6 +26,8 @@ export interface Option<Input, Output> {
   readonly required?: boolean
   /** The JSON schema of the value. */
   readonly jsonSchema?: JsonSchema
+  /** What OpenAPI calls the schema of an object. */
+  readonly schemaName?: string
   parse(value: unknown, path: string): Output
   /** Carries the input type; never set. */
   readonly input?: Input
@@ -203,13 +206,13 @@ export function required<Input, Output>(option: Option<Input, Output>): Option<I
 export function list<Input, Output, D extends readonly Output[] | null>(
   doc: string,
   items: Option<Input, Output>,
-  spec: Bounds & { default: D },
+  spec: Bounds & { default: D; defaultText?: string },
 ): Option<readonly Input[], readonly Output[] | D> {
   return {
     kind: 'list',
     doc,
     defaultValue: spec.default,
-    defaultText: 'none',
+    defaultText: spec.defaultText ?? 'none',
     typeText: `list of ${spec.min} to ${spec.max}: ${items.typeText}`,
     min: spec.min,
     max: spec.max,
@@ -279,8 +282,13 @@ export function parseFunction<F>(input: unknown, path: string): F {
  */
 export function parseOptions<S extends OptionSchema>(schema: S, input: unknown, where: string): OptionsOutput<S> {
   if (input !== undefined && !isObject(input)) throw typeError(`the options of ${where}`, input, 'an object')
-  return parseFields(schema, input ?? {}, where, '')
+  return parseFields(schema, input ?? nothing, where, '')
 }
+
+const nothing: Record<string, unknown> = Object.freeze({})
+
+/** The options of each schema, which is one object for all calls. */
+const entriesOf = new WeakMap<OptionSchema, [name: string, option: Option<unknown, unknown>][]>()
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -292,16 +300,20 @@ function parseFields<S extends OptionSchema>(
   where: string,
   prefix: string,
 ): OptionsOutput<S> {
-  for (const name of Object.keys(fields)) {
-    if (Object.hasOwn(schema, name)) continue
-    const meant = nearest(name, Object.keys(schema))
+  for (const name in fields) {
+    if (!Object.hasOwn(fields, name) || Object.hasOwn(schema, name)) continue
     throw new TidingsError('OPTION_UNKNOWN', `${where} has no option ${show(name)}`, {
       details: { option: name },
-      hint: meant ? `Did you mean '${meant}'?` : `Its options are ${Object.keys(schema).join(', ') || 'none'}.`,
+      hint: hintFor(name, Object.keys(schema)),
     })
   }
   const output: Record<string, unknown> = {}
-  for (const [name, option] of Object.entries(schema)) {
+  let entries = entriesOf.get(schema)
+  if (!entries) {
+    entries = Object.entries(schema)
+    entriesOf.set(schema, entries)
+  }
+  for (const [name, option] of entries) {
     const raw = Object.hasOwn(fields, name) ? fields[name] : undefined
     if (raw === undefined && option.required)
       throw new TidingsError('TYPE', `${prefix}${name} is missing; it must be ${option.typeText}`, {
@@ -310,4 +322,12 @@ function parseFields<S extends OptionSchema>(
     output[name] = raw === undefined ? option.defaultValue : option.parse(raw, `${prefix}${name}`)
   }
   return output as OptionsOutput<S>
+}
+
+function hintFor(name: string, options: readonly string[]): string {
+  const option = meant(name, options)
+  if (option) return `Did you mean '${option}'?`
+  const home = homeOf(name)
+  if (home) return `Did you mean '${home.option}'? It is an option of ${home.call}.`
+  return `Its options are ${options.join(', ') || 'none'}.`
 }

@@ -1,5 +1,5 @@
 import { show, TidingsError } from './errors.ts'
-import { fromJson, type JsonObject, toJson } from './json.ts'
+import { fromJson, type JsonObject, toJson, writeJson } from './json.ts'
 import * as option from './options.ts'
 
 /**
@@ -49,13 +49,17 @@ const encodingField = 'data_encoding'
 export interface Packed {
   readonly text: string
   readonly meta: JsonObject
+  /** Whether the data is what unpacking gives. */
+  readonly isSame: boolean
 }
+
+const noMeta: JsonObject = {}
 
 /** @throws BODY_UNSERIALIZABLE, BODY_NOT_JSON, BODY_TOO_LARGE and the like */
 export function pack(data: unknown, serializer: Serializer<unknown> | null, maxBytes: number): Packed {
-  if (serializer === null) return { text: toJson(data, 'data', maxBytes), meta: {} }
+  if (serializer === null) return { ...writeJson(data, 'data', maxBytes), meta: noMeta }
   const base64 = Buffer.from(serialize(data, serializer)).toString('base64')
-  return { text: toJson(base64, 'data', maxBytes), meta: { [encodingField]: 'base64' } }
+  return { text: toJson(base64, 'data', maxBytes), meta: { [encodingField]: 'base64' }, isSame: false }
 }
 
 function serialize(data: unknown, serializer: Serializer<unknown>): Uint8Array {
@@ -83,11 +87,31 @@ export function unpack(
   serializer: Serializer<unknown> | null,
   what: string,
 ): unknown {
-  const stored = fromJson(data)
-  if (serializer === null || meta[encodingField] !== 'base64' || typeof stored !== 'string') return stored
-  try {
-    return serializer.deserialize(new Uint8Array(Buffer.from(stored, 'base64')))
-  } catch (cause) {
+  return decode(data, meta, serializer, (_, cause) => {
     throw new TidingsError('BODY_INVALID', `${what} cannot be read by the serializer`, { cause })
+  })
+}
+
+/** The same for those who only look. @returns the bytes themselves where the serializer refuses them */
+export function unpackOrBytes(
+  { data, meta }: { readonly data: string; readonly meta: JsonObject },
+  serializer: Serializer<unknown> | null,
+): unknown {
+  return decode(data, meta, serializer, (refused) => refused)
+}
+
+function decode(
+  text: string,
+  meta: JsonObject,
+  serializer: Serializer<unknown> | null,
+  refused: (bytes: Uint8Array, cause: unknown) => unknown,
+): unknown {
+  const stored = fromJson(text)
+  if (serializer === null || meta[encodingField] !== 'base64' || typeof stored !== 'string') return stored
+  const bytes = new Uint8Array(Buffer.from(stored, 'base64'))
+  try {
+    return serializer.deserialize(bytes)
+  } catch (cause) {
+    return refused(bytes, cause)
   }
 }

@@ -4,7 +4,8 @@ import * as option from './options.ts'
 
 type Pem = string | Uint8Array
 
-const fields = {
+/** @public */
+export const tlsFields = {
   ca: option.value<Pem | readonly Pem[], readonly Buffer[] | null>(
     'The authorities that may have signed the certificate of the server, instead of those that Node knows.',
     { default: null, defaultText: 'those of Node', typeText: 'PEM, or a list of it', parse: parsePems },
@@ -30,8 +31,10 @@ const fields = {
 } as const
 
 /** The options have the names of Node's. */
-export const tlsOption: option.Option<option.OptionsInput<typeof fields>, TlsSettings | null> = {
-  ...option.object('TLS of a `rediss://` or `https://` URL, beyond what Node does by itself.', fields),
+export type TlsOptions = option.OptionsInput<typeof tlsFields>
+
+export const tlsOption: option.Option<TlsOptions, TlsSettings | null> = {
+  ...option.object('TLS of a `rediss://` or `https://` URL, beyond what Node does by itself.', tlsFields),
   defaultValue: null,
   parse,
 }
@@ -47,7 +50,7 @@ export interface TlsSettings {
 }
 
 function parse(value: unknown, path: string): TlsSettings {
-  const parsed = option.object('', fields).parse(value, path) ?? {}
+  const parsed = option.object('', tlsFields).parse(value, path) ?? {}
   // Node does not accept null for a missing option.
   const settings = Object.fromEntries(
     Object.entries(parsed).filter(([, one]) => one !== null),

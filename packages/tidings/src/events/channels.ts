@@ -2,7 +2,7 @@ import { show, TidingsError } from '../core/errors.ts'
 import type { Interest } from '../port/listening.ts'
 
 /** PostgreSQL's limit for names of channels. */
-const maxChannelBytes = 63
+export const maxChannelBytes = 63
 const maxPrefixBytes = 20
 
 /** The channels of events; `due` is for listeners among themselves. */
@@ -17,10 +17,12 @@ export const channelOf = {
   },
 }
 
-/** The channels with the events of a namespace, or of all queues. */
-export function channelsOf(prefix: string | null, namespace: string | null): string[] {
-  const narrow = namespace === null ? null : channelOf.messageReadyIn(prefix, namespace)
-  return [channelOf.queueCreated(prefix), narrow ?? channelOf.messageReady(prefix)]
+/** The channels with the events of some namespaces, or of all queues. */
+export function channelsOf(prefix: string | null, namespaces: readonly string[] | null): string[] {
+  const narrow = namespaces?.map((namespace) => channelOf.messageReadyIn(prefix, namespace)) ?? [null]
+  // Through both kinds of channels an event would come twice.
+  const ready = narrow.every((name) => name !== null) ? new Set(narrow) : [channelOf.messageReady(prefix)]
+  return [channelOf.queueCreated(prefix), ...ready]
 }
 
 export const interestsIn = (channels: readonly string[]) => channels.map((channel): Interest => `channel:${channel}`)
@@ -28,6 +30,9 @@ export const interestsIn = (channels: readonly string[]) => channels.map((channe
 export const isDueChannel = (name: string): boolean => /(^|\.)pgmq_message_due$/.test(name)
 
 const channelPattern = /^(?:(.+)\.)?pgmq_(?:queue_created|message_due|message_ready(?:\.(.+))?)$/
+
+/** Whether events come through channels of this name. */
+export const isEventChannel = (name: string): boolean => channelPattern.test(name)
 
 /**
  * Only channels with these names carry events, and remote clients may listen to no others.

@@ -1,6 +1,8 @@
 import type { Clock } from '../core/clock.ts'
 import { TidingsError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
+import { loggable } from '../core/message-error.ts'
+import { isInternalQueue } from '../core/names.ts'
 import * as option from '../core/options.ts'
 import { Service } from '../core/service.ts'
 import type { Subscriber, Wakeups, Watch } from '../port/wakeups.ts'
@@ -32,7 +34,7 @@ export interface EventsStats {
 }
 
 interface EventsDependencies {
-  readonly wakeups: Wakeups
+  readonly wakeups: Pick<Wakeups, 'subscribe' | 'hears' | 'installed' | 'prefix'>
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -155,8 +157,9 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
   #notified(channel: string, text: string): void {
     const event = this.#read(channel, text)
     const { namespace, queue, buffer } = this.#options
-    if (event === null) return
-    if ((namespace !== null && event.namespace !== namespace) || (queue !== null && event.queue !== queue)) return
+    if (event === null || (isInternalQueue(event.queue) && event.queue !== queue)) return
+    if ((namespace !== null && !namespace.includes(event.namespace)) || (queue !== null && event.queue !== queue))
+      return
     this.#counts.received++
     this.#lastEventAt = new Date(this.#dependencies.clock.now())
     if (this.#buffer.length < buffer) this.#buffer.push(event)
@@ -189,9 +192,9 @@ export class Events extends Service implements AsyncIterable<QueueEvent> {
     this.#lastErrorAt = new Date(clock.now())
     try {
       if (tell) tell()
-      else logger.warn({ error }, message)
+      else logger.warn({ err: loggable(error) }, message)
     } catch (thrown) {
-      logger.warn({ error: thrown }, `the function that was told of an error threw: ${message}`)
+      logger.warn({ err: loggable(thrown) }, `the function that was told of an error threw: ${message}`)
     }
   }
 }

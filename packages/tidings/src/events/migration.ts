@@ -12,6 +12,9 @@ export const eventsMigrationOptions = {
   withData: option.boolean('Events carry the data: every role that can connect to the database can listen to it.', {
     default: true,
   }),
+  withMetadata: option.boolean('Events of new queues tell whether these are partitioned or unlogged.', {
+    default: true,
+  }),
   maxPayloadSize: option.integer('Bytes of an event at most; what is larger comes without its data.', {
     min: 512,
     // PostgreSQL's own limit for a notification.

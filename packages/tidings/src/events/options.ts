@@ -26,6 +26,10 @@ export const selectionOptions = {
 
 export const eventsOptions = {
   ...selectionOptions,
+  namespace: option.value<string | readonly string[], readonly string[] | null>(
+    'Only events of queues in this namespace, or in these.',
+    { default: null, defaultText: 'any', typeText: 'text or array of texts', parse: parseNamespaces },
+  ),
   buffer: option.integer('How many events wait for their reader at most; what comes while it is full is dropped.', {
     min: 1,
     max: 1_000_000,
@@ -48,3 +52,13 @@ export const eventsOptions = {
   ),
 } as const
 export type EventsOptions = option.OptionsInput<typeof eventsOptions>
+
+function parseNamespaces(value: unknown, path: string): readonly string[] {
+  const namespaces: unknown[] = Array.isArray(value) ? value : [value]
+  if (namespaces.length === 0) throw option.typeError(path, value, 'a text, or an array of at least one')
+  return namespaces.map((one) => {
+    if (typeof one !== 'string') throw option.typeError(path, one, 'a text')
+    checkNamespace(one, path)
+    return one
+  })
+}

@@ -1,14 +1,19 @@
 import type { Clock } from '../core/clock.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Engine, StoredMessage } from '../port/engine.ts'
+import type { Telemetry } from '../port/telemetry.ts'
 import type { Wakeups } from '../port/wakeups.ts'
 import type { ExpiredPolicy } from './expiry.ts'
 import type { LeaseCalls } from './lease.ts'
+import type { Life } from './life.ts'
 
 /** What everything on a bus works with. */
 export interface BusDependencies {
   readonly engine: Engine
+  /** The seam round that, and round handlers. */
+  readonly telemetry: Telemetry
   readonly wakeups: Wakeups
+  readonly life: Life
   readonly clock: Clock
   readonly logger: Logger
 }

@@ -1,4 +1,5 @@
 import { isTidingsError } from '../core/errors.ts'
+import { atEndOfTick } from '../core/turns.ts'
 import { fitting, type Limits } from '../port/limits.ts'
 
 /** Why one item of several was not carried out. */
@@ -77,21 +78,23 @@ export class Batcher<Item, Result> {
   #schedule(): void {
     if (this.#scheduled || this.#sending || this.#waiting.length === 0) return
     this.#scheduled = true
-    setImmediate(() => {
+    atEndOfTick(() => {
       this.#scheduled = false
       void this.#sendBatch()
     })
   }
 
   async #sendBatch(): Promise<void> {
-    const batch = this.#waiting.splice(
-      0,
-      fitting(this.#waiting, this.#storage.limits, ({ item }) => this.#size(item)),
-    )
+    const count = fitting(this.#waiting, this.#storage.limits, ({ item }) => this.#size(item))
+    const batch = this.#waiting
+    this.#waiting = batch.splice(count)
     this.#sending = true
-    const items = batch.map((entry) => entry.item)
-    const results = await sendApart(items, this.#send)
-    for (const [index, { resolve, reject }] of batch.entries()) {
+    const results = await sendApart(
+      batch.map(({ item }) => item),
+      this.#send,
+    )
+    for (let index = 0; index < batch.length; index++) {
+      const { resolve, reject } = batch[index]!
       const result = results[index] as Result | Failure
       if (result instanceof Failure) reject(result.error)
       else resolve(result)

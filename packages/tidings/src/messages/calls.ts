@@ -1,8 +1,18 @@
 import type { Clock } from '../core/clock.ts'
 import { isTidingsError } from '../core/errors.ts'
-import type { Engine, Lease, NewMessage, SendResult, SendTerms, Settlement, SettleResult } from '../port/engine.ts'
+import type {
+  Engine,
+  Lease,
+  NewMessage,
+  SendResult,
+  SendTerms,
+  Settlement,
+  SettleResult,
+  StoredMessage,
+} from '../port/engine.ts'
 import { sizeOf, sizeWith } from '../port/limits.ts'
 import { queueFull } from '../port/refusals.ts'
+import type { Telemetry } from '../port/telemetry.ts'
 import { Batcher, Failure, sendApart } from './batcher.ts'
 import type { LeaseCalls } from './lease.ts'
 
@@ -14,6 +24,7 @@ const sizeOfSettlement = (settlement: Settlement) => sizeWith('meta' in settleme
 /** The calls that one process makes for one queue, grouped so that single ones travel together. */
 export class QueueCalls implements LeaseCalls {
   readonly #engine: Engine
+  readonly #telemetry: Telemetry
   readonly #queue: string
   readonly #sends = new Map<string, Batcher<NewMessage, SendResult>>()
   readonly #settlements: Batcher<Settlement, SettleResult>
@@ -22,14 +33,15 @@ export class QueueCalls implements LeaseCalls {
   #ensured: Promise<boolean> | undefined
   #creating: Promise<boolean> | undefined
 
-  constructor(engine: Engine, clock: Clock, queue: string) {
+  constructor(engine: Engine, telemetry: Telemetry, clock: Clock, queue: string) {
     this.#engine = engine
+    this.#telemetry = telemetry
     this.clock = clock
     this.#queue = queue
     this.#settlements = new Batcher((settlements) => engine.settle(queue, settlements), engine, sizeOfSettlement)
   }
 
-  async send(message: NewMessage, terms: SendTerms): Promise<SendResult> {
+  send(message: NewMessage, terms: SendTerms): Promise<SendResult> {
     // What has to be on disk takes longer, and may be refused.
     const kind = `${terms.durability} ${terms.maxLength}`
     let sends = this.#sends.get(kind)
@@ -60,11 +72,15 @@ export class QueueCalls implements LeaseCalls {
     }
   }
 
+  origin(message: StoredMessage): object | undefined {
+    return this.#telemetry.origin(message)
+  }
+
   settle(settlement: Settlement): Promise<SettleResult> {
     return this.#settlements.add(settlement)
   }
 
-  extend(id: string, receipt: string, leaseMs: number): Promise<string | null> {
+  extend(lease: Lease, leaseMs: number): Promise<string | null> {
     let extensions = this.#extensions.get(leaseMs)
     if (!extensions) {
       // What is under way goes on.
@@ -72,7 +88,12 @@ export class QueueCalls implements LeaseCalls {
       extensions = new Batcher((leases) => this.#engine.extend(this.#queue, leases, leaseMs), this.#engine)
       this.#extensions.set(leaseMs, extensions)
     }
-    return extensions.add({ id, receipt })
+    return extensions.add(lease)
+  }
+
+  async look(id: string): Promise<StoredMessage | null> {
+    const [message] = await this.#engine.peek(this.#queue, { place: null, limit: 1, afterId: null, ids: [id] })
+    return message ?? null
   }
 
   get isBusy(): boolean {

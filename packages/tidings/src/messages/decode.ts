@@ -2,7 +2,7 @@ import { isTidingsError, type TidingsError } from '../core/errors.ts'
 import type { StoredMessage } from '../port/engine.ts'
 import type { QueueAccess } from './access.ts'
 import { expiryError } from './expiry.ts'
-import { MessageLease } from './lease.ts'
+import { cancelledEnding, MessageLease, type Term } from './lease.ts'
 
 /** A leased message whose data has become the user's type. */
 export interface Decoded<T> {
@@ -16,8 +16,12 @@ export interface Decoded<T> {
  * others: those that it refuses are dead-lettered. If the schema
  * fails for another reason, that message waits for the end of its lease, and the others are given back.
  */
-export async function decodeAll<T>(access: QueueAccess<T>, leased: readonly StoredMessage[]): Promise<Decoded<T>[]> {
-  const results = await Promise.allSettled(leased.map((stored) => decode(access, stored)))
+export async function decodeAll<T>(
+  access: QueueAccess<T>,
+  leased: readonly StoredMessage[],
+  term: Term,
+): Promise<Decoded<T>[]> {
+  const results = await Promise.allSettled(leased.map((stored) => decode(access, stored, term)))
   const decoded = results.flatMap((result) => (result.status === 'fulfilled' && result.value ? [result.value] : []))
   const failure = results.find((result) => result.status === 'rejected')
   if (failure === undefined) return decoded
@@ -31,9 +35,9 @@ export async function giveBack(decoded: readonly Decoded<unknown>[]): Promise<vo
   await Promise.allSettled(decoded.map(({ lease }) => lease.settle(release)))
 }
 
-async function decode<T>(access: QueueAccess<T>, stored: StoredMessage): Promise<Decoded<T> | null> {
-  const lease = new MessageLease(access.name, access.deadLetterQueue, stored, access.leaseCalls)
-  if (await endIfExpired(access, lease)) return null
+async function decode<T>(access: QueueAccess<T>, stored: StoredMessage, term: Term): Promise<Decoded<T> | null> {
+  const lease = new MessageLease(access.name, access.deadLetterQueue, stored, access.leaseCalls, term)
+  if ((await endIfCancelled(access, lease)) || (await endIfExpired(access, lease))) return null
   try {
     return { stored, lease, data: await access.decode(stored) }
   } catch (error) {
@@ -41,6 +45,17 @@ async function decode<T>(access: QueueAccess<T>, stored: StoredMessage): Promise
     await unlessLost(lease.deadLetter(error))
     return null
   }
+}
+
+/** Its reader died before it had ended. @returns whether it was to be cancelled */
+async function endIfCancelled(
+  { name, logger, leaseCalls }: QueueAccess<unknown>,
+  lease: MessageLease,
+): Promise<boolean> {
+  if (!lease.cancelled) return false
+  if (await unlessLost(lease.settle(cancelledEnding(leaseCalls.clock.now()))))
+    logger.info({ queue: name, id: lease.message.id }, 'a message was cancelled')
+  return true
 }
 
 /** @returns whether the message has expired */
@@ -59,7 +74,7 @@ export function logExpired(
   error: TidingsError,
 ): void {
   if (expired === 'drop') logger.info({ queue, id, ...error.details }, 'a message expired and was dropped')
-  else logger.error({ queue, id, error: error.message }, 'a message was dead-lettered')
+  else logger.error({ queue, id, err: error }, 'a message was dead-lettered')
 }
 
 /** @returns false if the lease was lost: another reader has the message now */

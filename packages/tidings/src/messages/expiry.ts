@@ -6,6 +6,8 @@ import type { NewMessage, StoredMessage } from '../port/engine.ts'
 /** What becomes of a message whose time to live is over. */
 export type ExpiredPolicy = 'deadLetter' | 'drop'
 
+const noMeta: JsonObject = {}
+
 /**
  * What the meta of a message says of its time to live, on the wire; nothing for null.
  * @throws OPTION_CONFLICT if it would expire before it can be read
@@ -16,7 +18,7 @@ export function expiryMeta(
   now: number,
   field = 'ttl',
 ): JsonObject {
-  if (ttlMs === null) return {}
+  if (ttlMs === null) return noMeta
   const readyAt = notBefore ?? now + delayMs
   if (now + ttlMs > readyAt) return { ttl_ms: ttlMs }
   const wait = notBefore === null ? `after ${showDuration(delayMs)}` : `at ${new Date(notBefore).toISOString()}`

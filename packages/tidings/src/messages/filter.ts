@@ -1,7 +1,7 @@
 import { show, TidingsError } from '../core/errors.ts'
 import { fromJson, type JsonObject, type JsonValue, toJsonValue } from '../core/json.ts'
 import * as option from '../core/options.ts'
-import type { Engine, Place } from '../port/engine.ts'
+import type { Engine, Place, StoredMessage } from '../port/engine.ts'
 import { fromWireName, isTextField, type MessageMeta, StoredCopy, toWireName } from './message.ts'
 
 /**
@@ -26,17 +26,22 @@ export interface Wanted {
 const pageSize = 200
 export const anything: Wanted = { meta: {}, fits: () => true }
 
-/** Pages through one place of a queue by id. @returns what fits, a page at a time; a page may be empty */
+/**
+ * Pages through one place of a queue by id.
+ * @param toData what stored data is for who looks; left out, it is JSON
+ * @returns what fits, a page at a time; a page may be empty
+ */
 export async function* scan(
   engine: Engine,
   queue: string,
   place: Place | null,
   { meta, fits }: Wanted,
   afterId: string | null = null,
+  toData: (stored: StoredMessage) => unknown = ({ data }) => fromJson(data),
 ): AsyncGenerator<StoredCopy<unknown>[]> {
   for (let after = afterId; ; ) {
     const stored = await engine.peek(queue, { place, limit: pageSize, afterId: after, ids: null, meta })
-    const page = stored.map((one) => new StoredCopy(queue, one, fromJson(one.data)))
+    const page = stored.map((one) => new StoredCopy(queue, one, toData(one)))
     const judged = await Promise.all(page.map(async (message) => ((await fits(message)) ? message : null)))
     yield judged.filter((message) => message !== null)
     after = page.at(-1)?.id ?? null

@@ -32,9 +32,15 @@ export interface MessageMeta {
   readonly dataEncoding?: string
   /** For how long after `sentAt` it is worth being handled, in milliseconds. Set by Tidings, by the option `ttl`. */
   readonly ttlMs?: number
+  /** The schedule that sent it, and the occurrence for which it did, as an ISO 8601 text. Set by Tidings. */
+  readonly schedule?: string
+  readonly scheduledFor?: string
   /** The error of the last attempt that failed. Set by Tidings, like all that follow. */
   readonly errorMessage?: string
   readonly stackTrace?: string
+  /** The process that had the message in hand went away at this time; and had it read ahead, so that most probably no handler saw it. */
+  readonly processLostAt?: string
+  readonly readAheadLost?: boolean
   /** In a dead-letter queue: where the message comes from, its id there, how often it was tried, and when it ended. */
   readonly originQueue?: string
   readonly originId?: string
@@ -48,6 +54,11 @@ export interface MessageMeta {
   readonly replayedFromQueue?: string
   readonly replayedFromId?: string
   readonly [custom: string]: JsonValue | undefined
+}
+
+/** The same where it is sent: the id of a correlation may be a number, which is stored as text. */
+export type SentMeta = {
+  readonly [Field in keyof MessageMeta]: Field extends 'correlationId' ? string | number : MessageMeta[Field]
 }
 
 const wireNames = {
@@ -64,8 +75,12 @@ const wireNames = {
   routingKey: 'routing_key',
   dataEncoding: 'data_encoding',
   ttlMs: 'ttl_ms',
+  schedule: 'schedule',
+  scheduledFor: 'scheduled_for',
   errorMessage: 'error_message',
   stackTrace: 'stack_trace',
+  processLostAt: 'process_lost_at',
+  readAheadLost: 'read_ahead_lost',
   originQueue: 'origin_queue',
   originId: 'origin_id',
   originTopic: 'origin_topic',
@@ -96,7 +111,15 @@ export const metaFields = [
 const textFields: ReadonlySet<string> = new Set(metaFields.map((name) => wireNames[name]))
 
 /** What Tidings alone says of a message, anew for each that is sent. */
-const ownFields: ReadonlySet<string> = new Set(['queue_name', 'data_encoding', 'ttl_ms'])
+const ownFields: ReadonlySet<string> = new Set([
+  'queue_name',
+  'data_encoding',
+  'ttl_ms',
+  'schedule',
+  'scheduled_for',
+  'process_lost_at',
+  'read_ahead_lost',
+])
 
 export const toWireName = (name: string): string =>
   Object.hasOwn(wireNames, name) ? wireNames[name as keyof typeof wireNames] : name
@@ -110,17 +133,21 @@ export const isTextField = (wire: string): boolean => textFields.has(wire)
  * routing key goes with it, unless it is published under another.
  * @throws TYPE for a known field that is not text, KEY_INVALID, BODY_NOT_JSON and the like for others
  */
-export function toWireMeta(meta: MessageMeta, queue: string | null, routingKey: string | null = null): JsonObject {
+export function toWireMeta(meta: SentMeta, queue: string | null, routingKey: string | null = null): JsonObject {
   const wire: Record<string, JsonValue> = {}
   if (queue !== null) wire.queue_name = queue
-  for (const [name, value] of Object.entries(meta)) {
+  const given = Object.entries(meta)
+  for (const [name, value] of given) {
     const wireName = Object.hasOwn(wireNames, name) ? wireNames[name as keyof typeof wireNames] : name
     if (value === undefined || value === null || ownFields.has(wireName)) continue
-    if (textFields.has(wireName) && typeof value !== 'string') throw option.typeError(`meta.${name}`, value, 'a string')
-    define(wire, wireName, wireName === 'routing_key' ? checkRoutingKey(value, `meta.${name}`) : value)
+    // An older system numbers its correlations.
+    const isNumbered = wireName === 'correlation_id' && Number.isSafeInteger(value)
+    const text = isNumbered ? String(value) : value
+    if (textFields.has(wireName) && typeof text !== 'string') throw option.typeError(`meta.${name}`, value, 'a string')
+    define(wire, wireName, wireName === 'routing_key' ? checkRoutingKey(text, `meta.${name}`) : text)
   }
   if (routingKey !== null) wire.routing_key = routingKey
-  return toJsonValue(wire, 'meta') as JsonObject
+  return given.length === 0 ? wire : (toJsonValue(wire, 'meta') as JsonObject)
 }
 
 export function fromWireMeta(wire: JsonObject): MessageMeta {
@@ -149,11 +176,14 @@ export const releaseOptions = {
 } as const
 export type ReleaseOptions = option.OptionsInput<typeof releaseOptions>
 
+/** Nearly 116 days, which other queues take. */
+export const maxLeaseMs = 9_999_999_000
+
 export const leaseOption = <D extends number>(defaultMs: D) =>
   option.duration('How long the message stays hidden from other readers.', {
     default: defaultMs,
     min: 100,
-    max: 43_200_000,
+    max: maxLeaseMs,
     rangeCode: 'LEASE_RANGE',
   })
 
@@ -166,6 +196,7 @@ export class StoredCopy<T> {
   readonly headers: JsonObject
   readonly priority: number
   readonly orderingKey: string | null
+  readonly group: string | null
   readonly sentAt: Date
   /** When the message can be read, or read again. */
   readonly visibleAt: Date
@@ -183,6 +214,7 @@ export class StoredCopy<T> {
     this.headers = stored.headers
     this.priority = stored.priority
     this.orderingKey = stored.orderingKey
+    this.group = stored.group
     this.sentAt = new Date(stored.sentAt)
     this.visibleAt = new Date(stored.visibleAt)
     this.readCount = stored.readCount

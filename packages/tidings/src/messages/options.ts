@@ -4,10 +4,11 @@ import { type JsonObject, type JsonValue, toJsonValue } from '../core/json.ts'
 import { checkQueueName } from '../core/names.ts'
 import * as option from '../core/options.ts'
 import { parseSchema, type StandardSchemaV1 } from '../core/schema.ts'
-import { serializerOption } from '../core/serializer.ts'
+import { type Serializer, serializerOption } from '../core/serializer.ts'
+import { type Milestone, milestones } from '../port/correlation.ts'
 import type { Place, Transaction } from '../port/engine.ts'
 import { parseMetaWhere, type Wanted, type Where } from './filter.ts'
-import { leaseOption, type MessageMeta } from './message.ts'
+import { leaseOption, type SentMeta } from './message.ts'
 
 const tenYearsMs = 315_360_000_000
 
@@ -62,6 +63,45 @@ export const queueOptions = {
   ),
 } as const
 export type QueueOptions = option.OptionsInput<typeof queueOptions>
+/** From the schema the type of the data is inferred. */
+export interface QueueOptionsWithSchema<S extends StandardSchemaV1> extends QueueOptions {
+  readonly schema: S
+}
+/** From the serializer the type of the data is inferred. */
+export interface QueueOptionsWithSerializer<T> extends QueueOptions {
+  readonly serializer: Serializer<T>
+}
+
+const maxWindow = { min: 1, max: 2_592_000_000 } as const
+
+export const dedupOptions = {
+  id: option.required(
+    option.text('What messages that count as one have in common.', { default: null, check: checkDedupId }),
+  ),
+  for: option.duration('How long the id is remembered.', {
+    default: null,
+    defaultText: '5m; with replace, until the message is read',
+    ...maxWindow,
+  }),
+  replace: option.boolean(
+    'While nobody has read the first message, it gets data, meta and headers of this one. Once it is read, this one is a new message.',
+    { default: false },
+  ),
+  extend: option.boolean('With replace: the first becomes ready when this one would, and `for` begins anew.', {
+    default: false,
+  }),
+  atMost: option.duration('With extend: the first becomes ready at the latest so long after it was sent.', {
+    default: null,
+    min: 0,
+    max: tenYearsMs,
+  }),
+  whileActive: option.choice(
+    "'keepLast': one message of the id at a time is in hand, and one waits, which has the newest data.",
+    ['keepLast'],
+    { default: null },
+  ),
+} as const
+export type DedupOptions = option.OptionsInput<typeof dedupOptions>
 
 export const sendOptions = {
   delay: option.duration('Becomes ready after this time.', {
@@ -70,13 +110,16 @@ export const sendOptions = {
     max: tenYearsMs,
     rangeCode: 'DELAY_RANGE',
   }),
-  at: option.value<Date | string, number | null>('Becomes ready at this time, a Date or an ISO 8601 text.', {
-    default: null,
-    defaultText: 'now',
-    typeText: 'Date or ISO 8601 text',
-    parse: parseTime,
-  }),
-  meta: option.value<MessageMeta, MessageMeta>('What the bus should know about the message.', {
+  at: option.value<Date | string, number | null>(
+    'Becomes ready at this time, a Date or an ISO 8601 text; one that has passed means now.',
+    {
+      default: null,
+      defaultText: 'now',
+      typeText: 'Date or ISO 8601 text',
+      parse: parseTime,
+    },
+  ),
+  meta: option.value<SentMeta, SentMeta>('What the bus should know about the message.', {
     default: {},
     defaultText: 'none',
     typeText: 'object',
@@ -93,15 +136,20 @@ export const sendOptions = {
     default: null,
     check: checkKey,
   }),
+  group: option.text(
+    'What the message belongs to, such as a tenant: groups of a queue take turns, and limits may hold for each of them.',
+    { default: null, check: checkKey },
+  ),
   dedupId: option.text('A second message with this id is refused as DUPLICATE within the window.', {
     default: null,
     check: checkDedupId,
   }),
   dedupWindow: option.duration('How long a dedup id is remembered.', {
-    default: 300_000,
-    min: 1,
-    max: 2_592_000_000,
+    default: null,
+    defaultText: '5m',
+    ...maxWindow,
   }),
+  dedup: option.object('The same in full: what becomes of a second message with the id.', dedupOptions),
   uniqueTarget: option.boolean(
     'Refuses the message as DUPLICATE while another one with the same meta.targetId is waiting or being handled.',
     { default: false },
@@ -111,6 +159,11 @@ export const sendOptions = {
     'Counts the message as a task of meta.correlationId; when the last task has ended, meta.correlationQueue is told.',
     { default: false },
   ),
+  tell: option.list<Milestone, Milestone, null>(
+    'Of what meta.correlationQueue is told, by a message each, with `track`: that a task failed for good, that all were done, that the last has ended.',
+    option.choice('', milestones, { default: 'allEnded' }),
+    { default: null, defaultText: "['allEnded']", min: 1, max: 3 },
+  ),
 } as const
 
 export const txOption = {
@@ -119,6 +172,8 @@ export const txOption = {
     { default: null, defaultText: 'none', typeText: 'transaction', parse: parseTransaction },
   ),
 } as const
+
+export type TxOptions = option.OptionsInput<typeof txOption>
 
 export const sendOptionsWithTx = { ...sendOptions, ...txOption } as const
 export type SendOptions = option.OptionsInput<typeof sendOptionsWithTx>
@@ -134,7 +189,11 @@ export const publishBatchOptions = {
 export type PublishBatchOptions = option.OptionsInput<typeof publishBatchOptions>
 export const publishOptions = { ...sendOptions, ...publishBatchOptions } as const
 export type PublishOptions = option.OptionsInput<typeof publishOptions>
-export type SendEntry<In> = { readonly data: In } & option.OptionsInput<typeof sendOptions>
+/** The options of one of several messages. */
+export type EntryOptions = option.OptionsInput<typeof sendOptions>
+export interface SendEntry<In> extends EntryOptions {
+  readonly data: In
+}
 
 export const limitOption = (defaultLimit: number, max = 1_000) =>
   option.integer('The largest number of messages to return.', {
@@ -160,6 +219,7 @@ export const readOptions = {
 export type ReadOptions = option.OptionsInput<typeof readOptions>
 
 export const readByIdOptions = { lease: leaseOption(30_000) } as const
+export type ReadByIdOptions = option.OptionsInput<typeof readByIdOptions>
 export const popOptions = { limit: limitOption(1), wait: waitOption, signal: signalOption } as const
 export type PopOptions = option.OptionsInput<typeof popOptions>
 
@@ -180,6 +240,9 @@ export const peekOptions = {
     defaultText: 'any',
     typeText: 'object',
     parse: parseMetaWhere,
+  }),
+  newest: option.boolean('The newest messages, newest first, instead of the oldest. Reads all of them through.', {
+    default: false,
   }),
 } as const
 export type PeekOptions = option.OptionsInput<typeof peekOptions>
@@ -206,10 +269,13 @@ export function parseIsoTime(text: string): number {
   return Date.parse(text.replace(' ', 'T').replace(/(:[\d.]+[+-]\d\d)$/, '$1:00'))
 }
 
-/** A time that has just passed means now. @throws DELAY_RANGE */
+/** A time that has passed means now, whatever the clock of the storage says. */
+export const unlessPast = (time: number | null, now: number) => (time !== null && time > now ? time : null)
+
+/** @throws DELAY_RANGE */
 export function checkTime(time: number, now: number, path: string): void {
-  if (time >= now - 60_000 && time <= now + tenYearsMs) return
-  const text = `${path} is ${new Date(time).toISOString()}; it must be between now and ten years from now`
+  if (time <= now + tenYearsMs) return
+  const text = `${path} is ${new Date(time).toISOString()}; it must be within ten years from now`
   throw new TidingsError('DELAY_RANGE', text, { details: { field: path } })
 }
 
@@ -220,7 +286,7 @@ function isPlainObject(value: unknown): value is Record<string, JsonValue | unde
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
-function parseMeta(value: unknown, path: string): MessageMeta {
+function parseMeta(value: unknown, path: string): SentMeta {
   if (!isPlainObject(value)) throw option.typeError(path, value, 'a plain object')
   return value
 }

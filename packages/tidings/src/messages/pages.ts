@@ -1,7 +1,7 @@
 import { ReadAhead } from './read-ahead.ts'
 
 /** From how much data on a page is not made longer, in characters: the page is in memory as a whole. */
-const enough = 16 * 1024 * 1024
+export const pageBytes = 16 * 1024 * 1024
 const firstCount = 25
 const mostCount = 1_000
 
@@ -23,7 +23,7 @@ export async function readPage<M extends { readonly data: string }>(
   const messages: M[] = []
   let characters = 0
   while (messages.length < limit) {
-    if (characters >= enough) return { messages, more: true }
+    if (characters >= pageBytes) return { messages, more: true }
     const count = Math.min(ahead.count, limit - messages.length)
     const part = await read(count, messages.at(-1))
     messages.push(...part)
@@ -36,7 +36,7 @@ export async function readPage<M extends { readonly data: string }>(
 
 /** How many of the first messages make a page that is large enough; at least one, if there is any. */
 export function fittingPage(messages: readonly { readonly data: string }[]): number {
-  let left = enough
+  let left = pageBytes
   const end = messages.findIndex(({ data }) => {
     left -= data.length
     return left < 0

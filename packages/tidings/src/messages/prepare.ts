@@ -4,11 +4,13 @@ import { checkQueueName } from '../core/names.ts'
 import * as option from '../core/options.ts'
 import { type StandardSchemaV1, validate } from '../core/schema.ts'
 import { pack, type Serializer, unpack } from '../core/serializer.ts'
+import type { Milestone } from '../port/correlation.ts'
 import type { Engine, NewMessage, Tracked } from '../port/engine.ts'
 import { sizeOf } from '../port/limits.ts'
+import { dedupOf } from './dedup.ts'
 import { expiryMeta } from './expiry.ts'
 import { toWireMeta } from './message.ts'
-import { checkKey, checkTime, type SendEntry, sendOptions } from './options.ts'
+import { checkKey, checkTime, type SendEntry, sendOptions, unlessPast } from './options.ts'
 
 const maxBatch = 10_000
 /** Of all data together: what travels in one step is one text, which may be twice as long with its escapes. */
@@ -30,6 +32,8 @@ export interface Outgoing {
   readonly ttlMs: number | null
   /** The time at which they are sent. */
   now(): number
+  /** Where they come from, see `NewMessage`. */
+  origin(): object | undefined
 }
 
 /** How the sender of a message calls its fields, for error messages. */
@@ -65,13 +69,11 @@ export function prepare(
   options: option.OptionsOutput<typeof sendOptions>,
   outgoing: Outgoing,
 ): NewMessage | Promise<NewMessage> {
-  return admit({ message: compose(data, options, outgoing), names: ownNames }, outgoing)
-}
-
-function compose(data: unknown, options: option.OptionsOutput<typeof sendOptions>, outgoing: Outgoing): NewMessage {
-  const { delay: delayMs, at: notBefore, orderingKey, priority, uniqueTarget, dedupId } = options
-  checkProperties({ delayMs, notBefore, orderingKey, priority }, ownNames, outgoing.now())
-  const expiry = expiryMeta(options.ttl, { delayMs, notBefore }, outgoing.now())
+  const { delay: delayMs, at, group, priority, uniqueTarget } = options
+  const { dedup, orderingKey } = dedupIn(options)
+  const now = outgoing.now()
+  checkProperties({ delayMs, notBefore: at, orderingKey, priority }, ownNames, now)
+  const times = { delayMs, notBefore: unlessPast(at, now) }
   const meta = toWireMeta(options.meta, outgoing.queue, outgoing.routingKey)
   const targetId = meta.target_id as string | undefined
   if (uniqueTarget) {
@@ -81,21 +83,38 @@ function compose(data: unknown, options: option.OptionsOutput<typeof sendOptions
       })
     checkKey(targetId, 'meta.targetId')
   }
+  const origin = outgoing.origin()
   const packed = pack(data, outgoing.serializer, outgoing.maxMessageBytes)
-  return {
+  if (!options.track && options.tell !== null)
+    throw new TidingsError('OPTION_CONFLICT', "'tell' is set without 'track'", { hint: 'Set `track: true` too.' })
+  const message: NewMessage = {
     data: packed.text,
-    meta: { ...meta, ...packed.meta, ...expiry },
+    meta: { ...meta, ...packed.meta, ...expiryMeta(options.ttl ?? outgoing.ttlMs, times, now) },
     headers: options.headers,
-    delayMs,
-    notBefore,
+    ...times,
     priority,
     orderingKey,
-    dedup: dedupId === null ? null : { id: dedupId, windowMs: options.dedupWindow },
+    ...(group === null ? null : { group }),
+    dedup,
     uniqueTarget: uniqueTarget && targetId !== undefined ? targetId : null,
     bare: outgoing.bare,
-    ...(options.track ? { tracked: trackedBy(meta) } : {}),
+    ...(options.track ? { tracked: trackedBy(meta, options.tell) } : null),
+    ...(origin ? { origin } : null),
   }
+  return judged(message, packed.isSame ? { data } : null, ownNames, outgoing)
 }
+
+/** The short spelling and the full one. */
+function dedupIn(options: option.OptionsOutput<typeof sendOptions>) {
+  const { dedup, dedupId, dedupWindow } = options
+  if (dedup === null && dedupId === null) return { dedup, orderingKey: options.orderingKey }
+  if (dedup !== null && dedupId !== null) throw bothGiven('dedupId', 'dedup')
+  if (dedup !== null && dedupWindow !== null) throw bothGiven('dedupWindow', 'dedup')
+  return dedupOf(dedup ?? { ...short, id: dedupId!, for: dedupWindow }, options)
+}
+
+/** What the short spelling leaves out. */
+const short = { replace: false, extend: false, atMost: null, whileActive: null } as const
 
 /** Engines know what to do with contradictions; people did not mean them. @throws OPTION_CONFLICT, DELAY_RANGE */
 export function checkProperties(
@@ -117,25 +136,47 @@ const bothGiven = (one: string, other: string) =>
  * @throws BODY_TOO_LARGE, BODY_INVALID; OPTION_CONFLICT if it would expire before it can be read
  */
 export function admit({ message, names }: Composed, outgoing: Outgoing): NewMessage | Promise<NewMessage> {
-  const { schema, serializer, destination, maxMessageBytes, ttlMs } = outgoing
-  checkSize(message.data, names.data, maxMessageBytes)
-  const expiry = (message.meta.ttl_ms ?? null) === null ? expiryMeta(ttlMs, message, outgoing.now(), names.ttl) : {}
+  checkSize(message.data, names.data, outgoing.maxMessageBytes)
+  const hasOwn = (message.meta.ttl_ms ?? null) !== null
+  const expiry = hasOwn ? {} : expiryMeta(outgoing.ttlMs, message, outgoing.now(), names.ttl)
   const admitted = { ...message, meta: { ...message.meta, ...expiry }, bare: message.bare || outgoing.bare }
-  // The schema judges what reading will find. Stored is what was given, so that reading can apply the schema to it.
+  return judged(admitted, null, names, outgoing)
+}
+
+/**
+ * The message, once the schema has judged what reading will find. Stored is what was given, so that reading can apply the schema
+ * to it.
+ * @param found the same data, where it is known without unpacking
+ */
+function judged(
+  message: NewMessage,
+  found: { readonly data: unknown } | null,
+  names: FieldNames,
+  { schema, serializer, destination }: Outgoing,
+): NewMessage | Promise<NewMessage> {
+  if (schema === null) return message
   const what = `${names.data} for ${destination}`
-  const validated = schema ? validate(schema, unpack(message, serializer, what), what) : undefined
-  return validated instanceof Promise ? validated.then(() => admitted) : admitted
+  const validated = validate(schema, found ? found.data : unpack(message, serializer, what), what)
+  return validated instanceof Promise ? validated.then(() => message) : message
 }
 
 /** Names that could not be used when the last task ends are refused while there is somebody to tell. */
-function trackedBy({ correlation_id: id, correlation_queue: queue }: JsonObject): Tracked {
+function trackedBy(
+  { correlation_id: id, correlation_queue: queue }: JsonObject,
+  milestones: readonly Milestone[] | null,
+): Tracked {
   if (typeof id !== 'string')
     throw new TidingsError('OPTION_CONFLICT', "'track' is set without meta.correlationId", {
       hint: 'Set meta.correlationId too.',
     })
   checkKey(id, 'meta.correlationId')
   const completionQueue = queue === undefined ? null : checkQueueName(queue, 'meta.correlationQueue')
-  return { correlationId: id, completionQueue }
+  if (milestones === null) return { correlationId: id, completionQueue }
+  if (completionQueue === null)
+    throw new TidingsError('OPTION_CONFLICT', "'tell' is set without meta.correlationQueue", {
+      hint: 'Set meta.correlationQueue too.',
+    })
+  return { correlationId: id, completionQueue, milestones }
 }
 
 /** @param call the name of the user's call, for error messages */
@@ -148,12 +189,14 @@ export async function prepareBatch(
   if (entries.length === 0 || entries.length > maxBatch)
     throw new TidingsError('BATCH_SIZE', `the batch has ${entries.length} messages; it must have 1 to ${maxBatch}`)
   const messages: NewMessage[] = []
+  const origin = outgoing.origin()
+  const together = { ...outgoing, origin: () => origin }
   let bytes = 0
   // A few at a time: what is too large as a whole must not be made as a whole.
   for (let from = 0; from < entries.length; from += preparedAtOnce) {
     // Array.from does not pass over holes.
     const some = Array.from(entries.slice(from, from + preparedAtOnce), (entry, index) =>
-      prepareEntry(entry, `entry ${from + index} of the batch`, call, outgoing),
+      prepareEntry(entry, `entry ${from + index} of the batch`, call, together),
     )
     for (const message of await Promise.all(some)) {
       bytes += sizeOf(message)

@@ -1,10 +1,11 @@
 import { isTidingsError, type TidingsError } from '../core/errors.ts'
+import { loggable } from '../core/message-error.ts'
 import type { Engine, NewMessage, StoredMessage } from '../port/engine.ts'
 import { parts, sizeOf } from '../port/limits.ts'
 import type { QueueAccess } from './access.ts'
 import { logExpired } from './decode.ts'
 import { expiryError } from './expiry.ts'
-import { deadLetterMeta } from './lease.ts'
+import { deadLetterMeta, isCancelled } from './lease.ts'
 
 const maxTries = 3
 /** For the same letter sent again because its answer was lost. */
@@ -17,6 +18,7 @@ export async function popUnexpired(access: QueueAccess<unknown>, limit: number):
     const good: StoredMessage[] = []
     const expired: Expired[] = []
     for (const stored of popped) {
+      if (isCancelled(stored)) continue
       const error = expiryError(stored)
       if (error === null) good.push(stored)
       else expired.push({ stored, error })
@@ -48,8 +50,11 @@ async function end(access: QueueAccess<unknown>, expired: readonly Expired[]): P
       for (const { stored, error } of part) logExpired(access, stored, error)
     } catch (error) {
       // The others are gone from the queue, too, so they must be returned.
-      for (const { stored: message } of part)
-        logger.error({ queue, message, error }, 'a popped message expired, and could not be dead-lettered')
+      for (const { stored } of part)
+        logger.error(
+          { queue, id: stored.id, stored, err: loggable(error) },
+          'a popped message expired, and could not be dead-lettered',
+        )
     }
 }
 
@@ -66,7 +71,7 @@ async function send(engine: Engine, queue: string, letters: NewMessage[]): Promi
 }
 
 function letterOf({ name, clock }: QueueAccess<unknown>, stored: StoredMessage, error: TidingsError): NewMessage {
-  const { id, data, headers, meta, priority, orderingKey, sentAt } = stored
+  const { id, data, headers, meta, priority, orderingKey, group, sentAt } = stored
   return {
     data,
     headers,
@@ -75,6 +80,7 @@ function letterOf({ name, clock }: QueueAccess<unknown>, stored: StoredMessage, 
     notBefore: null,
     priority,
     orderingKey,
+    group,
     // A queue that was dropped and made anew counts its ids from 1 again; the time tells them apart.
     dedup: { id: `expired/${name}/${id}/${sentAt}`, windowMs: dedupWindowMs },
     uniqueTarget: null,

@@ -12,13 +12,16 @@ export interface Attempt<T> {
 }
 
 export interface PollerDependencies {
-  readonly wakeups: Pick<Wakeups, 'watch'>
+  readonly wakeups: Pick<Wakeups, 'subscribe' | 'lookMs'>
   /** The queue or topic. */
   readonly interest: Interest
   readonly clock: Clock
-  /** The slow poll underneath, in milliseconds. */
+  /** The slow poll underneath, in milliseconds; seldom where the storage itself looks at least as often. */
   readonly pollMs: number
 }
+
+/** How often to look where the storage does so itself. */
+const seldomMs = 600_000
 
 export interface Patience {
   /** Gives up after this, in milliseconds; Infinity for never. */
@@ -69,6 +72,11 @@ export class Poller {
 
   async #wait<T>({ waitMs, signal, resting }: Patience, attempt: () => Promise<Attempt<T>>): Promise<T | null> {
     const { clock, wakeups, interest, pollMs } = this.#dependencies
+    const restMs = () => {
+      const lookMs = wakeups.lookMs(interest)
+      if (lookMs === Number.POSITIVE_INFINITY) return lookMs
+      return lookMs !== null && lookMs <= pollMs ? seldomMs : pollMs
+    }
     const deadline = clock.now() + waitMs
     let rested = false
     for (;;) {
@@ -76,20 +84,27 @@ export class Poller {
         if (!rested) resting?.()
         rested = true
         const quietMs = this.#quietUntil - clock.now()
-        await this.#waiter.wait(Math.min(pollMs, quietMs, deadline - clock.now()), signal)
+        await this.#waiter.wait(Math.min(restMs(), quietMs, deadline - clock.now()), signal)
         this.#quietUntil = null
       }
       const watching = this.#watch !== undefined
       this.#waiter.reset()
       const { found, full, nextDueMs } = await attempt()
       if (full) this.close()
-      else if (watching) this.#quietUntil = clock.now() + Math.min(pollMs, nextDueMs ?? Number.POSITIVE_INFINITY)
+      // A look that was broken off has seen nothing.
+      else if (watching && !signal?.aborted)
+        this.#quietUntil = clock.now() + Math.min(restMs(), nextDueMs ?? Number.POSITIVE_INFINITY)
       if (found !== null) return found
       if (signal?.aborted || clock.now() >= deadline) {
         this.#quietUntil = null
         return null
       }
-      this.#watch ??= await wakeups.watch(interest, (dueMs) => this.#waiter.wake(dueMs))
+      this.#watch ??= await wakeups.subscribe({
+        interests: [interest],
+        woken: (dueMs) => this.#waiter.wake(dueMs),
+        // From now on the slow poll has to do.
+        interrupted: () => this.#waiter.wake(pollMs),
+      })
     }
   }
 }

@@ -1,10 +1,13 @@
 import type { JsonObject } from '../core/json.ts'
+import type { CorrelationState } from './correlation.ts'
 import type { Limits } from './limits.ts'
 import type { Listener, Listening } from './listening.ts'
+import type { ScheduleStore } from './schedule-store.ts'
 import type { AppendResult, TopicStore } from './topic-store.ts'
-import type { NewMessage, Transaction } from './types.ts'
+import type { Finding, NewMessage, SendResult, SendTerms, Transaction } from './types.ts'
 
-export type { NewMessage, Tracked, Transaction } from './types.ts'
+export type { Completion, CorrelationState, Milestone, TaskCounts } from './correlation.ts'
+export type { Dedup, Finding, NewMessage, Replace, SendResult, SendTerms, Tracked, Transaction } from './types.ts'
 
 /**
  * The port: what a storage must do so that everything above it works. It is the whole of what an engine has to
@@ -38,6 +41,11 @@ export interface Engine {
   dropQueue(queue: string): Promise<boolean>
   /** All queues, or only the one that is named, by name in the order of bytes. The way to ask whether one is there. */
   describe(queue: string | null): Promise<QueueInfo[]>
+  /**
+   * Changes settings that the storage keeps for the queue until it is dropped: each value replaces the one of its name, and
+   * null takes it away. Who listens to the queue is told by `changed`, and woken. @returns all settings that there are now
+   */
+  configure(queue: string, change: JsonObject): Promise<JsonObject>
   /** Removes all messages that are not archived, leased ones too. Dedup ids stay taken. @returns how many */
   purgeQueue(queue: string): Promise<number>
   /** Counts; dear where there is much to count. */
@@ -45,7 +53,7 @@ export interface Engine {
 
   /**
    * Stores messages in their order. A duplicate, of an earlier one in the batch too, is not stored and takes no dedup
-   * id and no target; its result carries the id of the first.
+   * id and no target; its result carries the id of the first. What replaces an earlier one counts for no length.
    * @param transaction the application's own; null for one of the engine's. Only with 'transactions'.
    * @param terms left out: none. A batch that cannot be stored on them is refused as a whole and leaves nothing behind,
    *   also no dedup ids and tasks, and the transaction as it was.
@@ -75,7 +83,8 @@ export interface Engine {
    * Stores a copy of each message in every queue with a pattern that matches its routing key, one copy however many
    * do; all copies of all messages or none. Within a queue they have the order of the batch. Every copy is a message
    * of its queue like one that was sent there, with dedup ids and targets of that queue, and the meta field
-   * `queue_name` names it. Topics with a matching pattern take the message too, and with it the queues linked to them.
+   * `queue_name` names it. Topics with a matching pattern take the message too, and with it the queues linked to them;
+   * one that replaces is OPTION_CONFLICT there, and nothing is stored.
    * @param transaction as for `send`
    * @returns for each message its copies, by queue in the order of bytes, then those in topics, likewise; none where
    *   nothing matches
@@ -84,7 +93,7 @@ export interface Engine {
 
   /**
    * Leases messages that are ready, by priority, then oldest first, and at most one message of an ordering key. Which
-   * of several keys comes first is for the engine to say.
+   * of several keys comes first is for the engine to say. Groups take turns, and limits hold: see `queue-limits.ts`.
    */
   claim(queue: string, request: ClaimRequest): Promise<Claim>
   /** Removes and returns messages that are ready, in the same order, in one atomic step. */
@@ -94,14 +103,21 @@ export interface Engine {
   /**
    * Ends leases. Each settlement stands for itself: one whose receipt is stale changes nothing and says so, while the
    * others are carried out. A receipt is stale once the lease was settled, extended or followed by another; that it
-   * has run out alone does not make it so.
+   * has run out alone does not make it so. Nothing that was asked to be cancelled becomes a dead letter: that is as stale.
    * @param transaction left out: one of the engine's own. A settlement that is rolled back leaves its receipt good.
    */
   settle(queue: string, settlements: readonly Settlement[], transaction?: Transaction): Promise<SettleResult[]>
-  /** Makes leases last `leaseMs` from now. @returns the new receipts; null where the lease was lost or has run out */
+  /**
+   * Makes leases last `leaseMs` from now. @returns the new receipts; null where the lease was lost or has run out, or the
+   * message was asked to be cancelled and the lease does not say that its reader knows
+   */
   extend(queue: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]>
-  /** Removes messages that are not leased, without a lease. @returns which were removed */
-  cancel(queue: string, ids: readonly string[]): Promise<boolean[]>
+  /**
+   * Removes messages that are not leased, without a lease. With `running` those that are leased are asked for: their meta gets
+   * `cancel_requested_at`, an ISO 8601 text, which stays until they end, and their lease stays as it is. Archived with
+   * `cancelled_at` in its meta a message ends as cancelled.
+   */
+  cancel(queue: string, ids: readonly string[], options?: { readonly running?: boolean }): Promise<Cancelled[]>
 
   /**
    * How far the tasks of a correlation are: the messages that were sent with it in `tracked`. A task is over when its
@@ -109,8 +125,8 @@ export interface Engine {
    * or moved with the meta field `dead_lettered_at` (dead). A dead one that is moved without that field is to be done
    * again.
    *
-   * With the end of a task after which no task is left, the correlation is completed: in the same step a message is
-   * stored in its completion queue, which is created if it is missing. That happens once for a correlation, whatever is
+   * With the end of a task a correlation may reach a `Milestone`: in the same step a message is stored in its completion
+   * queue, if that is to be told of it; it is created if it is missing. Each is reached once for a correlation, whatever is
    * sent or moved back later. What is in a transaction that has not committed counts for nobody else.
    * @returns null if there is no such task; upkeep forgets completed correlations after 30 days
    */
@@ -132,6 +148,7 @@ export interface Engine {
 
   /** Topics and their subscriptions. Only with 'topics'. */
   readonly topics?: TopicStore
+  readonly schedules: ScheduleStore
 
   /** @returns how many archived messages were removed; fewer than the limit if there is nothing more to remove */
   maintain(request: MaintainRequest): Promise<number>
@@ -145,18 +162,30 @@ export interface Engine {
  * - durable: what was sent survives a crash of any process
  * - events: the storage tells of its queues through channels
  * - topics: `topics` is there
+ * - limits: messages have groups, queues have limits and weights, and a release may hold back
+ * - schedules: this process may send what is due; otherwise another one does, behind the storage
  */
-export type Feature = 'transactions' | 'durable' | 'events' | 'topics'
+export type Feature = 'transactions' | 'durable' | 'events' | 'topics' | 'limits' | 'schedules'
 
 export interface QueueInfo {
   readonly queue: string
   readonly createdAt: number
+  /** See `configure`; left out where there are none. */
+  readonly settings?: JsonObject
+  /** A crash of the server empties it: made by another client of PGMQ, as such a queue. */
+  readonly isUnlogged?: boolean
+  /** Its tables are looked after by pg_partman: made by another client of PGMQ. */
+  readonly isPartitioned?: boolean
+  /** In a list of queues: why Tidings does not take its name, which another client of PGMQ gave it. */
+  readonly unusable?: string
 }
 
 export interface QueueStats {
   readonly queue: string
   /** Messages whose time has come, also those that wait for an earlier one of their key. */
   readonly ready: number
+  /** Of the ready ones, those in a queue or in groups of which limits and holds let nothing be claimed now. */
+  readonly heldBack: number
   /** Messages that wait for their time. */
   readonly delayed: number
   /** Messages in the hands of a reader. */
@@ -167,6 +196,8 @@ export interface QueueStats {
   readonly totalSent: number
   /** Age of the oldest message that can be read now, counted from when it became ready; null if there is none. */
   readonly oldestReadyMs: number | null
+  /** In how many milliseconds the next message becomes ready: its time comes, or its lease ends; null if none is to. */
+  readonly nextDueMs: number | null
   /** Age since sending of the newest and the oldest message that is not archived; null if there is none. */
   readonly newestMs: number | null
   readonly oldestMs: number | null
@@ -189,58 +220,6 @@ export interface PruneRequest {
   readonly keep: number | null
   /** At most so many in one call. */
   readonly limit: number
-}
-
-/** The tasks of one queue. A dead one counts where it died. */
-export interface TaskCounts {
-  readonly queue: string
-  /** Neither over nor in the hands of a reader. */
-  readonly pending: number
-  /** In the hands of a reader. */
-  readonly running: number
-  readonly done: number
-  readonly dead: number
-  readonly cancelled: number
-}
-
-export interface CorrelationState {
-  /** When the first task was sent. */
-  readonly startedAt: number
-  /** When the last task ended for the first time; null if that is still to come. */
-  readonly completedAt: number | null
-  /** By queue, in the order of bytes. */
-  readonly queues: readonly TaskCounts[]
-}
-
-/** The data of the message that tells of a completion; its meta has the `correlation_id`. Times are ISO 8601 texts. */
-export interface Completion {
-  readonly correlationId: string
-  readonly done: number
-  readonly dead: number
-  readonly cancelled: number
-  readonly startedAt: string
-  readonly endedAt: string
-}
-
-/** What a batch must keep to. */
-export interface SendTerms {
-  /**
-   * How many messages the queue may hold with it, ready, delayed and leased ones; the archive and duplicates do not
-   * count. Otherwise QUEUE_FULL. Holds among all who send with it at the same time, of whatever engine; what comes
-   * without it, published or moved, is not held up, but counts. Left out: any number.
-   */
-  readonly maxLength?: number
-  /**
-   * 'fsync': it is on the disk of the storage when the answer is given, so that a power cut does not take it away. Where
-   * that cannot be had, or not be known, DURABILITY_UNAVAILABLE. Left out: as the storage is set up.
-   */
-  readonly durability?: 'fsync'
-}
-
-export interface SendResult {
-  /** The id of the message, or of the first one if this is a duplicate. */
-  readonly id: string
-  readonly duplicate: boolean
 }
 
 export interface RoutedMessage extends NewMessage {
@@ -281,6 +260,7 @@ export interface StoredMessage {
   readonly headers: JsonObject
   readonly priority: number
   readonly orderingKey: string | null
+  readonly group: string | null
   readonly sentAt: number
   /** When the message can be read, or read again. */
   readonly visibleAt: number
@@ -298,15 +278,36 @@ export interface ClaimRequest {
   readonly leaseMs: number
   /** Only these messages, if they are ready; null for any. */
   readonly ids: readonly string[] | null
+  /**
+   * True: the leases end before their time when the storage sees that this process is gone, see the interest 'life'.
+   * Left out: with their time only.
+   */
+  readonly held?: boolean
+  /**
+   * Of a held claim, so many of the `limit` are read ahead, the last in order: the first `limit - ahead` messages are begun
+   * at once, and no handler begins what comes after them. Left out: 0.
+   */
+  readonly ahead?: number
+  /**
+   * Takes no more messages, in their order, than have so many bytes of data, meta and headers, as the storage counts them,
+   * but at least one. Left out: no bound.
+   */
+  readonly maxBytes?: number
 }
 
 export interface Claim {
   readonly messages: StoredMessage[]
   /**
    * In how many milliseconds to look again even if nothing wakes the reader: the next message becomes due, or a lease
-   * runs out. Null if nothing is known to come. Relative, since the clock of the storage is not that of the reader.
+   * runs out; 0 where `maxBytes` left out one that is ready. Null if nothing is known to come. Relative, since the clock
+   * of the storage is not that of the reader.
    */
   readonly nextDueMs: number | null
+  /**
+   * Ready messages were left because of a limit, of a hold, or because nothing is read ahead in a queue with limits.
+   * `nextDueMs` says when a rate or a hold lets the next one through; the end of a lease that does is announced.
+   */
+  readonly heldBack?: boolean
 }
 
 /** Where a message is. `archived` is past; the others together are the queue. */
@@ -326,7 +327,12 @@ export interface PeekRequest {
 export interface Lease {
   readonly id: string
   readonly receipt: string
+  /** The reader knows that it was asked to cancel the message. */
+  readonly cancelled?: boolean
 }
+
+/** 'removed'; 'asked': its reader is told; null: neither. */
+export type Cancelled = 'removed' | 'asked' | null
 
 /** How a lease ends. `meta` is merged into the meta of the message; a null takes the field away. */
 export type Ending =
@@ -338,10 +344,15 @@ export type Ending =
       readonly meta: JsonObject
       /** Takes the read back, so that it does not count as an attempt. */
       readonly uncount: boolean
+      /**
+       * In the same step nothing more of the queue, or of the group of the message, is claimed for `delayMs`, or for longer
+       * where that is so already. Left out: nothing is held back. Only with 'limits'.
+       */
+      readonly hold?: 'queue' | 'group'
     }
   | {
       /**
-       * In one step: a copy at the end of another queue, which keeps data, headers, priority, ordering key and sentAt,
+       * In one step: a copy at the end of another queue, which keeps data, headers, priority, ordering key, group and sentAt,
        * starts with readCount 0 and holds no target. The other queue is created if it is missing.
        */
       readonly kind: 'move'
@@ -350,20 +361,12 @@ export type Ending =
       readonly meta: JsonObject
     }
 
-export type Settlement = Lease & Ending
+/** `origin`: as in `NewMessage`. */
+export type Settlement = Lease & Ending & { readonly origin?: object }
 
 export interface SettleResult {
   /** False if the receipt was stale; nothing was changed then. */
   readonly settled: boolean
   /** The id in the other queue, after a move. */
   readonly newId: string | null
-}
-
-export interface Finding {
-  readonly level: 'ok' | 'warning' | 'problem'
-  /** What was looked at: 'durability'. */
-  readonly check: string
-  readonly message: string
-  /** What to do; empty if nothing. */
-  readonly remedy: string
 }

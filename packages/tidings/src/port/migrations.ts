@@ -24,6 +24,10 @@ export interface MigrationWish {
   readonly down?: boolean
   /** Makes the five roles, whose names begin so, and gives the first of them all that is there. */
   readonly roles?: string
+  /** Makes a schema `pgmq` that is PGMQ's own one of Tidings, with all that is in it. */
+  readonly adopt?: boolean
+  /** The other way: takes what is ours out of the schema `pgmq` and installs PGMQ in it: by this SQL, or its extension. */
+  readonly handOver?: string | true
 }
 
 export interface MigrationPlan {

@@ -2,7 +2,8 @@ import { TidingsError } from '../core/errors.ts'
 
 /** The calls of an engine while it is open. Closing waits for those under way, and takes no more. */
 export class OpenCalls {
-  readonly #underWay = new Set<Promise<unknown>>()
+  #underWay = 0
+  #ended: (() => void) | undefined
   #closing: Promise<void> | undefined
 
   get isClosed(): boolean {
@@ -17,12 +18,11 @@ export class OpenCalls {
   /** @throws CLOSED */
   async run<T>(call: () => Promise<T>): Promise<T> {
     this.check()
-    const running = call()
-    this.#underWay.add(running)
+    this.#underWay++
     try {
-      return await running
+      return await call()
     } finally {
-      this.#underWay.delete(running)
+      if (--this.#underWay === 0) this.#ended?.()
     }
   }
 
@@ -33,7 +33,10 @@ export class OpenCalls {
   }
 
   async #close(end: () => Promise<unknown> | undefined): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay)
+    if (this.#underWay > 0)
+      await new Promise<void>((resolve) => {
+        this.#ended = resolve
+      })
     await end()
   }
 }

@@ -10,6 +10,18 @@ export const noTopic = (topic: string) =>
 
 export const noEvents = (engine: string) => new TidingsError('UNSUPPORTED', `the ${engine} engine has no events`)
 
+export const keepsAll = (topic: string) =>
+  new TidingsError('OPTION_CONFLICT', `topic '${topic}' keeps what it took, so no message can replace another there`, {
+    details: { topic },
+    hint: 'Leave out replace and whileActive, or send to a queue that nothing reaches through a topic.',
+  })
+
+export const noLimits = (engine: string, what: string) =>
+  new TidingsError('UNSUPPORTED', `the ${engine} engine has no limits and no groups, so not ${what}`, {
+    hint: 'Use another storage for this queue.',
+    details: { feature: 'limits' },
+  })
+
 /**
  * @param length how many messages the queue has; a storage need not count on beyond the limit
  * @param count how many were to be stored

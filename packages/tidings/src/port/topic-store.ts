@@ -43,8 +43,9 @@ export interface TopicStore {
    * Makes `consumer` the one active consumer of the subscription for `leaseMs` from now, or goes on with that. It can
    * be had when nobody holds it, when the holder's lease has run out, and by the holder itself.
    * @param consumer names one consumer among all processes, for ever
+   * @param held as in `ClaimRequest`
    */
-  hold(topic: string, subscription: string, consumer: string, leaseMs: number): Promise<Hold>
+  hold(topic: string, subscription: string, consumer: string, leaseMs: number, held?: boolean): Promise<Hold>
   /** Ends the hold, so that another consumer need not wait for its end. @returns false if the receipt was stale */
   leave(topic: string, subscription: string, receipt: string): Promise<boolean>
   /**

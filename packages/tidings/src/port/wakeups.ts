@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../core/clock.ts'
 import { type ErrorCode, isTidingsError, TidingsError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
+import { loggable } from '../core/message-error.ts'
 import type { Engine } from './engine.ts'
 import type { Announcing, Interest, Listener, Listening } from './listening.ts'
 
@@ -14,6 +15,8 @@ export interface Subscriber {
   readonly interests: readonly Interest[]
   /** There may be something in a queue or topic, now or in so many milliseconds. May come too often. */
   woken?(dueMs: number): void
+  /** Settings of the queue were changed, or may have been. */
+  changed?(): void
   /** Something came through a channel. */
   notified?(channel: string, text: string): void
   /** What is announced from now on, until the storage can be listened to again, is missed. */
@@ -58,6 +61,7 @@ export class Wakeups {
   #by: Announcing | null = null
   #isTroubled = false
   #isPolling = false
+  #lookMs: number | null = null
   #pauseMs = firstPauseMs
   #retry: Timer | undefined
   #idle: NodeJS.Timeout | undefined
@@ -69,6 +73,7 @@ export class Wakeups {
     this.#logger = logger
     this.#listener = {
       woken: (interest, dueMs) => this.#tellAll([interest], (one) => one.woken?.(dueMs)),
+      changed: (interest) => this.#tellAll([interest], (one) => one.changed?.()),
       notified: (channel, text) => this.#tellAll([`channel:${channel}`], (one) => one.notified?.(channel, text)),
       lost: (interests, error) => this.#lost(interests, error),
       announcing: (by) => this.#announcing(by),
@@ -92,6 +97,11 @@ export class Wakeups {
     return interests.every((interest) => this.#shared.get(interest)?.inForce)
   }
 
+  /** How often the storage itself looks for what nobody announced; null: it does not, or it cannot be heard now. */
+  lookMs(interest: Interest): number | null {
+    return this.#shared.get(interest)?.inForce ? this.#lookMs : null
+  }
+
   /** @returns once it is in force, or was found to be out of reach for now @throws as `subscribe` */
   watch(interest: Interest, woken: (dueMs: number) => void): Promise<Watch> {
     return this.subscribe({ interests: [interest], woken })
@@ -99,7 +109,8 @@ export class Wakeups {
 
   /**
    * Resolves once all is in force, or some of it is out of reach for now, of which the subscriber is told.
-   * @throws QUEUE_NOT_FOUND, TOPIC_NOT_FOUND; UNSUPPORTED behind a pooler; CLOSED; UNAUTHORIZED and FORBIDDEN of a server
+   * @throws QUEUE_NOT_FOUND, TOPIC_NOT_FOUND; UNSUPPORTED behind a pooler; CLOSED; UNAUTHORIZED and FORBIDDEN of a server, and
+   *   CONFIG_INVALID for a channel that it lets nobody listen to
    */
   async subscribe(subscriber: Subscriber): Promise<Watch> {
     if (this.#closed) throw closed()
@@ -193,7 +204,11 @@ export class Wakeups {
     }
     if (failure === undefined && !shared.wasLost) {
       shared.inForce = true
-      if (shared.missed) this.#tellAll([interest], (one) => one.woken?.(0))
+      if (shared.missed)
+        this.#tellAll([interest], (one) => {
+          one.woken?.(0)
+          one.changed?.()
+        })
       shared.missed = false
     } else if (!shared.inForce) {
       shared.missed = true
@@ -216,7 +231,9 @@ export class Wakeups {
         this.#listening = undefined
         throw error
       })
-      const refused = await (await this.#listening).listen(asked.map(([interest]) => interest))
+      const listening = await this.#listening
+      const refused = await listening.listen(asked.map(([interest]) => interest))
+      this.#lookMs = listening.lookMs ?? null
       for (const [interest, tell] of asked) tell(refused.get(interest))
     } catch (error) {
       for (const [, tell] of asked) tell(error)
@@ -240,13 +257,15 @@ export class Wakeups {
 
   /** Those who hear through a server are not told what the storage said; its log is. */
   #troubled(error: unknown): void {
-    if (!this.#isTroubled) this.#logger.warn({ error }, 'what is due cannot be announced; it is tried again')
+    if (!this.#isTroubled)
+      this.#logger.warn({ err: loggable(error) }, 'what is due cannot be announced; it is tried again')
     this.#isTroubled = true
     this.#tellAll(this.#shared.keys(), (one) => one.troubled?.(error))
   }
 
   #polling(error: unknown): void {
-    if (!this.#isPolling) this.#logger.warn({ error }, 'new messages are found by polling twice a second')
+    if (!this.#isPolling)
+      this.#logger.warn({ err: loggable(error) }, 'new messages are found by polling twice a second')
     this.#isPolling = true
   }
 
@@ -274,8 +293,8 @@ export class Wakeups {
 
 /** Whether asking again would not mend it. */
 const isFinal = (error: unknown) =>
-  ['QUEUE_NOT_FOUND', 'TOPIC_NOT_FOUND', 'UNSUPPORTED', 'UNAUTHORIZED', 'FORBIDDEN', 'CLOSED'].some((code) =>
-    isTidingsError(error, code as ErrorCode),
+  ['QUEUE_NOT_FOUND', 'TOPIC_NOT_FOUND', 'UNSUPPORTED', 'UNAUTHORIZED', 'FORBIDDEN', 'CONFIG_INVALID', 'CLOSED'].some(
+    (code) => isTidingsError(error, code as ErrorCode),
   )
 
 function closed(): TidingsError {

@@ -10,9 +10,11 @@ import type {
   Settlement,
   SettleResult,
   StoredMessage,
+  Tracked,
 } from '../port/engine.ts'
 import type { Interest } from '../port/listening.ts'
-import type { NewMessage } from '../port/types.ts'
+import type { Pause, QueueFigures } from '../port/pause.ts'
+import type { Dedup, NewMessage } from '../port/types.ts'
 
 /**
  * What travels between the HTTP server and the http engine, in the names of the wire (snake_case, times as ISO 8601
@@ -37,6 +39,8 @@ export interface WireMessage {
   readonly meta: JsonObject
   readonly priority: number
   readonly ordering_key: string | null
+  /** Left out by a server of an older version. */
+  readonly group?: string | null
   readonly receipt: string | null
   /** The data… */
   readonly message?: unknown
@@ -65,6 +69,8 @@ export interface WireServer {
   readonly supports: readonly Feature[]
   /** Left out by a server of an older version. */
   readonly max_body_bytes?: number
+  /** Whether it knows of holders; left out by a server of an older version. */
+  readonly holders?: boolean
 }
 
 /** How many channels of events one stream may bring. */
@@ -91,6 +97,7 @@ export function messageText(message: StoredMessage, exact: boolean): string {
     meta: message.meta,
     priority: message.priority,
     ordering_key: message.orderingKey,
+    group: message.group,
     receipt: message.receipt,
     ...(exact ? { data: message.data } : {}),
   }
@@ -108,6 +115,7 @@ export function fromWireMessage(message: WireMessage): StoredMessage {
     headers: message.headers ?? {},
     priority: message.priority,
     orderingKey: message.ordering_key,
+    group: message.group ?? null,
     sentAt: Date.parse(message.enqueued_at),
     visibleAt: Date.parse(message.vt),
     readCount: message.read_ct,
@@ -117,6 +125,20 @@ export function fromWireMessage(message: WireMessage): StoredMessage {
     receipt: message.receipt,
   }
 }
+
+const toWireTracked = ({ correlationId, completionQueue, milestones }: Tracked) => ({
+  correlation_id: correlationId,
+  completion_queue: completionQueue,
+  ...(milestones ? { milestones } : {}),
+})
+
+const toWireDedup = ({ id, windowMs, replace }: Dedup) => ({
+  id,
+  ...(windowMs === null ? {} : { window_ms: windowMs }),
+  ...(replace && { replace: true }),
+  ...(replace?.extend && { extend: true }),
+  ...((replace?.atMostMs ?? null) !== null && { at_most_ms: replace?.atMostMs }),
+})
 
 /** A message to be stored; what is not said is left out. */
 export function toWireEntry(message: NewMessage): object {
@@ -129,12 +151,11 @@ export function toWireEntry(message: NewMessage): object {
     ...(message.notBefore === null ? {} : { not_before: isoTime(message.notBefore) }),
     ...(message.priority === 0 ? {} : { priority: message.priority }),
     ...(message.orderingKey === null ? {} : { ordering_key: message.orderingKey }),
-    ...(dedup === null ? {} : { dedup: { id: dedup.id, window_ms: dedup.windowMs } }),
+    ...((message.group ?? null) === null ? {} : { group: message.group }),
+    ...(dedup === null ? {} : { dedup: toWireDedup(dedup) }),
     ...(message.uniqueTarget === null ? {} : { unique_target: message.uniqueTarget }),
     ...(message.bare ? { bare: true } : {}),
-    ...(tracked === undefined
-      ? {}
-      : { tracked: { correlation_id: tracked.correlationId, completion_queue: tracked.completionQueue } }),
+    ...(tracked === undefined ? {} : { tracked: toWireTracked(tracked) }),
   }
 }
 
@@ -146,7 +167,10 @@ export function toWireSettlement(settlement: Settlement): object {
     case 'archive':
       return { id, receipt, kind, meta: settlement.meta }
     case 'release':
-      return { id, receipt, kind, meta: settlement.meta, delay_ms: settlement.delayMs, uncount: settlement.uncount }
+      return {
+        ...{ id, receipt, kind, meta: settlement.meta, delay_ms: settlement.delayMs, uncount: settlement.uncount },
+        ...(settlement.hold === undefined ? {} : { hold: settlement.hold }),
+      }
     case 'move':
       return { id, receipt, kind, meta: settlement.meta, delay_ms: settlement.delayMs, to: settlement.to }
   }
@@ -167,16 +191,24 @@ export interface WireQueue {
   readonly is_partitioned: boolean
   readonly is_unlogged: boolean
   readonly created_at: string
+  /** Not there but where they have something to say: the rest is what PGMQ's HTTP server answers. */
+  readonly settings?: JsonObject
+  readonly unusable?: string
 }
-export const toWireQueue = ({ queue, createdAt }: QueueInfo): WireQueue => ({
-  queue_name: queue,
-  is_partitioned: false,
-  is_unlogged: false,
-  created_at: isoTime(createdAt),
+export const toWireQueue = (info: QueueInfo): WireQueue => ({
+  queue_name: info.queue,
+  is_partitioned: info.isPartitioned ?? false,
+  is_unlogged: info.isUnlogged ?? false,
+  created_at: isoTime(info.createdAt),
+  ...(info.settings === undefined ? {} : { settings: info.settings }),
+  ...(info.unusable === undefined ? {} : { unusable: info.unusable }),
 })
 export const fromWireQueue = (one: WireQueue): QueueInfo => ({
   queue: one.queue_name,
   createdAt: Date.parse(one.created_at),
+  ...(one.settings === undefined ? {} : { settings: one.settings }),
+  ...(one.is_partitioned ? { isPartitioned: true } : {}),
+  ...(one.is_unlogged ? { isUnlogged: true } : {}),
 })
 
 export interface WireStats {
@@ -188,16 +220,20 @@ export interface WireStats {
   readonly total_messages: number
   readonly scrape_time: string
   readonly ready: number
+  /** Left out by a server of an older version. */
+  readonly held_back?: number
   readonly delayed: number
   readonly leased: number
   readonly archived: number
   readonly oldest_ready_ms: number | null
+  readonly next_due_ms: number | null
   readonly newest_ms: number | null
   readonly oldest_ms: number | null
   readonly created_at: string
+  readonly pause: Pause | null
 }
 
-export const toWireStats = (stats: QueueStats, now: number): WireStats => ({
+export const toWireStats = (stats: QueueFigures, now: number): WireStats => ({
   queue_name: stats.queue,
   queue_length: stats.ready + stats.delayed + stats.leased,
   queue_visible_length: stats.ready,
@@ -206,13 +242,16 @@ export const toWireStats = (stats: QueueStats, now: number): WireStats => ({
   total_messages: stats.totalSent,
   scrape_time: isoTime(now),
   ready: stats.ready,
+  held_back: stats.heldBack,
   delayed: stats.delayed,
   leased: stats.leased,
   archived: stats.archived,
   oldest_ready_ms: stats.oldestReadyMs,
+  next_due_ms: stats.nextDueMs,
   newest_ms: stats.newestMs,
   oldest_ms: stats.oldestMs,
   created_at: isoTime(stats.createdAt),
+  pause: stats.pause,
 })
 
 const wholeSeconds = (ms: number | null) => (ms === null ? null : Math.floor(ms / 1_000))
@@ -220,11 +259,13 @@ const wholeSeconds = (ms: number | null) => (ms === null ? null : Math.floor(ms 
 export const fromWireStats = (one: WireStats): QueueStats => ({
   queue: one.queue_name,
   ready: one.ready,
+  heldBack: one.held_back ?? 0,
   delayed: one.delayed,
   leased: one.leased,
   archived: one.archived,
   totalSent: one.total_messages,
   oldestReadyMs: one.oldest_ready_ms,
+  nextDueMs: one.next_due_ms,
   newestMs: one.newest_ms,
   oldestMs: one.oldest_ms,
   createdAt: Date.parse(one.created_at),
@@ -252,18 +293,32 @@ export type WireCopy = PublishedCopy
 export interface WireCorrelation {
   readonly started_at: string
   readonly completed_at: string | null
+  readonly failed_at: string | null
+  readonly done_at: string | null
   readonly queues: CorrelationState['queues']
 }
-export const toWireCorrelation = ({ startedAt, completedAt, queues }: CorrelationState): WireCorrelation => ({
-  started_at: isoTime(startedAt),
-  completed_at: isoTimeOrNull(completedAt),
-  queues,
+export const toWireCorrelation = (one: CorrelationState): WireCorrelation => ({
+  started_at: isoTime(one.startedAt),
+  completed_at: isoTimeOrNull(one.completedAt),
+  failed_at: isoTimeOrNull(one.failedAt),
+  done_at: isoTimeOrNull(one.doneAt),
+  queues: one.queues,
 })
 export const fromWireCorrelation = (one: WireCorrelation): CorrelationState => ({
   startedAt: Date.parse(one.started_at),
   completedAt: timeOrNull(one.completed_at),
+  failedAt: timeOrNull(one.failed_at),
+  doneAt: timeOrNull(one.done_at),
   queues: one.queues,
 })
+
+/** What is told to those who watch. */
+export interface WireWake {
+  readonly interest: Interest
+  readonly due_ms?: number
+  /** Settings of the queue were changed. */
+  readonly changed?: true
+}
 
 /** What cannot be listened to. */
 export interface WireRefusal extends WireError {

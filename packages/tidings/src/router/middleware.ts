@@ -2,7 +2,7 @@ import { type Clock, systemClock } from '../core/clock.ts'
 import { type Duration, showDuration } from '../core/duration.ts'
 import { isTidingsError, TidingsError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
-import { describeError } from '../core/message-error.ts'
+import { loggable } from '../core/message-error.ts'
 import * as option from '../core/options.ts'
 import { parseSchema, type StandardSchemaV1, validate } from '../core/schema.ts'
 import type { Handler, HandlerContext } from '../worker/handler.ts'
@@ -10,6 +10,9 @@ import { deadLetter } from '../worker/outcome.ts'
 
 /** Wraps a handler in another one. `Inner` is the type of the inner handler's data. */
 export type Middleware<Inner, Outer = Inner> = (next: Handler<Inner>) => Handler<Outer>
+
+/** Middleware that leaves the data as it is, for handlers of any data: `timeout()`, `logging()`. */
+export type AnyMiddleware = <T>(next: Handler<T>) => Handler<T>
 
 /**
  * Wraps a handler in middleware, from left to right: the last middleware sees a message first.
@@ -19,7 +22,7 @@ export type Middleware<Inner, Outer = Inner> = (next: Handler<Inner>) => Handler
  * ```
  * @example hires.work(pipe(handler, logging(), timeout('30s')))
  */
-export function pipe<A>(handler: Handler<A>): Handler<A>
+export function pipe<A>(handler: Handler<A>, ...middleware: AnyMiddleware[]): Handler<A>
 export function pipe<A, B>(handler: Handler<A>, first: Middleware<A, B>): Handler<B>
 export function pipe<A, B, C>(handler: Handler<A>, first: Middleware<A, B>, second: Middleware<B, C>): Handler<C>
 export function pipe<A, B, C, D>(
@@ -53,7 +56,7 @@ const limitOption = option.duration('How long one call of the handler may take.'
  * signal goes on, perhaps beside the next attempt.
  * @example hires.work(pipe(handler, timeout('30s')))
  */
-export function timeout(limit: Duration, clock: Clock = systemClock): <T>(next: Handler<T>) => Handler<T> {
+export function timeout(limit: Duration, clock: Clock = systemClock): AnyMiddleware {
   const milliseconds = limitOption.parse(limit, 'limit') as number
   return (next) => async (message, context) => {
     const timedOut = new AbortController()
@@ -95,7 +98,7 @@ function withSignal(context: HandlerContext, other: AbortSignal): HandlerContext
  * Logs every call: debug at the start, info on success, warn on failure.
  * @example hires.work(pipe(handler, logging()))
  */
-export function logging(logger?: Logger, clock: Clock = systemClock): <T>(next: Handler<T>) => Handler<T> {
+export function logging(logger?: Logger, clock: Clock = systemClock): AnyMiddleware {
   return (next) => async (message, context) => {
     const log = logger ?? context.logger
     const { id, queue, meta } = message
@@ -108,7 +111,7 @@ export function logging(logger?: Logger, clock: Clock = systemClock): <T>(next: 
       log.info({ ...details, durationMs: clock.now() - startedAt }, 'handler done')
       return result
     } catch (error) {
-      log.warn({ ...details, durationMs: clock.now() - startedAt, error: describeError(error) }, 'handler failed')
+      log.warn({ ...details, durationMs: clock.now() - startedAt, err: loggable(error) }, 'handler failed')
       throw error
     }
   }

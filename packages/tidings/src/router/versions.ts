@@ -24,15 +24,10 @@ type DataOf<Schemas, Version extends string | number> = `${Version}` extends key
 export interface VersionsOptions<
   Schemas extends Readonly<Record<string, StandardSchemaV1>>,
   Version extends string | number,
-> {
-  /** By version, validates data as sent or as converted; the output goes on. */
+> extends VersionsTable {
   readonly schemas?: Schemas
-  /** By the version of the data. */
   readonly handlers: { readonly [V in Version]: HandlerOf<DataOf<Schemas, V>> }
-  /** By the version to convert from. */
   readonly upcasters?: Readonly<Record<string, Upcaster>>
-  /** The version of a message that names none; left out, such a message is dead-lettered. */
-  readonly unversioned?: string
 }
 
 /**
@@ -83,8 +78,11 @@ export const versionsOptions = {
       parse: (value, path) => parseTable(value, path, parseUpcaster),
     },
   ),
-  unversioned: option.text('What a message without a version counts as.', { default: null }),
+  unversioned: option.text('What a message without a version counts as; left out, such a message is dead-lettered.', {
+    default: null,
+  }),
 } as const
+export type VersionsTable = option.OptionsInput<typeof versionsOptions>
 
 class Versions {
   readonly #schemas: ReadonlyMap<string, StandardSchemaV1>

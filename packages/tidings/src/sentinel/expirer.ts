@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.ts'
 import { isTidingsError } from '../core/errors.ts'
 import { matchesGlob } from '../core/glob.ts'
 import type { Logger } from '../core/logger.ts'
+import { loggable } from '../core/message-error.ts'
 import { expiryError, expiryOf } from '../messages/expiry.ts'
 import { deadLetterEnding, deadLetterMeta } from '../messages/lease.ts'
 import type { Engine, Settlement, StoredMessage } from '../port/engine.ts'
@@ -53,7 +54,7 @@ export class Expirer {
       } catch (error) {
         if (isTidingsError(error, 'CLOSED')) return
         if (!isTidingsError(error, 'QUEUE_NOT_FOUND'))
-          logger.warn({ error, queue }, 'expired messages could not be ended; it is tried again later')
+          logger.warn({ err: loggable(error), queue }, 'expired messages could not be ended; it is tried again later')
       }
     }
   }

@@ -1,11 +1,10 @@
 import { type Clock, sleep } from '../core/clock.ts'
 import { isTidingsError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
+import { loggable } from '../core/message-error.ts'
+import { leaderQueue } from '../core/names.ts'
 import { Service } from '../core/service.ts'
 import type { Engine, Lease } from '../port/engine.ts'
-
-/** The queue with the one message whose lease makes a sentinel active. */
-export const leaderQueue = 'tidings_sentinel'
 
 const leaseMs = 6_000
 /** How often the lease is extended or tried for. A killed leader is replaced after `leaseMs + roundMs` at most. */
@@ -63,7 +62,8 @@ export class LeaderElection extends Service {
         hasFailed = false
       } catch (error) {
         if (isTidingsError(error, 'CLOSED')) return
-        if (!hasFailed) logger.warn({ error }, 'the sentinel does not reach its queue; it goes on trying')
+        if (!hasFailed)
+          logger.warn({ err: loggable(error) }, 'the sentinel does not reach its queue; it goes on trying')
         hasFailed = true
       }
       this.#notify()

@@ -15,6 +15,7 @@ const queueLimits = {
   maxReady: atMost('So many messages may be ready.'),
   maxOldestReady: time('For so long may the oldest message have been ready.'),
   maxDead: atMost('So many messages may be in its dead-letter queue.'),
+  maxPaused: time('For so long may it be paused.'),
   stalledAfter: time(
     'For so long may messages be ready while none is in hand and the oldest are not touched; counted from when the sentinel sees it first.',
   ),
@@ -109,6 +110,10 @@ export const sentinelOptions = {
 } as const
 
 export type SentinelOptions = option.OptionsInput<typeof sentinelOptions>
+export type RuleOptions = option.OptionsInput<typeof ruleFields>
+export type ArchiveRuleOptions = option.OptionsInput<typeof archiveFields>
+export type ExpiryRuleOptions = option.OptionsInput<typeof expiryFields>
+export type WebhookOptions = option.OptionsInput<typeof webhookFields>
 export type SentinelSettings = option.OptionsOutput<typeof sentinelOptions>
 export type Rule = option.OptionsOutput<typeof ruleFields>
 export type ArchiveRule = option.OptionsOutput<typeof archiveFields>

@@ -1,5 +1,6 @@
 import { isTidingsError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
+import { loggable } from '../core/message-error.ts'
 import type { Engine } from '../port/engine.ts'
 import type { ArchiveRule } from './options.ts'
 import { archiveRuleOf } from './rules.ts'
@@ -42,7 +43,7 @@ export class Pruner {
       } catch (error) {
         if (isTidingsError(error, 'CLOSED')) return
         if (!isTidingsError(error, 'QUEUE_NOT_FOUND'))
-          logger.warn({ error, queue }, 'an archive could not be pruned; it is tried again later')
+          logger.warn({ err: loggable(error), queue }, 'an archive could not be pruned; it is tried again later')
       }
     }
   }

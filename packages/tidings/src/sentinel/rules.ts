@@ -8,6 +8,8 @@ import type { ArchiveRule, Limit, Rule } from './options.ts'
 export interface WatchedQueue extends QueueStats {
   /** Messages in its dead-letter queue. */
   readonly dead: number
+  /** For how long it has been paused; null: it is not. */
+  readonly pausedMs: number | null
   /** For how long ready messages have not been touched; null without a rule about it. */
   readonly stalledMs: number | null
   /** Whether the queue takes the dead letters of another queue. */
@@ -45,6 +47,7 @@ const ofQueues: { readonly [L in Limit]?: (queue: WatchedQueue) => number | null
   maxReady: (queue) => queue.ready,
   maxOldestReady: (queue) => queue.oldestReadyMs,
   maxDead: (queue) => queue.dead,
+  maxPaused: (queue) => queue.pausedMs,
   stalledAfter: (queue) => queue.stalledMs,
 }
 
@@ -52,12 +55,13 @@ const sentences: { readonly [L in Limit]: (name: string, value: number, max: str
   maxReady: (name, value, max) => `${name} has ${count(value, 'ready message')}; at most ${max}`,
   maxOldestReady: (name, value, max) => `${name} has a message that has been ready for ${age(value)}; at most ${max}`,
   maxDead: (name, value, max) => `${name} has ${count(value, 'dead letter')}; at most ${max}`,
+  maxPaused: (name, value, max) => `${name} has been paused for ${age(value)}; at most ${max}`,
   stalledAfter: (name, value, max) =>
     `${name} is stalled: messages are ready, but nobody touched them for ${age(value)}; at most ${max}`,
   maxLag: (name, value, max) => `${name} is ${count(value, 'message')} behind; at most ${max}`,
 }
 
-const isTime = (limit: Limit) => limit === 'maxOldestReady' || limit === 'stalledAfter'
+const isTime = (limit: Limit) => limit === 'maxOldestReady' || limit === 'maxPaused' || limit === 'stalledAfter'
 const showMax = (limit: Limit, max: number) => (isTime(limit) ? showDuration(max) : number(max))
 
 /** The sentence about a breach that is over. */

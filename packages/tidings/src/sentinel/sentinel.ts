@@ -1,28 +1,24 @@
-import type { Clock, Timer } from '../core/clock.ts'
+import type { Timer } from '../core/clock.ts'
 import { isTidingsError, TidingsError } from '../core/errors.ts'
-import type { Logger } from '../core/logger.ts'
+import { loggable } from '../core/message-error.ts'
 import * as option from '../core/options.ts'
 import { Service } from '../core/service.ts'
-import type { Engine } from '../port/engine.ts'
 import type { Resolve } from './addresses.ts'
 import { type Alert, type AlertReport, Alerts } from './alerts.ts'
 import { Expirer } from './expirer.ts'
-import { LeaderElection, leaderQueue } from './leader-election.ts'
+import { LeaderElection } from './leader-election.ts'
 import { type SentinelOptions, type SentinelSettings, sentinelOptions } from './options.ts'
 import { Pruner } from './pruner.ts'
 import { type Breach, Rules, type WatchedQueue, type WatchedSubscription } from './rules.ts'
 import { type Snapshot, type SnapshotDependencies, takeSnapshot } from './snapshot.ts'
 import { StallDetector } from './stall-detector.ts'
-import { Upkeep } from './upkeep.ts'
+import { Upkeep, type UpkeepDependencies } from './upkeep.ts'
 import { Webhook, type WebhookFigures } from './webhook.ts'
 
 /** How often archives are pruned and expired messages ended. */
 const tidyEveryMs = 60_000
 
-export interface SentinelDependencies {
-  readonly engine: Engine
-  readonly clock: Clock
-  readonly logger: Logger
+export interface SentinelDependencies extends UpkeepDependencies {
   /** The dead-letter queue of a queue; null for the archive. */
   deadLetterQueueOf(queue: string): string | null
   /** Registers a starting sentinel with the bus, so that closing the bus stops it. @throws CLOSED */
@@ -91,7 +87,7 @@ export class Sentinel extends Service {
       })
     this.#settings = settings
     this.#dependencies = dependencies
-    this.#snapshotDependencies = { engine, rules, ownQueue: leaderQueue, deadLetterQueueOf }
+    this.#snapshotDependencies = { engine, clock, rules, deadLetterQueueOf }
     this.#stallDetector = new StallDetector(engine, clock)
     this.#alerts = new Alerts({ repeatMs: settings.repeat, resolveAfterMs: settings.resolveAfter })
     this.#webhook = settings.webhook && new Webhook(settings.webhook, { clock, logger, resolve })
@@ -186,7 +182,7 @@ export class Sentinel extends Service {
     } catch (error) {
       if (isTidingsError(error, 'CLOSED')) return
       this.#failedChecks++
-      this.#dependencies.logger.warn({ error }, 'the sentinel could not look; it is tried again later')
+      this.#dependencies.logger.warn({ err: loggable(error) }, 'the sentinel could not look; it is tried again later')
     }
     if (this.#isActive) this.#arm(this.#settings.every)
   }
@@ -237,7 +233,7 @@ export class Sentinel extends Service {
     try {
       await work
     } catch (error) {
-      if (!isTidingsError(error, 'CLOSED')) this.#dependencies.logger.warn({ error }, text)
+      if (!isTidingsError(error, 'CLOSED')) this.#dependencies.logger.warn({ err: loggable(error) }, text)
     }
   }
 }

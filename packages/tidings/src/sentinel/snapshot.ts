@@ -1,4 +1,7 @@
+import type { Clock } from '../core/clock.ts'
 import { isTidingsError } from '../core/errors.ts'
+import { isInternalQueue } from '../core/names.ts'
+import { pauseIn } from '../messages/settings.ts'
 import type { Engine, QueueStats } from '../port/engine.ts'
 import type { Rules, WatchedQueue, WatchedSubscription } from './rules.ts'
 import type { StallDetector } from './stall-detector.ts'
@@ -11,9 +14,8 @@ export interface Snapshot {
 
 export interface SnapshotDependencies {
   readonly engine: Engine
+  readonly clock: Clock
   readonly rules: Rules
-  /** The sentinel's own queue, which is not watched. */
-  readonly ownQueue: string
   /** The dead-letter queue of a queue; null for the archive. */
   deadLetterQueueOf(queue: string): string | null
   /** Without a detector stalls are not determined. */
@@ -29,10 +31,10 @@ export async function takeSnapshot(dependencies: SnapshotDependencies): Promise<
 }
 
 async function queuesOf(dependencies: SnapshotDependencies): Promise<WatchedQueue[]> {
-  const { engine, rules } = dependencies
-  const names = (await engine.describe(null))
-    .map(({ queue }) => queue)
-    .filter((queue) => queue !== dependencies.ownQueue)
+  const { engine, rules, clock } = dependencies
+  const described = (await engine.describe(null)).filter(({ queue }) => !isInternalQueue(queue))
+  const pauses = new Map(described.map(({ queue, settings }) => [queue, pauseIn(settings, clock.now())]))
+  const names = described.map(({ queue }) => queue)
   const deadLetterQueues = new Set(names.map((queue) => dependencies.deadLetterQueueOf(queue)))
   const watched = names.filter((queue) => rules.watchesQueue(queue, deadLetterQueues.has(queue)))
   const needed = new Set([...watched, ...watched.map((queue) => dependencies.deadLetterQueueOf(queue))])
@@ -50,9 +52,12 @@ async function queuesOf(dependencies: SnapshotDependencies): Promise<WatchedQueu
     if (own === undefined) continue
     const isDeadLetterQueue = deadLetterQueues.has(queue)
     const { stallDetector } = dependencies
-    const asksForStalls = rules.limitOf('stalledAfter', queue, isDeadLetterQueue) !== null
+    const pause = pauses.get(queue)
+    const pausedMs = pause ? clock.now() - Date.parse(pause.since!) : null
+    const asksForStalls = !pause && rules.limitOf('stalledAfter', queue, isDeadLetterQueue) !== null
     const stalledMs = stallDetector && asksForStalls ? await unlessGone(() => stallDetector.stalledMs(own)) : null
-    queues.push({ ...own, dead: deadIn(stats, dependencies.deadLetterQueueOf(queue)), stalledMs, isDeadLetterQueue })
+    const dead = deadIn(stats, dependencies.deadLetterQueueOf(queue))
+    queues.push({ ...own, dead, pausedMs, stalledMs, isDeadLetterQueue })
   }
   return queues
 }

@@ -1,38 +1,52 @@
 import type { Clock, Timer } from '../core/clock.ts'
 import { isTidingsError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
+import { loggable } from '../core/message-error.ts'
 import { Service } from '../core/service.ts'
 import type { Engine } from '../port/engine.ts'
+import type { Wakeups } from '../port/wakeups.ts'
+import { Firer } from '../schedules/firer.ts'
 
 const intervalMs = 30_000
 /** The first round comes after a random part of this, so that processes that start together do not coincide. */
 const firstMs = 5_000
 
+export interface UpkeepDependencies {
+  readonly engine: Engine
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly wakeups: Wakeups
+}
+
 /**
- * Maintains the storage periodically: forgets expired records, moves delayed messages into queues that only other clients
+ * Does what time asks for. Sends what schedules have due, and maintains the storage periodically: forgets expired records, moves delayed messages into queues that only other clients
  * read. Any number of processes may do it: the storage admits one at a time, or the result is the same.
  */
 export class Upkeep extends Service {
   readonly #engine: Engine
   readonly #clock: Clock
   readonly #logger: Logger
+  readonly #firer: Firer | undefined
   #timer: Timer | undefined
   #running: Promise<void> = Promise.resolve()
 
-  constructor({ engine, clock, logger }: { engine: Engine; clock: Clock; logger: Logger }) {
+  constructor(dependencies: UpkeepDependencies) {
     super()
+    const { engine, clock, logger } = dependencies
     this.#engine = engine
     this.#clock = clock
     this.#logger = logger
+    this.#firer = engine.supports.has('schedules') ? new Firer(dependencies) : undefined
   }
 
   protected override async onStart(): Promise<void> {
     this.#arm(Math.random() * firstMs)
+    await this.#firer?.start()
   }
 
   protected override async onStop(): Promise<void> {
     this.#timer?.cancel()
-    await this.#running
+    await Promise.all([this.#running, this.#firer?.stop()])
   }
 
   #arm(milliseconds: number): void {
@@ -46,7 +60,7 @@ export class Upkeep extends Service {
       await this.#engine.maintain({ kind: 'due' })
     } catch (error) {
       if (isTidingsError(error, 'CLOSED')) return
-      this.#logger.warn({ error }, 'upkeep of the storage failed; it is tried again later')
+      this.#logger.warn({ err: loggable(error) }, 'upkeep of the storage failed; it is tried again later')
     }
     if (this.state === 'running') this.#arm(intervalMs)
   }

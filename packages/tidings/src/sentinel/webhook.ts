@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { type Clock, sleep } from '../core/clock.ts'
 import { isTidingsError, TidingsError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
+import { loggable } from '../core/message-error.ts'
 import { Service } from '../core/service.ts'
 import type { Resolve } from './addresses.ts'
 import type { AlertReport } from './alerts.ts'
@@ -98,7 +99,7 @@ export class Webhook extends Service {
         return false
       }
       const retryMs = Math.min(longestPauseMs, firstPauseMs * 2 ** (attempt - 1))
-      this.#logger.warn({ error, attempt, retryMs }, 'the webhook failed; it is tried again')
+      this.#logger.warn({ err: loggable(error), attempt, retryMs }, 'the webhook failed; it is tried again')
       await sleep(this.#clock, retryMs, this.#stopping.signal)
     }
   }
@@ -129,7 +130,10 @@ export class Webhook extends Service {
   #drop(batch: readonly AlertReport[], why: string, error?: unknown): void {
     this.#dropped += batch.length
     const alerts = batch.map(({ state, message }) => `${state}: ${message}`)
-    this.#logger.error({ alerts, ...(error === undefined ? {} : { error }) }, `${why}; alerts were dropped`)
+    this.#logger.error(
+      { alerts, ...(error === undefined ? {} : { err: loggable(error) }) },
+      `${why}; alerts were dropped`,
+    )
   }
 }
 

@@ -70,6 +70,7 @@ export class Acker {
     this.#lastAt = this.#access.clock.now()
     if (accepted) {
       this.#acked = offset
+      this.#tenure.passed = Math.max(this.#tenure.passed, offset)
       this.#journal.tell({ type: 'acked', offset })
     } else {
       this.#ended = true

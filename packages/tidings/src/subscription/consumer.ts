@@ -55,6 +55,9 @@ export class TopicConsumer<T> implements Reader<ConsumedMessage<T>> {
   /** @throws CLOSED if the bus was closed before; BODY_INVALID with `deadLetter: false` */
   async next(): Promise<ConsumedMessage<T> | null> {
     this.#begin()
+    // If the loop has blocked the process, it is told with its message.
+    this.#access.life.look()
+    this.#feed.handling = null
     if (!this.#options.manualAck) this.#passCurrent()
     return this.#nextMessage()
   }
@@ -92,6 +95,7 @@ export class TopicConsumer<T> implements Reader<ConsumedMessage<T>> {
       const message = await this.#decode(item)
       if (message === null) continue
       this.#current = item
+      this.#feed.handling = item.stored
       return message
     }
     return null
@@ -104,6 +108,7 @@ export class TopicConsumer<T> implements Reader<ConsumedMessage<T>> {
     while (!tenure.interrupted.aborted) {
       try {
         const data = await this.#access.decode(stored)
+        this.#access.telemetry.received({ destination: topic, subscription: name }, [stored])
         const received = new ReceivedMessage(name, redelivered, topic, stored, data)
         return new ConsumedMessage(received, stored, () => {
           acker.done(stored.offset)

@@ -1,5 +1,5 @@
 import type { Logger } from '../core/logger.ts'
-import { describeError } from '../core/message-error.ts'
+import { loggable } from '../core/message-error.ts'
 import type { TopicMessage } from '../port/topic-store.ts'
 
 interface OfSubscription {
@@ -41,6 +41,11 @@ type Happening =
       readonly id: string
     })
   | (OfMessage & { readonly type: 'snoozed'; readonly delayMs: number })
+  /**
+   * Nothing could run in this process for so long, while the message was in hand: what handles it computed without a pause,
+   * or the process was stopped. Told once, afterwards.
+   */
+  | (OfMessage & { readonly type: 'blocked'; readonly durationMs: number })
   /** The storage has recorded that the subscription read up to this offset. */
   | { readonly type: 'acked'; readonly offset: number }
   /** There is nothing to read; the consumer sleeps. */
@@ -61,11 +66,20 @@ export interface SubscriberCounts {
   failed: number
   deadLettered: number
   holdLost: number
+  /** How often nothing could run in this process for more than a second, while a message was in hand. */
+  blocked: number
 }
 
 /** Keeps the counts, logs warnings and errors, and passes every event to the user's observer. */
 export class Journal {
-  readonly counts: SubscriberCounts = { started: 0, succeeded: 0, failed: 0, deadLettered: 0, holdLost: 0 }
+  readonly counts: SubscriberCounts = {
+    started: 0,
+    succeeded: 0,
+    failed: 0,
+    deadLettered: 0,
+    holdLost: 0,
+    blocked: 0,
+  }
   readonly #of: OfSubscription
   readonly #logger: Logger
   readonly #observe: ((event: SubscriptionEvent) => void) | null
@@ -114,6 +128,10 @@ function logLine(event: Happening): LogLine | null {
     }
     case 'holdLost':
       return { level: 'warn', text: 'the hold of the subscription was lost' }
+    case 'blocked': {
+      const details = { durationMs: event.durationMs, offset: event.message.offset }
+      return { level: 'warn', text: 'nothing could run in this process while a message was in hand', details }
+    }
     case 'missed': {
       const { count, before } = event
       return { level: 'warn', text: 'messages were removed before they were read', details: { count, before } }
@@ -141,4 +159,4 @@ const about = ({ message, error }: { message: TopicMessage; error: unknown }) =>
 })
 
 /** A thrown value may have any size and type. */
-const inShort = (error: unknown) => ({ error: describeError(error).message })
+const inShort = (error: unknown) => ({ err: loggable(error) })

@@ -27,6 +27,8 @@ export interface Item {
   readonly vanished: number
   readonly tenure: Tenure
   readonly acker: Acker
+  /** Resolves when the message may be begun, or its tenure is over. */
+  confirm(): Promise<void>
 }
 
 type Held = Extract<Answer, { held: true }>
@@ -49,6 +51,8 @@ export class Feed {
   readonly #seen = new Seen()
   readonly #stop = new AbortController()
   readonly #giveUp = new AbortController()
+  /** The message that the consumer has in hand. */
+  handling: TopicMessage | null = null
   #nap = new AbortController()
   #tenure: Tenure | null = null
   #acker: Acker | null = null
@@ -71,7 +75,9 @@ export class Feed {
     this.#journal = journal
     this.#retrying = new Retrying(access, options, journal)
     this.#readAhead = new ReadAhead(options.readAhead)
-    this.#holding = new Holding(access, options.lease, journal)
+    this.#holding = new Holding(access, options.lease, journal, (durationMs) => {
+      if (this.handling !== null) journal.tell({ type: 'blocked', message: this.handling, durationMs })
+    })
     const { wakeups, clock, topic } = access
     this.#poller = new Poller({ wakeups, clock, interest: `topic:${topic}`, pollMs: options.pollInterval })
   }
@@ -90,6 +96,8 @@ export class Feed {
   async next(): Promise<Item | null> {
     while (!this.#stop.signal.aborted) {
       const tenure = this.#tenure
+      if (tenure !== null && this.#ahead.length > 0) await this.#holding.confirm(tenure, this.#stop.signal)
+      if (this.#stop.signal.aborted) break
       const stored = this.#ahead.shift()
       if (tenure !== null && stored !== undefined && !tenure.over.aborted) return this.#itemOf(stored, tenure)
       // Acknowledges before reading more: a consumer never runs far ahead of its cursor.
@@ -104,7 +112,8 @@ export class Feed {
     const vanished = this.#vanished
     this.#vanished = 0
     const redelivered = this.#seen.add(stored.offset) || vanished > 0
-    return { stored, redelivered, vanished, tenure, acker: this.#acker! }
+    const confirm = () => this.#holding.confirm(tenure, tenure.interrupted)
+    return { stored, redelivered, vanished, tenure, acker: this.#acker!, confirm }
   }
 
   /** No further message is given out; a pending `next` resolves soon. */

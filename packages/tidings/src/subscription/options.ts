@@ -1,17 +1,15 @@
 import { checkQueueName } from '../core/names.ts'
 import * as option from '../core/options.ts'
-import { leaseOption } from '../messages/message.ts'
 import { signalOption } from '../messages/options.ts'
 import { fromOption } from '../topics/options.ts'
-import { workOptions } from '../worker/options.ts'
+import { lease, workOptions } from '../worker/options.ts'
 import type { SubscriptionEvent } from './events.ts'
 
 const shared = {
   from: fromOption,
   lease: {
-    // Short, because another process takes over only when the lease runs out. It is renewed while the consumer runs.
-    ...leaseOption(4_000),
-    doc: 'After this time without a sign of life another consumer takes over; renewed well before.',
+    ...lease,
+    doc: 'For how long a process that does not go on keeps the subscription; renewed well before.',
   },
   readAhead: option.integer('The most messages that are read at a time; fewer of large ones.', {
     default: 100,
@@ -35,6 +33,7 @@ export const subscribeOptions = {
   ...shared,
   maxAttempts: workOptions.maxAttempts,
   backoff: workOptions.backoff,
+  strictResults: workOptions.strictResults,
   signal: { ...signalOption, doc: 'Stops the subscriber.' },
   observe: option.value<(event: SubscriptionEvent) => void, ((event: SubscriptionEvent) => void) | null>(
     'Is told of everything that happens.',

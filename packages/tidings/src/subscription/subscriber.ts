@@ -7,7 +7,7 @@ import { ReceivedMessage } from '../topics/message.ts'
 import { delayAfter } from '../worker/backoff.ts'
 import { Deadline } from '../worker/deadline.ts'
 import { type StopOptions, stopOptions } from '../worker/options.ts'
-import { deadLetter, failed, Outcome, toOutcome } from '../worker/outcome.ts'
+import { deadLetter, failed, failureOf, Outcome, toOutcome } from '../worker/outcome.ts'
 import type { SubscriptionAccess } from './access.ts'
 import { type DeadLetterBox, deadLetterBox, deadLetterQueueOf, vanishedError } from './dead-letter.ts'
 import { Journal, type SubscriberCounts } from './events.ts'
@@ -153,6 +153,8 @@ export class Subscriber<T = unknown> extends Service {
     const fatal = vanishedError(item, maxAttempts)
     if (fatal !== null) return this.#endAsDead(item, fatal, item.vanished)
     for (let attempt = item.vanished + 1; !item.tenure.interrupted.aborted; ) {
+      await item.confirm()
+      if (item.tenure.interrupted.aborted) return
       const startedAt = this.#access.clock.now()
       const outcome = await this.#attempt(item, attempt)
       if (outcome === null) return
@@ -195,17 +197,27 @@ export class Subscriber<T = unknown> extends Service {
     try {
       const decoded = await this.#decode(stored)
       if (decoded instanceof Outcome) return decoded
+      this.#feed.handling = stored
       this.#journal.tell({ type: 'started', message: stored, attempt, redelivered })
       const message = new ReceivedMessage(name, redelivered, topic, stored, decoded.data)
       const { maxAttempts } = this.#options
       const context = { topic, subscription: name, attempt, maxAttempts, signal: call.signal, logger }
-      const outcome = toOutcome(await this.call(() => this.#handler(message, context)), (why) => this.#complain(why))
+      const handlerCall = {
+        ...{ destination: topic, subscription: name, messages: [stored] },
+        failureOf: (outcome: Outcome) => failureOf([outcome]),
+      }
+      const outcome = await this.#access.telemetry.process(handlerCall, async () =>
+        toOutcome(await this.call(() => this.#handler(message, context)), (why) => this.#judgeResult(why)),
+      )
       // An aborted handler may return early, so its return does not mean success.
       return call.signal.aborted ? null : outcome
     } catch (error) {
       return call.signal.aborted ? null : failed(error)
     } finally {
       tenure.lost.removeEventListener('abort', lose)
+      // If the handler has blocked the process, it is told with this message.
+      this.#access.life.look()
+      this.#feed.handling = null
       this.#call = null
     }
   }
@@ -227,9 +239,11 @@ export class Subscriber<T = unknown> extends Service {
   }
 
   /** Warns once: such a handler returns a value every time. */
-  #complain(why: TidingsError): void {
+  #judgeResult(why: TidingsError): Outcome | undefined {
+    if (this.#options.strictResults) return failed(why)
     if (!this.#complained) this.#journal.warn(why, why.hint)
     this.#complained = true
+    return undefined
   }
 
   #delayAfter(attempt: number, error: unknown): number {

@@ -65,6 +65,8 @@ export class Subscription<T = unknown> {
     }
     return this.#existing(async () => {
       const { messages } = await fetchNext(this.#access, { waitMs: wait, signal }, read)
+      const { topic: destination, name: subscription, telemetry } = this.#access
+      telemetry.received({ destination, subscription }, messages)
       return this.#decodeAll(messages)
     })
   }

@@ -1,6 +1,8 @@
 import { show, TidingsError } from '../core/errors.ts'
 import { checkText } from '../core/json.ts'
 import * as option from '../core/options.ts'
+import type { StandardSchemaV1 } from '../core/schema.ts'
+import type { Serializer } from '../core/serializer.ts'
 import { limitOption, parseIsoTime, queueOptions, sendOptions, signalOption, txOption } from '../messages/options.ts'
 import type { Position, Retention } from '../port/topic-store.ts'
 
@@ -45,6 +47,14 @@ export const topicOptions = {
   maxMessageBytes: queueOptions.maxMessageBytes,
 } as const
 export type TopicOptions = option.OptionsInput<typeof topicOptions>
+/** From the schema the type of the data is inferred. */
+export interface TopicOptionsWithSchema<S extends StandardSchemaV1> extends TopicOptions {
+  readonly schema: S
+}
+/** From the serializer the type of the data is inferred. */
+export interface TopicOptionsWithSerializer<T> extends TopicOptions {
+  readonly serializer: Serializer<T>
+}
 
 /** Delay, priority, ordering key, target and tracking apply to the copies in linked queues. */
 export const topicPublishOptions = {

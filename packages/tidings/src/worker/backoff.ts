@@ -27,6 +27,7 @@ export const exponentialOptions = {
   max: delay('No delay is longer.', 300_000),
   jitter: jitterOption,
 } as const
+export type ExponentialOptions = option.OptionsInput<typeof exponentialOptions>
 
 export const linearOptions = {
   first: delay('The delay after the first failure.', 1_000),
@@ -34,13 +35,14 @@ export const linearOptions = {
   max: delay('No delay is longer.', 300_000),
   jitter: jitterOption,
 } as const
+export type LinearOptions = option.OptionsInput<typeof linearOptions>
 
 /**
  * `first`, `first` × `factor`, `first` × `factor`² … up to `max`. Default: 1s, 2s, 4s … 5m, each varied by 10 %.
  * @throws DELAY_RANGE, RANGE, TYPE, OPTION_UNKNOWN
  * @example hires.work(handler, { backoff: exponential({ max: '10m' }) })
  */
-export function exponential(options?: option.OptionsInput<typeof exponentialOptions>): Backoff {
+export function exponential(options?: ExponentialOptions): Backoff {
   const { first, factor, max, jitter } = option.parseOptions(exponentialOptions, options, 'exponential')
   return (attempt) => vary(Math.min(max, first * factor ** (attempt - 1)), jitter)
 }
@@ -50,7 +52,7 @@ export function exponential(options?: option.OptionsInput<typeof exponentialOpti
  * @throws DELAY_RANGE, RANGE, TYPE, OPTION_UNKNOWN
  * @example hires.work(handler, { backoff: linear({ step: '5s' }) })
  */
-export function linear(options?: option.OptionsInput<typeof linearOptions>): Backoff {
+export function linear(options?: LinearOptions): Backoff {
   const { first, step, max, jitter } = option.parseOptions(linearOptions, options, 'linear')
   return (attempt) => vary(Math.min(max, first + step * (attempt - 1)), jitter)
 }

@@ -1,8 +1,10 @@
-import { sleep } from '../core/clock.ts'
+import { type Moment, momentOf, passedBetween, sleep } from '../core/clock.ts'
 import { isTidingsError } from '../core/errors.ts'
 import type { QueueAccess } from '../messages/access.ts'
+import { isUnknown } from '../messages/lease.ts'
 import { Poller } from '../messages/wait.ts'
-import type { StoredMessage } from '../port/engine.ts'
+import type { Claim, StoredMessage } from '../port/engine.ts'
+import { ClaimSize } from './claim-size.ts'
 import { Delivery } from './delivery.ts'
 import type { Journal } from './events.ts'
 import type { Settler } from './settler.ts'
@@ -12,8 +14,14 @@ const longestPauseMs = 1_000
 /** How long claims wait for pending settlements after an interruption. */
 const settleFirstMs = 1_000
 
+/** How many messages are wanted, and how many of them, the last ones, no handler begins at once. */
+export interface Demand {
+  readonly limit: number
+  readonly ahead: number
+}
+
 export interface ClaimTask {
-  readonly limit: () => number
+  readonly demand: () => Demand
   readonly signal: AbortSignal
   /** Gives up after this, in milliseconds. */
   readonly waitMs: number
@@ -29,16 +37,20 @@ export class Claimer {
   readonly #poller: Poller
   readonly #settler: Settler
   readonly #journal: Journal
+  readonly #heldBack: (isHeldBack: boolean) => void
   #ensured = false
   #failing = false
+  readonly #size = new ClaimSize()
   /** How long the last messages were on their way: on a slow line, longer than a lease. */
   #tookMs = 0
 
+  /** @param heldBack called with what each claim says of limits */
   constructor(
     access: QueueAccess<unknown>,
     options: { lease: number; pollInterval: number },
     settler: Settler,
     journal: Journal,
+    heldBack: (isHeldBack: boolean) => void,
   ) {
     this.#access = access
     this.#leaseMs = options.lease
@@ -47,22 +59,26 @@ export class Claimer {
     this.#poller = new Poller({ wakeups, clock, interest: `queue:${name}`, pollMs: options.pollInterval })
     this.#settler = settler
     this.#journal = journal
+    this.#heldBack = heldBack
   }
 
   /**
    * @returns messages; none if the signal was aborted, the time is over or the queue may be empty
    * @throws only CLOSED
    */
-  async claim({ limit, signal, waitMs, mayBeEmpty }: ClaimTask): Promise<Delivery[]> {
+  async claim({ demand, signal, waitMs, mayBeEmpty }: ClaimTask): Promise<Delivery[]> {
     const { name: queue } = this.#access
     if (mayBeEmpty()) this.#poller.forget()
     const resting = () => this.#journal.tell({ type: 'idle', queue })
     const attempt = async () => {
       if (signal.aborted) return { found: [], full: false, nextDueMs: null }
-      const asked = limit()
-      const { deliveries, nextDueMs } = await this.#claim(asked, null)
-      const full = deliveries.length === asked
-      return { found: deliveries.length > 0 || mayBeEmpty() ? deliveries : null, full, nextDueMs }
+      const asked = demand()
+      const { deliveries, nextDueMs, heldBack } = await this.#claim(asked, null, signal)
+      const full = deliveries.length === asked.limit || nextDueMs === 0
+      // With limits nothing is read ahead; it is for the worker to say when a handler is free.
+      const isAheadOnly = heldBack && asked.ahead === asked.limit
+      const isAnswer = deliveries.length > 0 || isAheadOnly || (mayBeEmpty() && !heldBack)
+      return { found: isAnswer ? deliveries : null, full, nextDueMs }
     }
     const found = await this.#persistently(signal, () => this.#poller.wait({ waitMs, signal, resting }, attempt))
     return found ?? []
@@ -75,7 +91,7 @@ export class Claimer {
 
   /** Claims the messages that are ready. @throws only CLOSED */
   async claimIds(ids: readonly string[], signal: AbortSignal): Promise<Delivery[]> {
-    const claim = await this.#persistently(signal, () => this.#claim(ids.length, ids))
+    const claim = await this.#persistently(signal, () => this.#claim({ limit: ids.length, ahead: 0 }, ids, signal))
     return claim?.deliveries ?? []
   }
 
@@ -91,19 +107,39 @@ export class Claimer {
     return found ?? []
   }
 
-  async #claim(limit: number, ids: readonly string[] | null) {
-    const { engine, clock, name: queue } = this.#access
-    const askedAt = clock.now()
+  async #claim({ limit, ahead }: Demand, ids: readonly string[] | null, signal: AbortSignal) {
+    const { engine, clock, life, name: queue } = this.#access
+    // What a claim has leased whose answer is lost can be given back only if it belongs to this process.
+    if (life.isAway) await life.inForce(signal)
+    if (signal.aborted) return { deliveries: [], nextDueMs: null, heldBack: false }
+    life.look()
+    const { epoch } = life
+    const from = momentOf(clock)
     const leaseMs = Math.max(this.#leaseMs, 2 * this.#tookMs)
-    const { messages, nextDueMs } = await engine.claim(queue, { limit, leaseMs, ids })
+    const request = { limit, leaseMs, ids, held: true, ahead, maxBytes: this.#size.bytes }
+    const claim = await engine.claim(queue, request).catch((error: unknown) => {
+      if (isUnknown(error)) this.#size.failed()
+      throw error
+    })
+    // What came late must not pass for what came in time.
+    life.look()
     this.#succeeded()
-    const tookMs = Math.max(0, clock.now() - askedAt)
-    const deliveries = messages.map((message) => new Delivery(this.#access, message, leaseMs, tookMs))
-    if (messages.length > 0) {
-      this.#tookMs = tookMs
-      this.#journal.tell({ type: 'claimed', queue, count: messages.length })
-    }
-    return { deliveries, nextDueMs }
+    this.#learn(claim, from)
+    const deliveries = claim.messages.map((message, index) => {
+      const isAhead = index >= limit - ahead
+      return new Delivery(this.#access, message, { leaseMs, from, epoch, isAhead })
+    })
+    if (deliveries.length > 0) this.#journal.tell({ type: 'claimed', queue, count: deliveries.length })
+    const heldBack = claim.heldBack ?? false
+    this.#heldBack(heldBack)
+    return { deliveries, nextDueMs: claim.nextDueMs, heldBack }
+  }
+
+  #learn({ messages, nextDueMs }: Claim, from: Moment): void {
+    if (messages.length === 0) return
+    this.#tookMs = passedBetween(from, momentOf(this.#access.clock))
+    const characters = messages.reduce((sum, { data }) => sum + data.length, 0)
+    this.#size.came(characters, this.#tookMs, nextDueMs === 0)
   }
 
   /** Repeats a call until it succeeds. @returns null if the signal was aborted first */

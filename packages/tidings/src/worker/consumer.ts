@@ -1,18 +1,19 @@
-import { isTidingsError, TidingsError } from '../core/errors.ts'
+import { isTidingsError } from '../core/errors.ts'
 import type { JsonObject } from '../core/json.ts'
 import { errorMeta } from '../core/message-error.ts'
 import * as option from '../core/options.ts'
 import type { QueueAccess } from '../messages/access.ts'
 import { expiryError } from '../messages/expiry.ts'
+import { attemptOf, attemptsError } from '../messages/lease.ts'
 import { Message } from '../messages/message.ts'
 import type { Ending } from '../port/engine.ts'
 import { Claimer } from './claimer.ts'
 import type { Delivery } from './delivery.ts'
 import { Journal } from './events.ts'
+import { Held } from './held.ts'
 import type { Reader } from './iteration.ts'
 import { type ConsumeOptions, consumeOptions } from './options.ts'
-import { Renewer } from './renewer.ts'
-import { Settler } from './settler.ts'
+import { type Settled, Settler } from './settler.ts'
 
 export type { ConsumeOptions } from './options.ts'
 
@@ -35,8 +36,7 @@ export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
   readonly #journal: Journal
   readonly #settler: Settler
   readonly #claimer: Claimer
-  readonly #renewer: Renewer
-  readonly #held = new Set<Delivery>()
+  readonly #held: Held
   readonly #end = new AbortController()
   readonly #abort = () => this.#end.abort()
   readonly #readers: Set<HoldingReader>
@@ -52,9 +52,16 @@ export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
     this.#options = option.parseOptions(consumeOptions, options, 'consume')
     this.#journal = new Journal(access.logger, null)
     this.#settler = new Settler(access.name, access.clock, this.#journal)
-    this.#claimer = new Claimer(access, this.#options, this.#settler, this.#journal)
-    this.#renewer = new Renewer(access.clock, this.#options.lease, this.#held, { lost: (one) => this.#lost(one) })
-    this.#renewer.start()
+    this.#claimer = new Claimer(access, this.#options, this.#settler, this.#journal, () => {})
+    this.#held = new Held(access, this.#options.lease, {
+      lost: (one) => this.#lost(one),
+      // Its end is that of any other.
+      cancelled: () => {},
+      blocked: (handling, durationMs) => {
+        const messages = handling.map(({ message }) => message)
+        this.#journal.tell({ type: 'blocked', queue: access.name, messages, durationMs })
+      },
+    })
     const { signal } = this.#options
     if (signal?.aborted) this.#end.abort()
     signal?.addEventListener('abort', this.#abort, { once: true })
@@ -67,6 +74,8 @@ export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
   /** @throws CLOSED if the bus was closed */
   async next(): Promise<Message<T> | null> {
     this.#readers.add(this)
+    // If the loop has blocked the process, it is told with its message.
+    this.#access.life.look()
     await this.#finishCurrent()
     return this.#nextMessage()
   }
@@ -81,7 +90,7 @@ export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
     this.#readers.delete(this)
     this.#options.signal?.removeEventListener('abort', this.#abort)
     this.#claimer.close()
-    this.#renewer.stop()
+    this.#held.stop()
   }
 
   /** Called before the bus is closed. */
@@ -91,31 +100,37 @@ export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
 
   async #nextMessage(): Promise<Message<T> | null> {
     const { wait } = this.#options
+    await this.#held.start()
     while (!this.#end.signal.aborted) {
       const [delivery] = await this.#claimer.claim({
-        limit: () => 1,
+        demand: () => ({ limit: 1, ahead: 0 }),
         signal: this.#end.signal,
         waitMs: wait ?? Number.POSITIVE_INFINITY,
         mayBeEmpty: () => false,
       })
       if (delivery === undefined) return null
-      this.#held.add(delivery)
+      this.#held.add([delivery])
       this.#current = delivery
       if (this.#end.signal.aborted) await this.#release(delivery, { uncount: true })
+      else if (delivery.isLate) await this.#release(delivery, { uncount: true })
       else if (await this.#isAdmitted(delivery)) {
         const data = await this.#decode(delivery)
-        if (data !== null) return new Message(this.#access.name, delivery.message, data.value, delivery)
+        delivery.phase = 'handling'
+        await this.#held.confirm([delivery])
+        if (delivery.lost) this.#held.delete(delivery)
+        else if (data !== null) {
+          this.#access.telemetry.received({ destination: this.#access.name }, [delivery.message])
+          return new Message(this.#access.name, delivery.message, data.value, delivery)
+        }
       }
     }
     return null
   }
 
   async #isAdmitted(delivery: Delivery): Promise<boolean> {
-    const { readCount } = delivery.message
-    const { maxAttempts } = this.#options
-    if (readCount <= maxAttempts) return !(await this.#isExpired(delivery))
-    const text = `read ${readCount} times and never settled; at most ${maxAttempts} times`
-    await this.#deadLetter(delivery, new TidingsError('HANDLER_FAILED', text, { details: { readCount, maxAttempts } }))
+    const tooMany = attemptsError(delivery.message, this.#options.maxAttempts)
+    if (tooMany === null) return !(await this.#isExpired(delivery))
+    await this.#deadLetter(delivery, tooMany, attemptOf(delivery.message) - 1)
     return false
   }
 
@@ -142,8 +157,8 @@ export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
     }
   }
 
-  async #deadLetter(delivery: Delivery, error: unknown): Promise<void> {
-    if ((await this.#settle(delivery, delivery.deadLetterEnding(error))) === 'settled')
+  async #deadLetter(delivery: Delivery, error: unknown, attempts?: number): Promise<void> {
+    if ((await this.#settle(delivery, delivery.deadLetterEnding(error, attempts))) === 'settled')
       this.#journal.tell({ type: 'deadLettered', queue: this.#access.name, message: delivery.message, error })
   }
 
@@ -159,11 +174,13 @@ export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
     await this.#settle(delivery, ending)
   }
 
-  async #settle(delivery: Delivery, ending: Ending): Promise<'settled' | 'lost' | 'failed' | 'ended'> {
+  async #settle(delivery: Delivery, ending: Ending): Promise<Settled | 'ended'> {
     const end = delivery.ended || delivery.lost ? 'ended' : await this.#settler.settle(delivery, ending)
     this.#held.delete(delivery)
     this.#current = null
     if (end === 'lost') this.#lost(delivery)
+    if (end === 'unknown')
+      this.#journal.tell({ type: 'outcomeUnknown', queue: this.#access.name, message: delivery.message })
     return end
   }
 

@@ -1,12 +1,19 @@
+import { standFor } from '../adapters/recognise.ts'
+import type { Duration } from '../core/duration.ts'
 import { TidingsError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
-import type { Transaction } from '../port/engine.ts'
+import type { QueueAccess } from '../messages/access.ts'
+import { attemptOf } from '../messages/lease.ts'
+import type { Engine, StoredMessage, Transaction } from '../port/engine.ts'
+import { noLimits } from '../port/refusals.ts'
 import type { HandlerContext, HandlerTransaction } from './handler.ts'
+import { type HoldBackOptions, holdBack, type Outcome } from './outcome.ts'
 
 /** A message of the call. */
 interface Held {
-  readonly message: { readonly readCount: number }
+  readonly message: StoredMessage
   readonly lost: boolean
+  readonly cancelled: boolean
   context: CallContext | null
 }
 
@@ -16,15 +23,17 @@ export class CallContext implements HandlerContext {
   readonly attempt: number
   readonly maxAttempts: number
   readonly logger: Logger
+  readonly #engine: Engine
   readonly #deliveries: readonly Held[]
   #controller: AbortController | undefined
   #aborted = false
   #tx: HandlerTransaction | undefined
   #reason: unknown
 
-  constructor(queue: string, maxAttempts: number, logger: Logger, deliveries: readonly Held[]) {
-    this.queue = queue
-    this.attempt = deliveries[0]?.message.readCount ?? 0
+  constructor({ name, engine, logger }: QueueAccess<unknown>, maxAttempts: number, deliveries: readonly Held[]) {
+    this.queue = name
+    this.#engine = engine
+    this.attempt = deliveries[0] === undefined ? 0 : attemptOf(deliveries[0].message)
     this.maxAttempts = maxAttempts
     this.logger = logger
     this.#deliveries = deliveries
@@ -35,6 +44,11 @@ export class CallContext implements HandlerContext {
     this.#controller ??= new AbortController()
     if (this.#aborted) this.#controller.abort(this.#reason)
     return this.#controller.signal
+  }
+
+  holdBack(delay: Duration, options?: HoldBackOptions): Outcome {
+    if (!this.#engine.supports.has('limits')) throw noLimits(this.#engine.name, 'holdBack')
+    return holdBack(delay, options)
   }
 
   get tx(): HandlerTransaction {
@@ -51,6 +65,7 @@ export class CallContext implements HandlerContext {
       query: <R>(text: string, values: readonly unknown[] = []) =>
         transaction.query(text, values) as Promise<{ rows: R[] }>,
     }
+    standFor(context.#tx, transaction)
   }
 
   /** Rejects with the reason when the call is aborted; pending until then. */
@@ -68,8 +83,9 @@ export class CallContext implements HandlerContext {
     context.#controller?.abort(reason)
   }
 
+  /** Where no message of the call is worth going on. */
   static abortIfAllLost(context: CallContext, reason: unknown): void {
-    if (context.#deliveries.every((delivery) => delivery.lost)) CallContext.abort(context, reason)
+    if (context.#deliveries.every(({ lost, cancelled }) => lost || cancelled)) CallContext.abort(context, reason)
   }
 
   static isAborted(context: CallContext): boolean {

@@ -1,8 +1,18 @@
+import { type Moment, momentOf, passedBetween } from '../core/clock.ts'
 import { TidingsError } from '../core/errors.ts'
 import type { QueueAccess } from '../messages/access.ts'
-import { MessageLease } from '../messages/lease.ts'
+import { MessageLease, type Term } from '../messages/lease.ts'
+import type { Life } from '../messages/life.ts'
 import type { Ending, StoredMessage } from '../port/engine.ts'
 import type { CallContext } from './context.ts'
+
+/** The claim that brought a message. */
+export interface ClaimedBy extends Term {
+  /** That of the life of this process when the claim was begun. */
+  readonly epoch: number
+  /** The storage was told that no handler begins the message at once. */
+  readonly isAhead: boolean
+}
 
 /** One message of a worker, from its claim to the end of its lease. */
 export class Delivery extends MessageLease {
@@ -16,37 +26,37 @@ export class Delivery extends MessageLease {
   /** The message is settled in the transaction of its handler. */
   transactional = false
 
+  readonly isAhead: boolean
   /** Whether the lease may have run out on the way here. */
   readonly isLate: boolean
-  #leaseMs: number
-  /**
-   * The sum of the renewer's ticks, not a clock difference: a clock that is set back would stop renewals for a long time.
-   */
-  #elapsedMs: number
-  readonly #claimMs: number
-  #leasedFromMs = 0
+  readonly #access: QueueAccess<unknown>
+  readonly #life: Life
+  readonly #claimed: Moment
+  #epoch: number
 
-  /** @param elapsedMs the duration of the claim: the lease may have begun that long ago */
-  constructor(access: QueueAccess<unknown>, message: StoredMessage, leaseMs: number, elapsedMs: number) {
-    super(access.name, access.deadLetterQueue, message, access.leaseCalls)
-    this.#leaseMs = leaseMs
-    this.#elapsedMs = elapsedMs
-    this.#claimMs = elapsedMs
-    this.isLate = elapsedMs >= leaseMs
-  }
-
-  /** How long the lease lasts at least, unless it was taken away. */
-  get leftMs(): number {
-    return this.#leasedFromMs + this.#leaseMs - this.#elapsedMs
+  constructor(access: QueueAccess<unknown>, message: StoredMessage, claim: ClaimedBy) {
+    super(access.name, access.deadLetterQueue, message, access.leaseCalls, claim)
+    this.#access = access
+    this.#life = access.life
+    this.#claimed = momentOf(access.clock)
+    this.isAhead = claim.isAhead
+    this.isLate = this.leftMs <= 0
+    // So little is left of the lease that it is renewed first.
+    this.#epoch = this.leftMs < claim.leaseMs / 2 ? -1 : claim.epoch
   }
 
   /** The time since the claim was answered. */
   get heldMs(): number {
-    return this.#elapsedMs - this.#claimMs
+    return passedBetween(this.#claimed, momentOf(this.#access.clock))
   }
 
-  timePassed(milliseconds: number): void {
-    this.#elapsedMs += milliseconds
+  /** Whether the lease has to be renewed before the message may be begun. */
+  get isInDoubt(): boolean {
+    return this.#epoch !== this.#life.epoch || this.leftMs <= 0
+  }
+
+  protected override get isCertain(): boolean {
+    return !this.isInDoubt
   }
 
   override async settle(ending: Ending): Promise<boolean> {
@@ -60,9 +70,13 @@ export class Delivery extends MessageLease {
   }
 
   override async extend(leaseMs: number): Promise<void> {
-    const asked = this.#elapsedMs
+    const { epoch } = this.#life
     await super.extend(leaseMs)
-    this.#leaseMs = leaseMs
-    this.#leasedFromMs = asked
+    this.#epoch = epoch
+  }
+
+  override continueWith(newer: Delivery): void {
+    super.continueWith(newer)
+    this.#epoch = newer.#epoch
   }
 }

@@ -1,6 +1,7 @@
 import type { Logger } from '../core/logger.ts'
-import { describeError } from '../core/message-error.ts'
+import { loggable } from '../core/message-error.ts'
 import type { ExpiredPolicy } from '../messages/expiry.ts'
+import { attemptOf } from '../messages/lease.ts'
 import type { StoredMessage } from '../port/engine.ts'
 
 interface OfQueue {
@@ -18,7 +19,7 @@ interface OfMessage extends OfQueue {
 export type WorkerEvent =
   /** Messages were taken from the queue. */
   | (OfQueue & { readonly type: 'claimed'; readonly count: number })
-  /** The handler is called with this message; the attempt is its `readCount`. */
+  /** The handler is called with this message. */
   | (OfMessage & { readonly type: 'started' })
   | (OfMessage & { readonly type: 'succeeded'; readonly durationMs: number })
   /** An attempt failed; `retryMs` is null after the last attempt. */
@@ -32,8 +33,20 @@ export type WorkerEvent =
   /** The message's time to live was over, so no handler was called. `deadLettered` follows for a dead letter. */
   | (OfMessage & { readonly type: 'expired'; readonly policy: ExpiredPolicy })
   | (OfMessage & { readonly type: 'snoozed'; readonly delayMs: number })
+  /** Somebody cancelled the message, and its handler did not succeed; it is in the archive. */
+  | (OfMessage & { readonly type: 'cancelled' })
   /** Another reader may have the message now; its outcome here does not count. */
   | (OfMessage & { readonly type: 'leaseLost' })
+  /**
+   * The answer to a settlement was lost, and since then another reader may have had the message: it was settled, or it is
+   * delivered again.
+   */
+  | (OfMessage & { readonly type: 'outcomeUnknown' })
+  /**
+   * Nothing could run in this process for so long, while these messages were in handlers: a handler computed without a
+   * pause, or the process was stopped. Told once, afterwards.
+   */
+  | (OfQueue & { readonly type: 'blocked'; readonly messages: readonly StoredMessage[]; readonly durationMs: number })
   /** Told once, at the first failure; the worker tries again unless `final`. */
   | (OfMessage & { readonly type: 'settleFailed'; readonly error: unknown; readonly final: boolean })
   /** Messages read ahead were given back. */
@@ -55,7 +68,13 @@ export interface Counts {
   deadLettered: number
   /** Messages whose time to live was over; those that became dead letters count there too. */
   expired: number
+  /** Messages that were cancelled, and archived. */
+  cancelled: number
   leaseLost: number
+  /** Messages of which it is not known whether they were settled. */
+  outcomeUnknown: number
+  /** How often nothing could run in this process for more than a second, while messages were in handlers. */
+  blocked: number
 }
 
 export interface WorkerStats extends Counts {
@@ -67,7 +86,17 @@ export interface WorkerStats extends Counts {
 
 /** Keeps the counts, logs warnings and errors, and passes every event to the user's observer. */
 export class Journal {
-  readonly counts: Counts = { started: 0, succeeded: 0, failed: 0, deadLettered: 0, expired: 0, leaseLost: 0 }
+  readonly counts: Counts = {
+    started: 0,
+    succeeded: 0,
+    failed: 0,
+    deadLettered: 0,
+    expired: 0,
+    cancelled: 0,
+    leaseLost: 0,
+    outcomeUnknown: 0,
+    blocked: 0,
+  }
   readonly #logger: Logger
   readonly #observe: ((event: WorkerEvent) => void) | null
 
@@ -116,7 +145,7 @@ function logLine(event: WorkerEvent): LogLine | null {
   switch (event.type) {
     case 'failed': {
       const next = event.retryMs === null ? 'it was the last attempt' : `again in ${event.retryMs} ms`
-      const details = { ...about(event), attempt: event.message.readCount }
+      const details = { ...about(event), attempt: attemptOf(event.message) }
       return { level: 'warn', text: `a message failed; ${next}`, details }
     }
     case 'deadLettered':
@@ -126,8 +155,17 @@ function logLine(event: WorkerEvent): LogLine | null {
       const details = { id: message.id, ttlMs: message.meta.ttl_ms }
       return policy === 'drop' ? { level: 'info', text: 'a message expired and was dropped', details } : null
     }
+    case 'cancelled':
+      return { level: 'info', text: 'a message was cancelled', details: { id: event.message.id } }
     case 'leaseLost':
       return { level: 'warn', text: 'the lease of a message was lost', details: { id: event.message.id } }
+    case 'outcomeUnknown':
+      return { level: 'warn', text: 'it is not known whether a message was settled', details: { id: event.message.id } }
+    case 'blocked': {
+      const { messages, durationMs } = event
+      const details = { durationMs, ids: messages.slice(0, 10).map(({ id }) => id), messages: messages.length }
+      return { level: 'warn', text: 'nothing could run in this process while messages were in handlers', details }
+    }
     case 'settleFailed': {
       const next = event.final ? 'it will be delivered again' : 'trying again'
       return { level: 'warn', text: `a message could not be settled; ${next}`, details: about(event) }
@@ -147,4 +185,4 @@ const about = ({ message, error }: { message: StoredMessage; error: unknown }) =
 })
 
 /** A thrown value may have any size and type. */
-const inShort = (error: unknown) => ({ error: describeError(error).message })
+const inShort = (error: unknown) => ({ err: loggable(error) })

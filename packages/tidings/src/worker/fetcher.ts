@@ -1,11 +1,13 @@
-import type { Claimer } from './claimer.ts'
+import type { Claimer, Demand } from './claimer.ts'
 import type { Delivery } from './delivery.ts'
 import type { StrictOrderHead } from './strict-order.ts'
 
 /** The worker loop, as the fetcher sees it. */
 export interface WorkerLoop {
-  /** How many messages the loop takes now; 0 to be asked again after the next `poke`. */
-  demand(): number
+  /** Whether nothing is claimed, until the next `poke`. */
+  isPaused(): boolean
+  /** How many messages the loop takes now; a limit of 0 to be asked again after the next `poke`. */
+  demand(): Demand
   take(deliveries: Delivery[]): void
   /** Releases messages that were claimed but must not be handled now. */
   giveBack(deliveries: Delivery[]): void
@@ -35,8 +37,9 @@ export class Fetcher {
     try {
       if (inOrder) await this.#head.adopt(signal)
       while (!signal.aborted) {
-        if (this.#head.isSet) this.#pass(await this.#head.claim(signal), signal.aborted)
-        else if (this.#loop.demand() === 0) await this.#untilPoked()
+        if (this.#loop.isPaused()) await this.#untilPoked()
+        else if (this.#head.isSet) await this.#fetchHead(signal)
+        else if (this.#loop.demand().limit === 0) await this.#untilPoked()
         else if (await this.#fetch()) return
       }
     } finally {
@@ -72,13 +75,25 @@ export class Fetcher {
     this.#obsolete = false
     const { signal } = this.#nap
     const deliveries = await this.#claimer.claim({
-      limit: () => Math.max(1, this.#loop.demand()),
+      demand: () => {
+        const { limit, ahead } = this.#loop.demand()
+        return limit > 0 ? { limit, ahead } : { limit: 1, ahead: 1 }
+      },
       signal,
       waitMs: Number.POSITIVE_INFINITY,
       mayBeEmpty: () => this.#loop.endsWhenEmpty(),
     })
     this.#pass(deliveries, this.#stop.signal.aborted || this.#obsolete)
-    return deliveries.length === 0 && !signal.aborted
+    return deliveries.length === 0 && !signal.aborted && this.#loop.endsWhenEmpty()
+  }
+
+  /** What a pause has overtaken stays the head. */
+  async #fetchHead(signal: AbortSignal): Promise<void> {
+    const deliveries = await this.#head.claim(signal)
+    const isPaused = this.#loop.isPaused()
+    const ids = deliveries.map(({ message }) => message.id)
+    if (isPaused) this.#head.set(ids, 0)
+    this.#pass(deliveries, signal.aborted || isPaused)
   }
 
   #pass(deliveries: Delivery[], tooLate: boolean): void {

@@ -1,5 +1,7 @@
+import type { Duration } from '../core/duration.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Message } from '../messages/message.ts'
+import type { HoldBackOptions, Outcome } from './outcome.ts'
 
 /** The second argument of a batch handler. */
 export interface BatchContext {
@@ -11,6 +13,14 @@ export interface BatchContext {
    */
   readonly signal: AbortSignal
   readonly logger: Logger
+  /**
+   * To be returned where an upstream asks for a pause, as with status 429: gives the message back without counting an
+   * attempt, and for this time no process is given a message of the queue, or of the group of the message. A message without
+   * a group holds back only itself then. What others have in hand goes on.
+   * @throws DURATION, DELAY_RANGE; UNSUPPORTED where the storage has no limits
+   * @example hires.work((_, context) => context.holdBack('30s', { group: true }))
+   */
+  holdBack(delay: Duration, options?: HoldBackOptions): Outcome
   /**
    * The handler's transaction, for its own statements and as `{ tx }` for its sends. It commits when the messages are
    * settled. Only with `transactional: true`; UNSUPPORTED otherwise.

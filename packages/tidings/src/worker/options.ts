@@ -4,14 +4,22 @@ import { leaseOption } from '../messages/message.ts'
 import { type Backoff, exponential, parseBackoff } from './backoff.ts'
 import type { WorkerEvent } from './events.ts'
 
-/** Short, since a killed worker's messages come back when it runs out; renewed for as long as it is needed. */
-const lease = leaseOption(4_000)
+/** Long enough for a blocked event loop; a process that is gone is noticed by its connection. */
+export const lease: option.Option<Duration, number> = {
+  ...leaseOption(50_000),
+  doc: 'For how long a process that does not go on keeps its messages; renewed well before, for as long as it is needed.',
+}
 
 const maxAttempts = option.integer('After this many failed attempts a message is dead-lettered.', {
   default: 5,
   min: 1,
   max: 10_000,
 })
+
+const strictResults = option.boolean(
+  'Takes what a handler returns beside an outcome, or nothing, for a failed attempt; without this it counts as done, with a warning.',
+  { default: false },
+)
 
 const pollInterval = option.duration('How often to look for messages even if nothing announced one.', {
   default: 2_000,
@@ -46,6 +54,7 @@ export const workOptions = {
     'Calls the handler in a transaction, `context.tx`, that commits together with the end of its messages.',
     { default: false },
   ),
+  strictResults,
   pollInterval,
   prefetch: option.integer(
     'How many messages may be read ahead of the handlers, at most; never more than they get through in 200 ms.',

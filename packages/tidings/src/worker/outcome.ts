@@ -8,7 +8,7 @@ export type Decision =
   | { readonly kind: 'delete' }
   | { readonly kind: 'archive' }
   | { readonly kind: 'retry'; readonly delayMs: number | null; readonly reason: unknown }
-  | { readonly kind: 'snooze'; readonly delayMs: number }
+  | { readonly kind: 'snooze'; readonly delayMs: number; readonly hold?: 'queue' | 'group' }
   | { readonly kind: 'deadLetter'; readonly reason: unknown }
 
 /** Shared by all copies of the package: a CLI installed elsewhere calls handlers that import the project's own copy. */
@@ -46,6 +46,8 @@ export const retryOptions = {
   }),
 } as const
 
+export type RetryOptions = option.OptionsInput<typeof retryOptions>
+
 const success = new Outcome({ kind: 'success' })
 const deleted = new Outcome({ kind: 'delete' })
 const archived = new Outcome({ kind: 'archive' })
@@ -67,7 +69,7 @@ export const archive = (): Outcome => archived
  * @throws DURATION, DELAY_RANGE
  * @example hires.work(() => retry({ delay: '10m' }))
  */
-export function retry(options?: option.OptionsInput<typeof retryOptions>): Outcome {
+export function retry(options?: RetryOptions): Outcome {
   const { delay, reason } = option.parseOptions(retryOptions, options, 'retry')
   return new Outcome({ kind: 'retry', delayMs: delay, reason })
 }
@@ -81,6 +83,18 @@ export function snooze(delay: Duration): Outcome {
   return new Outcome({ kind: 'snooze', delayMs: delayOption.parse(delay, 'delay') ?? 0 })
 }
 
+export const holdBackOptions = {
+  group: option.boolean('Holds back the group of the message, instead of the whole queue.', { default: false }),
+} as const
+export type HoldBackOptions = option.OptionsInput<typeof holdBackOptions>
+
+/** @throws DURATION, DELAY_RANGE, TYPE, OPTION_UNKNOWN */
+export function holdBack(delay: Duration, options?: HoldBackOptions): Outcome {
+  const { group } = option.parseOptions(holdBackOptions, options, 'holdBack')
+  const delayMs = delayOption.parse(delay, 'delay') ?? 0
+  return new Outcome({ kind: 'snooze', delayMs, hold: group ? 'group' : 'queue' })
+}
+
 /**
  * Never again: into the dead-letter queue with the reason, a text or an error.
  * @example hires.work(() => deadLetter('no such customer'))
@@ -90,24 +104,33 @@ export const deadLetter = (reason: unknown): Outcome => new Outcome({ kind: 'dea
 /** A thrown error is a reason to try again. */
 export const failed = (error: unknown): Outcome => new Outcome({ kind: 'retry', delayMs: null, reason: error })
 
-/** @param complain called for a value that is no outcome: it may be a mistake */
-export function toOutcome(result: unknown, complain: (why: TidingsError) => void): Outcome {
+/** Why the first message that is not done was not; undefined if all are, or are only put off. */
+export function failureOf(outcomes: readonly Outcome[]): unknown {
+  for (const { decision } of outcomes) if ('reason' in decision) return decision.reason ?? 'no reason was given'
+  return undefined
+}
+
+/** @param judge called for a value that is no outcome: it may be a mistake. What it returns is the outcome; nothing: success */
+export function toOutcome(result: unknown, judge: (why: TidingsError) => Outcome | undefined): Outcome {
   if (isOutcome(result)) return result
-  if (result !== undefined && result !== null) complain(oddAnswer(result))
-  return success
+  return (result !== undefined && result !== null ? judge(oddAnswer(result)) : undefined) ?? success
 }
 
 const isOutcome = (value: unknown): value is Outcome => (value as Partial<Outcome> | null | undefined)?.[brand] === true
 
 const oddAnswer = (result: unknown) =>
-  new TidingsError('TYPE', `the handler returned ${show(result)}, which is no outcome; the message counts as done`, {
+  new TidingsError('TYPE', `the handler returned ${show(result)}, which is no outcome`, {
     hint: 'Return nothing, or retry(), snooze(), deadLetter(), done() or archive(); throw what went wrong.',
   })
 
 /** One outcome for each message of a batch. */
-export function toOutcomes(result: unknown, count: number, complain: (why: TidingsError) => void): Outcome[] {
-  if (!Array.isArray(result)) return new Array<Outcome>(count).fill(toOutcome(result, complain))
-  if (result.length === count) return Array.from<unknown, Outcome>(result, (one) => toOutcome(one, complain))
+export function toOutcomes(
+  result: unknown,
+  count: number,
+  judge: (why: TidingsError) => Outcome | undefined,
+): Outcome[] {
+  if (!Array.isArray(result)) return new Array<Outcome>(count).fill(toOutcome(result, judge))
+  if (result.length === count) return Array.from<unknown, Outcome>(result, (one) => toOutcome(one, judge))
   const wrong = new TidingsError(
     'HANDLER_FAILED',
     `the handler returned ${result.length} outcomes for ${count} messages`,

@@ -1,15 +1,16 @@
-import { isTidingsError, TidingsError } from '../core/errors.ts'
-import { errorMeta } from '../core/message-error.ts'
+import { isTidingsError, type TidingsError } from '../core/errors.ts'
 import type { QueueAccess } from '../messages/access.ts'
 import { expiryError } from '../messages/expiry.ts'
+import { attemptOf, attemptsError, cancelledEnding, failureMeta, isUnknown } from '../messages/lease.ts'
 import { Message } from '../messages/message.ts'
-import type { Ending } from '../port/engine.ts'
+import type { Ending, StoredMessage } from '../port/engine.ts'
 import { delayAfter } from './backoff.ts'
 import { CallContext } from './context.ts'
 import type { Delivery } from './delivery.ts'
 import type { Journal, WorkerEvent } from './events.ts'
+import type { Held } from './held.ts'
 import type { ParsedWorkOptions } from './options.ts'
-import { failed, type Outcome, toOutcome, toOutcomes } from './outcome.ts'
+import { failed, failureOf, type Outcome, toOutcome, toOutcomes } from './outcome.ts'
 import { callInTransaction, notDone } from './transactional.ts'
 import { isDone, type Verdict } from './verdict.ts'
 
@@ -31,6 +32,7 @@ export class Process {
   readonly #invoke: Invoke
   readonly #isBatch: boolean
   readonly #journal: Journal
+  readonly #held: Held
   #complained = false
 
   constructor(
@@ -39,12 +41,14 @@ export class Process {
     invoke: Invoke,
     isBatch: boolean,
     journal: Journal,
+    held: Held,
   ) {
     this.#access = access
     this.#options = options
     this.#invoke = invoke
     this.#isBatch = isBatch
     this.#journal = journal
+    this.#held = held
   }
 
   /** @returns a verdict for each delivery, in any order; never rejects */
@@ -64,19 +68,25 @@ export class Process {
     }
     if (messages.length === 0) return verdicts
 
-    const context = new CallContext(this.#access.name, this.#options.maxAttempts, this.#access.logger, admitted)
+    const context = new CallContext(this.#access, this.#options.maxAttempts, admitted)
     const call = () => this.#call(admitted, messages, context)
     verdicts.push(...(await (this.#options.transactional ? this.#callInTransaction(admitted, context, call) : call())))
     return verdicts
   }
 
-  async #call(deliveries: Delivery[], messages: Message<unknown>[], context: CallContext): Promise<Verdict[]> {
+  async #call(admitted: Delivery[], decoded: Message<unknown>[], context: CallContext): Promise<Verdict[]> {
     const { clock, name } = this.#access
+    await this.#held.confirm(admitted)
+    const deliveries = admitted.filter(({ lost }) => !lost)
+    if (deliveries.length === 0) return admitted.map(dropped)
+    const messages = decoded.filter((_, index) => !admitted[index]!.lost)
     const startedAt = clock.now()
     for (const { message } of deliveries) this.#journal.tell({ type: 'started', queue: name, message })
-    const outcomes = await this.#handle(messages, context)
+    const stored = deliveries.map(({ message }) => message)
+    const outcomes = await this.#handle(messages, stored, context)
     const durationMs = clock.now() - startedAt
-    return deliveries.map((delivery, index) => this.#judge(delivery, outcomes[index] as Outcome, context, durationMs))
+    const judged = deliveries.map((one, index) => this.#judge(one, outcomes[index] as Outcome, context, durationMs))
+    return [...judged, ...admitted.filter((one) => !deliveries.includes(one)).map(dropped)]
   }
 
   async #callInTransaction(
@@ -99,30 +109,26 @@ export class Process {
   }
 
   /** The handler's work was rolled back. */
-  #afterRollback(verdict: Verdict, failure: unknown, context: CallContext): Verdict {
-    const { delivery, events } = verdict
+  #afterRollback(before: Verdict, failure: unknown, context: CallContext): Verdict {
+    const { delivery, events } = before
     if (delivery.lost) return dropped(delivery)
-    if (!isDone(verdict)) return verdict
+    if (!isDone(before)) return before
     const [event] = events
     const durationMs = event?.type === 'succeeded' ? event.durationMs : 0
     if (CallContext.isAborted(context)) return this.#interrupted(delivery, context, null, durationMs)
     // Another message of the call was the reason: this one comes again without a counted attempt.
     if (failure === notDone || isTidingsError(failure, 'LEASE_LOST')) return this.#snooze(delivery, 0)
-    return this.#retry(delivery, failure, null, durationMs)
+    const verdict = this.#retry(delivery, failure, null, durationMs)
+    return isUnknown(failure) ? { ...verdict, committed: events } : verdict
   }
 
-  /**
-   * Refuses a message above the maximum, whose earlier readers died or lost it, and a message whose time to live is over.
-   */
+  /** Refuses a message that had all its attempts, and one whose time to live is over. */
   #admit(delivery: Delivery): Message<unknown> | Verdict | Promise<Message<unknown> | Verdict> {
-    const { readCount } = delivery.message
-    const { maxAttempts } = this.#options
-    if (readCount <= maxAttempts) {
-      const expired = expiryError(delivery.message, delivery.heldMs)
-      return expired ? this.#expire(delivery, expired) : this.#decode(delivery)
-    }
-    const text = `read ${readCount} times; of its ${maxAttempts} attempts the last ended without a report: the process died, or its lease was lost`
-    return this.#deadLetter(delivery, new TidingsError('HANDLER_FAILED', text, { details: { readCount, maxAttempts } }))
+    if (delivery.cancelled) return this.#cancel(delivery)
+    const tooMany = attemptsError(delivery.message, this.#options.maxAttempts)
+    if (tooMany !== null) return this.#deadLetter(delivery, tooMany, attemptOf(delivery.message) - 1)
+    const expired = expiryError(delivery.message, delivery.heldMs)
+    return expired ? this.#expire(delivery, expired) : this.#decode(delivery)
   }
 
   #decode(delivery: Delivery): Message<unknown> | Verdict | Promise<Message<unknown> | Verdict> {
@@ -147,27 +153,41 @@ export class Process {
       : this.#retry(delivery, error, null, 0)
   }
 
-  async #handle(messages: Message<unknown>[], context: CallContext): Promise<Outcome[]> {
+  #handle(messages: Message<unknown>[], stored: StoredMessage[], context: CallContext): Promise<readonly Outcome[]> {
+    const { telemetry, name: destination } = this.#access
+    return telemetry.process({ destination, messages: stored, failureOf }, () => this.#outcomes(messages, context))
+  }
+
+  async #outcomes(messages: Message<unknown>[], context: CallContext): Promise<readonly Outcome[]> {
     const count = messages.length
     try {
       const result = await this.#invoke(messages, context)
-      const complain = (why: TidingsError) => this.#complain(why)
-      return this.#isBatch ? toOutcomes(result, count, complain) : [toOutcome(result, complain)]
+      const judge = (why: TidingsError) => this.#judgeResult(why)
+      return this.#isBatch ? toOutcomes(result, count, judge) : [toOutcome(result, judge)]
     } catch (error) {
       return new Array<Outcome>(count).fill(failed(error))
     }
   }
 
   /** Warns once: such a handler returns a value every time. */
-  #complain(why: TidingsError): void {
+  #judgeResult(why: TidingsError): Outcome | undefined {
+    if (this.#options.strictResults) return failed(why)
     if (!this.#complained) this.#journal.warn(this.#access.name, why, why.hint)
     this.#complained = true
+    return undefined
   }
 
   #judge(delivery: Delivery, { decision }: Outcome, context: CallContext, durationMs: number): Verdict {
     if (delivery.lost) return dropped(delivery)
     if (delivery.ended) return this.#settledByHandler(delivery, decision, durationMs)
-    if (CallContext.isAborted(context) && (decision.kind === 'success' || decision.kind === 'retry'))
+    const { kind } = decision
+    if (delivery.cancelled && kind !== 'success' && kind !== 'delete' && kind !== 'archive')
+      return this.#cancel(delivery)
+    if (
+      CallContext.isAborted(context) &&
+      !delivery.cancelled &&
+      (decision.kind === 'success' || decision.kind === 'retry')
+    )
       return this.#interrupted(delivery, context, decision.kind === 'retry' ? decision.reason : null, durationMs)
     switch (decision.kind) {
       case 'success':
@@ -179,7 +199,7 @@ export class Process {
       case 'retry':
         return this.#retry(delivery, decision.reason, decision.delayMs, durationMs)
       case 'snooze':
-        return this.#snooze(delivery, decision.delayMs)
+        return this.#snooze(delivery, decision.delayMs, decision.hold)
       case 'deadLetter':
         return this.#deadLetter(delivery, decision.reason)
     }
@@ -193,7 +213,7 @@ export class Process {
 
   #retry(delivery: Delivery, error: unknown, askedMs: number | null, durationMs: number): Verdict {
     const { message } = delivery
-    const attempt = message.readCount
+    const attempt = attemptOf(message)
     const queue = this.#access.name
     const event = { type: 'failed', queue, message, durationMs, error } as const
     if (attempt >= this.#options.maxAttempts) {
@@ -202,28 +222,36 @@ export class Process {
     }
     const complain = (why: unknown) => this.#journal.warn(queue, why, 'the backoff function gave no usable delay')
     const delayMs = askedMs ?? delayAfter(this.#options.backoff, attempt, error, complain)
-    const ending: Ending = { kind: 'release', delayMs, meta: errorMeta(error), uncount: false }
+    const ending: Ending = { kind: 'release', delayMs, meta: failureMeta(message, error), uncount: false }
     return { delivery, ending, events: [{ ...event, retryMs: delayMs }], returnsMs: delayMs }
   }
 
-  #snooze(delivery: Delivery, delayMs: number): Verdict {
+  #snooze(delivery: Delivery, delayMs: number, hold?: 'queue' | 'group'): Verdict {
     const { message } = delivery
+    const ending = { kind: 'release', delayMs, meta: {}, uncount: true } as const
     return {
       delivery,
-      ending: { kind: 'release', delayMs, meta: {}, uncount: true },
+      ending: hold === undefined ? ending : { ...ending, hold },
       events: [{ type: 'snoozed', queue: this.#access.name, message, delayMs }],
-      returnsMs: delayMs,
+      // What is held back keeps its order in the storage.
+      returnsMs: hold === undefined ? delayMs : null,
     }
   }
 
-  #deadLetter(delivery: Delivery, error: unknown): Verdict {
+  #deadLetter(delivery: Delivery, error: unknown, attempts?: number): Verdict {
     const { message } = delivery
     return {
       delivery,
-      ending: delivery.deadLetterEnding(error),
+      ending: delivery.deadLetterEnding(error, attempts),
       events: [{ type: 'deadLettered', queue: this.#access.name, message, error }],
       returnsMs: null,
     }
+  }
+
+  #cancel(delivery: Delivery): Verdict {
+    const { message } = delivery
+    const event = { type: 'cancelled', queue: this.#access.name, message } as const
+    return { delivery, ending: cancelledEnding(this.#access.clock.now()), events: [event], returnsMs: null }
   }
 
   #expire(delivery: Delivery, error: TidingsError): Verdict {
@@ -246,12 +274,12 @@ export class Process {
     return { delivery, ending: null, events: [event], returnsMs: null }
   }
 
-  /** An aborted handler may return early, so its return does not mean success. */
+  /** An aborted handler may return early, so its return does not mean success. It has not used up an attempt. */
   #interrupted(delivery: Delivery, context: CallContext, thrown: unknown, durationMs: number): Verdict {
     const { message } = delivery
     const error = thrown ?? context.signal.reason
     const event = { type: 'failed', queue: this.#access.name, message, durationMs, error, retryMs: 0 } as const
-    const ending: Ending = { kind: 'release', delayMs: 0, meta: errorMeta(error), uncount: false }
+    const ending: Ending = { kind: 'release', delayMs: 0, meta: failureMeta(message, error), uncount: true }
     return { delivery, ending, events: [event], returnsMs: 0 }
   }
 }

@@ -1,11 +1,20 @@
 import { type Clock, sleep } from '../core/clock.ts'
 import { isTidingsError } from '../core/errors.ts'
+import { isUnknown } from '../messages/lease.ts'
 import type { Ending } from '../port/engine.ts'
 import type { Delivery } from './delivery.ts'
 import type { Journal } from './events.ts'
 
 const firstPauseMs = 50
 const longestPauseMs = 500
+
+/**
+ * - settled: it was done, perhaps by a call whose answer was lost
+ * - lost: another reader has the message
+ * - unknown: an answer was lost, and since then another reader may have had the message
+ * - failed: it was not done
+ */
+export type Settled = 'settled' | 'lost' | 'unknown' | 'failed'
 
 /** Settles messages, and retries while the storage fails. */
 export class Settler {
@@ -31,9 +40,8 @@ export class Settler {
   /**
    * Tries until the storage answers, without a time limit: an expired lease can still be settled if nobody took the
    * message. Never rejects.
-   * @returns 'settled'; 'lost' if the lease was lost; 'failed' if the result is unknown
    */
-  async settle(delivery: Delivery, ending: Ending): Promise<'settled' | 'lost' | 'failed'> {
+  async settle(delivery: Delivery, ending: Ending): Promise<Settled> {
     delivery.phase = 'settling'
     delivery.leavesQueue = ending.kind !== 'release'
     try {
@@ -50,7 +58,7 @@ export class Settler {
     return settled
   }
 
-  async #tryAgain(delivery: Delivery, ending: Ending): Promise<'settled' | 'lost' | 'failed'> {
+  async #tryAgain(delivery: Delivery, ending: Ending): Promise<Settled> {
     for (;;) {
       await this.#nextRound()
       try {
@@ -77,11 +85,12 @@ export class Settler {
   }
 
   #mayTryAgain(error: unknown): boolean {
-    return isTidingsError(error) && error.retryable && !this.#giveUp.signal.aborted
+    return isTidingsError(error) && error.retryable && error.details.final !== true && !this.#giveUp.signal.aborted
   }
 
-  #failed(delivery: Delivery, error: unknown): 'lost' | 'failed' {
+  #failed(delivery: Delivery, error: unknown): Settled {
     if (isTidingsError(error, 'LEASE_LOST')) return 'lost'
+    if (isUnknown(error)) return 'unknown'
     this.#tellFailure(delivery, error, true)
     return 'failed'
   }

@@ -38,12 +38,15 @@ export class StrictOrderHead {
     this.#delayMs = delayMs
   }
 
-  /** At the start: waits for messages of an earlier worker, in backoff or under leases that nobody renews. */
+  /** At the start: waits for what an earlier worker has in hand, under leases that perhaps nobody renews, or in backoff. */
   async adopt(signal: AbortSignal): Promise<void> {
-    for (let waitedMs = 0; waitedMs < this.#leaseMs && !signal.aborted; waitedMs += leftBehindMs) {
-      const [leased] = await this.#claimer.peek('leased', 1, null, signal)
-      if (leased === undefined) break
-      await sleep(this.#clock, leftBehindMs, signal)
+    let leased = await this.#claimer.peek('leased', lookThrough, null, signal)
+    let pauseMs = leftBehindMs
+    for (let waitedMs = 0; leased.length > 0 && waitedMs < this.#leaseMs && !signal.aborted; waitedMs += pauseMs) {
+      pauseMs = Math.min(pauseMs * 1.5, longestPauseMs)
+      await sleep(this.#clock, pauseMs, signal)
+      const ids = leased.map(({ id }) => id)
+      leased = await this.#claimer.peek('leased', lookThrough, ids, signal)
     }
     const delayed = await this.#claimer.peek('delayed', lookThrough, null, signal)
     // A snoozed message may have a read count of 0.

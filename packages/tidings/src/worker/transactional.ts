@@ -1,6 +1,7 @@
 import { TidingsError } from '../core/errors.ts'
 import type { QueueAccess } from '../messages/access.ts'
-import type { Settlement, Transaction } from '../port/engine.ts'
+import { isUnknown } from '../messages/lease.ts'
+import type { Engine, Settlement, Transaction } from '../port/engine.ts'
 import { CallContext } from './context.ts'
 import type { Delivery } from './delivery.ts'
 import { isDone, type Verdict } from './verdict.ts'
@@ -11,6 +12,13 @@ export interface TransactionalCall {
   readonly verdicts: readonly Verdict[] | null
   /** Why the transaction was rolled back; null if it was committed, with all settlements. */
   readonly failure: unknown
+}
+
+/** @throws UNSUPPORTED */
+export function requireTransactions({ name, supports }: Engine): void {
+  if (supports.has('transactions')) return
+  const details = { feature: 'transactions' }
+  throw new TidingsError('UNSUPPORTED', `transactional is set, but the ${name} engine has no transactions`, { details })
 }
 
 /** The reason for the rollback of a call in which not every message is done. */
@@ -54,7 +62,7 @@ export async function callInTransaction(
     await engine.transaction(work)
     return { verdicts: (await calling) ?? null, failure: null }
   } catch (failure) {
-    for (const delivery of handedOver) if (!delivery.lost) delivery.takeBack()
+    for (const delivery of handedOver) if (!delivery.lost) delivery.takeBack(isUnknown(failure))
     return { verdicts: (await calling) ?? null, failure }
   }
 }

@@ -9,6 +9,8 @@ export interface Verdict {
   readonly ending: Ending | null
   /** The events to tell after the settlement. */
   readonly events: readonly WorkerEvent[]
+  /** The events instead, if it turns out that the transaction was committed, whose answer was lost. */
+  readonly committed?: readonly WorkerEvent[]
   /** When the message comes back, in milliseconds; null if it has ended. */
   readonly returnsMs: number | null
 }

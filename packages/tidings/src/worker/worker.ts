@@ -1,18 +1,20 @@
-import { sleep } from '../core/clock.ts'
 import { isTidingsError, TidingsError } from '../core/errors.ts'
-import { errorMeta } from '../core/message-error.ts'
 import * as option from '../core/options.ts'
 import { Service } from '../core/service.ts'
 import type { QueueAccess } from '../messages/access.ts'
+import { cancelledError } from '../messages/lease.ts'
 import type { Message } from '../messages/message.ts'
+import { abandon } from './abandon.ts'
 import { Buffer } from './buffer.ts'
-import { Claimer } from './claimer.ts'
+import { Claimer, type Demand } from './claimer.ts'
 import { CallContext } from './context.ts'
 import { Deadline } from './deadline.ts'
 import type { Delivery } from './delivery.ts'
-import { Journal, type WorkerStats } from './events.ts'
+import { Journal, type WorkerEvent, type WorkerStats } from './events.ts'
 import { Fetcher } from './fetcher.ts'
 import type { BatchHandler, Handler } from './handler.ts'
+import { Held } from './held.ts'
+import { Intake } from './intake.ts'
 import {
   type BatchWorkOptions,
   batchWorkOptions,
@@ -23,10 +25,9 @@ import {
   workOptions,
 } from './options.ts'
 import { type Invoke, Process } from './process.ts'
-import { Renewer } from './renewer.ts'
 import { Settler } from './settler.ts'
 import { StrictOrderHead } from './strict-order.ts'
-import { ThroughputEstimate } from './throughput.ts'
+import { requireTransactions } from './transactional.ts'
 import type { Verdict } from './verdict.ts'
 
 export type { WorkerEvent, WorkerStats } from './events.ts'
@@ -35,11 +36,6 @@ export type { BatchWorkOptions, StopOptions, WorkOptions } from './options.ts'
 
 /** The most messages that are handled but not settled yet; the storage may be slow or away. */
 const maxUnsettled = 1_000
-const maxClaim = 1_000
-/** How long handlers may take after their signals were aborted. */
-const graceMs = 100
-/** How long the last releases may take. */
-const lastReleaseMs = 1_000
 
 /**
  * Reads a queue and calls a handler, many at a time, until it is stopped. Made by `queue.work` and `queue.workBatch`;
@@ -58,31 +54,23 @@ export class Worker extends Service {
   readonly #settler: Settler
   readonly #head: StrictOrderHead
   readonly #fetcher: Fetcher
-  readonly #renewer: Renewer
-  readonly #throughput: ThroughputEstimate
+  readonly #held: Held
+  readonly #intake: Intake
   readonly #buffer: Buffer
   readonly #deadline: Deadline
-  /** All deliveries, each from its claim to the end of its lease. */
-  readonly #held = new Set<Delivery>()
   #calls = 0
   #handling = 0
   #unsettled = 0
   #returning = 0
   #begun = 0
   #draining = false
+  #isPaused = false
   #fetching: Promise<void> = Promise.resolve()
   #resolveEmpty: (() => void) | undefined
 
   private constructor(access: QueueAccess<unknown>, options: ParsedWorkOptions, invoke: Invoke, isBatch: boolean) {
     super()
-    if (options.transactional && !access.engine.supports.has('transactions'))
-      throw new TidingsError(
-        'UNSUPPORTED',
-        `transactional is set, but the ${access.engine.name} engine has no transactions`,
-        {
-          details: { feature: 'transactions' },
-        },
-      )
+    if (options.transactional) requireTransactions(access.engine)
     const { name, clock, logger } = access
     const { concurrency, batchSize, batchWait, lease } = options
     this.#access = access
@@ -90,21 +78,32 @@ export class Worker extends Service {
     this.#inOrder = concurrency === 1
     this.#journal = new Journal(logger, options.observe)
     const call: Invoke = (messages, context) => this.call(() => invoke(messages, context))
-    this.#process = new Process(access, options, call, isBatch, this.#journal)
+    this.#held = new Held(access, lease, {
+      tick: () => this.#trim(),
+      lost: (delivery) => this.#leaseLost(delivery),
+      cancelled: ({ context, message }) => {
+        if (context) CallContext.abortIfAllLost(context, cancelledError(name, message.id))
+      },
+      cleared: () => this.#pump(),
+      blocked: (handling, durationMs) => {
+        const messages = handling.map(({ message }) => message)
+        this.#journal.tell({ type: 'blocked', queue: name, messages, durationMs })
+      },
+    })
+    this.#process = new Process(access, options, call, isBatch, this.#journal, this.#held)
     this.#settler = new Settler(name, clock, this.#journal)
-    const claimer = new Claimer(access, options, this.#settler, this.#journal)
+    const claimer = new Claimer(access, options, this.#settler, this.#journal, (heldBack) =>
+      this.#intake.heldBack(heldBack),
+    )
     this.#head = new StrictOrderHead(claimer, clock, lease)
     this.#fetcher = new Fetcher(claimer, this.#head, {
+      isPaused: () => this.#isPaused,
       demand: () => this.#demand(),
       take: (deliveries) => this.#take(deliveries),
       giveBack: (deliveries) => this.#giveBack(deliveries),
       endsWhenEmpty: () => this.#draining && this.#held.size === 0,
     })
-    this.#renewer = new Renewer(clock, lease, this.#held, {
-      tick: () => this.#trim(),
-      lost: (delivery) => this.#leaseLost(delivery),
-    })
-    this.#throughput = new ThroughputEstimate(concurrency * batchSize)
+    this.#intake = new Intake(options, clock, this.#held)
     this.#buffer = new Buffer(clock, batchSize, batchWait, () => this.#pump())
     this.#deadline = new Deadline(clock)
   }
@@ -123,6 +122,11 @@ export class Worker extends Service {
     return new Worker(access, parsed, (messages, context) => handler(messages as Message<T>[], context), true)
   }
 
+  /** The name of its queue. */
+  get queue(): string {
+    return this.#access.name
+  }
+
   /**
    * The counts since the start, and the messages held now. A failed last attempt counts as dead-lettered, too.
    * @example const { running, buffered } = worker.stats()
@@ -132,8 +136,48 @@ export class Worker extends Service {
   }
 
   /**
+   * Looks into the queue now, instead of when it is told of something or `pollInterval` is over.
+   * @returns false if the worker does not run
+   * @example worker.poke()
+   */
+  poke(): boolean {
+    if (this.state !== 'running') return false
+    this.#fetcher.lookAgain()
+    return true
+  }
+
+  /**
+   * Begins nothing more until `resume` or `drain`: gives back what was read ahead, without a counted attempt. Handlers that run
+   * end as usual. It holds for this worker; `queue.pause()` is for all processes.
+   * @returns false if the worker does not run
+   * @example worker.pause()
+   */
+  pause(): boolean {
+    if (this.state !== 'running') return false
+    this.#isPaused = true
+    this.#startOver()
+    return true
+  }
+
+  /**
+   * Goes on after `pause`.
+   * @returns false if the worker does not run
+   * @example worker.resume()
+   */
+  resume(): boolean {
+    this.#isPaused = false
+    this.#pump()
+    return this.state === 'running'
+  }
+
+  /** Whether `pause` holds. */
+  get isPaused(): boolean {
+    return this.#isPaused
+  }
+
+  /**
    * Reads nothing more, gives back the messages read ahead (without a counted attempt), lets the handlers finish and
-   * settles. At the deadline it aborts the signals of running handlers, gives them 100 ms, releases their messages and
+   * settles. At the deadline it aborts the signals of running handlers, gives them 100 ms, releases their messages (uncounted too) and
    * resolves. A second call waits for the first and can only bring the deadline forward.
    * @throws DURATION, RANGE for an invalid deadline; nothing else
    * @example await worker.stop()
@@ -153,14 +197,14 @@ export class Worker extends Service {
   drain(): Promise<void> {
     this.#draining = true
     void this.start()
-    this.#pump()
+    this.resume()
     this.#fetcher.lookAgain()
     return this.isCaller ? Promise.resolve() : this.finished
   }
 
   protected override async onStart(): Promise<void> {
-    this.#renewer.start()
-    this.#fetching = this.#fetch()
+    // What is claimed from then on comes back as soon as this process is gone.
+    this.#fetching = this.#held.start().then(() => this.#fetch())
   }
 
   protected override async onStop(): Promise<void> {
@@ -168,10 +212,13 @@ export class Worker extends Service {
     this.#giveBack(this.#buffer.trim(0))
     const finished = this.#fetching.then(() => this.#emptyHands())
     await Promise.race([finished, this.#deadline.over])
-    if (this.#held.size > 0) await this.#abandon(finished)
+    if (this.#held.size > 0) {
+      const hands = { held: this.#held, settler: this.#settler, journal: this.#journal }
+      await abandon(this.#access, hands, finished, (delivery) => this.#letGo(delivery))
+    }
     this.#deadline.clear()
     this.#settler.stop()
-    this.#renewer.stop()
+    this.#held.stop()
     this.#journal.tell({ type: 'stopped', queue: this.#access.name })
   }
 
@@ -188,48 +235,19 @@ export class Worker extends Service {
 
   // ---- from the buffer into the handlers ----
 
-  #demand(): number {
+  #demand(): Demand {
     // In strict order, returning messages come before any message that a claim would find now.
-    if (this.#inOrder && this.#returning > 0) return 0
-    // A claim would bring late ones again, before they are settled.
-    for (const { isLate } of this.#held) if (isLate) return 0
-    const { concurrency, batchSize } = this.#options
-    const idle = (concurrency - this.#calls) * batchSize
-    const ahead = this.#ahead()
-    const buffered = this.#buffer.size
-    const isNeeded = buffered < idle || buffered <= ahead / 2
-    return isNeeded ? Math.min(idle + ahead - buffered, maxClaim, this.#remaining() - buffered) : 0
+    if (this.#inOrder && this.#returning > 0) return { limit: 0, ahead: 0 }
+    const [calls, buffered, returning] = [this.#calls, this.#buffer.size, this.#returning]
+    return this.#intake.demand({ calls, buffered, returning, remaining: this.#remaining() })
   }
 
   #take(claimed: Delivery[]): void {
-    const deliveries = claimed.filter((delivery) => !this.#isHandled(delivery))
-    for (const delivery of deliveries) this.#held.add(delivery)
-    // A message that was read before and has no error was in a process that died. Reading ahead starts slowly again, so
-    // that a message that kills its process does not use up the attempts of many others.
-    if (deliveries.some(({ message }) => message.readCount > 1 && !message.meta.error_message))
-      this.#throughput.forget()
-    this.#buffer.add(deliveries)
+    const { fresh, back, backMs } = this.#intake.take(claimed, this.#inOrder)
+    this.#giveBack(back, backMs)
+    this.#held.add(fresh)
+    this.#buffer.add(fresh)
     this.#pump()
-  }
-
-  /**
-   * Whether the message was handled to its end already: its lease ran out before the storage took the settlement, and the
-   * message was claimed again. The settlement goes on under the newer lease.
-   */
-  #isHandled(delivery: Delivery): boolean {
-    const { id, readCount } = delivery.message
-    if (readCount === 1) return false
-    const isSame = (one: Delivery) => one.message.id === id && one.phase === 'settling' && one.leavesQueue && !one.lost
-    const handled = [...this.#held].find(isSame)
-    handled?.continueWith(delivery)
-    return handled !== undefined
-  }
-
-  #ahead(): number {
-    const { prefetch, batchSize } = this.#options
-    const ahead = Math.min(prefetch, this.#throughput.ahead(this.#access.clock.now()))
-    // Whole batches only: the rest would be taken for a batch of its own.
-    return ahead - (ahead % batchSize)
   }
 
   /** How many messages may still be begun. */
@@ -238,7 +256,8 @@ export class Worker extends Service {
   }
 
   #pump(): void {
-    while (this.state === 'running' && this.#calls < this.#options.concurrency && this.#unsettled < maxUnsettled) {
+    const mayBegin = () => this.#calls < this.#options.concurrency && this.#unsettled < maxUnsettled
+    while (this.state === 'running' && !this.#isPaused && mayBegin() && this.#held.isClear) {
       const deliveries = this.#buffer.take(this.#remaining(), this.#draining)
       if (deliveries.length === 0) break
       void this.#call(deliveries)
@@ -248,7 +267,7 @@ export class Worker extends Service {
 
   async #call(deliveries: Delivery[]): Promise<void> {
     const count = deliveries.length
-    const { clock } = this.#access
+    const { clock, life } = this.#access
     this.#calls++
     this.#handling += count
     this.#begun += count
@@ -257,8 +276,10 @@ export class Worker extends Service {
 
     const startedAt = clock.now()
     const verdicts = await this.#process.run(deliveries)
+    // If the handler has blocked the process, it is told with these messages.
+    life.look()
     this.#handling -= count
-    this.#throughput.ended(clock.now() - startedAt, clock.now())
+    this.#intake.ended(clock.now() - startedAt)
     if (this.#inOrder) await this.#settleInOrder(verdicts)
     this.#calls--
     if (this.#inOrder) return this.#pump()
@@ -288,22 +309,28 @@ export class Worker extends Service {
   }
 
   /** @returns in how many milliseconds the message comes back; null if it has ended */
-  async #settle({ delivery, ending, events, returnsMs }: Verdict): Promise<number | null> {
+  async #settle({ delivery, ending, events, returnsMs, committed }: Verdict): Promise<number | null> {
     const end = ending === null ? 'settled' : await this.#settler.settle(delivery, ending)
     this.#letGo(delivery)
-    if (end === 'lost') this.#journal.tell({ type: 'leaseLost', queue: this.#access.name, message: delivery.message })
+    const of = { queue: this.#access.name, message: delivery.message }
+    if (end === 'lost') this.#journal.tell({ type: 'leaseLost', ...of })
+    if (end === 'unknown') this.#journal.tell({ type: 'outcomeUnknown', ...of })
     if (end !== 'settled') return 0
-    for (const event of events) this.#journal.tell(event)
-    return returnsMs
+    const wasCommitted = committed !== undefined && delivery.endedBefore
+    const told: readonly WorkerEvent[] = delivery.wasCancelled ? [{ type: 'cancelled', ...of }] : events
+    for (const event of wasCommitted ? committed : told) this.#journal.tell(event)
+    // What was read ahead is held back, too.
+    if (ending?.kind === 'release' && ending.hold !== undefined) this.#startOver()
+    return wasCommitted ? null : returnsMs
   }
 
   /** Releases messages that were read but not begun, without a counted attempt. */
-  #giveBack(deliveries: readonly Delivery[]): void {
+  #giveBack(deliveries: readonly Delivery[], delayMs = 0): void {
     if (deliveries.length === 0) return
     this.#returning += deliveries.length
-    for (const delivery of deliveries) this.#held.add(delivery)
-    const ending = { kind: 'release', delayMs: 0, meta: {}, uncount: true } as const
+    const ending = { kind: 'release', delayMs, meta: {}, uncount: true } as const
     const settled = deliveries.map((delivery) => this.#settler.settle(delivery, ending))
+    this.#held.add(deliveries)
     void Promise.all(settled).then(() => {
       this.#returning -= deliveries.length
       this.#journal.tell({ type: 'returned', queue: this.#access.name, count: deliveries.length })
@@ -348,7 +375,7 @@ export class Worker extends Service {
     const { concurrency, batchSize } = this.#options
     // In strict order a message could come back out of order, and there should be no other worker.
     if (this.#inOrder) return
-    this.#giveBack(this.#buffer.trim((concurrency - this.#calls) * batchSize + 2 * this.#ahead()))
+    this.#giveBack(this.#buffer.trim((concurrency - this.#calls) * batchSize + 2 * this.#intake.ahead))
   }
 
   // ---- stopping ----
@@ -363,33 +390,5 @@ export class Worker extends Service {
       if (this.#held.size === 0) resolve()
       this.#resolveEmpty = resolve
     })
-  }
-
-  /** Releases the held messages at the deadline. Each counts as an attempt, because it was begun. */
-  async #abandon(finished: Promise<void>): Promise<void> {
-    const reason = new TidingsError('STOPPED', 'the worker was stopped, and its deadline is over')
-    for (const { context } of this.#held) if (context) CallContext.abort(context, reason)
-    await this.#within(graceMs, finished)
-    this.#settler.stop()
-    const handling = [...this.#held].filter((delivery) => delivery.phase === 'handling')
-    const released = handling.map((delivery) => this.#release(delivery, reason))
-    await this.#within(lastReleaseMs, Promise.all([...released, finished]))
-  }
-
-  async #release(delivery: Delivery, error: TidingsError): Promise<void> {
-    const { message } = delivery
-    const ended = delivery.ended
-    delivery.lost = true
-    const ending = { kind: 'release', delayMs: 0, meta: errorMeta(error), uncount: false } as const
-    const end = ended ? 'ended' : await this.#settler.settle(delivery, ending)
-    this.#letGo(delivery)
-    const event = { type: 'failed', queue: this.#access.name, message, durationMs: 0, error, retryMs: 0 } as const
-    if (end === 'settled') this.#journal.tell(event)
-  }
-
-  async #within(milliseconds: number, done: Promise<unknown>): Promise<void> {
-    const over = new AbortController()
-    await Promise.race([done, sleep(this.#access.clock, milliseconds, over.signal)])
-    over.abort()
   }
 }

@@ -73,7 +73,7 @@ const twoStates =
       : violation('two states', story, `was settled (${settled.as}), and is ${states[0]} at the end`)
   }
 
-/** No lease has two readers, and no second lease begins during the first. */
+/** No lease has two readers, and no second lease begins during the first, unless its process was killed before. */
 const deliveredTwice =
   ({ kills }: Stories) =>
   (story: Story): Finding => {
@@ -82,7 +82,7 @@ const deliveredTwice =
       for (const earlier of starts.slice(0, index)) {
         if (earlier.attempt === second.attempt)
           return violation('delivered twice', story, `was delivered twice as attempt ${second.attempt}`)
-        if (isWithin(second, earlier) && !mayBeReleased(earlier, story, kills))
+        if (isWithin(second, earlier) && !mayBeReleased(earlier, second, story, kills))
           return violation('delivered twice', story, `was leased again during its lease of attempt ${earlier.attempt}`)
       }
     return undefined
@@ -92,7 +92,14 @@ const deliveredTwice =
 const isWithin = (second: Started, { attempt, leasedUntil }: Started): boolean =>
   second.attempt > attempt && second.readAt !== null && second.readAt + 1 < leasedUntil
 
-function mayBeReleased({ attempt }: Started, story: Story, kills: ReadonlyMap<string, number>): boolean {
+function mayBeReleased(
+  { attempt, process }: Started,
+  next: Started,
+  story: Story,
+  kills: ReadonlyMap<string, number>,
+): boolean {
+  const killedAt = kills.get(process)
+  if (killedAt !== undefined && killedAt < next.time) return true
   const told = story.told.filter((one) => one.attempt === attempt)
   if (told.some((one) => one.event === 'settled' && one.as === 'retried')) return true
   return told.some((one) => one.event === 'ended' && isUncertain(one, story, kills))

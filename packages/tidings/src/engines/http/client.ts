@@ -5,13 +5,15 @@ import { retrying } from '../../core/retry.ts'
 import { OpenCalls } from '../../port/open-calls.ts'
 import { checkBodySize, defaultMaxBodyBytes, exactHeader } from '../../protocol/messages.ts'
 import { cannotConnect, lostAnswer, refused } from './failures.ts'
+import { KeptConnections } from './kept-connections.ts'
+import { Patience } from './patience.ts'
 import { Silence, Silent } from './silence.ts'
 import { type HttpTarget, parseTarget } from './target.ts'
 
 export interface RequestOptions {
   /** Whether repeating the request after a lost connection does no harm. */
   readonly repeatable: boolean
-  /** Gives up on an answer that does not come for so long, in milliseconds. */
+  /** Gives up on an answer of which nothing comes for so long, in milliseconds. */
   readonly timeoutMs?: number
 }
 
@@ -32,9 +34,11 @@ const longestRequestMs = 60_000
 export class Client {
   readonly #base: URL
   readonly #token: string | null
+  readonly #headers: () => Record<string, string>
   readonly #tls: https.RequestOptions
   readonly #library: typeof http | typeof https
   readonly #agent: http.Agent
+  readonly #kept: KeptConnections
   readonly #calls = new OpenCalls()
   readonly #silence = new Silence((signal) => this.#ask(signal))
   readonly #streams = new Set<http.IncomingMessage>()
@@ -45,10 +49,12 @@ export class Client {
   constructor(target: HttpTarget) {
     this.#base = parseTarget(target)
     this.#token = target.token
+    this.#headers = target.headers ?? (() => ({}))
     const { ca, ...tls } = target.tls ?? {}
     this.#tls = { ...tls, ...(ca ? { ca: [...ca] } : {}) }
     this.#library = this.#base.protocol === 'https:' ? https : http
     this.#agent = new this.#library.Agent({ keepAlive: true, maxSockets: maxConnections })
+    this.#kept = new KeptConnections(this.#agent)
   }
 
   /** 'host:port', for messages. */
@@ -96,12 +102,12 @@ export class Client {
       const ended = new AbortController()
       const end = () => ended.abort()
       signal.addEventListener('abort', end, { once: true })
-      const timer = setTimeout(end, longestRequestMs)
+      const patience = new Patience(longestRequestMs, end)
       const answer = await this.#send(method, path, body && JSON.stringify(body), {
         lostAs: 'CONNECTION_LOST',
         signal: ended.signal,
         agent: false,
-      }).finally(() => clearTimeout(timer))
+      }).finally(() => patience.cancel())
       this.#streams.add(answer)
       answer.once('close', () => {
         signal.removeEventListener('abort', end)
@@ -131,10 +137,14 @@ export class Client {
   /** Waits for a server that is just starting again. Nothing was sent yet, so nothing can be done twice. */
   #requestPatiently<T>(method: string, path: string, text: string | undefined, options: RequestOptions): Promise<T> {
     const giveUpAt = Date.now() + (this.#opened ? reconnectMs : 0)
+    let lateTimes = 0
     const attempt = () => this.#requestOnce<T>(method, path, text, options)
     return retrying(attempt, { firstMs: 50, longestMs: 500 }, (error, pauseMs) => {
+      if (this.isClosed) return false
+      // Of a process that was busy the server may not have had the request in time; nothing was done then either.
+      if (isTidingsError(error, 'REQUEST_TIMEOUT')) return lateTimes++ < 3
       const comesBack = isTidingsError(error, 'CONNECTION_FAILED') && error.details.comesBack === true
-      return comesBack && Date.now() + pauseMs <= giveUpAt && !this.isClosed
+      return comesBack && Date.now() + pauseMs <= giveUpAt
     })
   }
 
@@ -146,15 +156,21 @@ export class Client {
   ): Promise<T> {
     const lostAs = repeatable ? 'CONNECTION_LOST' : 'OUTCOME_UNKNOWN'
     const overdue = new AbortController()
-    const timer = setTimeout(() => overdue.abort(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+    const patience = new Patience(timeoutMs, () => overdue.abort(new Error(`nothing came for ${timeoutMs} ms`)))
     const watch = this.#silence.watch(text?.length ?? 0, () => {
       // What waits for its next request is as dead.
-      for (const socket of Object.values(this.#agent.freeSockets).flat()) socket?.destroy()
+      this.#kept.dropAll()
       overdue.abort(new Silent('the server does not answer any more'))
     })
+    this.#kept.dropOld()
     try {
       const answer = await this.#send(method, path, text, { lostAs, signal: overdue.signal, agent: this.#agent })
-      const body = await readJson(answer).catch((error: unknown) => {
+      this.#kept.answered(answer.headers['keep-alive'])
+      const heard = () => {
+        patience.heard()
+        watch.heard()
+      }
+      const body = await readJson(answer, heard).catch((error: unknown) => {
         throw lostAnswer(error, this.where, lostAs)
       })
       const status = answer.statusCode ?? 0
@@ -165,7 +181,7 @@ export class Client {
       if (!overdue.signal.aborted) throw error
       throw lostAnswer(overdue.signal.reason, this.where, lostAs)
     } finally {
-      clearTimeout(timer)
+      patience.cancel()
       watch.cancel()
     }
   }
@@ -199,18 +215,18 @@ export class Client {
         },
         resolve,
       )
-      let patience: NodeJS.Timeout | undefined
+      let patience: Patience | undefined
       request.on('socket', (socket) => {
         connected = !socket.connecting
         if (connected) return
-        patience = setTimeout(() => request.destroy(new Error('no connection in time')), connectTimeoutMs)
+        patience = new Patience(connectTimeoutMs, () => request.destroy(new Error('no connection in time')))
         socket.once(this.#library === https ? 'secureConnect' : 'connect', () => {
           connected = true
-          clearTimeout(patience)
+          patience?.cancel()
         })
       })
       request.on('error', (error) => {
-        clearTimeout(patience)
+        patience?.cancel()
         reject(connected ? lostAnswer(error, this.where, options.lostAs) : cannotConnect(error, this.where))
       })
       request.end(text)
@@ -219,6 +235,7 @@ export class Client {
 
   #headersOf(text: string | undefined): http.OutgoingHttpHeaders {
     return {
+      ...this.#headers(),
       accept: 'application/json',
       [exactHeader.name]: exactHeader.value,
       ...(this.#token === null ? {} : { authorization: `Bearer ${this.#token}` }),
@@ -233,9 +250,13 @@ export class Client {
 const unreadable = Symbol('unreadable')
 
 /** Rejects if the connection breaks before the end. */
-async function readJson(answer: http.IncomingMessage): Promise<unknown> {
+async function readJson(answer: http.IncomingMessage, heard = () => {}): Promise<unknown> {
   const chunks: Buffer[] = []
-  for await (const chunk of answer) chunks.push(chunk as Buffer)
+  heard()
+  for await (const chunk of answer) {
+    heard()
+    chunks.push(chunk as Buffer)
+  }
   if (chunks.length === 0) return undefined
   try {
     return JSON.parse(Buffer.concat(chunks).toString())

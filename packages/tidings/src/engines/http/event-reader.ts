@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { Patience } from './patience.ts'
 
 /** One server-sent event. */
 export interface ServerEvent {
@@ -11,12 +12,12 @@ const silenceMs = 5_000
 
 /** Reads server-sent events, until the connection ends or says nothing for too long. */
 export async function* readEvents(answer: IncomingMessage): AsyncGenerator<ServerEvent, void> {
-  const silence = setTimeout(() => answer.destroy(new Error('the server fell silent')), silenceMs)
+  const silence = new Patience(silenceMs, () => answer.destroy(new Error('the server fell silent')))
   answer.setEncoding('utf8')
   let parts: string[] = []
   try {
     for await (const chunk of answer) {
-      silence.refresh()
+      silence.heard()
       parts.push(chunk as string)
       // Only where a block may have ended: an event of many megabytes comes in many parts.
       if (!((parts.at(-2)?.at(-1) ?? '') + chunk).includes('\n\n')) continue
@@ -28,7 +29,7 @@ export async function* readEvents(answer: IncomingMessage): AsyncGenerator<Serve
       }
     }
   } finally {
-    clearTimeout(silence)
+    silence.cancel()
     answer.destroy()
   }
 }

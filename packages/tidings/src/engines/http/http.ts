@@ -1,6 +1,8 @@
 import { isTidingsError } from '../../core/errors.ts'
+import type { JsonObject } from '../../core/json.ts'
 import type {
   Binding,
+  Cancelled,
   Claim,
   ClaimRequest,
   CorrelationState,
@@ -46,18 +48,22 @@ import {
 } from '../../protocol/messages.ts'
 import { Client } from './client.ts'
 import { refuseTransaction, unsupported } from './failures.ts'
+import { Holdings } from './holdings.ts'
 import { HttpListening } from './listening.ts'
 import { readAll, type WirePage } from './pages.ts'
+import { HttpSchedules } from './schedules.ts'
 import type { HttpTarget } from './target.ts'
 import { HttpTopics } from './topics.ts'
 
-/** A worker's requests are small; one that hangs for this long is on a dead connection. */
+/** A worker's requests are small; one to which no byte has come for this long is on a dead connection. */
 const promptMs = 10_000
 
 /** Queues and topics of another Tidings, which `tidings serve` offers over HTTP. */
 export class HttpEngine implements Engine {
   readonly name = 'http'
+  readonly schedules: HttpSchedules
   readonly #client: Client
+  readonly #holdings = new Holdings()
   #supports: ReadonlySet<Feature> = new Set()
   #topics: TopicStore | undefined
   readonly #listenings = new Set<HttpListening>()
@@ -65,6 +71,7 @@ export class HttpEngine implements Engine {
   /** @throws URL_INVALID, OPTION_CONFLICT */
   constructor(target: HttpTarget) {
     this.#client = new Client(target)
+    this.schedules = new HttpSchedules(this.#client)
   }
 
   /** What the server said when it was asked. */
@@ -82,10 +89,11 @@ export class HttpEngine implements Engine {
   }
 
   async open(): Promise<void> {
-    const { supports, max_body_bytes } = await this.#read<WireServer>('GET', '/v1')
+    const { supports, max_body_bytes, holders } = await this.#read<WireServer>('GET', '/v1')
     this.#client.opened(max_body_bytes)
+    this.#holdings.learned(holders)
     this.#supports = new Set(supports)
-    if (this.#supports.has('topics')) this.#topics = new HttpTopics(this.#client)
+    if (this.#supports.has('topics')) this.#topics = new HttpTopics(this.#client, this.#holdings)
   }
 
   async close(): Promise<void> {
@@ -109,7 +117,11 @@ export class HttpEngine implements Engine {
 
   async describe(queue: string | null): Promise<QueueInfo[]> {
     if (queue !== null) return [fromWireQueue(await this.#read<WireQueue>('GET', of(queue)))]
-    return (await this.#read<{ queues: WireQueue[] }>('GET', '/v1/queues')).queues.map(fromWireQueue)
+    return (await this.#read<{ queues: WireQueue[] }>('GET', '/v1/queues?internal=true')).queues.map(fromWireQueue)
+  }
+
+  async configure(queue: string, change: JsonObject): Promise<JsonObject> {
+    return (await this.#read<{ settings: JsonObject }>('POST', `${of(queue)}/configure`, { settings: change })).settings
   }
 
   async purgeQueue(queue: string): Promise<number> {
@@ -152,14 +164,21 @@ export class HttpEngine implements Engine {
     return (await this.#write<{ results: WireCopy[][] }>('POST', '/v1/publish', { entries })).results
   }
 
-  async claim(queue: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
+  async claim(queue: string, request: ClaimRequest): Promise<Claim> {
+    const { limit, leaseMs, ids } = request
     if (ids?.length === 0) return { messages: [], nextDueMs: null }
     const body = { qty: limit, lease_ms: leaseMs, ids }
-    const answer = await this.#prompt<{ messages: WireMessage[]; next_due_ms: number | null }>(
-      `${of(queue)}/read`,
-      body,
+    const answer = await this.#holdings.claim(queue, request, (told) =>
+      this.#prompt<{ messages: WireMessage[]; next_due_ms: number | null; held_back?: boolean }>(`${of(queue)}/read`, {
+        ...body,
+        ...told,
+      }),
     )
-    return { messages: answer.messages.map(fromWireMessage), nextDueMs: answer.next_due_ms }
+    return {
+      messages: answer.messages.map(fromWireMessage),
+      nextDueMs: answer.next_due_ms,
+      ...(answer.held_back ? { heldBack: true } : {}),
+    }
   }
 
   async pop(queue: string, limit: number): Promise<StoredMessage[]> {
@@ -181,18 +200,27 @@ export class HttpEngine implements Engine {
     if (settlements.length === 0) return []
     const body = { settlements: settlements.map(toWireSettlement) }
     const answer = await this.#write<{ results: WireSettleResult[] }>('POST', `${of(queue)}/settle`, body)
+    this.#holdings.settled(queue, settlements)
     return answer.results.map(fromWireSettleResult)
   }
 
   async extend(queue: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]> {
     if (leases.length === 0) return []
-    const body = { leases: leases.map(({ id, receipt }) => ({ id, receipt })), lease_ms: leaseMs }
-    return (await this.#prompt<{ receipts: (string | null)[] }>(`${of(queue)}/extend`, body)).receipts
+    const answer = await this.#holdings.extending(queue, leases, (told, fields) =>
+      this.#prompt<{ receipts: (string | null)[] }>(`${of(queue)}/extend`, {
+        leases: told,
+        lease_ms: leaseMs,
+        ...fields,
+      }),
+    )
+    return answer.receipts
   }
 
-  async cancel(queue: string, ids: readonly string[]): Promise<boolean[]> {
+  async cancel(queue: string, ids: readonly string[], { running = false } = {}): Promise<Cancelled[]> {
     if (ids.length === 0) return []
-    return (await this.#write<{ cancelled: boolean[] }>('POST', `${of(queue)}/cancel`, { ids })).cancelled
+    const body = running ? { ids, running } : { ids }
+    const answer = await this.#write<{ cancelled: boolean[]; asked?: boolean[] }>('POST', `${of(queue)}/cancel`, body)
+    return answer.cancelled.map((removed, index) => (removed ? 'removed' : answer.asked?.[index] ? 'asked' : null))
   }
 
   async correlation(id: string): Promise<CorrelationState | null> {
@@ -210,7 +238,8 @@ export class HttpEngine implements Engine {
 
   async listen(listener: Listener): Promise<Listening> {
     this.#client.checkOpen()
-    const listening: HttpListening = new HttpListening(this.#client, listener, () => this.#listenings.delete(listening))
+    const dependencies = { client: this.#client, holdings: this.#holdings }
+    const listening: HttpListening = new HttpListening(dependencies, listener, () => this.#listenings.delete(listening))
     this.#listenings.add(listening)
     return listening
   }

@@ -8,11 +8,12 @@ import {
   type Listening,
   nameIn,
 } from '../../port/listening.ts'
-import { fromWireError, maxChannels, type WireRefusal } from '../../protocol/messages.ts'
+import { fromWireError, maxChannels, type WireRefusal, type WireWake } from '../../protocol/messages.ts'
 import type { Client } from './client.ts'
 import type { ServerEvent } from './event-reader.ts'
 import { EventStream } from './event-stream.ts'
 import { refused } from './failures.ts'
+import type { Holdings } from './holdings.ts'
 
 type Refusals = ReadonlyMap<Interest, unknown>
 
@@ -25,6 +26,9 @@ const keptMs = 1_000
  */
 export class HttpListening implements Listening {
   readonly #client: Client
+  readonly #holdings: Holdings
+  /** By which the server looks after this process. */
+  readonly #name: string
   readonly #listener: Listener
   readonly #wanted = new Set<Interest>()
   /** What the stream tells of. */
@@ -36,14 +40,22 @@ export class HttpListening implements Listening {
   #shrinking: Timer | undefined
   readonly #channelStreams = new Map<EventStream, Set<Interest>>()
   readonly #ended: () => void
+  #lookMs: number | undefined
   #by: Announcing = { installed: false, prefix: null }
   #isClosed = false
 
   /** @param ended called when it is closed */
-  constructor(client: Client, listener: Listener, ended: () => void) {
+  constructor({ client, holdings }: { client: Client; holdings: Holdings }, listener: Listener, ended: () => void) {
     this.#ended = ended
     this.#client = client
+    this.#holdings = holdings
+    this.#name = holdings.newName()
     this.#listener = listener
+  }
+
+  /** The server looks for all of its clients. */
+  get lookMs(): number | undefined {
+    return this.#lookMs
   }
 
   async listen(interests: readonly Interest[]): Promise<Refusals> {
@@ -56,6 +68,7 @@ export class HttpListening implements Listening {
 
   unlisten(interests: readonly Interest[]): void {
     for (const interest of interests) this.#wanted.delete(interest)
+    if (interests.includes('life')) this.#holdings.ended(this.#name)
     for (const [stream, channels] of this.#channelStreams) {
       for (const interest of interests) channels.delete(interest)
       if (channels.size === 0) this.#endChannels(stream)
@@ -65,6 +78,7 @@ export class HttpListening implements Listening {
 
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#holdings.ended(this.#name)
     this.#ended()
     this.#shrinking?.cancel()
     this.#wanted.clear()
@@ -74,9 +88,16 @@ export class HttpListening implements Listening {
 
   async #watch(interests: readonly Interest[]): Promise<Refusals> {
     for (const interest of interests) this.#wanted.add(interest)
-    if (interests.every((interest) => this.#watched.has(interest))) return new Map()
+    const begin = () => {
+      if (interests.includes('life') && this.#watched.has('life')) this.#holdings.began(this.#name)
+    }
+    if (interests.every((interest) => this.#watched.has(interest))) {
+      begin()
+      return new Map()
+    }
     try {
       const refusals = await this.#replaceSoon()
+      begin()
       return new Map([...refusals].filter(([interest]) => interests.includes(interest)))
     } catch (error) {
       const missing = interests.filter((interest) => !this.#watched.has(interest))
@@ -102,13 +123,27 @@ export class HttpListening implements Listening {
       this.#endWatching()
       return new Map()
     }
+    if (wanted.has('life')) return this.#holdings.telling({ holder: this.#name }, (told) => this.#open(wanted, told))
+    return this.#open(wanted, {})
+  }
+
+  /** @param told of this process; nothing to a server that does not look after it */
+  async #open(wanted: Set<Interest>, told: object): Promise<Refusals> {
+    const interests = [...wanted].filter((interest) => interest !== 'life' || 'holder' in told)
+    if (interests.length === 0) {
+      this.#endWatching()
+      this.#watched = wanted
+      return new Map()
+    }
     const stream: EventStream = new EventStream(this.#client, {
       came: (event) => this.#woken(event),
       ended: (error) => this.#broken(stream, error),
     })
-    const text = await stream.open({ method: 'POST', path: '/v1/watch', body: { interests: [...wanted] } })
+    const text = await stream.open({ method: 'POST', path: '/v1/watch', body: { interests, ...told } })
+    const { refused: answers, look_ms } = JSON.parse(text) as { refused: WireRefusal[]; look_ms?: number | null }
+    this.#lookMs = look_ms ?? undefined
     const refusals = new Map<Interest, unknown>()
-    for (const { interest, ...error } of (JSON.parse(text) as { refused: WireRefusal[] }).refused) {
+    for (const { interest, ...error } of answers) {
       refusals.set(interest, fromWireError(error))
       this.#wanted.delete(interest)
       wanted.delete(interest)
@@ -134,8 +169,10 @@ export class HttpListening implements Listening {
 
   #woken({ event, data }: ServerEvent): void {
     if (event !== 'wake') return
-    const { interest, due_ms = 0 } = JSON.parse(data) as { interest: Interest; due_ms?: number }
-    if (this.#wanted.has(interest)) this.#listener.woken(interest, due_ms)
+    const { interest, due_ms = 0, changed } = JSON.parse(data) as WireWake
+    if (!this.#wanted.has(interest)) return
+    if (changed) this.#listener.changed?.(interest)
+    this.#listener.woken(interest, due_ms)
   }
 
   #broken(stream: EventStream, error: TidingsError): void {

@@ -1,3 +1,4 @@
+import { settlesWithin } from '../../core/awake.ts'
 import { systemClock, type Timer } from '../../core/clock.ts'
 
 /** From then on it is tried whether the server can still be reached, again and again. */
@@ -6,8 +7,6 @@ const againMs = 1_000
 /** A slow line may still be busy with carrying the request. */
 const bytesPerMs = 64
 const answerWithinMs = 2_500
-/** A busy process notices everything late, also that an answer has come. */
-const busyMs = 500
 
 /** No answer, and none to a question on a new connection. */
 export class Silent extends Error {}
@@ -25,17 +24,22 @@ export class Silence {
     this.#ask = ask
   }
 
-  /** Calls `found` when the server is silent. The caller cancels when the answer is there. */
-  watch(bytes: number, found: () => void): Timer {
+  /** Calls `found` when the server is silent. The caller says when bytes come, and cancels when the answer is there. */
+  watch(bytes: number, found: () => void): Timer & { heard(): void } {
     let isOver = false
+    let heardAt = Number.NEGATIVE_INFINITY
+    const isHeard = () => performance.now() - heardAt < againMs
     const look = async () => {
-      const isSilent = await this.#isSilent()
+      const isSilent = !isHeard() && (await this.#isSilent())
       if (isOver) return
-      if (isSilent) found()
+      if (isSilent && !isHeard()) found()
       else timer = systemClock.after(againMs, () => void look())
     }
     let timer = systemClock.after(lateMs + bytes / bytesPerMs, () => void look())
     return {
+      heard() {
+        heardAt = performance.now()
+      },
       cancel() {
         isOver = true
         timer.cancel()
@@ -52,11 +56,9 @@ export class Silence {
   }
 
   async #askOnce(): Promise<boolean> {
-    const startedAt = performance.now()
-    const late = new AbortController()
-    const timer = systemClock.after(answerWithinMs, () => late.abort())
-    await this.#ask(late.signal).catch(() => {})
-    timer.cancel()
-    return late.signal.aborted && performance.now() - startedAt < answerWithinMs + busyMs
+    const over = new AbortController()
+    const isAnswered = await settlesWithin(this.#ask(over.signal), answerWithinMs)
+    over.abort()
+    return !isAnswered
   }
 }

@@ -9,6 +9,8 @@ export interface HttpTarget {
   readonly token: string | null
   /** What Node is to know of TLS beyond what it knows by itself. */
   readonly tls?: TlsSettings | null
+  /** Further headers of each request: the context of its trace. */
+  readonly headers?: () => Record<string, string>
 }
 
 /** @throws URL_INVALID, OPTION_CONFLICT; never with what may be a secret */

@@ -25,14 +25,17 @@ import {
 } from '../../protocol/topics.ts'
 import type { Client } from './client.ts'
 import { refuseTransaction } from './failures.ts'
+import type { Holdings } from './holdings.ts'
 import { readAll, type WirePage } from './pages.ts'
 
 /** Topics over HTTP. */
 export class HttpTopics implements TopicStore {
   readonly #client: Client
+  readonly #holdings: Holdings
 
-  constructor(client: Client) {
+  constructor(client: Client, holdings: Holdings) {
     this.#client = client
+    this.#holdings = holdings
   }
 
   async createTopic(topic: string, settings: TopicSettings): Promise<boolean> {
@@ -85,9 +88,12 @@ export class HttpTopics implements TopicStore {
     )
   }
 
-  async hold(topic: string, subscription: string, consumer: string, leaseMs: number): Promise<Hold> {
+  async hold(topic: string, subscription: string, consumer: string, leaseMs: number, held = false): Promise<Hold> {
     const body = { consumer, lease_ms: leaseMs }
-    return fromWireHold(await this.#read<WireHold>('POST', `${of(topic, subscription)}/hold`, body))
+    const path = `${of(topic, subscription)}/hold`
+    return fromWireHold(
+      await this.#holdings.holding(held, (told) => this.#read<WireHold>('POST', path, { ...body, ...told })),
+    )
   }
 
   async leave(topic: string, subscription: string, receipt: string): Promise<boolean> {

@@ -1,3 +1,4 @@
+import { type Milestone, usualMilestones } from '../../port/correlation.ts'
 import type { Completion, CorrelationState, TaskCounts, Tracked } from '../../port/engine.ts'
 
 const keptMs = 30 * 86_400_000
@@ -18,7 +19,8 @@ interface Correlation {
   readonly startedAt: number
   readonly tasks: Task[]
   completionQueue: string | null
-  completedAt: number | null
+  told: readonly Milestone[]
+  readonly reached: Map<Milestone, number>
 }
 
 /** The tasks of correlations, by the messages that stand for them. */
@@ -32,13 +34,23 @@ export class Correlations {
     this.#complete = complete
   }
 
-  add(queue: string, id: string, { correlationId, completionQueue }: Tracked, now: number): void {
+  add(queue: string, id: string, { correlationId, ...tracked }: Tracked, now: number): void {
     let correlation = this.#correlations.get(correlationId)
     if (correlation === undefined) {
-      correlation = { id: correlationId, startedAt: now, tasks: [], completionQueue: null, completedAt: null }
+      correlation = {
+        id: correlationId,
+        startedAt: now,
+        tasks: [],
+        completionQueue: null,
+        told: [],
+        reached: new Map(),
+      }
       this.#correlations.set(correlationId, correlation)
     }
-    correlation.completionQueue ??= completionQueue
+    if (correlation.completionQueue === null) {
+      correlation.completionQueue = tracked.completionQueue
+      correlation.told = tracked.milestones ?? usualMilestones
+    }
     const task: Task = { correlation, queue, heldIn: queue, state: 'pending' }
     correlation.tasks.push(task)
     this.#tasks.set(keyOf(queue, id), task)
@@ -50,7 +62,7 @@ export class Correlations {
     this.#tasks.delete(keyOf(queue, id))
     if (task?.state !== 'pending') return
     task.state = state
-    this.#completeIfOver(task.correlation, now)
+    this.#look(task.correlation, now)
   }
 
   /** A message has moved. */
@@ -63,23 +75,24 @@ export class Correlations {
     if (!isDead) task.queue = to
     if (isDead && task.state === 'pending') task.state = 'dead'
     if (!isDead && task.state === 'dead') task.state = 'pending'
-    if (isDead) this.#completeIfOver(task.correlation, now)
+    if (isDead) this.#look(task.correlation, now)
   }
 
-  #completeIfOver(correlation: Correlation, now: number): void {
-    const { id, tasks, completionQueue, startedAt } = correlation
-    if (correlation.completedAt !== null || tasks.some(({ state }) => state === 'pending')) return
-    correlation.completedAt = now
-    if (completionQueue === null) return
-    const count = (state: Over) => tasks.filter((task) => task.state === state).length
-    this.#complete(completionQueue, {
-      correlationId: id,
-      done: count('done'),
-      dead: count('dead'),
-      cancelled: count('cancelled'),
-      startedAt: new Date(startedAt).toISOString(),
-      endedAt: new Date(now).toISOString(),
-    })
+  /** A task has ended. */
+  #look({ id, tasks, completionQueue, told, reached, startedAt }: Correlation, now: number): void {
+    const count = (state: Task['state']) => tasks.filter((task) => task.state === state).length
+    const [left, done, dead, cancelled] = [count('pending'), count('done'), count('dead'), count('cancelled')]
+    const [start, end] = [new Date(startedAt).toISOString(), new Date(now).toISOString()]
+    const counts = { correlationId: id, done, dead, cancelled, startedAt: start, endedAt: end }
+    const reach = (milestone: Milestone, isSo: boolean) => {
+      if (!isSo || reached.has(milestone)) return
+      reached.set(milestone, now)
+      if (completionQueue !== null && told.includes(milestone))
+        this.#complete(completionQueue, { milestone, ...counts })
+    }
+    reach('anyFailed', dead > 0)
+    reach('allDone', left + dead + cancelled === 0)
+    reach('allEnded', left === 0)
   }
 
   /** @param isLeased whether the message with this key is in the hands of a reader */
@@ -94,14 +107,17 @@ export class Correlations {
     const queues = [...new Set(correlation.tasks.map((task) => task.queue))].sort()
     return {
       startedAt: correlation.startedAt,
-      completedAt: correlation.completedAt,
+      completedAt: correlation.reached.get('allEnded') ?? null,
+      failedAt: correlation.reached.get('anyFailed') ?? null,
+      doneAt: correlation.reached.get('allDone') ?? null,
       queues: queues.map((queue) => countIn(queue, correlation.tasks, running)),
     }
   }
 
   maintain(now: number): void {
-    for (const [id, { completedAt, tasks }] of this.#correlations) {
-      const isOver = completedAt !== null && !tasks.some(({ state }) => state === 'pending')
+    for (const [id, { reached, tasks }] of this.#correlations) {
+      const completedAt = reached.get('allEnded')
+      const isOver = completedAt !== undefined && !tasks.some(({ state }) => state === 'pending')
       if (!isOver || completedAt + keptMs > now) continue
       this.#correlations.delete(id)
       for (const [key, { correlation }] of this.#tasks) if (correlation.id === id) this.#tasks.delete(key)
@@ -125,3 +141,15 @@ function countIn(queue: string, tasks: readonly Task[], running: ReadonlySet<Tas
 
 /** No name of a queue has a slash. */
 const keyOf = (queue: string, id: string) => `${queue}/${id}`
+
+/** The message that tells of a completion, in its queue. */
+export const completionMessage = (queue: string, completion: Completion, now: number) => ({
+  data: JSON.stringify(completion),
+  meta: { queue_name: queue, correlation_id: completion.correlationId },
+  headers: {},
+  priority: 0,
+  orderingKey: null,
+  group: null,
+  sentAt: now,
+  visibleAt: now,
+})

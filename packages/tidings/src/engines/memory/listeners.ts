@@ -4,6 +4,18 @@ import type { Interest, Listener, Listening } from '../../port/listening.ts'
 /** Who is to be told of new messages, and of what. */
 export class Listeners {
   readonly #all = new Map<Listener, Set<Interest>>()
+  /** Processes that are gone, until somebody is there who gives back what they had. */
+  readonly #gone = new Set<Listener>()
+  readonly #giveBack: (holder: object) => void
+
+  constructor(giveBack: (holder: object) => void) {
+    this.#giveBack = giveBack
+  }
+
+  /** The process to which leases belong now: the one that came last. */
+  get holder(): object | undefined {
+    return [...this.#all].findLast(([, interests]) => interests.has('life'))?.[0]
+  }
 
   /** @param check throws why something cannot be listened to */
   add(listener: Listener, check: (interest: Interest) => void): Listening {
@@ -11,6 +23,7 @@ export class Listeners {
     // A listener of its own, so that the same one can be added twice.
     const own = { ...listener }
     this.#all.set(own, interests)
+    const giveBackOfGone = () => this.#giveBackOfGone()
     return {
       async listen(asked) {
         const refused = new Map<Interest, unknown>()
@@ -22,20 +35,41 @@ export class Listeners {
             if (isTidingsError(error, 'CLOSED')) throw error
             refused.set(interest, error)
           }
+        giveBackOfGone()
         return refused
       },
       unlisten(unwanted) {
         for (const interest of unwanted) interests.delete(interest)
       },
-      close: async () => void this.#all.delete(own),
+      close: async () => {
+        if (this.#all.delete(own) && interests.has('life')) this.#gone.add(own)
+        giveBackOfGone()
+      },
     }
+  }
+
+  #giveBackOfGone(): void {
+    if (this.holder === undefined) return
+    for (const holder of this.#gone) this.#giveBack(holder)
+    this.#gone.clear()
   }
 
   /** Tells of it after the operation at hand, so that it is found done. */
   wake(interest: Interest, dueMs: number): void {
+    this.#tell(interest, (listener) => listener.woken(interest, dueMs))
+  }
+
+  changed(interest: Interest): void {
+    this.#tell(interest, (listener) => {
+      listener.changed?.(interest)
+      listener.woken(interest, 0)
+    })
+  }
+
+  #tell(interest: Interest, tell: (listener: Listener) => void): void {
     for (const [listener, interests] of this.#all)
       queueMicrotask(() => {
-        if (interests.has(interest) && this.#all.has(listener)) listener.woken(interest, dueMs)
+        if (interests.has(interest) && this.#all.has(listener)) tell(listener)
       })
   }
 

@@ -1,7 +1,9 @@
 import { type Clock, systemClock } from '../../core/clock.ts'
 import { TidingsError } from '../../core/errors.ts'
+import type { JsonObject } from '../../core/json.ts'
 import type {
   Binding,
+  Cancelled,
   Claim,
   ClaimRequest,
   CorrelationState,
@@ -12,7 +14,6 @@ import type {
   MaintainRequest,
   NewMessage,
   PeekRequest,
-  PruneRequest,
   PublishedCopy,
   QueueInfo,
   QueueStats,
@@ -26,25 +27,43 @@ import type {
   Transaction,
 } from '../../port/engine.ts'
 import { usualLimits } from '../../port/limits.ts'
-import { type Interest, isChannel, type Listener, type Listening, nameIn } from '../../port/listening.ts'
+import { type Interest, isChannel, isPlace, type Listener, type Listening, nameIn } from '../../port/listening.ts'
 import { durabilityUnavailable, noEvents, noQueue, queueFull } from '../../port/refusals.ts'
 import { Bindings } from './bindings.ts'
-import { Correlations } from './correlations.ts'
+import { Correlations, completionMessage } from './correlations.ts'
+import { notDurable } from './diagnose.ts'
+import { askToCancel, extend, giveBack, leaseNext } from './leases.ts'
 import { Listeners } from './listeners.ts'
 import {
   claimable,
   countFresh,
   firstOf,
+  forgetUnused,
+  infoOf,
+  isLeased,
+  keysBefore,
   lookInto,
   type MemoryQueue,
   newQueue,
-  nextDueMs,
   pruneArchive,
+  putInOrder,
   statsOf,
 } from './queue.ts'
-import { asRead, isDeadLetter, mergeMeta, placeOf } from './stored.ts'
+import { replaceUnread } from './replacing.ts'
+import { MemorySchedules } from './schedules.ts'
+import { type Inside, settleLater, settleOne, type Unread } from './settling.ts'
+import { charge, select } from './sharing.ts'
+import { asRead, dueOf, endOf, mergeMeta, placeOf } from './stored.ts'
 import { MemoryTopics } from './topics.ts'
-import { refuse, unsupported } from './transactions.ts'
+import { type MemoryTransaction, type TransactionMode, Transactions } from './transactions.ts'
+
+const features = ['topics', 'limits', 'schedules'] as const
+
+export interface MemoryOptions {
+  readonly clock?: Clock
+  /** Default: 'refuse'. */
+  readonly transactions?: TransactionMode
+}
 
 /**
  * The port in memory: the executable specification of every other engine, and the engine for unit tests. Nothing
@@ -53,40 +72,49 @@ import { refuse, unsupported } from './transactions.ts'
  */
 export class MemoryEngine implements Engine {
   readonly name: string = 'memory'
-  readonly supports: ReadonlySet<Feature> = new Set<Feature>(['topics'])
+  readonly supports: ReadonlySet<Feature>
+  /** For tests of applications. */
+  readonly transactions: Transactions
   readonly limits = usualLimits
   readonly #clock: Clock
   readonly #queues = new Map<string, MemoryQueue>()
   readonly #bindings = new Bindings()
-  readonly #listeners = new Listeners()
+  readonly #listeners = new Listeners((holder) => this.#giveBack(holder))
   readonly topics = new MemoryTopics({
     now: () => this.#clock.now(),
     newReceipt: () => this.#newReceipt(),
+    holder: () => this.#listeners.holder,
     checkOpen: () => this.#checkOpen(),
-    refuse,
+    within: (transaction) => this.transactions.within(transaction),
     checkQueue: (queue) => void this.#find(queue),
-    copyInto: (queue, message) => this.#sendCopy(queue, message),
+    copyInto: (queue, message, tx) => this.#sendCopy(queue, message, tx),
     wake: (topic) => this.#listeners.wake(`topic:${topic}`, 0),
     forget: (topic) => this.#listeners.forget(`topic:${topic}`),
   })
+  readonly schedules: MemorySchedules
   readonly #correlations = new Correlations((name, completion) => {
     this.#create(name)
-    this.#store(this.#find(name), {
-      data: JSON.stringify(completion),
-      meta: { queue_name: name, correlation_id: completion.correlationId },
-      headers: {},
-      priority: 0,
-      orderingKey: null,
-      sentAt: this.#clock.now(),
-      visibleAt: this.#clock.now(),
-    })
+    this.#store(this.#find(name), completionMessage(name, completion, this.#clock.now()))
   })
   /** One count for all queues and topics, so that no receipt outlives its own into one of the same name. */
   #receipts = 0
+  readonly #newReceipt = () => `receipt-${++this.#receipts}`
   #closed = false
+  readonly #inside: Inside = {
+    correlations: this.#correlations,
+    now: () => this.#clock.now(),
+    create: (name) => this.#create(name),
+    find: (name) => this.#find(name),
+    store: (queue, message) => this.#store(queue, message),
+    remove: (queue, message) => this.#remove(queue, message),
+    wake: (queue, visibleAt) => this.#wake(queue, visibleAt),
+  }
 
-  constructor(options: { clock?: Clock } = {}) {
-    this.#clock = options.clock ?? systemClock
+  constructor({ clock = systemClock, transactions = 'refuse' }: MemoryOptions = {}) {
+    this.#clock = clock
+    this.transactions = new Transactions(transactions)
+    this.supports = new Set<Feature>([...features, ...(transactions === 'refuse' ? [] : (['transactions'] as const))])
+    this.schedules = new MemorySchedules(this, this.#clock, (dueMs) => this.#listeners.wake('schedules', dueMs))
   }
 
   async open(): Promise<void> {
@@ -126,7 +154,15 @@ export class MemoryEngine implements Engine {
   async describe(name: string | null): Promise<QueueInfo[]> {
     this.#checkOpen()
     const names = name === null ? this.#names() : [name]
-    return names.map((queue) => ({ queue, createdAt: this.#find(queue).createdAt }))
+    return names.map((queue) => infoOf(this.#find(queue)))
+  }
+
+  async configure(name: string, change: JsonObject): Promise<JsonObject> {
+    const queue = this.#find(name)
+    queue.settings = structuredClone(mergeMeta(queue.settings, change))
+    if ('limits' in change) queue.sharing.holds.clear()
+    this.#listeners.changed(`queue:${name}`)
+    return structuredClone(queue.settings)
   }
 
   async purgeQueue(name: string): Promise<number> {
@@ -153,11 +189,11 @@ export class MemoryEngine implements Engine {
     { maxLength = Number.POSITIVE_INFINITY, durability }: SendTerms = {},
   ): Promise<SendResult[]> {
     const queue = this.#find(name)
-    refuse(transaction)
+    const tx = this.transactions.within(transaction)
     if (durability === 'fsync') throw durabilityUnavailable('memory: keeps nothing on disk', 'Use another storage.')
     const count = countFresh(queue, messages, this.#clock.now())
     if (count > 0 && queue.live.size + count > maxLength) throw queueFull(name, queue.live.size, maxLength, count)
-    return messages.map((message) => this.#sendOne(queue, message))
+    return messages.map((message) => this.#sendOne(queue, message, tx))
   }
 
   async bind(rule: Rule): Promise<boolean> {
@@ -178,65 +214,85 @@ export class MemoryEngine implements Engine {
 
   async publish(messages: readonly RoutedMessage[], transaction: Transaction | null): Promise<PublishedCopy[][]> {
     this.#checkOpen()
-    refuse(transaction)
+    const tx = this.transactions.within(transaction)
+    for (const { routingKey, dedup } of messages) if (dedup?.replace) this.topics.refuseReplacing(routingKey)
     return messages.map(({ routingKey, ...message }) => {
-      const inTopics = this.topics.route(routingKey, message)
+      const inTopics = this.topics.route(routingKey, message, tx)
       const queues = new Set([...this.#bindings.queuesFor(routingKey), ...inTopics.queues])
-      const inQueues = [...queues].sort().map((queue) => ({ queue, ...this.#sendCopy(queue, message) }))
+      const inQueues = [...queues].sort().map((queue) => ({ queue, ...this.#sendCopy(queue, message, tx) }))
       return [...inQueues, ...inTopics.copies]
     })
   }
 
-  #sendCopy(queue: string, message: NewMessage): SendResult {
-    return this.#sendOne(this.#find(queue), { ...message, meta: { ...message.meta, queue_name: queue } })
+  #sendCopy(queue: string, message: NewMessage, tx: MemoryTransaction | null): SendResult {
+    return this.#sendOne(this.#find(queue), { ...message, meta: { ...message.meta, queue_name: queue } }, tx)
   }
 
-  #sendOne(queue: MemoryQueue, { dedup, uniqueTarget, tracked, ...message }: NewMessage): SendResult {
+  #sendOne(queue: MemoryQueue, whole: NewMessage, tx: MemoryTransaction | null): SendResult {
+    const { dedup, uniqueTarget, tracked, ...message } = whole
     const now = this.#clock.now()
     const first = firstOf(queue, { dedup, uniqueTarget }, now)
+    if (first !== undefined && tx && dedup?.replace) {
+      tx.add(() => void this.#sendOne(queue, whole, null))
+      return { id: first, duplicate: false, replaced: true }
+    }
+    if (first !== undefined && dedup?.replace)
+      return replaceUnread(queue, first, { ...message, dedup }, now, (visibleAt) => this.#wake(queue, visibleAt))
     if (first !== undefined) return { id: first, duplicate: true }
 
-    const id = this.#store(queue, {
+    const fresh = {
       data: message.data,
       meta: message.meta,
       headers: message.headers,
       priority: message.priority,
       orderingKey: message.orderingKey,
+      group: message.group ?? null,
       sentAt: now,
-      visibleAt: Math.max(now, message.notBefore ?? now + message.delayMs),
-    })
-    if (dedup !== null) queue.dedup.set(dedup.id, { firstId: id, until: now + dedup.windowMs })
+      visibleAt: dueOf(message, now),
+    }
+    const id = this.#store(queue, fresh, tx)
+    const undo = keysBefore(queue, { dedup, uniqueTarget })
+    if (dedup !== null) queue.dedup.set(dedup.id, { firstId: id, until: endOf(dedup, now) })
     if (uniqueTarget !== null) queue.targets.set(uniqueTarget, id)
-    if (tracked !== undefined) this.#correlations.add(queue.name, id, tracked, now)
+    const track = () => tracked && this.#correlations.add(queue.name, id, tracked, now)
+    if (tx) tx.add(track, undo)
+    else track()
     return { id, duplicate: false }
   }
 
-  #store(
-    queue: MemoryQueue,
-    message: Omit<StoredMessage, 'id' | 'readCount' | 'firstReadAt' | 'lastReadAt' | 'archivedAt' | 'receipt'>,
-  ): string {
+  #store(queue: MemoryQueue, message: Unread, tx: MemoryTransaction | null = null): string {
     const id = String(++queue.lastId)
     const unread = { readCount: 0, firstReadAt: null, lastReadAt: null, archivedAt: null, receipt: null }
-    queue.live.set(id, structuredClone({ ...message, ...unread, id }))
-    this.#wake(queue, message.visibleAt)
+    const stored = structuredClone({ ...message, ...unread, id })
+    const put = () => {
+      putInOrder(queue, stored)
+      this.#wake(queue, message.visibleAt)
+    }
+    if (!tx) put()
+    else queue.pending.add(id)
+    tx?.add(put, () => queue.pending.delete(id))
     return id
   }
 
-  async claim(name: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
+  async claim(name: string, request: ClaimRequest): Promise<Claim> {
     const queue = this.#find(name)
     const now = this.#clock.now()
-    const messages = claimable(queue, ids, limit, now).map((message) => {
-      const leased = { ...asRead(message, now), visibleAt: now + leaseMs, receipt: this.#newReceipt() }
-      queue.live.set(message.id, leased)
-      return structuredClone(leased)
-    })
-    return { messages, nextDueMs: nextDueMs(queue, now) }
+    const holder = request.held ? this.#listeners.holder : undefined
+    return leaseNext(queue, request, { now, holder, newReceipt: this.#newReceipt })
+  }
+
+  #giveBack(holder: object): void {
+    const now = this.#clock.now()
+    for (const queue of this.#queues.values()) if (giveBack(queue, holder, now)) this.#wake(queue, now)
+    this.topics.giveBack(holder)
   }
 
   async pop(name: string, limit: number): Promise<StoredMessage[]> {
     const queue = this.#find(name)
     const now = this.#clock.now()
-    return claimable(queue, null, limit, now).map((message) => {
+    const { messages } = select(queue, claimable(queue, null, now), { limit, inTurns: true, now })
+    charge(queue, messages, { inTurns: true, now })
+    return messages.map((message) => {
       this.#remove(queue, message)
       this.#correlations.end(name, message.id, 'done', now)
       return structuredClone({ ...asRead(message, now), receipt: null })
@@ -248,78 +304,35 @@ export class MemoryEngine implements Engine {
   }
 
   async settle(name: string, settlements: readonly Settlement[], transaction?: Transaction): Promise<SettleResult[]> {
-    refuse(transaction ?? null)
+    const tx = this.transactions.within(transaction ?? null)
     const queue = this.#find(name)
-    return settlements.map((settlement) => this.#settleOne(queue, settlement))
-  }
-
-  #settleOne(queue: MemoryQueue, settlement: Settlement): SettleResult {
-    const now = this.#clock.now()
-    const message = queue.live.get(settlement.id)
-    if (message?.receipt !== settlement.receipt) return { settled: false, newId: null }
-    switch (settlement.kind) {
-      case 'delete':
-        this.#remove(queue, message)
-        this.#correlations.end(queue.name, message.id, 'done', now)
-        break
-      case 'archive': {
-        this.#remove(queue, message)
-        const meta = mergeMeta(message.meta, settlement.meta)
-        queue.archive.set(message.id, { ...message, meta, archivedAt: now, receipt: null })
-        this.#correlations.end(queue.name, message.id, isDeadLetter(meta) ? 'dead' : 'done', now)
-        break
-      }
-      case 'release': {
-        const visibleAt = now + settlement.delayMs
-        const meta = mergeMeta(message.meta, settlement.meta)
-        const readCount = message.readCount - (settlement.uncount ? 1 : 0)
-        queue.live.set(message.id, { ...message, meta, readCount, visibleAt, receipt: null })
-        this.#wake(queue, visibleAt)
-        break
-      }
-      case 'move': {
-        this.#remove(queue, message)
-        const meta = mergeMeta(message.meta, settlement.meta)
-        const copy = { ...message, meta, visibleAt: now + settlement.delayMs }
-        this.#create(settlement.to)
-        const newId = this.#store(this.#find(settlement.to), copy)
-        this.#correlations.move(queue.name, message.id, settlement.to, newId, isDeadLetter(meta), now)
-        return { settled: true, newId }
-      }
-    }
-    return { settled: true, newId: null }
+    if (tx) return settlements.map((one) => settleLater(this.#inside, queue, one, tx))
+    return settlements.map((settlement) => settleOne(this.#inside, queue, settlement))
   }
 
   async extend(name: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]> {
-    const queue = this.#find(name)
     const now = this.#clock.now()
-    return leases.map(({ id, receipt }) => {
-      const message = queue.live.get(id)
-      if (message?.receipt !== receipt || placeOf(message, now) !== 'leased') return null
-      const extended = { ...message, visibleAt: now + leaseMs, receipt: this.#newReceipt() }
-      queue.live.set(id, extended)
-      return extended.receipt
-    })
+    const queue = this.#find(name)
+    return leases.map((lease) => extend(queue, lease, leaseMs, { now, newReceipt: this.#newReceipt }))
   }
 
-  async cancel(name: string, ids: readonly string[]): Promise<boolean[]> {
+  async cancel(name: string, ids: readonly string[], { running = false } = {}): Promise<Cancelled[]> {
     const queue = this.#find(name)
     return ids.map((id) => {
       const message = queue.live.get(id)
-      if (message === undefined || placeOf(message, this.#clock.now()) === 'leased') return false
+      const now = this.#clock.now()
+      if (message === undefined) return null
+      if (placeOf(message, now) === 'leased') return running ? askToCancel(queue, message, now, this.#listeners) : null
       this.#remove(queue, message)
-      this.#correlations.end(name, id, 'cancelled', this.#clock.now())
-      return true
+      this.#correlations.end(name, id, 'cancelled', now)
+      return 'removed'
     })
   }
 
   async correlation(id: string): Promise<CorrelationState | null> {
     this.#checkOpen()
     const now = this.#clock.now()
-    return this.#correlations.stateOf(id, (name, messageId) => {
-      const message = this.#queues.get(name)?.live.get(messageId)
-      return message !== undefined && placeOf(message, now) === 'leased'
-    })
+    return this.#correlations.stateOf(id, (name, messageId) => isLeased(this.#queues.get(name), messageId, now))
   }
 
   async listen(listener: Listener): Promise<Listening> {
@@ -329,41 +342,28 @@ export class MemoryEngine implements Engine {
 
   #checkInterest(interest: Interest): void {
     if (isChannel(interest)) throw noEvents('memory')
+    if (!isPlace(interest)) return
     if (interest.startsWith('topic:')) this.topics.check(nameIn(interest))
     else this.#find(nameIn(interest))
   }
 
-  transaction(): Promise<never> {
-    return Promise.reject(unsupported())
+  transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
+    return this.transactions.run(work)
   }
 
   async maintain(request: MaintainRequest): Promise<number> {
     this.#checkOpen()
     const now = this.#clock.now()
-    if (request.kind === 'archive') return this.#prune(request.queue, request)
-    for (const { dedup, targets, live } of this.#queues.values()) {
-      for (const [id, { until }] of dedup) if (until <= now) dedup.delete(id)
-      for (const [target, id] of targets) if (!live.has(id)) targets.delete(target)
-    }
+    if (request.kind === 'archive') return pruneArchive(this.#find(request.queue), request, now)
+    for (const queue of this.#queues.values()) forgetUnused(queue, now)
     this.#correlations.maintain(now)
     this.topics.maintain(now)
     return 0
   }
 
-  async #prune(name: string, request: PruneRequest): Promise<number> {
-    return pruneArchive(this.#find(name), request, this.#clock.now())
-  }
-
   async diagnose(): Promise<Finding[]> {
     this.#checkOpen()
-    return [
-      {
-        level: 'warning',
-        check: 'durability',
-        message: 'messages are kept in memory and are lost when the process ends',
-        remedy: 'Connect to PostgreSQL for anything that must not be lost.',
-      },
-    ]
+    return [notDurable]
   }
 
   #checkOpen(): void {
@@ -381,12 +381,9 @@ export class MemoryEngine implements Engine {
     return queue
   }
 
-  #newReceipt(): string {
-    return `receipt-${++this.#receipts}`
-  }
-
   #remove(queue: MemoryQueue, message: StoredMessage): void {
     queue.live.delete(message.id)
+    queue.holdings.delete(message.id)
     // The next message of its key may have become ready by this.
     if (message.orderingKey !== null) this.#wake(queue, this.#clock.now())
   }

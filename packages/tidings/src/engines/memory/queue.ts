@@ -1,4 +1,14 @@
-import type { NewMessage, PeekRequest, Place, PruneRequest, QueueStats, StoredMessage } from '../../port/engine.ts'
+import type { JsonObject } from '../../core/json.ts'
+import type {
+  NewMessage,
+  PeekRequest,
+  Place,
+  PruneRequest,
+  QueueInfo,
+  QueueStats,
+  StoredMessage,
+} from '../../port/engine.ts'
+import { countHeldBack, newSharing, type Sharing } from './sharing.ts'
 import { placeOf, textOf } from './stored.ts'
 
 /** Maps keep the order of insertion, and ids only grow: to walk a map is to walk it by id. */
@@ -6,13 +16,20 @@ export interface MemoryQueue {
   readonly name: string
   readonly createdAt: number
   lastId: number
+  settings: JsonObject
+  readonly sharing: Sharing
   /** Everything that is not archived. `receipt` is that of the newest reader, also when its lease has run out. */
   readonly live: Map<string, StoredMessage>
   /** Fills in the order of settling. */
   readonly archive: Map<string, StoredMessage>
+  /** Ids of messages in transactions that are open. */
+  readonly pending: Set<string>
+  /** `until` is Infinity for an id that is held as long as nobody has read its message. */
   readonly dedup: Map<string, { readonly firstId: string; readonly until: number }>
   /** The message last sent for a target; it holds the target for as long as it is live. */
   readonly targets: Map<string, string>
+  /** The process with which the lease of a message ends: the listening that looks after it. */
+  readonly holdings: Map<string, { readonly holder: object; readonly isAhead: boolean }>
 }
 
 export function newQueue(name: string, now: number): MemoryQueue {
@@ -20,12 +37,22 @@ export function newQueue(name: string, now: number): MemoryQueue {
     name,
     createdAt: now,
     lastId: 0,
+    settings: {},
+    sharing: newSharing(),
     live: new Map(),
     archive: new Map(),
+    pending: new Set(),
     dedup: new Map(),
     targets: new Map(),
+    holdings: new Map(),
   }
 }
+
+export const infoOf = ({ name, createdAt, settings }: MemoryQueue): QueueInfo => ({
+  queue: name,
+  createdAt,
+  ...(Object.keys(settings).length > 0 ? { settings: structuredClone(settings) } : {}),
+})
 
 export function statsOf(queue: MemoryQueue, now: number): QueueStats {
   const live = [...queue.live.values()]
@@ -35,11 +62,13 @@ export function statsOf(queue: MemoryQueue, now: number): QueueStats {
   return {
     queue: queue.name,
     ready: ready.length,
+    heldBack: countHeldBack(queue, ready, now),
     delayed: inPlace('delayed').length,
     leased: inPlace('leased').length,
     archived: queue.archive.size,
     totalSent: queue.lastId,
     oldestReadyMs: greatest(ready.map((message) => now - message.visibleAt)),
+    nextDueMs: least(live.filter(({ visibleAt }) => visibleAt > now).map(({ visibleAt }) => visibleAt - now)),
     newestMs: least(ages),
     oldestMs: greatest(ages),
     createdAt: queue.createdAt,
@@ -48,12 +77,46 @@ export function statsOf(queue: MemoryQueue, now: number): QueueStats {
 
 type Unique = Pick<NewMessage, 'dedup' | 'uniqueTarget'>
 
-/** The message that this one is a duplicate of. */
+/** The message that this one is a duplicate of, or takes the place of. */
 export function firstOf(queue: MemoryQueue, { dedup, uniqueTarget }: Unique, now: number): string | undefined {
   const first = dedup === null ? undefined : queue.dedup.get(dedup.id)
-  if (first !== undefined && now < first.until) return first.firstId
+  const endsByRead = dedup?.replace !== undefined || first?.until === Number.POSITIVE_INFINITY
+  const isHeld = !endsByRead || isUnread(queue, first?.firstId ?? '')
+  if (first !== undefined && now < first.until && isHeld) return first.firstId
   const holder = uniqueTarget === null ? undefined : queue.targets.get(uniqueTarget)
-  return holder !== undefined && queue.live.has(holder) ? holder : undefined
+  return holder !== undefined && (queue.live.has(holder) || queue.pending.has(holder)) ? holder : undefined
+}
+
+/** Nobody can have read what no transaction has committed. */
+const isUnread = ({ live, pending }: MemoryQueue, id: string) => pending.has(id) || live.get(id)?.readCount === 0
+
+/** @returns what gives the dedup id and the target of a message back to those who have them now */
+export function keysBefore({ dedup: ids, targets }: MemoryQueue, { dedup, uniqueTarget }: Unique): () => void {
+  const firstOfId = dedup === null ? undefined : ids.get(dedup.id)
+  const firstOfTarget = uniqueTarget === null ? undefined : targets.get(uniqueTarget)
+  return () => {
+    if (dedup !== null) restore(ids, dedup.id, firstOfId)
+    if (uniqueTarget !== null) restore(targets, uniqueTarget, firstOfTarget)
+  }
+}
+
+const restore = <T>(map: Map<string, T>, key: string, value: T | undefined) =>
+  value === undefined ? map.delete(key) : map.set(key, value)
+
+/** What was given its id in a transaction may come after later ones. */
+export function putInOrder({ live, pending }: MemoryQueue, message: StoredMessage): void {
+  pending.delete(message.id)
+  const later = [...live.values()].filter(({ id }) => Number(id) > Number(message.id))
+  live.set(message.id, message)
+  for (const one of later) live.delete(one.id)
+  for (const one of later) live.set(one.id, one)
+}
+
+/** Forgets dedup ids and targets that nothing holds any more. */
+export function forgetUnused({ dedup, targets, live }: MemoryQueue, now: number): void {
+  for (const [id, { until, firstId }] of dedup)
+    if (until <= now || (until === Number.POSITIVE_INFINITY && !live.has(firstId))) dedup.delete(id)
+  for (const [target, id] of targets) if (!live.has(id)) targets.delete(target)
 }
 
 /** How many messages of a batch are no duplicates, also not of each other. */
@@ -72,12 +135,8 @@ export function countFresh(queue: MemoryQueue, messages: readonly Unique[], now:
 }
 
 /** What is ready and does not wait behind an earlier message of its key, by priority, then by id. */
-export function claimable(
-  queue: MemoryQueue,
-  ids: readonly string[] | null,
-  limit: number,
-  now: number,
-): StoredMessage[] {
+export function claimable(queue: MemoryQueue, ids: readonly string[] | null, now: number): StoredMessage[] {
+  if (pausedUntil(queue, now) !== null) return []
   const keys = new Set<string>()
   const ready: StoredMessage[] = []
   for (const message of queue.live.values()) {
@@ -85,11 +144,27 @@ export function claimable(
     if (message.orderingKey !== null) keys.add(message.orderingKey)
     if (!waits && placeOf(message, now) === 'ready' && (ids?.includes(message.id) ?? true)) ready.push(message)
   }
-  return ready.sort((a, b) => b.priority - a.priority).slice(0, limit)
+  return ready.sort((a, b) => b.priority - a.priority)
 }
 
-export function nextDueMs({ live }: MemoryQueue, now: number): number | null {
-  const waits = [...live.values()].map((message) => message.visibleAt - now)
+export function isLeased(queue: MemoryQueue | undefined, id: string, now: number): boolean {
+  const message = queue?.live.get(id)
+  return message !== undefined && placeOf(message, now) === 'leased'
+}
+
+/** Infinity: until somebody resumes it; null: it is not paused. */
+function pausedUntil({ settings }: MemoryQueue, now: number): number | null {
+  const { pause } = settings as { pause?: { until: string | null } }
+  const until = pause?.until == null ? Number.POSITIVE_INFINITY : Date.parse(pause.until)
+  return pause && until > now ? until : null
+}
+
+/** @param opensAt when something that is held back can be claimed */
+export function nextDueMs(queue: MemoryQueue, opensAt: number | null, now: number): number | null {
+  const until = pausedUntil(queue, now)
+  if (until !== null) return Number.isFinite(until) ? until - now : null
+  const waits = [...queue.live.values()].map((message) => message.visibleAt - now)
+  if (opensAt !== null) waits.push(opensAt - now)
   return least(waits.filter((wait) => wait > 0))
 }
 

@@ -1,5 +1,5 @@
 import type { JsonObject } from '../../core/json.ts'
-import type { Place, StoredMessage } from '../../port/engine.ts'
+import type { Dedup, NewMessage, Place, Settlement, StoredMessage } from '../../port/engine.ts'
 
 /** A lease that has run out leaves the message ready, though its newest reader may still settle it. */
 export function placeOf(message: StoredMessage, now: number): Place {
@@ -23,9 +23,26 @@ export function mergeMeta(meta: JsonObject, changes: JsonObject): JsonObject {
   return Object.fromEntries(merged.filter(([field]) => !Object.hasOwn(changes, field) || changes[field] !== null))
 }
 
+export const sizeOf = ({ data, meta, headers }: Pick<StoredMessage, 'data' | 'meta' | 'headers'>) =>
+  Buffer.byteLength(data + JSON.stringify(meta) + JSON.stringify(headers))
+
+/** How the task of a message ends that is archived with this change of its meta. */
+export const outcomeOf = (meta: JsonObject, change: JsonObject) =>
+  isDeadLetter(meta) ? 'dead' : (change.cancelled_at ?? null) !== null ? 'cancelled' : 'done'
+
 export const isDeadLetter = (meta: JsonObject) => (meta.dead_lettered_at ?? null) !== null
+
+/** Nothing becomes a dead letter that somebody has cancelled. */
+export const isKeptFromDeath = ({ meta }: StoredMessage, settlement: Settlement) =>
+  Object.hasOwn(meta, 'cancel_requested_at') && 'meta' in settlement && isDeadLetter(settlement.meta)
 
 export function textOf(meta: JsonObject, field: string): string | null {
   const value = Object.hasOwn(meta, field) ? meta[field] : null
   return value === undefined || value === null || typeof value === 'object' ? null : String(value)
 }
+
+export type Times = Pick<NewMessage, 'delayMs' | 'notBefore'>
+
+export const dueOf = ({ delayMs, notBefore }: Times, now: number) => Math.max(now, notBefore ?? now + delayMs)
+
+export const endOf = ({ windowMs }: Dedup, now: number) => now + (windowMs ?? Number.POSITIVE_INFINITY)

@@ -9,6 +9,7 @@ import type {
   TopicInfo,
   TopicMessage,
 } from '../../port/topic-store.ts'
+import { sizeOf } from './stored.ts'
 
 interface Subscription {
   cursor: number
@@ -17,6 +18,8 @@ interface Subscription {
   /** Who had it last; it is theirs until `heldUntil`. */
   consumer: string | null
   heldUntil: number
+  /** The process of the consumer, if the hold ends with it. */
+  holder: object | undefined
   /** That of the last consumer; null after a seek. */
   receipt: string | null
   /** How many holders vanished in a row, and after which offset that was; null after a seek. */
@@ -68,16 +71,26 @@ export class MemoryTopic {
     }
   }
 
-  take({ data, meta, headers, dedup }: NewMessage, now: number): AppendResult {
+  /** The offset of the message that this one is a duplicate of. */
+  firstOf({ dedup }: NewMessage, now: number): number | undefined {
     const first = dedup === null ? undefined : this.#dedup.get(dedup.id)
-    if (first !== undefined && now < first.until) return { offset: first.offset, duplicate: true }
+    return first !== undefined && now < first.until ? first.offset : undefined
+  }
+
+  take(message: NewMessage, now: number): AppendResult {
+    const first = this.firstOf(message, now)
+    if (first !== undefined) return { offset: first, duplicate: true }
+    return this.#append(message, now)
+  }
+
+  #append({ data, meta, headers, dedup }: NewMessage, now: number): AppendResult {
     const offset = this.#lastOffset + 1
     // A clock may be put back, the order of messages not.
     this.#lastPublishedAt = Math.max(now, this.#lastPublishedAt)
     const message = structuredClone({ offset, data, meta, headers, publishedAt: this.#lastPublishedAt })
     this.#messages.push(message)
     this.#bytes += sizeOf(message)
-    if (dedup !== null) this.#dedup.set(dedup.id, { offset, until: now + dedup.windowMs })
+    if (dedup !== null) this.#dedup.set(dedup.id, { offset, until: now + (dedup.windowMs ?? 0) })
     this.#wake()
     return { offset, duplicate: false }
   }
@@ -90,7 +103,7 @@ export class MemoryTopic {
   subscribe(name: string, from: Position, now: number): boolean {
     if (this.subscriptions.has(name)) return false
     const cursor = this.#cursorAt(from, this.#lastOffset)
-    const unheld = { consumer: null, heldUntil: 0, receipt: null, vanished: 0, vanishedAfter: null }
+    const unheld = { consumer: null, heldUntil: 0, holder: undefined, receipt: null, vanished: 0, vanishedAfter: null }
     this.subscriptions.set(name, { cursor, createdAt: now, movedAt: null, ...unheld })
     return true
   }
@@ -108,7 +121,7 @@ export class MemoryTopic {
     }
   }
 
-  hold(name: string, consumer: string, leaseMs: number, now: number): Hold {
+  hold(name: string, consumer: string, leaseMs: number, holder: object | undefined, now: number): Hold {
     const subscription = this.#find(name)
     const isNew = subscription.consumer !== consumer
     if (isNew && subscription.heldUntil > now) return { held: false, retryMs: subscription.heldUntil - now }
@@ -116,6 +129,8 @@ export class MemoryTopic {
     if (isNew || subscription.receipt === null) subscription.receipt = this.#newReceipt()
     subscription.consumer = consumer
     subscription.heldUntil = now + leaseMs
+    // Who goes on is still the process that began.
+    if (isNew || subscription.holder === undefined) subscription.holder = holder
     const { receipt, cursor, vanished } = subscription
     return { held: true, receipt, cursor, vanished }
   }
@@ -124,6 +139,13 @@ export class MemoryTopic {
     const place = Math.max(subscription.cursor, this.#removed)
     if (subscription.vanishedAfter !== place) Object.assign(subscription, { vanished: 0, vanishedAfter: place })
     if (hasVanished && place < this.#lastOffset) subscription.vanished++
+  }
+
+  /** Ends the holds of a process that is gone. */
+  giveBack(holder: object, now: number): void {
+    const lost = [...this.subscriptions.values()].filter((one) => one.holder === holder && one.heldUntil > now)
+    for (const subscription of lost) subscription.heldUntil = now
+    if (lost.length > 0) this.#wake()
   }
 
   leave(name: string, receipt: string): boolean {
@@ -200,8 +222,4 @@ export class MemoryTopic {
       )
     return subscription
   }
-}
-
-function sizeOf({ data, meta, headers }: TopicMessage): number {
-  return Buffer.byteLength(data + JSON.stringify(meta) + JSON.stringify(headers))
 }

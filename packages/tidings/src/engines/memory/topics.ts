@@ -1,6 +1,6 @@
 import { PatternIndex } from '../../core/pattern-index.ts'
 import type { NewMessage, SendResult, TopicCopy, TopicRule, Transaction } from '../../port/engine.ts'
-import { noTopic } from '../../port/refusals.ts'
+import { keepsAll, noTopic } from '../../port/refusals.ts'
 import type {
   AppendResult,
   Hold,
@@ -12,15 +12,18 @@ import type {
   TopicStore,
 } from '../../port/topic-store.ts'
 import { MemoryTopic } from './topic.ts'
+import type { MemoryTransaction } from './transactions.ts'
 
 /** What topics need of the engine that they belong to. */
 export interface Surroundings {
   now(): number
   newReceipt(): string
+  /** The process to which a hold belongs now; undefined: to none. */
+  holder(): object | undefined
   /** Throws CLOSED. */
   checkOpen(): void
-  /** Throws UNSUPPORTED if there is one. */
-  refuse(transaction: Transaction | null): void
+  /** Where what is done in it has to wait. */
+  within(transaction: Transaction | null): MemoryTransaction | null
   /** Throws QUEUE_NOT_FOUND. */
   checkQueue(queue: string): void
   /** Somebody may have to look into the topic. */
@@ -28,7 +31,7 @@ export interface Surroundings {
   /** It is gone. */
   forget(topic: string): void
   /** Stores a copy in a queue that is there. */
-  copyInto(queue: string, message: NewMessage): SendResult
+  copyInto(queue: string, message: NewMessage, tx: MemoryTransaction | null): SendResult
 }
 
 /** The topics of a memory engine. */
@@ -91,25 +94,48 @@ export class MemoryTopics implements TopicStore {
     transaction: Transaction | null,
   ): Promise<AppendResult[]> {
     const topic = this.#find(name)
-    this.#engine.refuse(transaction)
+    const tx = this.#engine.within(transaction)
+    if (messages.some(({ dedup }) => dedup?.replace)) throw keepsAll(name)
     return messages.map((message) => {
-      const result = topic.take(message, this.#engine.now())
-      if (!result.duplicate) for (const queue of topic.queues) this.#engine.copyInto(queue, message)
+      const result = this.#take(topic, message, tx)
+      if (!result.duplicate) for (const queue of topic.queues) this.#engine.copyInto(queue, message, tx)
       return result
     })
   }
 
+  /** In a transaction it gets its offset when that commits. */
+  #take(topic: MemoryTopic, message: NewMessage, tx: MemoryTransaction | null): AppendResult {
+    const duplicateOf = topic.firstOf(message, this.#engine.now())
+    if (duplicateOf !== undefined) return { offset: duplicateOf, duplicate: true }
+    if (!tx) return topic.take(message, this.#engine.now())
+    tx.add(() => void topic.take(message, this.#engine.now()))
+    return { offset: null, duplicate: false }
+  }
+
   /** Puts a message into the topics that are linked to its routing key. @returns also the queues to which it goes on */
-  route(routingKey: string, message: NewMessage): { copies: TopicCopy[]; queues: string[] } {
-    this.#index ??= new PatternIndex(
-      [...this.#topics.values()].flatMap(({ name, patterns }) => [...patterns].map((one) => [one, name] as const)),
-    )
-    const linked = [...this.#index.find(routingKey)].sort().map((name) => this.#find(name))
-    const taken = linked.map((topic) => ({ topic, result: topic.take(message, this.#engine.now()) }))
+  route(
+    routingKey: string,
+    message: NewMessage,
+    tx: MemoryTransaction | null,
+  ): { copies: TopicCopy[]; queues: string[] } {
+    const linked = this.#linkedTo(routingKey)
+    const taken = linked.map((topic) => ({ topic, result: this.#take(topic, message, tx) }))
     return {
       copies: taken.map(({ topic, result }) => ({ topic: topic.name, ...result })),
       queues: taken.flatMap(({ topic, result }) => (result.duplicate ? [] : [...topic.queues])),
     }
+  }
+
+  #linkedTo(routingKey: string): MemoryTopic[] {
+    this.#index ??= new PatternIndex(
+      [...this.#topics.values()].flatMap(({ name, patterns }) => [...patterns].map((one) => [one, name] as const)),
+    )
+    return [...this.#index.find(routingKey)].sort().map((name) => this.#find(name))
+  }
+
+  refuseReplacing(routingKey: string): void {
+    const [topic] = this.#linkedTo(routingKey)
+    if (topic !== undefined) throw keepsAll(topic.name)
   }
 
   async read(name: string, after: number, limit: number): Promise<TopicMessage[]> {
@@ -130,8 +156,13 @@ export class MemoryTopics implements TopicStore {
     return names.map((one) => topic.stateOf(one, this.#engine.now()))
   }
 
-  async hold(name: string, subscription: string, consumer: string, leaseMs: number): Promise<Hold> {
-    return this.#find(name).hold(subscription, consumer, leaseMs, this.#engine.now())
+  async hold(name: string, subscription: string, consumer: string, leaseMs: number, held = false): Promise<Hold> {
+    const holder = held ? this.#engine.holder() : undefined
+    return this.#find(name).hold(subscription, consumer, leaseMs, holder, this.#engine.now())
+  }
+
+  giveBack(holder: object): void {
+    for (const topic of this.#topics.values()) topic.giveBack(holder, this.#engine.now())
   }
 
   async leave(name: string, subscription: string, receipt: string): Promise<boolean> {

@@ -8,20 +8,26 @@ const lookMs = 5_000
 /** Where another process is at it, or there is more than goes at once. */
 const shortestLookMs = 50
 
+interface AnnouncingEngine {
+  /** Whether it looks only when something is known to be due. */
+  readonly sleeps: boolean
+  /** Moves due messages into their queues. */
+  promoteDue(): Promise<void>
+}
+
 /** Has delayed messages announced through the channels for events when they become due, while somebody listens to them. */
 export class Announcer {
   readonly #driver: Driver
   readonly #listener: Pick<Listener, 'announcing' | 'troubled'>
-  readonly #promoteDue: () => Promise<void>
+  readonly #engine: AnnouncingEngine
   /** The first look; undefined: nobody listens. */
   #started: Promise<void> | undefined
   #next: Timer | undefined
   #nextAt = 0
 
-  /** @param promoteDue moves due messages into their queues */
-  constructor(driver: Driver, listener: Pick<Listener, 'announcing' | 'troubled'>, promoteDue: () => Promise<void>) {
+  constructor(driver: Driver, listener: Pick<Listener, 'announcing' | 'troubled'>, engine: AnnouncingEngine) {
     this.#driver = driver
-    this.#promoteDue = promoteDue
+    this.#engine = engine
     this.#listener = listener
   }
 
@@ -56,14 +62,16 @@ export class Announcer {
     if ('error' in outcome) this.#listener.troubled(outcome.error)
     else this.#listener.announcing(outcome)
     const nextDueMs = 'error' in outcome ? null : outcome.nextDueMs
-    this.lookIn(Math.min(lookMs, Math.max(shortestLookMs, nextDueMs ?? lookMs)))
+    const longestMs = this.#engine.sleeps ? Number.POSITIVE_INFINITY : lookMs
+    const nextMs = Math.min(longestMs, Math.max(shortestLookMs, nextDueMs ?? longestMs))
+    if (Number.isFinite(nextMs)) this.lookIn(nextMs)
   }
 
   async #announce(): Promise<Announcing & { nextDueMs: number | null }> {
     const { installed, prefix, may_announce, delayed_ms } = await this.#query(own.lookAtDue)
     const delayedMs = delayed_ms as number | null
     // Moving them into their queue is what announces them.
-    if (delayedMs !== null && delayedMs <= 0) await this.#promoteDue()
+    if (delayedMs !== null && delayedMs <= 0) await this.#engine.promoteDue()
     // A role that may not announce what is due relies on another listener for it.
     const nextMs = may_announce === true ? ((await this.#query(own.announceDue)).next_ms as number | null) : null
     const known = [delayedMs, nextMs].filter((one) => one !== null)

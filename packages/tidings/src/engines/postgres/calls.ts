@@ -1,5 +1,6 @@
-import { isTidingsError, TidingsError } from '../../core/errors.ts'
+import { isTidingsError } from '../../core/errors.ts'
 import type { NewMessage, Transaction } from '../../port/engine.ts'
+import { fromAnswer } from './answer.ts'
 import type { Driver, Row } from './driver.ts'
 import { statements } from './sql.gen.ts'
 
@@ -11,9 +12,9 @@ export class Calls {
     this.#driver = driver
   }
 
-  /** For what may be done twice without harm. */
-  read(text: string, values: readonly unknown[]): Promise<Row[]> {
-    return this.#driver.query(text, values, { repeatable: true })
+  /** For what may be done twice without harm, after `undo` where that is given. */
+  read(text: string, values: readonly unknown[], undo?: () => Promise<void>): Promise<Row[]> {
+    return this.#driver.query(text, values, { repeatable: true, ...(undo ? { undo } : {}) })
   }
 
   /** For what must not be done twice: if the answer is lost, the outcome is unknown. */
@@ -33,13 +34,19 @@ export class Calls {
   }
 
   /**
-   * Prepares a queue for ordering keys and priorities. On a connection of its own: building an index inside the
+   * Prepares a queue for ordering keys, priorities and groups. On a connection of its own: building an index inside the
    * application's transaction would lock the table.
    */
   async enableSorting(queue: string, messages: readonly NewMessage[]): Promise<void> {
     const keys = messages.some((message) => message.orderingKey !== null)
     const priorities = messages.some((message) => message.priority !== 0)
-    await this.read(statements.enable, [queue, keys, priorities])
+    const groups = messages.some((message) => (message.group ?? null) !== null)
+    await this.read(statements.enable, [queue, keys, priorities, groups])
+  }
+
+  /** Prepares a queue for holds; see above. */
+  async enableHolds(queue: string): Promise<void> {
+    await this.read(statements.enable, [queue, false, false, true])
   }
 
   /**
@@ -68,17 +75,5 @@ export class Calls {
     } catch (error) {
       if (!isTidingsError(error, 'QUEUE_NOT_FOUND')) throw error
     }
-  }
-}
-
-function fromAnswer(rows: readonly Row[]): Row[] {
-  const [answer] = Object.values(rows[0] ?? {})
-  try {
-    return JSON.parse(answer as string) as Row[]
-  } catch (cause) {
-    throw new TidingsError('STORAGE_FAILED', 'the library of the transaction changed the answer of PostgreSQL', {
-      cause,
-      hint: 'Let it pass on columns of type text as they are. Roll the transaction back: what it did is not known.',
-    })
   }
 }

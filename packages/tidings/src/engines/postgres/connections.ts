@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { systemClock } from '../../core/clock.ts'
 import { TidingsError } from '../../core/errors.ts'
+import { AbandonedSessions, type ServerSession } from './abandoned.ts'
 import { toTidingsError } from './errors.ts'
 import { statements } from './sql.gen.ts'
 import { sqlStateOf } from './sqlstates.ts'
@@ -13,6 +14,8 @@ export interface Connection {
   readonly session: Session
   /** @param drop whether it must not be used again */
   release(drop: boolean): void
+  /** Releases it, since no answer comes; its session is ended in the server before another connection is made. */
+  abandon(): void
 }
 
 export interface Session {
@@ -22,6 +25,13 @@ export interface Session {
   readonly begin: string | null
   /** How a transaction begins that may take long, and wait for others for long. */
   readonly beginLong: string
+  /** The names of its prepared statements. */
+  readonly prepared: Set<string>
+}
+
+interface Known extends Session {
+  readonly generation: number
+  readonly server: ServerSession
 }
 
 /** How long a call waits for a free connection, and a new one for the server. */
@@ -29,6 +39,8 @@ export const connectTimeoutMs = 4_000
 /** For so long the limit that the server was found to have is believed in. */
 export const believedMs = 60_000
 const goodbyeMs = 500
+/** The server keeps the plan of each: a session with more of them, for very many queues, gives way to a new one. */
+const mostPrepared = 300
 /** Below this there is no connection for listening. */
 export const fewestForListening = 3
 
@@ -40,7 +52,10 @@ export class Connections {
   readonly #where: string
   readonly #max: number
   readonly #pool: pg.Pool
-  readonly #sessions = new Map<pg.ClientBase, Session & { readonly generation: number }>()
+  readonly #sessions = new Map<pg.ClientBase, Known>()
+  readonly #abandoned: AbandonedSessions
+  /** Frees the place of one that was given up. */
+  readonly #leaving = new Set<() => void>()
   /** Transactions that wait for others to end. */
   readonly #waiting: (() => void)[] = []
   #transactions = 0
@@ -53,6 +68,7 @@ export class Connections {
   constructor(config: pg.ClientConfig, max: number, where: string) {
     this.#where = where
     this.#max = max
+    this.#abandoned = new AbandonedSessions(config)
     this.#pool = new pg.Pool({
       ...config,
       max,
@@ -72,16 +88,32 @@ export class Connections {
     try {
       const client = await this.#take()
       if (use === 'listening') this.#listening.add(client)
+      const session = this.#sessions.get(client)!
       const release = (drop: boolean) => {
-        client.release(drop)
+        client.release(drop || session.prepared.size > mostPrepared)
         this.#listening.delete(client)
         if (use === 'transaction') this.#endTransaction()
       }
-      return { client, session: this.#sessions.get(client)!, release }
+      return { client, session, release, abandon: () => this.#abandon(client, session, () => release(true)) }
     } catch (error) {
       if (use === 'transaction') this.#endTransaction()
       throw this.#explain(error)
     }
+  }
+
+  /** Its place is free for another connection once the session has ended, or the server cannot be asked to end it. */
+  #abandon(client: pg.ClientBase, { isDirect, server }: Known, release: () => void): void {
+    cutOff(client)
+    if (!isDirect) {
+      release()
+      return
+    }
+    const leave = () => {
+      if (this.#leaving.delete(leave)) release()
+    }
+    this.#leaving.add(leave)
+    this.#abandoned.add(server)
+    this.#abandoned.end().then(leave, leave)
   }
 
   /** One of them was found dead: those that are idle now are not used again. */
@@ -91,6 +123,7 @@ export class Connections {
 
   /** Once all are released. Those that the server does not confirm to be closed are cut off. */
   async close(): Promise<void> {
+    for (const leave of this.#leaving) leave()
     const ended = [...this.#sessions.keys()].map((client) => new Promise((resolve) => client.once('end', resolve)))
     await this.#pool.end()
     let timer: { cancel(): void } | undefined
@@ -106,9 +139,12 @@ export class Connections {
 
   async #take(): Promise<pg.PoolClient> {
     for (;;) {
+      await this.#abandoned.end()
       try {
         const client = await this.#pool.connect()
-        if (this.#sessions.get(client)?.generation === this.#generation) return client
+        const session = this.#sessions.get(client)
+        if (session?.generation === this.#generation) return client
+        if (session?.isDirect) this.#abandoned.add(session.server)
         client.release(true)
         cutOff(client)
       } catch (error) {
@@ -171,12 +207,14 @@ export class Connections {
       values: [processID ?? null],
       query_timeout: connectTimeoutMs,
     }
-    const { is_direct, begin, begin_long } = (await client.query(config)).rows[0]
+    const { is_direct, started, begin, begin_long } = (await client.query(config)).rows[0]
     this.#sessions.set(client, {
       isDirect: is_direct === true,
       begin,
       beginLong: begin_long,
+      prepared: new Set(),
       generation,
+      server: { pid: processID ?? 0, started },
     })
     client.once('end', () => this.#sessions.delete(client))
   }

@@ -2,6 +2,7 @@ import { TidingsError } from '../../core/errors.ts'
 import type { Finding } from '../../port/engine.ts'
 import { fewestForListening } from './connections.ts'
 import type { Driver, Row } from './driver.ts'
+import { describePgmq, type PgmqSchema, readPgmq } from './pgmq.ts'
 import { statements } from './sql.gen.ts'
 
 const oldestVersion = 130_000
@@ -14,6 +15,7 @@ export async function diagnose(driver: Driver): Promise<Finding[]> {
   const [server] = (await run(statements.diagnoseServer)) as [Row]
   return [
     checkVersion(server),
+    checkPgmq(await readPgmq(run)),
     checkEncoding(server),
     ...checkDurability(server),
     checkPermissions(server),
@@ -24,6 +26,9 @@ export async function diagnose(driver: Driver): Promise<Finding[]> {
     ...checkHorizon(await run(statements.diagnoseHorizon)),
     ...checkTables(await run(statements.diagnoseTables)),
     ...checkParked(await run(statements.diagnoseParked)),
+    ...checkUnlimited(await run(statements.diagnoseUnlimited)),
+    ...checkPauses(await run(statements.diagnosePauses)),
+    ...checkEvents(await run(statements.diagnoseEvents)),
   ]
 }
 
@@ -54,12 +59,34 @@ const problem = (check: string, message: string, remedy: string): Finding => ({
   remedy,
 })
 
+function checkUnlimited(rows: readonly Row[]): Finding[] {
+  return rows.map(({ queue, leases }) =>
+    warning(
+      'limits',
+      `queue '${String(queue)}' has a limit, and ${Number(leases)} messages in the hands of clients of PGMQ, which know of none`,
+      'Let Tidings alone read this queue: docs/pgmq.md.',
+    ),
+  )
+}
+
 function checkVersion(server: Row): Finding {
-  const extension = server.pgmq_extension ? `, extension pgmq ${String(server.pgmq_extension)}` : ''
-  const what = `PostgreSQL ${String(server.version)}, schema version ${String(server.schema_version)}${extension}`
+  const what = `PostgreSQL ${String(server.version)}, schema version ${String(server.schema_version)}`
   return Number(server.version_number) >= oldestVersion
     ? ok('version', what)
     : problem('version', what, 'Upgrade to PostgreSQL 13 or newer.')
+}
+
+function checkPgmq(pgmq: PgmqSchema): Finding {
+  const what = describePgmq(pgmq)
+  if (pgmq.mode === 'attached' && pgmq.version === '1.5 to 1.9')
+    return warning(
+      'pgmq',
+      `${what}: it has no last_read_at, so that the first read of a message is kept in a header`,
+      'Upgrade PGMQ, or take the schema over with `tidings migrate --adopt`.',
+    )
+  return pgmq.mode === 'ours' && pgmq.extension === null && pgmq.available !== null
+    ? ok('pgmq', `${what}: a client that says CREATE EXTENSION pgmq need not, and gets an error from PostgreSQL`)
+    : ok('pgmq', what)
 }
 
 function checkEncoding({ encoding }: Row): Finding {
@@ -152,14 +179,14 @@ async function checkPooler(driver: Driver, { role_limit, database_limit }: Row):
   if (most < fewestForListening)
     return warning(
       'wake-up',
-      `this process may have ${most} connections, which leaves none to listen: new messages are found by polling twice a second`,
+      `this process may have ${most} connections, which leaves none to listen: new messages are found by polling twice a second, and what a killed process had in hand comes back when its leases end`,
       `For less delay, set pool.max and the limits of the role and the database to ${fewestForListening} or more.`,
     )
   return session.isDirect
-    ? ok('wake-up', 'connected to the server itself: new messages are announced')
+    ? ok('wake-up', 'connected to the server itself: new messages are announced, and the end of a process is noticed')
     : warning(
         'wake-up',
-        'connected through a pooler: new messages are found by polling twice a second',
+        'connected through a pooler: new messages are found by polling twice a second, and what a killed process had in hand comes back when its leases end, after up to 50 s',
         'For less delay, give workers a connection to the server itself.',
       )
 }
@@ -236,4 +263,57 @@ function checkParked(rows: readonly Row[]): Finding[] {
       `SELECT pgmq.set_vt('${String(queue)}', …, 0) makes one ready again.`,
     ),
   )
+}
+
+function checkPauses(rows: readonly Row[]): Finding[] {
+  return rows.map(({ queue }) =>
+    warning(
+      'pause',
+      `queue '${String(queue)}' is paused; clients of PGMQ read from it all the same`,
+      `Stop those, too, or end the pause with \`tidings queue resume ${String(queue)}\`.`,
+    ),
+  )
+}
+
+const shownQueues = 5
+
+/** Where the migration of the events was applied, each queue should announce its messages. */
+function checkEvents(rows: readonly Row[]): Finding[] {
+  const queuesWith = (reason: string) =>
+    rows.filter((row) => row.queue !== null && row.reason === reason).map(({ queue }) => String(queue))
+  const [untriggered, foreign] = [queuesWith('trigger'), queuesWith('owner')]
+  const findings: Finding[] = []
+  if (rows.some(({ queue }) => queue === null))
+    findings.push(
+      warning(
+        'events',
+        'new queues will not announce their messages: the trigger tidings_events of pgmq.meta is missing or disabled',
+        'Apply the down.sql of `tidings generate-migration`, then its up.sql.',
+      ),
+    )
+  if (untriggered.length > 0)
+    findings.push(
+      warning(
+        'events',
+        `the trigger tidings_events is missing or disabled, so that nothing announces messages of ${listed(untriggered)}`,
+        `As the owner of the tables: SELECT tidings_events.install('${untriggered[0]}'); or ALTER TABLE … ENABLE TRIGGER tidings_events.`,
+      ),
+    )
+  if (foreign.length > 0)
+    findings.push(
+      warning(
+        'events',
+        `another role owns the tables than the functions of the events, so that nothing announces messages of ${listed(foreign)}`,
+        'Let one role own both.',
+      ),
+    )
+  return findings
+}
+
+function listed(queues: readonly string[]): string {
+  const more = queues.length > shownQueues ? `, and ${queues.length - shownQueues} more` : ''
+  return `${queues
+    .slice(0, shownQueues)
+    .map((queue) => `'${queue}'`)
+    .join(', ')}${more}`
 }

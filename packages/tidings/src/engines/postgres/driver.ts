@@ -1,13 +1,14 @@
 import pg from 'pg'
 import { sleep, systemClock } from '../../core/clock.ts'
 import { isTidingsError, TidingsError } from '../../core/errors.ts'
+import { Recent } from '../../core/recent.ts'
 import type { Transaction } from '../../port/engine.ts'
 import { inTurn } from '../../port/in-turn.ts'
 import { OpenCalls } from '../../port/open-calls.ts'
-import { type Connection, Connections, connectTimeoutMs, type Use } from './connections.ts'
+import { type Connection, Connections, connectTimeoutMs, type Session, type Use } from './connections.ts'
 import { describeTarget, toTidingsError } from './errors.ts'
 import { Overdue } from './overdue.ts'
-import { failureOf } from './sqlstates.ts'
+import { failureOf, isOfServer } from './sqlstates.ts'
 import { ownTypes } from './types.ts'
 import { parseUrl } from './url.ts'
 
@@ -19,6 +20,8 @@ export type PostgresTarget =
 export interface QueryOptions {
   /** Whether repeating the statement after a lost connection does no harm. */
   readonly repeatable: boolean
+  /** Called before it is repeated where it may have been carried out. If this fails, it is not repeated. */
+  readonly undo?: () => Promise<void>
 }
 
 export type Row = Readonly<Record<string, unknown>>
@@ -38,6 +41,11 @@ export class Driver {
   #connections: Connections | undefined
   #overdue: Overdue | undefined
   readonly #calls = new OpenCalls()
+  /** Called at every statement and transaction that is not about listening. */
+  used: () => void = () => {}
+  #namesGiven = 0
+  /** Of prepared statements, by their texts. */
+  readonly #names = new Recent(() => `tidings_${++this.#namesGiven}`)
 
   constructor(target: PostgresTarget, poolMax = 10) {
     this.#target = target
@@ -64,17 +72,15 @@ export class Driver {
   }
 
   /** One statement in a transaction of its own, which is read committed: it sees what was committed while it waited. */
-  query(text: string, values: readonly unknown[], { repeatable }: QueryOptions): Promise<Row[]> {
-    return this.#calls.run(() =>
-      this.#persistently(repeatable, () =>
-        this.#with('statement', async (connection) => {
-          const { begin } = connection.session
-          if (begin === null) return this.#ask(connection, text, values)
-          // Three statements instead of one: behind a pooler, settings of a session go astray.
-          return this.#transact(connection, begin, () => this.#ask(connection, text, values))
-        }),
-      ),
-    )
+  query(text: string, values: readonly unknown[], { repeatable, undo }: QueryOptions): Promise<Row[]> {
+    const attempt = () =>
+      this.#with('statement', async (connection) => {
+        const { begin } = connection.session
+        if (begin === null) return this.#ask(connection, text, values)
+        // Three statements instead of one: behind a pooler, settings of a session go astray.
+        return this.#transact(connection, begin, () => this.#ask(connection, text, values))
+      })
+    return this.#calls.run(() => this.#persistently(repeatable, attempt, undo))
   }
 
   /** One statement in a transaction that somebody else began. */
@@ -111,12 +117,12 @@ export class Driver {
   async #hold<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
     const connection = await this.#persistently(true, () => this.#begin())
     let over = false
-    let drop = false
+    let fate: Fate = 'keep'
     const watched = async <Answer>(answer: Promise<Answer>, text: string, bytes = 0) => {
       try {
         return await this.#watch(connection, text, bytes, answer)
       } catch (error) {
-        drop ||= failureOf(error).connection === 'drop'
+        if (fate === 'keep') fate = fateOf(error)
         throw error
       }
     }
@@ -133,7 +139,7 @@ export class Driver {
       const result = await work(transaction).catch(async (reason: unknown) => {
         over = true
         const rollback: pg.QueryConfig & { query_timeout: number } = { text: 'ROLLBACK', query_timeout: rollbackMs }
-        if (!drop) await watched(client.query(rollback), rollback.text).catch(() => {})
+        if (fate === 'keep') await watched(client.query(rollback), rollback.text).catch(() => {})
         throw reason
       })
       over = true
@@ -144,7 +150,7 @@ export class Driver {
         throw new TidingsError('STORAGE_FAILED', 'the transaction was rolled back, since one of its statements failed')
       return result
     } finally {
-      connection.release(drop)
+      end(connection, fate)
     }
   }
 
@@ -163,18 +169,20 @@ export class Driver {
   /** A connection from those that there may be; the caller releases it. @throws CONNECTION_FAILED, CONNECTION_LIMIT */
   connect(use: Use): Promise<Connection> {
     this.#calls.check()
+    if (use !== 'listening') this.used()
     return (this.#connections as Connections).connect(use)
   }
 
   /** Repeats what did nothing and may succeed soon: the server starts again, or another one takes its place. */
-  async #persistently<T>(repeatable: boolean, attempt: () => Promise<T>): Promise<T> {
+  async #persistently<T>(repeatable: boolean, attempt: () => Promise<T>, undo?: () => Promise<void>): Promise<T> {
     let giveUpAt: number | undefined
     for (let pauseMs = 0; ; pauseMs = Math.min(pauseMs * 2 || firstPauseMs, longestPauseMs)) {
       try {
         return await attempt()
       } catch (error) {
         giveUpAt ??= Date.now() + patienceMs
-        const again = mayRepeat(error, repeatable) && Date.now() + pauseMs <= giveUpAt && !this.#calls.isClosed
+        const mayAgain = mayRepeat(error, repeatable) && Date.now() + pauseMs <= giveUpAt && !this.#calls.isClosed
+        const again = mayAgain && (undo === undefined || wasNothing(error) || (await succeeds(undo)))
         if (!again) throw toTidingsError(error, this.where, repeatable ? 'CONNECTION_LOST' : 'OUTCOME_UNKNOWN')
         if (pauseMs > 0) await sleep(systemClock, pauseMs)
         // Starts the local server again if it is gone.
@@ -185,14 +193,14 @@ export class Driver {
 
   async #with<T>(use: Use, work: (connection: Connection) => Promise<T>): Promise<T> {
     const connection = await this.connect(use)
-    let drop = false
+    let fate: Fate = 'keep'
     try {
       return await work(connection)
     } catch (error) {
-      drop = failureOf(error).connection === 'drop'
+      fate = fateOf(error)
       throw error
     } finally {
-      connection.release(drop)
+      end(connection, fate)
     }
   }
 
@@ -209,9 +217,19 @@ export class Driver {
   }
 
   /** @param values without them the simple protocol is used, which takes several statements at once */
-  async #ask({ client, ...connection }: Connection, text: string, values?: readonly unknown[]): Promise<Row[]> {
-    const answer = values ? client.query(text, [...values]) : client.query(text)
-    return (await this.#watch({ client, ...connection }, text, sizeOf(values ?? []), answer)).rows as Row[]
+  async #ask(connection: Connection, text: string, values?: readonly unknown[]): Promise<Row[]> {
+    const { client, session } = connection
+    const answer = values ? client.query(this.#toQuery(session, text, values)) : client.query(text)
+    return (await this.#watch(connection, text, values ? sizeOf(values) : 0, answer)).rows as Row[]
+  }
+
+  /** One that the session plans once. Behind a pooler the next transaction may have another session. */
+  #toQuery({ isDirect, prepared }: Session, text: string, values: readonly unknown[]): pg.QueryConfig {
+    const query = { text, values: values as unknown[] }
+    if (!isDirect) return query
+    const name = this.#names.get(text)
+    prepared.add(name)
+    return { ...query, name }
   }
 
   #watch<T>(connection: Connection, text: string, bytes: number, answer: Promise<T>): Promise<T> {
@@ -233,6 +251,28 @@ export class Driver {
     return parseUrl(this.#target.url, common)
   }
 }
+
+type Fate = 'keep' | 'drop' | 'abandon'
+
+/** What becomes of a connection. A session of which the server itself said that it ends needs no end. */
+function fateOf(error: unknown): Fate {
+  const { connection } = failureOf(error)
+  return connection === 'keep' || isOfServer(error) ? connection : 'abandon'
+}
+
+function end(connection: Connection, fate: Fate): void {
+  if (fate === 'abandon') connection.abandon()
+  else connection.release(fate === 'drop')
+}
+
+/** Without a connection nothing was sent. */
+const wasNothing = (error: unknown) => isTidingsError(error) || failureOf(error).outcome === 'nothing'
+
+const succeeds = (step: () => Promise<void>): Promise<boolean> =>
+  step().then(
+    () => true,
+    () => false,
+  )
 
 /** Whether the same again can do no harm and may succeed. */
 function mayRepeat(error: unknown, repeatable: boolean): boolean {

@@ -1,6 +1,7 @@
 import type { ClientConfig } from 'pg'
 import { type ErrorCode, TidingsError } from '../../core/errors.ts'
 import { byUrl, tlsHint } from '../../core/tls.ts'
+import { keepsAll } from '../../port/refusals.ts'
 import { failureOf, sqlStateOf } from './sqlstates.ts'
 
 /**
@@ -16,6 +17,7 @@ export function toTidingsError(error: unknown, where: string, lostAs: ErrorCode)
   const details = { sqlState: sqlStateOf(error), comesBack: failure.retry, ...(refused ? { refused } : {}) }
   const options = { cause: error, details }
   if (code.endsWith('_NOT_FOUND')) return notFound(code, why)
+  if (code === 'OPTION_CONFLICT') return keepsAll(/"(.*)"/.exec(why)?.[1] ?? '')
   if (code === 'CONNECTION_FAILED' || (lostAs === 'CONNECTION_FAILED' && code === 'STORAGE_FAILED')) {
     const hint = connectHint(error)
     return new TidingsError('CONNECTION_FAILED', `cannot connect to PostgreSQL at ${where}: ${why}`, {

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto'
 import { isTidingsError, TidingsError } from '../../core/errors.ts'
 import type { MigrationPlan, MigrationStep, Migrations, MigrationWish, QueueGrant } from '../../port/migrations.ts'
 import { Driver, type PostgresTarget, type Row } from './driver.ts'
-import { functions, functionsMadeAt, migrations, pgmqFunctions, roles as roleSql } from './sql.gen.ts'
+import { extensionVersion, type PgmqSchema, readPgmq, refuseOldPgmq } from './pgmq.ts'
+import { changes, functions, functionsMadeAt, migrations, pgmqFunctions, roles as roleSql } from './sql.gen.ts'
 
 type Query = (text: string) => Promise<readonly Row[]>
 
@@ -83,8 +84,8 @@ export class PostgresMigrations implements Migrations {
   }
 }
 
-/** @throws SCHEMA_NEWER */
-async function makePlan(query: Query, { down, roles }: MigrationWish): Promise<MigrationPlan> {
+/** @throws SCHEMA_NEWER, UNSUPPORTED */
+async function makePlan(query: Query, wish: MigrationWish): Promise<MigrationPlan> {
   const found = await readState(query)
   const { version } = found
   if (version > newest && newest < (found.oldestProgram ?? version))
@@ -93,15 +94,26 @@ async function makePlan(query: Query, { down, roles }: MigrationWish): Promise<M
       `the schema has version ${version} and works with programs of version ${found.oldestProgram ?? version} or newer; this one is of version ${newest}`,
       { details: { version, oldestProgram: found.oldestProgram ?? version, program: newest } },
     )
+  const changesOwner = wish.roles !== undefined || wish.adopt === true || wish.handOver !== undefined
   const isNewer = version > newest || (version === newest && found.fingerprint > fingerprint)
-  if (isNewer && roles !== undefined)
+  if (isNewer && changesOwner)
     throw new TidingsError('SCHEMA_NEWER', 'a newer program has migrated the schema', {
-      hint: 'Make the roles with the newer program.',
+      hint: 'Do this with the newer program.',
     })
   const isUpToDate = version >= newest && found.fingerprint === fingerprint
   const to = Math.max(version, newest)
-  if (roles === undefined && (isUpToDate || isNewer !== (down ?? false))) return { from: version, to, steps: [] }
-  return { from: version, to, steps: stepsFrom(found, await arePgmqFunctionsOurs(query), roles) }
+  if (!changesOwner && (isUpToDate || isNewer !== (wish.down ?? false))) return { from: version, to, steps: [] }
+  const pgmq = await readPgmq(query)
+  refuseOldPgmq(pgmq)
+  const { handOver, roles } = wish
+  if (handOver !== undefined) return { from: version, to, steps: handOverSteps(found, pgmq, handOver, isUpToDate) }
+  const adopts = wish.adopt === true && pgmq.mode === 'attached'
+  if (wish.adopt === true && !adopts && isUpToDate) return { from: version, to, steps: [] }
+  const steps = stepsFrom(found, pgmq.mode !== 'attached' || adopts, { adopts, roles })
+  // With roles the owner, as which functions are replaced, may create none; the extension stays as it is.
+  const isExtension = pgmq.available === extensionVersion || pgmq.extension !== null
+  const renews = isExtension && pgmq.mode !== 'attached' && !found.hasRoles && roles === undefined
+  return { from: version, to, steps: renews ? [...steps, detach, becomeExtension] : steps }
 }
 
 interface State {
@@ -132,42 +144,97 @@ async function readState(query: Query): Promise<State> {
   }
 }
 
-/** Where PGMQ is not there, the first migration makes its schema. */
-async function arePgmqFunctionsOurs(query: Query): Promise<boolean> {
-  const [row] = await query(
-    `SELECT NOT EXISTS (SELECT FROM pg_tables WHERE schemaname = 'pgmq' AND tablename = 'meta') OR EXISTS (
-      SELECT FROM pg_namespace WHERE nspname = 'pgmq' AND obj_description(oid, 'pg_namespace') LIKE '%by Tidings') AS ours`,
-  )
-  return row?.ours === true
-}
-
-function stepsFrom({ version, hasRoles }: State, withPgmqFunctions: boolean, roles?: string): MigrationStep[] {
-  const replace = (some: typeof functions | typeof pgmqFunctions, schema: string): MigrationStep[] => [
-    ...some.map(({ name, sql }) => ({ name: `functions of ${schema}: ${name}`, sql })),
-    // What is granted to everybody by default is taken back before anybody else can see it.
-    { name: `rights on ${schema}`, sql: `REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ${schema} FROM PUBLIC` },
-  ]
-  const install = [
+function stepsFrom(
+  found: State,
+  withPgmqFunctions: boolean,
+  { adopts = false, roles }: { adopts?: boolean; roles?: string | undefined } = {},
+): MigrationStep[] {
+  const { version, hasRoles } = found
+  const tables = [
     ...(version === 0 ? [{ name: 'the list of migrations', sql: createList }] : []),
     ...migrations.slice(version),
-    ...replace(functions, 'tidings'),
-    ...(withPgmqFunctions ? replace(pgmqFunctions, 'pgmq') : []),
   ]
-  const createRoles =
-    roles === undefined
-      ? []
-      : [
-          { name: 'the prefix of the roles', sql: `SELECT set_config('tidings.role_prefix', '${roles}', true)` },
-          { name: 'roles', sql: roleSql.create },
-        ]
-  const becomeOwner = { name: 'as the owner', sql: roleSql.become_owner }
-  const grant = { name: 'rights of the roles', sql: roleSql.rights }
+  const replace = [
+    ...named('tidings', functions),
+    ...(withPgmqFunctions ? named('pgmq', pgmqFunctions) : []),
+    // What is granted to everybody by default is taken back before anybody else can see it.
+    { name: 'rights on tidings', sql: 'REVOKE ALL ON ALL FUNCTIONS IN SCHEMA tidings FROM PUBLIC' },
+    ...(withPgmqFunctions ? [] : [recallDelayed]),
+  ]
+  const install = [
+    ...tables,
+    // What migrations make in a schema pgmq of ours, this makes as well.
+    ...(adopts ? [detach, namesOfFunctions, { name: 'the schema pgmq becomes ours', sql: changes.adopt }] : []),
+    ...replace,
+    ...(adopts ? [{ name: 'bindings and notifications', sql: changes.adopted }] : []),
+  ]
+  const isNew = !hasRoles && roles !== undefined
+  const withRoles = [...(roles === undefined ? [] : rolesOf(`'${roles}'`)), becomeOwner]
   return [
-    ...(hasRoles ? [...createRoles, becomeOwner, ...install, grant] : install),
-    ...(!hasRoles && roles !== undefined ? [...createRoles, becomeOwner, grant] : []),
-    { name: 'entries in the list of migrations', sql: enter },
+    ...(hasRoles && !adopts ? [...withRoles, ...install, grantToRoles] : install),
+    ...(isNew ? [...withRoles, grantToRoles] : []),
+    ...(hasRoles && adopts ? [...rolesOf(knownPrefix), becomeOwner, grantToRoles] : []),
+    enterMigrations,
   ]
 }
+
+/** @throws UNSUPPORTED where the schema is not ours */
+function handOverSteps(found: State, pgmq: PgmqSchema, install: string | true, isUpToDate: boolean): MigrationStep[] {
+  if (pgmq.mode !== 'ours')
+    throw new TidingsError('UNSUPPORTED', 'there is no schema pgmq of Tidings to hand over', {
+      hint: "It is PGMQ's own already, or there is none.",
+    })
+  if (install === true && (pgmq.available ?? extensionVersion) === extensionVersion)
+    throw new TidingsError('UNSUPPORTED', 'the server offers no extension pgmq but ours', {
+      hint: 'Install the files of PGMQ on the server, or name its SQL file: `tidings migrate --hand-over pgmq.sql`.',
+    })
+  return [
+    ...(isUpToDate ? [] : stepsFrom(found, true)),
+    recallDelayed,
+    detach,
+    namesOfFunctions,
+    { name: 'what is ours leaves the schema pgmq', sql: changes.hand_over },
+    { name: 'PGMQ', sql: install === true ? 'CREATE EXTENSION pgmq' : install },
+    { name: 'its queues', sql: changes.handed_over },
+    ...(found.hasRoles ? rolesOf(knownPrefix) : []),
+    ...stepsFrom({ ...found, version: newest }, false),
+  ]
+}
+
+const becomeOwner = { name: 'as the owner', sql: roleSql.become_owner }
+const grantToRoles = { name: 'rights of the roles', sql: roleSql.rights }
+const knownPrefix =
+  "(SELECT left(p.rolname, -6) FROM tidings.role r JOIN pg_roles p ON p.oid = r.role WHERE r.kind = 'owner')"
+/** @param prefix an expression of SQL */
+const rolesOf = (prefix: string): MigrationStep[] => [
+  { name: 'the prefix of the roles', sql: `SELECT set_config('tidings.role_prefix', ${prefix}, true)` },
+  { name: 'roles', sql: roleSql.create },
+]
+const detach = { name: 'the extension pgmq, if there is one, becomes a plain schema', sql: changes.detach }
+const becomeExtension = { name: 'the extension pgmq, if the server has our files of it', sql: changes.extension }
+const functionNames = new Set(
+  pgmqFunctions.flatMap(({ sql }) =>
+    [...sql.matchAll(/^CREATE OR REPLACE FUNCTION pgmq\.(\w+)/gm)].map(([, name]) => name),
+  ),
+)
+export const namesOfFunctions = {
+  name: 'the names of the functions of pgmq',
+  sql: `SELECT set_config('tidings.pgmq_functions', '${[...functionNames].join(',')}', true)`,
+}
+
+const named = (schema: string, some: typeof functions | typeof pgmqFunctions): MigrationStep[] =>
+  some.map(({ name, sql }) => ({ name: `functions of ${schema}: ${name}`, sql }))
+
+/** PGMQ's own functions see only what is in the tables of queues. */
+const recallDelayed = {
+  name: 'delayed messages, into the tables of their queues',
+  sql: `SELECT tidings.recall(d.queue_name, NULL) FROM (SELECT DISTINCT queue_name FROM tidings.delayed) d
+WHERE tidings.find_table(d.queue_name) IS NOT NULL`,
+}
+
+/** What installs everything where nothing is. */
+export const firstSteps = (): MigrationStep[] =>
+  stepsFrom({ version: 0, fingerprint: '', oldestProgram: null, hasRoles: false }, true)
 
 const createList = `CREATE SCHEMA IF NOT EXISTS tidings;
 CREATE TABLE IF NOT EXISTS tidings.migration (
@@ -176,7 +243,10 @@ CREATE TABLE IF NOT EXISTS tidings.migration (
 
 const rows = migrations.map(({ name }, index) => `(${index + 1}, '${name}', '', ${oldestProgram})`)
 /** The last row counts. Programs that go back leave the version and what works with it as they are. */
-const enter = `INSERT INTO tidings.migration (version, name, fingerprint, oldest_program) VALUES
+const enterMigrations = {
+  name: 'entries in the list of migrations',
+  sql: `INSERT INTO tidings.migration (version, name, fingerprint, oldest_program) VALUES
   ${rows.join(',\n  ')}
 ON CONFLICT (version) DO UPDATE SET oldest_program = EXCLUDED.oldest_program;
-UPDATE tidings.migration SET fingerprint = '${fingerprint}'`
+UPDATE tidings.migration SET fingerprint = '${fingerprint}'`,
+}

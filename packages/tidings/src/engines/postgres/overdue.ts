@@ -1,4 +1,5 @@
 import pg from 'pg'
+import { settlesWithin } from '../../core/awake.ts'
 import { sleep, systemClock } from '../../core/clock.ts'
 import { type Connection, cutOff, streamOf } from './connections.ts'
 import { statements } from './sql.gen.ts'
@@ -10,8 +11,7 @@ const againMs = 1_000
 /** A slow line may still be busy with carrying the statement. */
 const bytesPerMs = 64
 const askTimeoutMs = 2_500
-/** A busy process notices everything late, also that an answer has come. */
-const busyMs = 500
+const goodbyeMs = 500
 /** A server that can be reached and not asked: it has no more connections, or another password. */
 const longestUnclearMs = 60_000
 /** A statement is known by its beginning where its session is not known. */
@@ -48,24 +48,27 @@ export class Overdue {
   }
 
   /** @throws AnswerLost soon after the connection broke without a word; otherwise what the answer is */
-  async watch<T>(connection: Connection, text: string, bytes: number, answer: Promise<T>): Promise<T> {
-    let fail: (lost: AnswerLost) => void = () => {}
-    const lost = new Promise<never>((_resolve, reject) => {
-      fail = reject
+  watch<T>(connection: Connection, text: string, bytes: number, answer: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const over = () => {
+        timer.cancel()
+        this.#late.delete(statement)
+      }
+      const fail = (error: unknown) => {
+        over()
+        reject(error)
+      }
+      const { bytesRead } = streamOf(connection.client)
+      const statement: Statement = { connection, text, sentAt: performance.now(), bytesRead, fail }
+      const timer = systemClock.after(lateMs + bytes / bytesPerMs, () => {
+        this.#late.add(statement)
+        void this.#look()
+      })
+      answer.then((value) => {
+        over()
+        resolve(value)
+      }, fail)
     })
-    const sentAt = performance.now()
-    const { bytesRead } = streamOf(connection.client)
-    const statement: Statement = { connection, text, sentAt, bytesRead, fail }
-    const timer = systemClock.after(lateMs + bytes / bytesPerMs, () => {
-      this.#late.add(statement)
-      void this.#look()
-    })
-    try {
-      return await Promise.race([answer, lost])
-    } finally {
-      timer.cancel()
-      this.#late.delete(statement)
-    }
   }
 
   async #look(): Promise<void> {
@@ -100,26 +103,28 @@ export class Overdue {
 
   /** @param direct whether a connection that is made leads to the server, and not to a pooler that may be busy */
   async #ask(direct: boolean): Promise<Work | 'unclear' | 'unreachable'> {
-    const startedAt = performance.now()
-    const client = new pg.Client({ ...this.#config, connectionTimeoutMillis: askTimeoutMs })
+    // A time limit of the client's own would count the time in which this process is busy.
+    const client = new pg.Client({ ...this.#config, connectionTimeoutMillis: 0 })
     client.on('error', () => {})
-    const timer = systemClock.after(askTimeoutMs, () => cutOff(client))
     let isReached = false
-    try {
+    const ask = async () => {
       await client.connect()
       isReached = !direct
-      const { rows } = await client.query(statements.work, [knownBy])
+      return (await client.query(statements.work, [knownBy])).rows
+    }
+    const asking = ask()
+    try {
+      if (!(await settlesWithin(asking, askTimeoutMs))) cutOff(client)
+      const rows = await asking
       return {
         processes: new Set(rows.map(({ pid }) => pid)),
         texts: new Set(rows.map(({ beginning }) => beginning)),
       }
     } catch (error) {
-      const wasBusy = performance.now() - startedAt > askTimeoutMs + busyMs
-      return wasBusy || isReached || isOfServer(error) ? 'unclear' : 'unreachable'
+      return isReached || isOfServer(error) ? 'unclear' : 'unreachable'
     } finally {
-      timer.cancel()
       client.end().catch(() => {})
-      systemClock.after(busyMs, () => cutOff(client))
+      systemClock.after(goodbyeMs, () => cutOff(client))
     }
   }
 }

@@ -1,5 +1,5 @@
 import type { TidingsError } from '../../core/errors.ts'
-import { type Interest, isChannel, type Listener } from '../../port/listening.ts'
+import { type Interest, isChannel, isPlace, type Listener } from '../../port/listening.ts'
 import type { Driver } from './driver.ts'
 import { placeOf } from './listening-connection.ts'
 import { statements } from './sql.gen.ts'
@@ -9,7 +9,7 @@ const pollMs = 500
 
 /** Stands in for a connection behind a pooler, and where none is left to listen: wakes everybody at intervals. */
 export class Poller {
-  readonly hearsChannels = false
+  readonly hearsEvents = false
   readonly #driver: Driver
   readonly #why: TidingsError
   readonly #waiting = new Set<Interest>()
@@ -35,9 +35,16 @@ export class Poller {
     this.#end.unref()
   }
 
+  /** It wakes readers at intervals. */
+  lookSoon(): void {}
+
   /** @throws QUEUE_NOT_FOUND, TOPIC_NOT_FOUND; for a channel why it cannot be listened to */
   async start(interest: Interest): Promise<void> {
     if (isChannel(interest)) throw this.#why
+    // No session of ours lasts here, so leases end with their time.
+    if (interest === 'life') return
+    // What is put by others is seen with the next look at what is due, and what is cancelled with the next renewal.
+    if (!isPlace(interest)) return
     await this.#driver.query(statements.checkQueue, [placeOf(interest)], { repeatable: true })
     this.#waiting.add(interest)
   }

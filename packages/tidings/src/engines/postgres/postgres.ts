@@ -1,8 +1,9 @@
 import { eachAlone } from '../../core/each-alone.ts'
-import { isTidingsError, show, TidingsError } from '../../core/errors.ts'
-import { Recent } from '../../core/recent.ts'
+import { isTidingsError, TidingsError } from '../../core/errors.ts'
+import type { JsonObject } from '../../core/json.ts'
 import type {
   Binding,
+  Cancelled,
   Claim,
   ClaimRequest,
   CorrelationState,
@@ -30,46 +31,80 @@ import { usualLimits } from '../../port/limits.ts'
 import type { Listener, Listening } from '../../port/listening.ts'
 import { noQueue, queueFull } from '../../port/refusals.ts'
 import { Calls } from './calls.ts'
-import { Cursor } from './cursor.ts'
+import { Claims } from './claims.ts'
 import { diagnose, refuseFiltered } from './diagnose.ts'
 import { Disk } from './disk.ts'
-import { Driver, type PostgresTarget, type Row } from './driver.ts'
+import { Driver, type PostgresTarget } from './driver.ts'
+import { Life, shortestHeldMs } from './life.ts'
 import { PostgresListening } from './listening.ts'
 import { migrate } from './migrate.ts'
+import { QueueFunctions } from './queue-functions.ts'
 import {
-  isId,
+  checkId,
   isPlain,
   isSorted,
   toBatch,
+  toColumns,
   toCorrelationState,
+  toIdList,
+  toLeaseColumns,
   toLeaseEntry,
   toPublishedCopies,
+  toQueueInfo,
   toRoutedBatch,
+  toSendResult,
   toSettleEntry,
   toStoredMessage,
 } from './rows.ts'
+import { PostgresSchedules } from './schedules.ts'
 import { statements } from './sql.gen.ts'
 import { PostgresTopics } from './topics.ts'
 
 /** Queues on PGMQ's tables, and topics beside them, in PostgreSQL 13 and newer. What the statements do stands in the .sql files. */
 export class PostgresEngine implements Engine {
   readonly name = 'postgres'
-  readonly supports: ReadonlySet<Feature> = new Set<Feature>(['transactions', 'durable', 'events', 'topics'])
+  readonly supports: ReadonlySet<Feature> = new Set<Feature>([
+    'transactions',
+    'durable',
+    'events',
+    'topics',
+    'limits',
+    'schedules',
+  ])
   readonly limits = usualLimits
   readonly topics: PostgresTopics
+  readonly schedules: PostgresSchedules
   readonly #driver: Driver
   readonly #calls: Calls
+  readonly #functions: QueueFunctions
   readonly #disk: Disk
+  readonly #life = new Life()
+  readonly #claims: Claims
+  readonly #sleeps: boolean
+  /** Since the last upkeep. */
+  #wasUsed = true
   readonly #listenings = new Set<PostgresListening>()
-  /** Losing one costs a sweep. */
-  readonly #cursors = new Recent(() => new Cursor())
 
-  /** @param poolMax how many connections there may be, for everything */
-  constructor(target: PostgresTarget, poolMax?: number) {
+  /**
+   * @param options poolMax: how many connections there may be, for everything; sleeps: whether nothing is asked of an idle
+   *   server
+   */
+  constructor(
+    target: PostgresTarget,
+    { poolMax, sleeps = false }: { poolMax?: number | undefined; sleeps?: boolean } = {},
+  ) {
     this.#driver = new Driver(target, poolMax)
+    this.#sleeps = sleeps
+    this.#driver.used = () => {
+      this.#wasUsed = true
+      for (const listening of this.#listenings) listening.used()
+    }
     this.#calls = new Calls(this.#driver)
+    this.#functions = new QueueFunctions(this.#calls)
     this.#disk = new Disk(this.#calls)
-    this.topics = new PostgresTopics(this.#calls)
+    this.#claims = new Claims(this.#calls, this.#functions, this.#life)
+    this.topics = new PostgresTopics(this.#calls, this.#life)
+    this.schedules = new PostgresSchedules(this.#calls, this)
   }
 
   async open(): Promise<void> {
@@ -77,10 +112,25 @@ export class PostgresEngine implements Engine {
     try {
       await migrate(this.#driver)
       await refuseFiltered(this.#driver)
+      if (this.#sleeps) await this.#refuseDeaf()
     } catch (error) {
       await this.#driver.close()
       throw error
     }
+  }
+
+  /** Nobody would hear of new messages. */
+  async #refuseDeaf(): Promise<void> {
+    const connection = await this.#driver.connect('statement')
+    connection.release(false)
+    if (connection.session.isDirect) return
+    throw new TidingsError(
+      'UNSUPPORTED',
+      `idle is 'sleep', and events do not come through the pooler at ${this.#driver.where}`,
+      {
+        hint: "Connect to the server itself, or leave out idle: 'sleep'.",
+      },
+    )
   }
 
   async close(): Promise<void> {
@@ -94,7 +144,7 @@ export class PostgresEngine implements Engine {
   }
 
   async dropQueue(queue: string): Promise<boolean> {
-    this.#cursors.forget(queue)
+    this.#claims.forget(queue)
     const [row] = await this.#calls.read(statements.dropQueue, [queue])
     return row?.dropped === true
   }
@@ -102,7 +152,12 @@ export class PostgresEngine implements Engine {
   async describe(queue: string | null): Promise<QueueInfo[]> {
     const rows = await this.#calls.read(statements.describe, [queue])
     if (queue !== null && rows.length === 0) throw noQueue(queue)
-    return rows.map((row) => ({ queue: row.queue as string, createdAt: row.created_at as number }))
+    return rows.map(toQueueInfo)
+  }
+
+  async configure(queue: string, change: JsonObject): Promise<JsonObject> {
+    const [row] = await this.#calls.read(statements.configure, [queue, JSON.stringify(change)])
+    return JSON.parse(row?.settings as string) as JsonObject
   }
 
   async purgeQueue(queue: string): Promise<number> {
@@ -112,16 +167,29 @@ export class PostgresEngine implements Engine {
 
   async stats(queue: string): Promise<QueueStats> {
     const [row] = await this.#calls.read(statements.stats, [queue])
-    const { ready, delayed, leased, archived, total_sent, oldest_ready_ms, newest_ms, oldest_ms, created_at } =
-      row as Record<string, number>
+    const {
+      ready,
+      delayed,
+      leased,
+      archived,
+      total_sent,
+      oldest_ready_ms,
+      next_due_ms,
+      newest_ms,
+      oldest_ms,
+      created_at,
+      held_back,
+    } = row as Record<string, number>
     return {
       queue,
       ready: ready!,
+      heldBack: held_back!,
       delayed: delayed!,
       leased: leased!,
       archived: archived!,
       totalSent: total_sent!,
       oldestReadyMs: oldest_ready_ms ?? null,
+      nextDueMs: next_due_ms ?? null,
       newestMs: newest_ms ?? null,
       oldestMs: oldest_ms ?? null,
       createdAt: created_at!,
@@ -136,7 +204,10 @@ export class PostgresEngine implements Engine {
   ): Promise<SendResult[]> {
     if (messages.length === 0) return []
     if (durability === 'fsync') await this.#disk.confirm(queue, transaction)
-    const values = [queue, toBatch(messages), messages.every(isPlain)]
+    const plain = messages.every(isPlain)
+    if (plain && transaction === null && maxLength === undefined) return this.#sendPlain(queue, messages)
+    if (transaction) await this.#functions.prepare(queue)
+    const values = [queue, toBatch(messages), plain]
     if (messages.some(isSorted)) await this.#calls.enableSorting(queue, messages)
     const rows =
       maxLength === undefined
@@ -146,7 +217,15 @@ export class PostgresEngine implements Engine {
       const { there, fresh } = rows[0] as Record<string, number>
       throw queueFull(queue, there!, maxLength, fresh!)
     }
-    return rows.map((row) => ({ id: String(row.id), duplicate: row.duplicate === true }))
+    return rows.map(toSendResult)
+  }
+
+  async #sendPlain(queue: string, messages: readonly NewMessage[]): Promise<SendResult[]> {
+    const values = toColumns(messages)
+    const [row] = await this.#functions.call(queue, 'sendPlain', (text) => this.#calls.write(text, values))
+    return String(row?.ids)
+      .split(',')
+      .map((id) => ({ id, duplicate: false }))
   }
 
   async bind(rule: Rule): Promise<boolean> {
@@ -184,64 +263,12 @@ export class PostgresEngine implements Engine {
     return toPublishedCopies(rows, messages.length)
   }
 
-  async claim(queue: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
-    if (ids) {
-      const rows = await this.#calls.read(statements.claimIds, [queue, limit, leaseMs, toIdList(ids)])
-      return { messages: rows.map((row) => toStoredMessage(row, true)).sort(inOrder), nextDueMs: null }
-    }
-    return this.#claimNext(queue, limit, leaseMs)
+  claim(queue: string, request: ClaimRequest): Promise<Claim> {
+    return this.#claims.claim(queue, request)
   }
 
-  async pop(queue: string, limit: number): Promise<StoredMessage[]> {
-    const cursor = this.#cursors.get(queue)
-    // One statement, so that it is one step; from the mark only where a sweep would cost too much.
-    const sweep = cursor.maySweep(performance.now())
-    const { messages } = await this.#takeOnce(cursor, limit, sweep, false, () =>
-      this.#calls.write(statements.pop, [queue, limit, cursor.mark, cursor.lastKey, sweep]),
-    )
-    return messages.sort(inOrder)
-  }
-
-  /** Claims from the mark on, and sweeps behind it where that is due or nothing else is left. */
-  async #claimNext(queue: string, limit: number, leaseMs: number): Promise<Claim> {
-    const cursor = this.#cursors.get(queue)
-    const endsAt = performance.now() + leaseMs
-    const take = (quantity: number, sweep: boolean) =>
-      this.#takeOnce(cursor, quantity, sweep, true, () =>
-        this.#calls.read(statements.claim, [queue, quantity, leaseMs, cursor.mark, cursor.lastKey, sweep]),
-      )
-    const first = await take(limit, cursor.shouldSweep(performance.now()))
-    const left = limit - first.messages.length
-    const now = performance.now()
-    // On a slow line the first ones may have been on their way for longer than their lease, and would come twice.
-    const goesOn = left > 0 && !first.swept && cursor.maySweep(now) && now < endsAt
-    const rest = goesOn ? await take(left, true) : undefined
-    return {
-      messages: [...first.messages, ...(rest?.messages ?? [])].sort(inOrder),
-      nextDueMs: cursor.nextDueMs(performance.now(), first.swept || rest !== undefined),
-    }
-  }
-
-  async #takeOnce(
-    cursor: Cursor,
-    quantity: number,
-    sweep: boolean,
-    leased: boolean,
-    take: () => Promise<Row[]>,
-  ): Promise<{ messages: StoredMessage[]; swept: boolean }> {
-    const rows = await take()
-    const summary = sweep ? rows.pop() : undefined
-    const messages = rows.map((row) => toStoredMessage(row, leased))
-    const full = messages.length === quantity
-    if (sweep)
-      cursor.noteSweep(messages, {
-        full,
-        endedAt: performance.now(),
-        costMs: (summary?.sweep_ms as number | undefined) ?? 0,
-        nextDueMs: (summary?.next_due_ms as number | null) ?? null,
-      })
-    else cursor.noteClaim(messages, full)
-    return { messages, swept: sweep }
+  pop(queue: string, limit: number): Promise<StoredMessage[]> {
+    return this.#claims.pop(queue, limit)
   }
 
   async peek(queue: string, { place, limit, afterId, ids, meta }: PeekRequest): Promise<StoredMessage[]> {
@@ -258,20 +285,38 @@ export class PostgresEngine implements Engine {
   ): Promise<SettleResult[]> {
     if (settlements.length === 0) return []
     const plain = settlements.every(({ kind }) => kind === 'delete')
+    if (plain && transaction === null) return this.#delete(queue, settlements)
+    if (transaction) await this.#functions.prepare(queue)
+    if (settlements.some((one) => one.kind === 'release' && one.hold !== undefined))
+      await this.#calls.enableHolds(queue)
     const batch = JSON.stringify(settlements.map(toSettleEntry))
     const rows = await this.#calls.writeWithin(transaction, statements.settle, [queue, batch, plain])
     const results: SettleResult[] = settlements.map(() => ({ settled: false, newId: null }))
     for (const row of rows)
       results[(row.at as number) - 1] = { settled: true, newId: (row.new_id as string | null) ?? null }
     for (const [index, settlement] of settlements.entries())
-      if (settlement.kind === 'release' && results[index]?.settled) this.#cursors.get(queue).lowerTo(settlement.id)
+      if (settlement.kind === 'release' && results[index]?.settled) this.#claims.givenBack(queue, settlement.id)
+    this.#claims.ended(queue, settlements, results)
+    return results
+  }
+
+  async #delete(queue: string, leases: readonly Lease[]): Promise<SettleResult[]> {
+    const values = toLeaseColumns(leases)
+    const [row] = await this.#functions.call(queue, 'settlePlain', (text) => this.#calls.write(text, values))
+    const results: SettleResult[] = leases.map(() => ({ settled: false, newId: null }))
+    const positions = row?.positions as string | null
+    if (positions !== null)
+      for (const position of positions.split(',')) results[Number(position) - 1] = { settled: true, newId: null }
+    this.#claims.ended(queue, leases, results)
     return results
   }
 
   async extend(queue: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]> {
     if (leases.length === 0) return []
     const entries = leases.map(toLeaseEntry)
-    const rows = await this.#calls.read(statements.extend, [queue, JSON.stringify(entries), leaseMs])
+    const holder = leaseMs >= shortestHeldMs ? this.#life.number : null
+    const values = [queue, JSON.stringify(entries), leaseMs, holder]
+    const rows = await this.#calls.read(statements.extend, values)
     const receipts: (string | null)[] = leases.map(() => null)
     for (const row of rows) {
       const index = (row.at as number) - 1
@@ -280,10 +325,11 @@ export class PostgresEngine implements Engine {
     return receipts
   }
 
-  async cancel(queue: string, ids: readonly string[]): Promise<boolean[]> {
-    const rows = await this.#calls.write(statements.cancel, [queue, toIdList(ids)])
-    const removed = new Set(rows.map((row) => row.id))
-    return ids.map((id) => removed.has(id))
+  async cancel(queue: string, ids: readonly string[], { running = false } = {}): Promise<Cancelled[]> {
+    const statement = running ? statements.cancelRunning : statements.cancel
+    const rows = await this.#calls.write(statement, [queue, toIdList(ids)])
+    const ended = new Map(rows.map(({ id, asked }) => [id, asked === true ? ('asked' as const) : ('removed' as const)]))
+    return ids.map((id) => ended.get(id) ?? null)
   }
 
   async correlation(id: string): Promise<CorrelationState | null> {
@@ -296,6 +342,8 @@ export class PostgresEngine implements Engine {
 
   async listen(listener: Listener): Promise<Listening> {
     const listening: PostgresListening = new PostgresListening(this.#driver, listener, {
+      life: this.#life,
+      sleeps: this.#sleeps,
       promoteDue: () => this.#maintainQueues(),
       ended: () => this.#listenings.delete(listening),
     })
@@ -309,14 +357,16 @@ export class PostgresEngine implements Engine {
       const [row] = await this.#calls.write(statements.prune, [queue, archivedForMs, keep, limit])
       return Number(row?.pruned)
     }
+    // It would wake a server that sleeps.
+    if (this.#sleeps && !this.#wasUsed) return 0
     await eachAlone([
       () => this.#maintainQueues(),
       () => this.#calls.read(statements.maintain, []),
       () => this.topics.maintain(),
-      async () => {
-        for (const cursor of this.#cursors.values()) cursor.expectSweep()
-      },
-    ])
+      async () => this.#claims.expectSweeps(),
+    ]).finally(() => {
+      this.#wasUsed = false
+    })
     return 0
   }
 
@@ -341,21 +391,6 @@ export class PostgresEngine implements Engine {
     return diagnose(this.#driver)
   }
 }
-
-function checkId(id: string): string {
-  if (isId(id)) return id
-  throw new TidingsError('MESSAGE_ID_INVALID', `${show(id)} is not an id of a message in PostgreSQL`)
-}
-
-/** By priority, then oldest first. */
-function inOrder(a: StoredMessage, b: StoredMessage): number {
-  return b.priority - a.priority || compareIds(a.id, b.id)
-}
-
-/** Ids are decimal numbers without leading zeros. */
-const compareIds = (a: string, b: string) => a.length - b.length || (a < b ? -1 : a > b ? 1 : 0)
-
-const toIdList = (ids: readonly string[]) => JSON.stringify(ids.map(checkId))
 
 const endsOf = (rule: TopicRule): [topic: string, pattern: string | null, queue: string | null] =>
   'pattern' in rule ? [rule.topic, rule.pattern, null] : [rule.topic, null, rule.queue]

@@ -1,9 +1,14 @@
+import { show, TidingsError } from '../../core/errors.ts'
 import type { JsonObject, JsonValue } from '../../core/json.ts'
 import type {
   CorrelationState,
+  Lease,
   NewMessage,
   PublishedCopy,
+  QueueInfo,
+  Replace,
   RoutedMessage,
+  SendResult,
   Settlement,
   StoredMessage,
 } from '../../port/engine.ts'
@@ -13,10 +18,12 @@ import type { Row } from './driver.ts'
 /** Headers that carry what PGMQ's tables have no column for. The first is PGMQ's own. */
 const header = {
   orderingKey: 'x-pgmq-group',
+  group: 'x-tidings-group',
   priority: 'x-tidings-priority',
   firstRead: 'x-tidings-first-read',
   meta: 'x-tidings-meta',
   tracked: 'x-tidings-tracked',
+  cancel: 'x-tidings-cancel',
 } as const
 
 /** A batch for tidings.send. `data` is JSON text already and goes in as it is. */
@@ -31,32 +38,51 @@ export function toRoutedBatch(messages: readonly RoutedMessage[]): string {
   return `[${messages.map(toEntry).join(',')}]`
 }
 
+/** Plain messages for "send:{queue}": the bodies, and the headers if there are any. */
+export function toColumns(messages: readonly NewMessage[]): [bodies: string, headers: string | null] {
+  const headers = messages.map(toHeaders)
+  const hasHeaders = headers.some((header) => header !== null)
+  return [`[${messages.map(toBody).join(',')}]`, hasHeaders ? JSON.stringify(headers) : null]
+}
+
+const toBody = (message: NewMessage) =>
+  message.bare ? message.data : `{"data":${message.data},"meta":${JSON.stringify(message.meta)}}`
+
 function toParts(message: NewMessage): string[] {
-  const meta = JSON.stringify(message.meta)
-  const body = message.bare ? message.data : `{"data":${message.data},"meta":${meta}}`
-  const parts = [`"m":${body}`]
+  const parts = [`"m":${toBody(message)}`]
   const headers = toHeaders(message)
   if (headers) parts.push(`"h":${JSON.stringify(headers)}`)
   if (message.notBefore !== null) parts.push(`"t":${Math.round(message.notBefore)}`)
   else parts.push(`"d":${message.delayMs}`)
   if (message.dedup) parts.push(`"k":${JSON.stringify(message.dedup.id)},"w":${message.dedup.windowMs}`)
+  if (message.dedup?.replace) parts.push(...toReplacing(message.dedup.replace))
   if (message.uniqueTarget !== null) parts.push(`"u":${JSON.stringify(message.uniqueTarget)}`)
   if (message.tracked)
     parts.push(
       `"c":${JSON.stringify(message.tracked.correlationId)},"q":${JSON.stringify(message.tracked.completionQueue)}`,
+      ...(message.tracked.milestones ? [`"o":${JSON.stringify(message.tracked.milestones)}`] : []),
     )
   return parts
 }
 
+const toReplacing = ({ extend, atMostMs }: Replace) => ['"x":true', ...(extend ? [`"e":true,"a":${atMostMs}`] : [])]
+
+/** Rows of tidings.send: `duplicate` is null for what replaced the data of another. */
+export const toSendResult = (row: Row): SendResult => ({
+  id: String(row.id),
+  duplicate: row.duplicate === true,
+  ...(row.duplicate === null ? { replaced: true } : {}),
+})
+
 /** Rows of tidings.publish, which are ordered by queue, then by topic, and then by message. */
 export function toPublishedCopies(rows: readonly Row[], messages: number): PublishedCopy[][] {
   const copies: PublishedCopy[][] = Array.from({ length: messages }, () => [])
-  for (const { at, queue, topic, id, offset, ...row } of rows) {
-    const duplicate = row.duplicate === true
+  for (const row of rows) {
+    const { at, queue, topic, offset } = row
     copies[(at as number) - 1]?.push(
       queue === null
-        ? { topic: topic as string, offset: offset as number | null, duplicate }
-        : { queue: queue as string, id: id as string, duplicate },
+        ? { topic: topic as string, offset: offset as number | null, duplicate: row.duplicate === true }
+        : { queue: queue as string, ...toSendResult(row) },
     )
   }
   return copies
@@ -65,6 +91,7 @@ export function toPublishedCopies(rows: readonly Row[], messages: number): Publi
 function toHeaders(message: NewMessage): JsonObject | null {
   const own: Record<string, JsonValue> = {}
   if (message.orderingKey !== null) own[header.orderingKey] = message.orderingKey
+  if ((message.group ?? null) !== null) own[header.group] = message.group as string
   if (message.priority !== 0) own[header.priority] = message.priority
   if (message.bare) own[header.meta] = message.meta
   if (message.tracked) own[header.tracked] = message.tracked.correlationId
@@ -86,27 +113,28 @@ export function isPlain(message: NewMessage): boolean {
 
 /** Whether the order of reading is not simply that of sending. */
 export function isSorted(message: NewMessage): boolean {
-  return message.orderingKey !== null || message.priority !== 0
+  return message.orderingKey !== null || message.priority !== 0 || (message.group ?? null) !== null
 }
 
 /** A row of tidings.message. */
 export function toStoredMessage(row: Row, leased: boolean): StoredMessage {
-  const { key, priority, firstRead, headers } = fromHeaders(row.headers)
+  const { key, group, priority, firstRead, cancel, headers } = fromHeaders(row.headers)
   const readCount = row.read_ct as number
   const lastReadAt = row.last_read_at as number | null
   return {
     id: row.id as string,
     data: row.data as string,
-    meta: parse(row.meta),
+    meta: typeof cancel === 'string' ? { cancel_requested_at: cancel, ...parse(row.meta) } : parse(row.meta),
     headers,
     priority: isPriority(priority) ? Number(priority) : 0,
     orderingKey: key === undefined || key === null ? null : typeof key === 'string' ? key : JSON.stringify(key),
+    group: typeof group === 'string' && group !== '' ? group : null,
     sentAt: row.sent_at as number,
     visibleAt: row.visible_at as number,
     readCount,
     firstReadAt: typeof firstRead === 'number' ? firstRead : readCount > 0 ? lastReadAt : null,
     lastReadAt,
-    archivedAt: row.archived_at as number | null,
+    archivedAt: (row.archived_at ?? null) as number | null,
     receipt: leased ? `${readCount}.${row.vt_us as string}` : null,
   }
 }
@@ -119,13 +147,15 @@ const isPriority = (value: unknown) =>
 function fromHeaders(text: unknown) {
   const {
     [header.orderingKey]: key,
+    [header.group]: group,
     [header.priority]: priority,
     [header.firstRead]: firstRead,
     [header.meta]: _bareMeta,
     [header.tracked]: _tracked,
+    [header.cancel]: cancel,
     ...headers
   } = parse(text)
-  return { key, priority, firstRead, headers }
+  return { key, group, priority, firstRead, cancel, headers }
 }
 
 function parse(text: unknown): Record<string, JsonValue> {
@@ -141,6 +171,8 @@ export function toCorrelationState(rows: readonly Row[]): CorrelationState | nul
   return {
     startedAt: rows[0]?.started_at as number,
     completedAt: rows[0]?.completed_at as number | null,
+    failedAt: rows[0]?.failed_at as number | null,
+    doneAt: rows[0]?.done_at as number | null,
     queues: rows.map((row) => ({
       queue: row.queue as string,
       pending: row.pending as number,
@@ -210,14 +242,25 @@ export function toSettleEntry(settlement: Settlement): Record<string, JsonValue>
   const entry: Record<string, JsonValue> = { ...toLeaseEntry(settlement), k: settlement.kind }
   if (settlement.kind !== 'delete') entry.m = settlement.meta
   if (settlement.kind === 'release' || settlement.kind === 'move') entry.d = settlement.delayMs
-  if (settlement.kind === 'release') entry.u = settlement.uncount
+  if (settlement.kind === 'release') {
+    entry.u = settlement.uncount
+    if (settlement.hold !== undefined) entry.o = settlement.hold
+  }
   if (settlement.kind === 'move') entry.t = settlement.to
   return entry
 }
 
-export function toLeaseEntry({ id, receipt }: { id: string; receipt: string }): Record<string, JsonValue> {
+export function toLeaseEntry({ id, receipt, cancelled }: Lease): Record<string, JsonValue> {
   const parsed = isId(id) ? parseReceipt(receipt) : null
-  return parsed ? { i: id, r: parsed.readCount, v: parsed.hiddenUntil } : { i: '-1', r: -1, v: '0' }
+  if (parsed === null) return { i: '-1', r: -1, v: '0' }
+  return { i: id, r: parsed.readCount, v: parsed.hiddenUntil, ...(cancelled ? { c: true } : null) }
+}
+
+/** Leases for "settle:{queue}": ids, read counts and ends, as arrays of PostgreSQL. */
+export function toLeaseColumns(leases: readonly { id: string; receipt: string }[]): [string, string, string] {
+  const entries = leases.map(toLeaseEntry)
+  const column = (name: string) => `{${entries.map((entry) => entry[name]).join(',')}}`
+  return [column('i'), column('r'), column('v')]
 }
 
 const largestId = 2n ** 63n - 1n
@@ -226,3 +269,19 @@ const largestId = 2n ** 63n - 1n
 export function isId(id: string): boolean {
   return /^\d{1,19}$/.test(id) && BigInt(id) <= largestId
 }
+
+/** @throws MESSAGE_ID_INVALID */
+export function checkId(id: string): string {
+  if (isId(id)) return id
+  throw new TidingsError('MESSAGE_ID_INVALID', `${show(id)} is not an id of a message in PostgreSQL`)
+}
+
+export const toIdList = (ids: readonly string[]) => JSON.stringify(ids.map(checkId))
+
+export const toQueueInfo = (row: Row): QueueInfo => ({
+  queue: row.queue as string,
+  createdAt: row.created_at as number,
+  ...(row.settings === null ? {} : { settings: JSON.parse(row.settings as string) as JsonObject }),
+  ...(row.is_partitioned === true ? { isPartitioned: true } : {}),
+  ...(row.is_unlogged === true ? { isUnlogged: true } : {}),
+})

@@ -43,12 +43,19 @@ export const failures: Readonly<Record<string, Row>> = {
   '25P03': ['nothing', 'drop', 'tell', 'STORAGE_BUSY'],
   '25P04': ['nothing', 'drop', 'tell', 'STORAGE_BUSY'],
 
+  // A pooler that did not look like one gave the session to another client, or emptied it.
+  '26000': ['nothing', 'drop', 'retry', 'STORAGE_FAILED'],
+  '42P05': ['nothing', 'drop', 'retry', 'STORAGE_FAILED'],
+
   // Somebody else was in the way.
   '40': ['nothing', 'keep', 'retry', 'STORAGE_BUSY'],
   '40002': ['final', 'keep', 'tell', 'STORAGE_FAILED'],
   '40003': ['unknown', 'drop', 'retry', null],
   '55P03': ['nothing', 'keep', 'tell', 'STORAGE_BUSY'],
   '57014': ['nothing', 'keep', 'tell', 'STORAGE_BUSY'],
+
+  // Functions of a queue were made again while they were looked up ("cache lookup failed"), or rows of the catalog changed.
+  XX000: ['nothing', 'keep', 'retry', 'STORAGE_FAILED'],
 
   // The server lacks something.
   '53': ['nothing', 'keep', 'tell', 'STORAGE_BUSY'],
@@ -67,10 +74,17 @@ export const failures: Readonly<Record<string, Row>> = {
   TD404: ['final', 'keep', 'tell', 'QUEUE_NOT_FOUND'],
   TD405: ['final', 'keep', 'tell', 'TOPIC_NOT_FOUND'],
   TD406: ['final', 'keep', 'tell', 'SUBSCRIPTION_NOT_FOUND'],
+  TD409: ['final', 'keep', 'tell', 'OPTION_CONFLICT'],
   '42P07': ['final', 'keep', 'tell', 'QUEUE_NAME_CONFLICT'],
   '42501': ['final', 'keep', 'tell', 'PERMISSION_DENIED'],
 }
 
+/**
+ * In a function of ours, which had just found it: a function of a queue that was made again, or a table that was dropped,
+ * whose name is its number from then on and no SQL. The next time the queue is not found.
+ */
+const goneMeanwhile: ReadonlySet<string> = new Set(['42883', '42601'])
+const ofGone: Row = ['nothing', 'keep', 'retry', 'STORAGE_FAILED']
 const otherOfServer: Row = ['final', 'keep', 'tell', 'STORAGE_FAILED']
 const otherOfSocket: Row = ['unknown', 'drop', 'tell', null]
 
@@ -106,6 +120,7 @@ export function failureOf(error: unknown): Failure {
 function rowOf(error: unknown): Row {
   if (error instanceof AnswerLost) return ['unknown', 'drop', error.reachable ? 'retry' : 'tell', null]
   const state = sqlStateOf(error)
+  if (goneMeanwhile.has(state) && (error as { where?: unknown }).where !== undefined) return ofGone
   const row = failures[state] ?? failures[state.slice(0, 2)]
   if (row) return row
   if (state.startsWith('E')) return otherOfSocket

@@ -1,5 +1,6 @@
 import { eachAlone } from '../../core/each-alone.ts'
 import { isTidingsError } from '../../core/errors.ts'
+import { keepsAll } from '../../port/refusals.ts'
 import type {
   AppendResult,
   Hold,
@@ -12,15 +13,18 @@ import type {
 } from '../../port/topic-store.ts'
 import type { NewMessage, Transaction } from '../../port/types.ts'
 import type { Calls } from './calls.ts'
+import type { Life } from './life.ts'
 import { isPlain, toBatch, toProof, toSubscriptionState, toTopicInfo, toTopicMessage } from './rows.ts'
 import { statements } from './sql.gen.ts'
 
 /** Topics in tables of our own. How messages get their offsets stands in sql/functions/topics_append.sql. */
 export class PostgresTopics implements TopicStore {
   readonly #calls: Calls
+  readonly #life: Life
 
-  constructor(calls: Calls) {
+  constructor(calls: Calls, life: Life) {
     this.#calls = calls
+    this.#life = life
   }
 
   async createTopic(topic: string, { description, retention }: TopicSettings): Promise<boolean> {
@@ -43,6 +47,7 @@ export class PostgresTopics implements TopicStore {
     messages: readonly NewMessage[],
     transaction: Transaction | null,
   ): Promise<AppendResult[]> {
+    if (messages.some(({ dedup }) => dedup?.replace)) throw keepsAll(topic)
     if (messages.length === 0) return []
     const batch = toBatch(messages)
     const plain = messages.every(isPlain)
@@ -70,8 +75,9 @@ export class PostgresTopics implements TopicStore {
     return (await this.#calls.read(statements.subscriptions, [topic, subscription])).map(toSubscriptionState)
   }
 
-  async hold(topic: string, subscription: string, consumer: string, leaseMs: number): Promise<Hold> {
-    const values = [topic, subscription, consumer, leaseMs]
+  async hold(topic: string, subscription: string, consumer: string, leaseMs: number, held = false): Promise<Hold> {
+    const holder = held ? this.#life.holder : null
+    const values = [topic, subscription, consumer, leaseMs, holder?.number ?? null]
     const [row] = await this.#calls.read(statements.holdSubscription, values)
     return typeof row?.receipt === 'string'
       ? { held: true, receipt: row.receipt, cursor: row.cursor as number, vanished: row.vanished as number }

@@ -10,7 +10,8 @@ export const slowMs = 15_000
 
 /** For how long a server may say nothing to a call: 4 s, and one second more for every MB of arguments. */
 export function timeoutOf(command: Command): number {
-  const carried = command.reduce<number>((sum, arg) => sum + (typeof arg === 'string' ? arg.length : 0), 0)
+  let carried = 0
+  for (const arg of command) if (typeof arg === 'string') carried += arg.length
   return promptMs + carried / 1_000
 }
 
@@ -21,35 +22,104 @@ export function timeoutOf(command: Command): number {
  */
 export async function callOn(
   client: RedisClient,
-  [name, ...args]: Command,
+  command: Command,
   timeoutMs: number,
   asking = false,
 ): Promise<unknown> {
-  const sent = asking ? [client.call('ASKING', []), client.call(name, args)] : [client.call(name, args)]
-  const timer = afterSilence(client, timeoutMs, () => client.disconnect())
+  const silence = silenceOf(client)
+  const asked = asking ? client.call('ASKING', []) : null
+  const called = client.call(command[0], command.slice(1))
+  const answer = asked !== null ? Promise.all([called, asked]).then(([answered]) => answered) : called
+  const waiting = silence.begin(timeoutMs)
   try {
-    return (await Promise.all(sent)).at(-1)
+    return await answer
   } catch (error) {
     const { name: kind, message } = error as Error
     if (kind === 'ReplyError') throw error
     if (message.startsWith("Stream isn't writeable")) throw new Unsent(message, { cause: error })
     throw new Lost(message, { cause: error })
   } finally {
-    timer.cancel()
+    silence.end(waiting)
   }
 }
 
-/** Calls `found` when nothing has come for so long. A large answer on a slow line comes in parts. */
-function afterSilence(client: RedisClient, silentMs: number, found: () => void): Timer {
-  let before = client.stream?.bytesRead
-  const look = () => {
-    const now = client.stream?.bytesRead
-    if (now === before) return found()
-    before = now
-    timer = systemClock.after(silentMs, look)
+const silences = new WeakMap<RedisClient, Silence>()
+
+function silenceOf(client: RedisClient): Silence {
+  let silence = silences.get(client)
+  if (!silence) {
+    silence = new Silence(client, () => client.disconnect())
+    silences.set(client, silence)
   }
-  let timer = systemClock.after(silentMs, look)
-  return { cancel: () => timer.cancel() }
+  return silence
+}
+
+/** Between the look that finds silence and the one that confirms it. */
+const momentMs = 250
+
+/** A call that waits for its answer. */
+interface Waiting {
+  readonly silentMs: number
+  readonly since: number
+}
+
+/**
+ * Watches over the calls on one connection with one timer: notices that nothing has come for as long as one of them may wait.
+ * A large answer on a slow line comes in parts. What came while the event loop was blocked is read first: timers are told
+ * before that.
+ */
+export class Silence {
+  readonly #client: RedisClient
+  readonly #found: () => void
+  readonly #waiting = new Set<Waiting>()
+  #timer: Timer | undefined
+  #lookAt = Number.POSITIVE_INFINITY
+  #bytesBefore: number | undefined
+  /** The last look found silence. */
+  #isSuspected = false
+  #heardAt = 0
+
+  constructor(client: RedisClient, found: () => void) {
+    this.#client = client
+    this.#found = found
+    client.on('end', () => this.#timer?.cancel())
+  }
+
+  /** @param silentMs how long nothing may come until `end` */
+  begin(silentMs: number): Waiting {
+    // What came to earlier calls is no sign of life for this one.
+    if (this.#waiting.size === 0) this.#bytesBefore = this.#client.stream?.bytesRead
+    const waiting = { silentMs, since: performance.now() }
+    this.#waiting.add(waiting)
+    if (waiting.since + silentMs < this.#lookAt) this.#lookIn(silentMs)
+    return waiting
+  }
+
+  end(waiting: Waiting): void {
+    this.#waiting.delete(waiting)
+  }
+
+  #lookIn(milliseconds: number): void {
+    this.#timer?.cancel()
+    this.#lookAt = performance.now() + milliseconds
+    this.#timer = systemClock.after(milliseconds, () => void setImmediate(() => this.#look()))
+  }
+
+  #look(): void {
+    const now = performance.now()
+    const bytes = this.#client.stream?.bytesRead
+    if (bytes !== this.#bytesBefore) this.#heardAt = now
+    this.#bytesBefore = bytes
+    this.#lookAt = Number.POSITIVE_INFINITY
+    let leftMs = Number.POSITIVE_INFINITY
+    for (const { silentMs, since } of this.#waiting)
+      leftMs = Math.min(leftMs, silentMs - (now - Math.max(since, this.#heardAt)))
+    // A loop that was blocked has perhaps just sent what is waited for.
+    const isSilent = leftMs <= 0
+    if (isSilent && this.#isSuspected) this.#found()
+    else if (leftMs < Number.POSITIVE_INFINITY) this.#lookIn(isSilent ? momentMs : leftMs)
+    this.#isSuspected = isSilent
+  }
 }
 
 /** From a list of names and values in turn. */

@@ -16,9 +16,6 @@ export interface RedisClient {
 
 type ClientClass = new (options: object) => RedisClient
 
-/** A server that cannot be reached is reported within 5 s. */
-const connectTimeoutMs = 4_000
-
 /** The class, loaded when the first Redis is connected to. @throws UNSUPPORTED */
 export async function loadClient(): Promise<ClientClass> {
   const version = installedVersion()
@@ -63,7 +60,8 @@ export function newClient(Client: ClientClass, options: object): RedisClient {
   return new Client({
     ...options,
     connectionName: 'tidings',
-    connectTimeout: connectTimeoutMs,
+    // Ours is shorter. It would also count the time in which the event loop is blocked.
+    connectTimeout: 60_000,
     // A server that does not answer does not say goodbye either.
     disconnectTimeout: 100,
     lazyConnect: true,

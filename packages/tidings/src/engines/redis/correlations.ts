@@ -1,5 +1,6 @@
+import { type Milestone, usualMilestones } from '../../port/correlation.ts'
 import type { Completion, CorrelationState, NewMessage, TaskCounts } from '../../port/engine.ts'
-import { toMap } from './calling.ts'
+import { pairsOf, toMap } from './calling.ts'
 import type { Driver } from './driver.ts'
 import { groupBy } from './groups.ts'
 import { correlationKey, keysOf } from './keys.ts'
@@ -17,10 +18,11 @@ export interface Task {
   readonly queue: string
   readonly correlation: string
   readonly completionQueue: string | null
+  readonly milestones?: readonly Milestone[]
 }
 
-/** The message about the end of a correlation. */
-export interface Ended {
+/** The message about a milestone of a correlation. */
+export interface Reached {
   /** An id as of an outbox entry. */
   readonly entry: string
   readonly queue: string
@@ -39,7 +41,8 @@ export class Correlations {
   async note(tasks: readonly Task[]): Promise<void> {
     const groups = groupBy(tasks, ({ correlation }) => correlation)
     for (const [correlation, group] of groups) {
-      const named = group.find(({ completionQueue }) => completionQueue !== null)?.completionQueue ?? ''
+      const naming = group.find(({ completionQueue }) => completionQueue !== null)
+      const named = naming ? [naming.completionQueue, ...(naming.milestones ?? usualMilestones)].join(' ') : ''
       await this.#tell(
         correlation,
         named,
@@ -48,38 +51,41 @@ export class Correlations {
     }
   }
 
-  /** @returns the message about the end, if this was the last task and the message is not stored yet */
-  async tell(correlation: string, events: readonly TaskEvent[]): Promise<Ended | null> {
+  /** @returns the messages about milestones that are reached and are not stored yet */
+  async tell(correlation: string, events: readonly TaskEvent[]): Promise<Reached[]> {
     const answer = await this.#tell(correlation, '', events)
-    if (answer === null) return null
-    const [queue, startedAt, endedAt, counts] = answer
-    const [done = 0, dead = 0, cancelled = 0] = counts.split(' ').map(Number)
-    const completion: Completion = {
-      correlationId: correlation,
-      done,
-      dead,
-      cancelled,
-      startedAt: new Date(Number(startedAt)).toISOString(),
-      endedAt: new Date(Number(endedAt)).toISOString(),
-    }
-    const meta = { queue_name: queue, correlation_id: correlation }
-    return {
-      entry: `${Number(endedAt).toString(36).padStart(9, '0')}-end`,
-      queue,
-      message: [`[${JSON.stringify(meta)},{}]\n${JSON.stringify(completion)}`, ''],
-    }
+    if (answer === null) return []
+    const [queue = '', startedAt, ...tellings] = answer
+    return pairsOf(tellings).map(([milestone, telling]) => {
+      const [endedAt = 0, done = 0, dead = 0, cancelled = 0] = telling.split(' ').map(Number)
+      const completion: Completion = {
+        milestone: milestone as Milestone,
+        correlationId: correlation,
+        done,
+        dead,
+        cancelled,
+        startedAt: new Date(Number(startedAt)).toISOString(),
+        endedAt: new Date(endedAt).toISOString(),
+      }
+      const meta = { queue_name: queue, correlation_id: correlation }
+      return {
+        entry: `${endedAt.toString(36).padStart(9, '0')}-${milestone}`,
+        queue,
+        message: [`[${JSON.stringify(meta)},{}]\n${JSON.stringify(completion)}`, ''],
+      }
+    })
   }
 
-  /** The message about the end is stored. */
-  async told(correlation: string): Promise<void> {
-    await this.#driver.run('set-field', [correlationKey(correlation)], ['told', 1], repeatable)
-  }
-
-  /** Whether the correlation has ended and the message about the end is not stored. */
-  async isUntold(correlation: string): Promise<boolean> {
+  /** The message about a milestone is stored. */
+  async told(correlation: string, entry: string): Promise<void> {
     const key = correlationKey(correlation)
-    const [completed, told] = (await this.#driver.call(key, ['HMGET', key, 'completed', 'told'])) as (string | null)[]
-    return completed !== null && told === null
+    await this.#driver.call(key, ['HDEL', key, tellField(entry)])
+  }
+
+  /** Whether the milestone is reached and its message is not stored. */
+  async isUntold(correlation: string, entry: string): Promise<boolean> {
+    const key = correlationKey(correlation)
+    return (await this.#driver.call(key, ['HEXISTS', key, tellField(entry)])) === 1
   }
 
   async state(correlation: string): Promise<CorrelationState | null> {
@@ -103,7 +109,9 @@ export class Correlations {
     for (const { task, queue } of open) add(queue, running.has(task) ? 'running' : 'pending', 1)
     return {
       startedAt: Number(startedAt),
-      completedAt: fields.has('completed') ? Number(fields.get('completed')) : null,
+      completedAt: timeIn(fields, 'completed'),
+      failedAt: timeIn(fields, 'failed'),
+      doneAt: timeIn(fields, 'done'),
       queues: [...counts.keys()].sort().map((queue) => ({ queue, ...counts.get(queue)! })),
     }
   }
@@ -128,10 +136,15 @@ export class Correlations {
 
   #tell(correlation: string, queue: string, events: readonly TaskEvent[]) {
     const args = [queue, keptMs, JSON.stringify(events)]
-    return this.#driver.run('correlate', [correlationKey(correlation)], args, repeatable) as Promise<
-      [queue: string, startedAt: string, endedAt: string, counts: string] | null
-    >
+    return this.#driver.run('correlate', [correlationKey(correlation)], args, repeatable) as Promise<string[] | null>
   }
+}
+
+const tellField = (entry: string) => `tell ${entry.slice(entry.indexOf('-') + 1)}`
+
+const timeIn = (fields: ReadonlyMap<string, string>, name: string) => {
+  const time = fields.get(name)
+  return time === undefined ? null : Number(time)
 }
 
 /** Names of tasks. The task of a published copy is this name and the queue. */

@@ -83,6 +83,8 @@ const settings = [
   'no-appendfsync-on-rewrite',
   'save',
   'min-replicas-to-write',
+  'tcp-keepalive',
+  'client-output-buffer-limit',
 ]
 
 async function askConfig(server: Server): Promise<ReadonlyMap<string, string> | undefined> {
@@ -137,7 +139,7 @@ function checkWrites(info: ReadonlyMap<string, string>): Finding[] {
 }
 
 function fromConfig(config: ReadonlyMap<string, string>, info?: ReadonlyMap<string, string>): Finding[] {
-  return [checkEviction(config), checkDurability(config, info), ...checkReplicas(config)]
+  return [checkEviction(config), checkDurability(config, info), ...checkReplicas(config), ...checkLives(config)]
 }
 
 function checkEviction(config: ReadonlyMap<string, string>): Finding {
@@ -186,4 +188,32 @@ function checkDurability(config: ReadonlyMap<string, string>, info?: ReadonlyMap
 function checkReplicas(config: ReadonlyMap<string, string>): Finding[] {
   const count = Number(config.get('min-replicas-to-write') ?? 0)
   return count > 0 ? [ok('replicas', `writes need ${count} replicas that keep up`)] : []
+}
+
+/** Below what is set by default, in bytes: a process that is blocked for a while is cut off from what it listens to. */
+const leastUnread = { hard: 32 * 1024 * 1024, soft: 8 * 1024 * 1024 }
+
+/** What decides when a server takes a process for gone. `timeout` does not: it spares connections that listen. */
+function checkLives(config: ReadonlyMap<string, string>): Finding[] {
+  const keepAlive = config.get('tcp-keepalive')
+  const [, hard, soft] = /pubsub (\d+) (\d+)/.exec(config.get('client-output-buffer-limit') ?? '') ?? []
+  const isBelow = (limit: string | undefined, least: number) => Number(limit) > 0 && Number(limit) < least
+  const findings: Finding[] = []
+  if (keepAlive === '0')
+    findings.push(
+      warning(
+        'lives',
+        'tcp-keepalive=0: what a host had in hand that died comes back when its leases end, and its connections stay',
+        'CONFIG SET tcp-keepalive 60, and in its configuration file.',
+      ),
+    )
+  if (isBelow(hard, leastUnread.hard) || isBelow(soft, leastUnread.soft))
+    findings.push(
+      warning(
+        'lives',
+        `client-output-buffer-limit pubsub ${hard} ${soft}: a busy process that reads no announcements for a while is taken for gone, and others get what it has in hand`,
+        "CONFIG SET client-output-buffer-limit 'pubsub 32mb 8mb 60', and in its configuration file.",
+      ),
+    )
+  return findings.length > 0 ? findings : [ok('lives', `tcp-keepalive=${keepAlive}`)]
 }

@@ -17,6 +17,9 @@ export type RedisSource =
   | { readonly client: unknown }
   | LocalRedis
 
+/** Arguments of a script; for a repetition by how many answers were lost before, where that matters. */
+export type ScriptArgs = readonly (string | number)[] | ((lost: number) => readonly (string | number)[])
+
 export interface CallOptions {
   /** Whether repeating the command after a lost answer does no harm. */
   readonly repeatable: boolean
@@ -105,19 +108,20 @@ export class Driver {
   run(
     script: ScriptName,
     keys: readonly [string, ...string[]],
-    args: readonly (string | number)[],
+    args: ScriptArgs,
     options: CallOptions,
   ): Promise<unknown> {
-    const { text, hash } = scriptOf(script)
-    const rest = [keys.length, ...keys, ...args]
-    return this.#persistently(keys[0], options, async (attempt) => {
-      try {
-        return await attempt(['EVALSHA', hash, ...rest])
-      } catch (error) {
-        if (replyCode(error) !== 'NOSCRIPT') throw error
-        return attempt(['EVAL', text, ...rest])
-      }
-    })
+    return this.#persistently(keys[0], options, (attempt, lost) =>
+      evaluate(script, keys, typeof args === 'function' ? args(lost) : args, attempt),
+    )
+  }
+
+  /**
+   * Runs a script on this server and no other, once.
+   * @throws Unsent, Lost, or the error that the server replied, for example that it does not have the keys
+   */
+  runAt(server: Server, script: ScriptName, keys: readonly string[], args: readonly (string | number)[]) {
+    return evaluate(script, keys, args, (command) => server.call(command, { timeoutMs: timeoutOf(command) }))
   }
 
   /** Sends a command to the server of the key. */
@@ -133,13 +137,13 @@ export class Driver {
   async #persistently(
     key: string,
     { repeatable, timeoutMs, onDisk = false }: CallOptions,
-    work: (attempt: (command: Command) => Promise<unknown>) => Promise<unknown>,
+    work: (attempt: Attempt, lost: number) => Promise<unknown>,
   ): Promise<unknown> {
     const topology = this.#topology as Topology
     const giveUpAt = Date.now() + patienceMs
     let lost = 0
     const attempt = () =>
-      work((command) => topology.call(key, command, { timeoutMs: timeoutMs ?? timeoutOf(command), onDisk }))
+      work((command) => topology.call(key, command, { timeoutMs: timeoutMs ?? timeoutOf(command), onDisk }), lost)
     try {
       return await retrying(attempt, { firstMs: 20, longestMs: 250 }, async (error, pauseMs) => {
         if (error instanceof Unsent) await topology.refresh().catch(() => {})
@@ -149,6 +153,26 @@ export class Driver {
     } catch (error) {
       throw toTidingsError(error, this.where, repeatable ? 'CONNECTION_LOST' : 'OUTCOME_UNKNOWN')
     }
+  }
+}
+
+type Attempt = (command: Command) => Promise<unknown>
+
+async function evaluate(
+  script: ScriptName,
+  keys: readonly string[],
+  args: readonly (string | number)[],
+  attempt: Attempt,
+): Promise<unknown> {
+  const { text, hash } = scriptOf(script)
+  // Joined, not spread: there may be many.
+  const command = (name: 'EVALSHA' | 'EVAL', script: string) =>
+    [name, script, keys.length].concat(keys as string[], args as string[]) as unknown as Command
+  try {
+    return await attempt(command('EVALSHA', hash))
+  } catch (error) {
+    if (replyCode(error) !== 'NOSCRIPT') throw error
+    return attempt(command('EVAL', text))
   }
 }
 

@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto'
+import { Recent } from '../../core/recent.ts'
 
-/** In the order of `queueKeys` in lua/queue.lua. */
+/** In the order of `queueAt` in lua/queue.lua. */
 const queueKeys = [
   'meta',
   'order',
   'ready',
+  'body',
   'delayed',
   'leased',
-  'body',
   'state',
   'lines',
   'waiting',
@@ -43,7 +44,21 @@ const allKeys = (tag: string, names: readonly string[]) => names.map((name) => `
 
 export const keyOf = (queue: string, name: (typeof queueKeys)[number]) => `${tagOf(queue)}:${storedName(name)}`
 
-export const keysOf = (queue: string): Keys => allKeys(tagOf(queue), storedQueueKeys)
+interface QueueKeys {
+  readonly all: Keys
+  /** Those of a message without options. */
+  readonly plain: Keys
+}
+
+const recentKeys = new Recent((queue): QueueKeys => {
+  const all = allKeys(tagOf(queue), storedQueueKeys)
+  return { all, plain: all.slice(0, queueKeys.indexOf('body') + 1) as unknown as Keys }
+}, 1_000)
+
+export const keysOf = (queue: string): Keys => recentKeys.get(queue).all
+
+/** The keys of a queue, in the same order, that a send of messages without options needs. */
+export const plainKeysOf = (queue: string): Keys => recentKeys.get(queue).plain
 
 /** Ids and states of a removed queue: messages that were purged or dropped and whose tasks are not told yet. */
 export const removedQueueKeys = (queue: string, removed: string) =>
@@ -70,6 +85,8 @@ export function destinationKey(destination: string, name: 'meta' | 'outbox' | 'i
 
 /** Where readers hear of new messages. */
 export const channelOf = (queue: string) => `${tagOf(queue)}:wake`
+/** Where it is told that messages in hand are to be cancelled. */
+export const cancelChannelOf = (queue: string) => `${tagOf(queue)}:cancels`
 export const topicChannelOf = (topic: string) => `${topicTagOf(topic)}:wake`
 
 export const correlationKey = (id: string) => `{tidings:c:${id}}`
@@ -79,6 +96,20 @@ export const registryKey = '{tidings}:queues'
 export const topicRegistryKey = '{tidings}:topics'
 /** What is published under which patterns, or in which topics, goes where. */
 export const routesKey = '{tidings}:routes'
+
+/** Schedules, when they are due, and what they have still to send. */
+export const scheduleKeys = ['{tidings}:schedules', '{tidings}:schedules:due', '{tidings}:schedules:sending'] as const
+/** Where it is told that one was put. */
+export const scheduleChannel = `${scheduleKeys[0]}:wake`
+
+/** What a look goes through, in the order of lua/look.lua. */
+export const lookedAtKeysOf = (queue: string) => allKeys(tagOf(queue), ['meta', 'ready', 'delayed', 'leased'])
+
+/** A process is there as long as it listens to this. No slot has it: every server tells who listens to it there. */
+export const lifeChannelOf = (token: string) => `{tidings}:life:${token}`
+
+/** So that receipts with a token differ from others by their length: see `holderIn` in lua/common.lua. */
+const tokenLength = 8
 
 const nonceBytes = 9
 /** Fetched for many nonces at once: each fetch takes as long as all the rest of a small send. */
@@ -91,3 +122,6 @@ export function newNonce(): string {
   random = random.subarray(nonceBytes)
   return nonce
 }
+
+/** What receipts of one process begin with. */
+export const newToken = () => newNonce().slice(0, tokenLength)

@@ -1,6 +1,6 @@
 import { show, TidingsError } from '../../core/errors.ts'
 import type { JsonObject, JsonValue } from '../../core/json.ts'
-import type { NewMessage, PeekRequest, SendResult, Settlement, StoredMessage } from '../../port/engine.ts'
+import type { Dedup, NewMessage, PeekRequest, SendResult, Settlement, StoredMessage } from '../../port/engine.ts'
 
 /** The options of a message in send.lua. Defaults are left out. */
 export interface Options {
@@ -8,7 +8,9 @@ export interface Options {
   readonly n?: number
   readonly p?: number
   readonly k?: string
-  readonly u?: readonly [id: string, windowMs: number]
+  readonly g?: string
+  /** A window of 0: as long as nobody has read the first. mode: 1 replaces, 2 moves its time too, by at most so long. */
+  readonly u?: readonly [id: string, windowMs: number, mode?: 1 | 2, atMostMs?: number]
   readonly t?: string
   readonly s?: number
   readonly m?: Readonly<Record<string, string>>
@@ -40,17 +42,27 @@ export function toTemplate(message: NewMessage, task?: string): Template {
 }
 
 function toOptions(message: NewMessage, task?: string): string {
-  const { delayMs, notBefore, priority, orderingKey, dedup, uniqueTarget, tracked, meta } = message
+  const { delayMs, notBefore, priority, orderingKey, group = null, dedup, uniqueTarget, tracked, meta } = message
+  const isReady = notBefore === null && delayMs <= 0 && priority === 0 && orderingKey === null
+  if (isReady && group === null && dedup === null && uniqueTarget === null && tracked === undefined) return ''
   const options: Options = {
     ...(notBefore !== null ? { n: notBefore } : delayMs > 0 ? { d: delayMs } : {}),
     ...(priority !== 0 ? { p: priority } : {}),
     ...(orderingKey !== null ? { k: orderingKey } : {}),
-    ...(dedup !== null ? { u: [dedup.id, dedup.windowMs] as const } : {}),
+    ...(group !== null ? { g: group } : {}),
+    ...(dedup !== null ? { u: toUnique(dedup) } : {}),
     ...(uniqueTarget !== null ? { t: uniqueTarget } : {}),
     ...(tracked !== undefined && task !== undefined ? { c: tracked.correlationId, w: task } : {}),
     ...(tracked !== undefined && (meta.dead_lettered_at ?? null) !== null ? { x: 1 as const } : {}),
   }
   return toOptionsText(options)
+}
+
+function toUnique({ id, windowMs, replace }: Dedup): NonNullable<Options['u']> {
+  if (replace === undefined) return [id, windowMs ?? 0]
+  const { extend, atMostMs } = replace
+  const mode = extend ? 2 : 1
+  return atMostMs === null ? [id, windowMs ?? 0, mode] : [id, windowMs ?? 0, mode, atMostMs]
 }
 
 /** Every copy of a published message is a task of its own. @returns undefined where the message is none */
@@ -61,10 +73,11 @@ export function taskOf(options: string, queue: string): readonly [correlation: s
 
 export const toOptionsText = (options: Options) => (Object.keys(options).length === 0 ? '' : JSON.stringify(options))
 
-/** '+id' for a message that was stored, '=id' for the duplicate of another. */
+/** '+id' for a message that was stored, '=id' for the duplicate of another, '~id' for one that replaced another's data. */
 export const toSendResult = (result: string): SendResult => ({
   id: result.slice(1),
   duplicate: result.startsWith('='),
+  ...(result.startsWith('~') ? { replaced: true } : {}),
 })
 
 /** A message as scripts return it. */
@@ -81,11 +94,12 @@ export type Row = readonly [
   orderingKey: string | null,
   receipt: string | null,
   changes: readonly string[],
+  group: string | null,
 ]
 
 export function toStoredMessage(row: Row): StoredMessage {
   const [id, body, sentAt, visibleAt, readCount, firstReadAt, lastReadAt, archivedAt, ...rest] = row
-  const [priority, orderingKey, receipt, changes] = rest
+  const [priority, orderingKey, receipt, changes, group] = rest
   const end = body.indexOf('\n')
   const [meta, headers] = JSON.parse(body.slice(0, end)) as [JsonObject, JsonObject]
   return {
@@ -95,6 +109,7 @@ export function toStoredMessage(row: Row): StoredMessage {
     headers,
     priority,
     orderingKey,
+    group,
     sentAt,
     visibleAt,
     readCount,
@@ -133,7 +148,13 @@ export function toSettlement(settlement: Settlement, keyNumberOf: (queue: string
     case 'archive':
       return { ...common, m: texts(settlement.meta) }
     case 'release':
-      return { ...common, m: texts(settlement.meta), d: settlement.delayMs, ...(settlement.uncount ? { u: 1 } : {}) }
+      return {
+        ...common,
+        m: texts(settlement.meta),
+        d: settlement.delayMs,
+        ...(settlement.uncount ? { u: 1 } : {}),
+        ...(settlement.hold ? { b: settlement.hold } : {}),
+      }
     case 'move': {
       const { meta, delayMs, to } = settlement
       return { ...common, m: texts(meta), d: delayMs, to, q: keyNumberOf(to) }

@@ -1,6 +1,7 @@
-import { isTidingsError } from '../../core/errors.ts'
+import type { JsonObject } from '../../core/json.ts'
 import type {
   Binding,
+  Cancelled,
   Claim,
   ClaimRequest,
   CorrelationState,
@@ -24,14 +25,15 @@ import type {
   Transaction,
 } from '../../port/engine.ts'
 import { usualLimits } from '../../port/limits.ts'
-import type { Listener, Listening } from '../../port/listening.ts'
+import type { Interest, Listener, Listening } from '../../port/listening.ts'
 import { queueFull } from '../../port/refusals.ts'
 import { slowMs } from './calling.ts'
+import { Claims } from './claims.ts'
 import { Correlations, type Task, toTasks } from './correlations.ts'
 import { diagnose, refuseOldServer } from './diagnose.ts'
 import { Driver, type RedisSource } from './driver.ts'
 import { unsupported } from './errors.ts'
-import { keysOf, newNonce, queueKeyCount, removedQueueKeys } from './keys.ts'
+import { keysOf, newNonce, plainKeysOf, queueKeyCount, removedQueueKeys } from './keys.ts'
 import { RedisListening } from './listening.ts'
 import {
   checkId,
@@ -47,6 +49,8 @@ import {
 import { queues, Registry, topics } from './registry.ts'
 import { Relay } from './relay/relay.ts'
 import { Routes } from './routes.ts'
+import { RedisSchedules } from './schedules.ts'
+import { type StatsAnswer, toStats } from './stats.ts'
 import { RedisTopics } from './topics.ts'
 import { Upkeep } from './upkeep.ts'
 
@@ -56,23 +60,26 @@ const peekBudget = 1_000
 const repeatable = { repeatable: true }
 /** For a script that must not run twice: if its answer is lost, the outcome is unknown. */
 const once = { repeatable: false }
+const onceOnDisk = { repeatable: false, onDisk: true }
 const slow = { repeatable: true, timeoutMs: slowMs }
 const slowOnce = { repeatable: false, timeoutMs: slowMs }
 
 /** Queues and topics in Redis 7 and newer and in Valkey, one server or a Cluster. The headers of the .lua files say what scripts do. */
 export class RedisEngine implements Engine {
   readonly name = 'redis'
-  readonly supports: ReadonlySet<Feature> = new Set<Feature>(['durable', 'topics'])
+  readonly supports: ReadonlySet<Feature> = new Set<Feature>(['durable', 'topics', 'limits', 'schedules'])
   readonly limits = usualLimits
   readonly #driver: Driver
   readonly #registry: Registry
   readonly #routes: Routes
   readonly #correlations: Correlations
   readonly #relay: Relay
+  readonly #claims: Claims
   readonly #upkeep: Upkeep
   readonly #listenings = new Set<RedisListening>()
   readonly #topicRegistry: Registry
   readonly topics: RedisTopics
+  readonly schedules: RedisSchedules
 
   /**
    * @param settings intentMs: the age at which upkeep withdraws the intent of a killed sender; default 60,000
@@ -86,7 +93,16 @@ export class RedisEngine implements Engine {
     this.#correlations = new Correlations(this.#driver)
     this.#relay = new Relay(this.#driver, this.#registry, this.#routes, this.#correlations)
     this.#upkeep = new Upkeep(this.#driver, this.#registry, this.#topicRegistry, this.#routes, this.#relay, intentMs)
-    this.topics = new RedisTopics(this.#driver, this.#topicRegistry, this.#routes, this.#relay)
+    const tokenFor = (interest: Interest, leaseMs: number) => this.#tokenFor(interest, leaseMs)
+    this.#claims = new Claims(this.#driver, tokenFor)
+    this.topics = new RedisTopics(this.#driver, this.#topicRegistry, this.#routes, this.#relay, tokenFor)
+    this.schedules = new RedisSchedules(this.#driver, this.#registry, this.#topicRegistry, this)
+  }
+
+  /** The token of the process to which leases there belong: of the listening that came last. '' if none does. */
+  async #tokenFor(interest: Interest, leaseMs: number): Promise<string> {
+    const listening = [...this.#listenings].findLast(({ wantsLife }) => wantsLife)
+    return (await listening?.holdIn(interest, leaseMs)) ?? ''
   }
 
   async open(): Promise<void> {
@@ -123,8 +139,12 @@ export class RedisEngine implements Engine {
 
   describe(queue: string | null): Promise<QueueInfo[]> {
     return this.#driver.whileOpen(async () =>
-      (await this.#registry.list(queue)).map(({ name, createdAt }) => ({ queue: name, createdAt })),
+      (await this.#registry.list(queue)).map(({ name, ...info }) => ({ queue: name, ...info })),
     )
+  }
+
+  configure(queue: string, change: JsonObject): Promise<JsonObject> {
+    return this.#driver.whileOpen(() => this.#registry.configure(queue, change))
   }
 
   purgeQueue(queue: string): Promise<number> {
@@ -141,11 +161,9 @@ export class RedisEngine implements Engine {
   }
 
   stats(queue: string): Promise<QueueStats> {
-    return this.#driver.whileOpen(async () => {
-      const [ready, delayed, leased, archived, totalSent, oldestReadyMs, newestMs, oldestMs, createdAt] =
-        await this.#run<StatsAnswer>('stats', queue, [], repeatable)
-      return { queue, ready, delayed, leased, archived, totalSent, oldestReadyMs, newestMs, oldestMs, createdAt }
-    })
+    return this.#driver.whileOpen(async () =>
+      toStats(queue, await this.#run<StatsAnswer>('stats', queue, [], repeatable)),
+    )
   }
 
   async send(
@@ -157,23 +175,35 @@ export class RedisEngine implements Engine {
     if (transaction) throw unsupported()
     return this.#driver.whileOpen(async () => {
       if (messages.length === 0) return []
-      const nonce = newNonce()
-      const names = toTasks(messages, nonce)
-      const tasks = messages.flatMap(({ tracked }, index): Task[] =>
-        tracked ? [{ ...tracked, correlation: tracked.correlationId, queue, task: names[index]! }] : [],
-      )
       const onDisk = terms?.durability === 'fsync'
-      // Asked before anything is written, of tasks too.
-      if (onDisk && tasks.length > 0) await this.#driver.confirmDisk(keysOf(queue)[0])
-      const intent = await this.#relay.intend(queue, tasks)
-      const encoded = messages.flatMap((message, index) => encode(message, names[index]))
-      const args = [nonce, intent, terms?.maxLength ?? '', ...encoded]
-      const answer = await this.#run<SendAnswer>('send', queue, args, { ...once, onDisk })
-      const [results, entries, length, count] = answer
-      await this.#relay.tryDeliver(queue, entries)
+      const isTracked = messages.some(({ tracked }) => tracked)
+      const { nonce, names, intent } = isTracked ? await this.#announce(queue, messages, onDisk) : untracked
+      const args = [nonce, intent, terms?.maxLength ?? '']
+      let isPlain = true
+      for (let index = 0; index < messages.length; index++) {
+        const [body, options] = encode(messages[index]!, names[index])
+        args.push(body, options)
+        if (options !== '') isPlain = false
+      }
+      const keys = isPlain ? plainKeysOf(queue) : keysOf(queue)
+      const answer = await this.#driver.run('send', keys, args, onDisk ? onceOnDisk : once)
+      const [results, entries, length, count] = answer as SendAnswer
+      if (entries.length > 0) await this.#relay.tryDeliver(queue, entries)
       if (length !== undefined) throw queueFull(queue, length, terms!.maxLength!, count!)
       return results.map(toSendResult)
     })
+  }
+
+  /** Counts tasks before their messages are stored. */
+  async #announce(queue: string, messages: readonly NewMessage[], onDisk: boolean): Promise<Announced> {
+    const nonce = newNonce()
+    const names = toTasks(messages, nonce)
+    const tasks = messages.flatMap(({ tracked }, index): Task[] =>
+      tracked ? [{ ...tracked, correlation: tracked.correlationId, queue, task: names[index]! }] : [],
+    )
+    // Asked before anything is written, of tasks too.
+    if (onDisk) await this.#driver.confirmDisk(keysOf(queue)[0])
+    return { nonce, names, intent: await this.#relay.intend(queue, tasks) }
   }
 
   bind(rule: Rule): Promise<boolean> {
@@ -193,17 +223,8 @@ export class RedisEngine implements Engine {
     return this.#driver.whileOpen(() => this.#relay.publish(messages))
   }
 
-  claim(queue: string, { limit, leaseMs, ids }: ClaimRequest): Promise<Claim> {
-    return this.#driver.whileOpen(async () => {
-      const args = [newNonce(), limit, leaseMs, ids ? toIdList(ids) : '']
-      const claim = (isAgain: boolean) =>
-        this.#run<[Row[], number | null]>('claim', queue, [...args, isAgain ? 1 : ''], isAgain ? repeatable : once)
-      const [rows, nextDueMs] = await claim(false).catch((error: unknown) => {
-        if (!isTidingsError(error, 'OUTCOME_UNKNOWN')) throw error
-        return claim(true)
-      })
-      return { messages: rows.map(toStoredMessage), nextDueMs }
-    })
+  claim(queue: string, request: ClaimRequest): Promise<Claim> {
+    return this.#driver.whileOpen(() => this.#claims.claim(queue, request))
   }
 
   pop(queue: string, limit: number): Promise<StoredMessage[]> {
@@ -242,16 +263,27 @@ export class RedisEngine implements Engine {
     if (transaction) throw unsupported()
     return this.#driver.whileOpen(async () => {
       if (settlements.length === 0) return []
-      const { keys, keyNumberOf } = this.#targets(queue, settlements)
-      const list = JSON.stringify(settlements.map((settlement) => toSettlement(settlement, keyNumberOf)))
-      const answer = await this.#driver.run('settle', keys, [newNonce(), list], once)
-      const [results, entries] = answer as [string[], string[]]
-      let moved: ReadonlyMap<string, string> = new Map()
+      const [results, entries] = await (settlements.every(({ kind }) => kind === 'delete')
+        ? this.#delete(queue, settlements)
+        : this.#settle(queue, settlements))
+      let moved = nothingMoved
       // Only a move needs the results of its deliveries.
-      if (!results.some((result) => result.startsWith('>'))) await this.#relay.tryDeliver(queue, entries)
-      else moved = (await this.#relay.deliver(queue, entries)).moved
+      if (results.some((result) => result.startsWith('>'))) moved = (await this.#relay.deliver(queue, entries)).moved
+      else if (entries.length > 0) await this.#relay.tryDeliver(queue, entries)
       return results.map((result) => toSettleResult(result, moved))
     })
+  }
+
+  #delete(queue: string, leases: readonly Lease[]): Promise<SettleAnswer> {
+    const args = [newNonce()]
+    for (const { id, receipt } of leases) args.push(id, toReceipt(receipt))
+    return this.#run('delete', queue, args, once)
+  }
+
+  #settle(queue: string, settlements: readonly Settlement[]): Promise<SettleAnswer> {
+    const { keys, keyNumberOf } = this.#targets(queue, settlements)
+    const list = JSON.stringify(settlements.map((settlement) => toSettlement(settlement, keyNumberOf)))
+    return this.#driver.run('settle', keys, [newNonce(), list], once) as Promise<SettleAnswer>
   }
 
   /** The queue with those that a message may be moved to in the same step: on a Cluster only itself. */
@@ -267,17 +299,21 @@ export class RedisEngine implements Engine {
   extend(queue: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]> {
     return this.#driver.whileOpen(async () => {
       if (leases.length === 0) return []
-      const list = JSON.stringify(leases.map(({ id, receipt }) => [id, toReceipt(receipt)]))
+      for (const listening of this.#listenings) listening.prolong(`queue:${queue}`, leaseMs)
+      const list = JSON.stringify(
+        leases.map(({ id, receipt, cancelled }) => [id, toReceipt(receipt), cancelled ? 1 : 0]),
+      )
       return this.#run<(string | null)[]>('extend', queue, [newNonce(), leaseMs, list], repeatable)
     })
   }
 
-  cancel(queue: string, ids: readonly string[]): Promise<boolean[]> {
+  cancel(queue: string, ids: readonly string[], { running = false } = {}): Promise<Cancelled[]> {
     return this.#driver.whileOpen(async () => {
-      const answer = await this.#run<[number[], string[]]>('cancel', queue, [newNonce(), toIdList(ids)], once)
-      const [removed, entries] = answer
+      const at = running ? JSON.stringify(new Date().toISOString()) : ''
+      const answer = await this.#run<[number[], string[]]>('cancel', queue, [newNonce(), toIdList(ids), at], once)
+      const [ended, entries] = answer
       await this.#relay.tryDeliver(queue, entries)
-      return removed.map((flag) => flag === 1)
+      return ended.map((flag) => cancelled[flag] ?? null)
     })
   }
 
@@ -325,24 +361,27 @@ export class RedisEngine implements Engine {
   }
 }
 
-type SendAnswer = [results: string[], entries: string[], length?: number, count?: number]
+/** The names of tasks, by the places of their messages, and the intent that their send fulfils. */
+interface Announced {
+  readonly nonce: string
+  readonly names: readonly (string | undefined)[]
+  readonly intent: string
+}
 
-type StatsAnswer = [
-  ready: number,
-  delayed: number,
-  leased: number,
-  archived: number,
-  totalSent: number,
-  oldestReadyMs: number | null,
-  newestMs: number | null,
-  oldestMs: number | null,
-  createdAt: number,
-]
+const untracked: Announced = { nonce: '', names: [], intent: '' }
+
+type SettleAnswer = [results: string[], entries: string[]]
+
+const nothingMoved: ReadonlyMap<string, string> = new Map()
+
+type SendAnswer = [results: string[], entries: string[], length?: number, count?: number]
 
 function toSettleResult(result: string, moved: ReadonlyMap<string, string>): SettleResult {
   if (result === '') return { settled: false, newId: null }
   const rest = result.slice(1)
   return { settled: true, newId: result.startsWith('>') ? (moved.get(rest) ?? null) : rest || null }
 }
+
+const cancelled: readonly Cancelled[] = [null, 'removed', 'asked']
 
 const toIdList = (ids: readonly string[]) => JSON.stringify(ids.map(checkId))

@@ -1,7 +1,8 @@
 import type { TidingsError } from '../../core/errors.ts'
+import type { JsonObject } from '../../core/json.ts'
 import { noQueue, noTopic } from '../../port/refusals.ts'
 import type { Driver } from './driver.ts'
-import { keyOf, newNonce, registryKey, topicKeyOf, topicRegistryKey } from './keys.ts'
+import { keyOf, keysOf, newNonce, registryKey, topicKeyOf, topicRegistryKey } from './keys.ts'
 
 const repeatable = { repeatable: true }
 
@@ -25,6 +26,12 @@ export const topics: Kind = {
   create: 'topic-create',
   metaOf: (topic) => topicKeyOf(topic, 'meta'),
   missing: noTopic,
+}
+
+interface Listed {
+  readonly name: string
+  readonly createdAt: number
+  readonly settings?: JsonObject
 }
 
 /**
@@ -62,14 +69,35 @@ export class Registry {
   }
 
   /** Those that are there, by name, or only the one that is named. @throws QUEUE_NOT_FOUND, TOPIC_NOT_FOUND */
-  async list(only: string | null): Promise<{ readonly name: string; readonly createdAt: number }[]> {
+  async list(only: string | null): Promise<Listed[]> {
     const names = only === null ? (await this.names()).sort() : [only]
-    const times = await Promise.all(names.map((name) => this.#field(name, 'created')))
-    if (only !== null && times[0] === null) throw this.#kind.missing(only)
-    return names.flatMap((name, index) => {
-      const createdAt = times[index]
-      return createdAt === null ? [] : [{ name, createdAt: Number(createdAt) }]
-    })
+    const found = await Promise.all(names.map((name) => this.#look(name)))
+    if (only !== null && found[0] === null) throw this.#kind.missing(only)
+    return found.filter((one) => one !== null)
+  }
+
+  async #look(name: string): Promise<Listed | null> {
+    const meta = this.#kind.metaOf(name)
+    const answer = await this.#driver.call(meta, ['HMGET', meta, 'created', 'settings'])
+    const [createdAt, settings] = answer as (string | null)[]
+    if (createdAt == null) return null
+    return {
+      name,
+      createdAt: Number(createdAt),
+      ...(settings == null ? {} : { settings: JSON.parse(settings) as JsonObject }),
+    }
+  }
+
+  /** @returns all settings that a queue has now @throws QUEUE_NOT_FOUND */
+  async configure(name: string, change: JsonObject): Promise<JsonObject> {
+    for (;;) {
+      const before = (await this.#field(name, 'settings')) ?? ''
+      const merged = Object.entries({ ...JSON.parse(before || '{}'), ...change }).filter(([, value]) => value !== null)
+      const after = merged.length > 0 ? JSON.stringify(Object.fromEntries(merged)) : ''
+      const settings = Object.fromEntries(merged) as JsonObject
+      const args = [before, after, 'limits' in change ? 1 : 0, pausedUntil(settings)]
+      if ((await this.#driver.run('configure', keysOf(name), args, repeatable)) === 1) return settings
+    }
   }
 
   /** Differs from queue to queue of the same name; null if there is none. */
@@ -92,4 +120,11 @@ export class Registry {
   async #add(name: string): Promise<void> {
     await this.#driver.run('set-field', [this.#kind.key], [name, ''], repeatable)
   }
+}
+
+/** As a claim reads it. */
+function pausedUntil({ pause }: { pause?: unknown }): string {
+  if (!pause) return ''
+  const { until } = pause as { until: string | null }
+  return until === null ? 'inf' : String(Date.parse(until))
 }

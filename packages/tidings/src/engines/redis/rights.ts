@@ -39,7 +39,7 @@ export async function checkRights(server: Server): Promise<Finding> {
 }
 
 const nameOf = ([name, subcommand]: Command) =>
-  ['CLIENT', 'CLUSTER', 'XGROUP'].includes(name) ? `${name} ${subcommand}` : name
+  ['CLIENT', 'CLUSTER', 'PUBSUB', 'XGROUP'].includes(name) ? `${name} ${subcommand}` : name
 
 function probes(key: string): Command[] {
   return [
@@ -55,6 +55,7 @@ function probes(key: string): Command[] {
     ['HEXISTS', key, 'field'],
     ['HLEN', key],
     ['HSCAN', key, 0],
+    ['HRANDFIELD', key, 1],
     ['RENAME', key, key],
     ['HSET', key, 'field', 'value', 'without a value'],
     ['HINCRBY', key, 'field', 'not a number'],
@@ -63,7 +64,10 @@ function probes(key: string): Command[] {
     ['ZREM', key, 'member'],
     ['ZCARD', key],
     ['ZCOUNT', key, '-inf', '+inf'],
+    ['ZLEXCOUNT', key, '-', '+'],
+    ['ZREMRANGEBYSCORE', key, '-inf', '+inf'],
     ['ZSCORE', key, 'member'],
+    ['ZSCAN', key, 0],
     ['ZRANGE', key, 0, 0],
     ['ZRANGEBYLEX', key, '-', '+'],
     ['ZRANGEBYSCORE', key, '-inf', '+inf'],
@@ -81,9 +85,11 @@ function probes(key: string): Command[] {
     ['XGROUP', 'DESTROY', key, 'group'],
     ['CLUSTER', 'SLOTS'],
     ['CLIENT', 'SETNAME', 'tidings'],
+    ['PUBSUB', 'NUMSUB', key],
     ['SELECT', 'not a number'],
     // The connection listens after that, and takes little else. The client knows these by their small letters.
     ['ssubscribe', key],
+    ['subscribe', key],
     ['ping'],
     ['sunsubscribe', key],
   ]

@@ -11,7 +11,7 @@ export interface SendingOnce {
   readonly onDisk?: boolean
 }
 
-/** From the first packet until commands can be sent. The limit of ioredis ends with the TCP connection. */
+/** From the first packet until commands can be sent. A server that cannot be reached is reported within 5 s. */
 const handshakeTimeoutMs = 4_500
 const roleTimeoutMs = 2_000
 
@@ -42,15 +42,16 @@ export class Server {
    * @throws Unsent, Lost, or the error that the server replied; DURABILITY_UNAVAILABLE before the command is sent
    */
   async call(command: Command, { timeoutMs, onDisk = false }: SendingOnce, asking = false): Promise<unknown> {
+    let client = this.#client
     this.#calls++
     try {
-      const client = await this.#connected()
+      if (client?.status !== 'ready') client = await this.#connected()
       if (onDisk) await this.#disk.confirm(client)
-      return await callOn(client, command, timeoutMs, asking).catch((error: unknown) => {
-        // ioredis rejects with 'Connection is closed.' for every cause.
-        if (error instanceof Lost) error.cause = this.#failures.get(client) ?? error.cause
-        throw error
-      })
+      return await callOn(client, command, timeoutMs, asking)
+    } catch (error) {
+      // ioredis rejects with 'Connection is closed.' for every cause.
+      if (error instanceof Lost && client) error.cause = this.#failures.get(client) ?? error.cause
+      throw error
     } finally {
       this.#calls--
       if (this.#isLeft) this.leave()
@@ -97,8 +98,7 @@ export class Server {
     this.disconnect()
   }
 
-  async #connected(): Promise<RedisClient> {
-    if (this.#client?.status === 'ready') return this.#client
+  #connected(): Promise<RedisClient> {
     this.#connecting ??= this.#connect().finally(() => {
       this.#connecting = undefined
     })
@@ -120,7 +120,9 @@ async function connectSoon(client: RedisClient): Promise<void> {
   const connected = client.connect()
   const timeout = new Promise<never>((_resolve, reject) => {
     const noAnswer = new Error(`no answer within ${handshakeTimeoutMs / 1_000} seconds`)
-    const timer = systemClock.after(handshakeTimeoutMs, () => reject(Object.assign(noAnswer, { code: 'ETIMEDOUT' })))
+    const giveUp = () => reject(Object.assign(noAnswer, { code: 'ETIMEDOUT' }))
+    // What came while the event loop was blocked is read first.
+    const timer = systemClock.after(handshakeTimeoutMs, () => void setImmediate(giveUp))
     const cancel = () => timer.cancel()
     connected.then(cancel, cancel)
   })

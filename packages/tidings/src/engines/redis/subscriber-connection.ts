@@ -1,4 +1,4 @@
-import { systemClock } from '../../core/clock.ts'
+import { Silence } from './calling.ts'
 import type { RedisClient } from './client.ts'
 import { Lost } from './errors.ts'
 import type { Server } from './server.ts'
@@ -18,6 +18,7 @@ export class SubscriberConnection {
   readonly #events: SubscriberEvents
   #connecting: Promise<RedisClient> | undefined
   #client: RedisClient | undefined
+  #silence: Silence | undefined
   readonly #subscribed = new Map<string, Promise<unknown>>()
   #over = false
 
@@ -26,11 +27,15 @@ export class SubscriberConnection {
     this.#events = events
   }
 
-  /** Resolves once in force. */
-  async subscribe(channel: string): Promise<void> {
+  get isOver(): boolean {
+    return this.#over
+  }
+
+  /** Resolves once in force. @param how plainly: the channel belongs to no slot */
+  async subscribe(channel: string, how: 'ssubscribe' | 'subscribe' = 'ssubscribe'): Promise<void> {
     this.#connecting ??= this.#connect()
     const client = await this.#connecting
-    const asked = this.#subscribed.get(channel) ?? this.#ask(client, 'ssubscribe', channel)
+    const asked = this.#subscribed.get(channel) ?? this.#ask(client, how, channel)
     this.#subscribed.set(channel, asked)
     try {
       await asked
@@ -64,6 +69,7 @@ export class SubscriberConnection {
         throw new Lost('closed')
       }
       this.#client = client
+      this.#silence = new Silence(client, () => this.#end(new Lost('the server fell silent')))
       client.on('smessage', (channel, text) => this.#events.heard(channel, text))
       client.on('end', () => this.#end(new Lost('the connection was ended')))
       // The slot of a channel went to another node.
@@ -76,11 +82,11 @@ export class SubscriberConnection {
   }
 
   async #ask(client: RedisClient, command: string, ...args: string[]): Promise<unknown> {
-    const timer = systemClock.after(patienceMs, () => this.#end(new Lost('the server fell silent')))
+    const waiting = this.#silence?.begin(patienceMs)
     try {
       return await client.call(command, args)
     } finally {
-      timer.cancel()
+      if (waiting) this.#silence?.end(waiting)
     }
   }
 

@@ -1,5 +1,6 @@
 import type { JsonObject } from '../../core/json.ts'
 import type { NewMessage, Transaction } from '../../port/engine.ts'
+import type { Interest } from '../../port/listening.ts'
 import type {
   AppendResult,
   Hold,
@@ -29,8 +30,17 @@ export class RedisTopics implements TopicStore {
   readonly #registry: Registry
   readonly #routes: Routes
   readonly #relay: Relay
+  readonly #tokenFor: (interest: Interest, leaseMs: number) => Promise<string>
 
-  constructor(driver: Driver, registry: Registry, routes: Routes, relay: Relay) {
+  /** @param tokenFor as for `Claims` */
+  constructor(
+    driver: Driver,
+    registry: Registry,
+    routes: Routes,
+    relay: Relay,
+    tokenFor: (interest: Interest, leaseMs: number) => Promise<string>,
+  ) {
+    this.#tokenFor = tokenFor
     this.#driver = driver
     this.#registry = registry
     this.#routes = routes
@@ -105,8 +115,9 @@ export class RedisTopics implements TopicStore {
     return rows.map(toState).sort((a, b) => (a.subscription < b.subscription ? -1 : 1))
   }
 
-  async hold(topic: string, subscription: string, consumer: string, leaseMs: number): Promise<Hold> {
-    const args = [newNonce(), subscription, consumer, leaseMs]
+  async hold(topic: string, subscription: string, consumer: string, leaseMs: number, held = false): Promise<Hold> {
+    const token = held ? await this.#tokenFor(`topic:${topic}`, leaseMs) : ''
+    const args = [newNonce(), subscription, consumer, leaseMs, token]
     type Answer = [receipt: null, retryMs: number] | [receipt: string, cursor: number, vanished: number]
     const [receipt, number, vanished] = await this.#run<Answer>('topic-hold', topic, args, repeatable)
     return receipt === null

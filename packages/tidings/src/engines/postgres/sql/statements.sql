@@ -5,7 +5,7 @@
 -- $1 the process that the start of the connection named. Sets what our sessions need, whatever the role or the database
 -- has; what the URL says stands. Behind a pooler the session is everybody's: there each transaction sets it, and
 -- a lock may be waited for without end, since three statements for one would be too much just for that
--- → is_direct, begin: how the transaction of one statement begins, null if it needs none; begin_long: how one begins
+-- → is_direct, started: when the session began; begin: how the transaction of one statement begins, null if it needs none; begin_long: how one begins
 -- whose statements are not ours alone
 WITH needed (name, setting, of_transaction) AS (VALUES
   ('default_transaction_isolation', 'read committed', true),
@@ -17,7 +17,7 @@ WITH needed (name, setting, of_transaction) AS (VALUES
   ('tcp_keepalives_idle', '10', false),
   ('tcp_keepalives_interval', '5', false),
   ('tcp_keepalives_count', '3', false),
-  ('tcp_user_timeout', '30000', false),
+  ('tcp_user_timeout', '60000', false),
   ('client_connection_check_interval', CASE WHEN version() LIKE '%linux%' THEN '5000' ELSE '0' END, false)
 ), connection AS (
   SELECT coalesce(pg_backend_pid() = $1::integer, false) AS is_direct
@@ -37,14 +37,43 @@ SELECT c.is_direct,
   'BEGIN ISOLATION LEVEL READ COMMITTED' || coalesce(l.most, '')
     || CASE WHEN EXISTS (SELECT FROM ours WHERE name = 'lock_timeout') THEN '; SET LOCAL lock_timeout = 0' ELSE '' END
     AS begin_long,
+  (SELECT (date_part('epoch', backend_start) * 1000000)::bigint::text FROM pg_stat_get_activity(pg_backend_pid())) AS started,
   (SELECT count(set_config(name, setting, false)) FROM ours WHERE c.is_direct AND differs) AS set
 FROM connection c, locally l;
+
+-- name: pgmq
+-- → there; ours: made by Tidings; extension: its version, or null; version: told by what is there, null before 1.5
+WITH functions AS (
+  SELECT p.proname AS name FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = 'pgmq'
+), columns AS (
+  SELECT c.relname AS type, a.attname AS name FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname = 'pgmq' AND c.relname IN ('message_record', 'metrics_result') AND NOT a.attisdropped
+)
+SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = 'pgmq' AND tablename = 'meta') AS there,
+  EXISTS (SELECT FROM pg_namespace WHERE nspname = 'pgmq' AND obj_description(oid, 'pg_namespace') LIKE '%by Tidings') AS ours,
+  (SELECT extversion FROM pg_extension WHERE extname = 'pgmq') AS extension,
+  (SELECT default_version FROM pg_available_extensions WHERE name = 'pgmq') AS available,
+  CASE
+    WHEN EXISTS (SELECT FROM columns WHERE type = 'metrics_result' AND name = 'default_partition_length') THEN '1.13'
+    WHEN EXISTS (SELECT FROM functions WHERE name = 'read_grouped_head_with_poll') THEN '1.12'
+    WHEN EXISTS (SELECT FROM functions WHERE name = 'send_batch_topic') THEN '1.11'
+    WHEN EXISTS (SELECT FROM columns WHERE type = 'message_record' AND name = 'last_read_at') THEN '1.10'
+    WHEN EXISTS (SELECT FROM columns WHERE type = 'message_record' AND name = 'headers') THEN '1.5 to 1.9'
+  END AS version;
 
 -- name: work
 -- $1 how many characters of a statement → pid, beginning of each statement that the server works on for this role
 SELECT pid::text AS pid, left(query, $1::integer) AS beginning FROM pg_stat_activity
 WHERE usename = session_user AND datname = current_database() AND pid <> pg_backend_pid()
   AND (state IS NULL OR state NOT LIKE 'idle%');
+
+-- name: endSessions
+-- $1 process and start of each session, as JSON → pid of those that are still there; each is told to end, told. Not in a
+-- condition, which would be looked at for other sessions, too
+SELECT a.pid, pg_terminate_backend(a.pid) AS told FROM json_to_recordset($1::text::json) AS s (pid integer, started bigint)
+JOIN pg_stat_activity a ON a.pid = s.pid AND (date_part('epoch', a.backend_start) * 1000000)::bigint = s.started
+WHERE a.usename = session_user;
 
 -- name: createQueue
 -- $1 queue → created
@@ -55,9 +84,16 @@ SELECT tidings.create_queue($1::text) AS created;
 SELECT tidings.drop_queue($1::text) AS dropped;
 
 -- name: describe
--- $1 queue or null → queue, created_at in ms since 1970
-SELECT lower(queue_name) AS queue, (tidings.microseconds(created_at) / 1000)::float8 AS created_at
-FROM pgmq.meta WHERE $1::text IS NULL OR lower(queue_name) = $1::text ORDER BY 1;
+-- $1 queue or null → queue, created_at in ms since 1970, is_partitioned, is_unlogged, settings as JSON text or null
+SELECT lower(m.queue_name) AS queue, (tidings.microseconds(min(m.created_at)) / 1000)::float8 AS created_at,
+  bool_or(m.is_partitioned) AS is_partitioned, bool_or(m.is_unlogged) AS is_unlogged,
+  min(s.settings::text) AS settings
+FROM pgmq.meta m LEFT JOIN tidings.all_settings() s ON s.queue_name = lower(m.queue_name)
+WHERE $1::text IS NULL OR lower(m.queue_name) = $1::text GROUP BY 1 ORDER BY 1;
+
+-- name: configure
+-- $1 queue, $2 change as JSON → settings as JSON text
+SELECT tidings.configure($1::text, $2::text::jsonb)::text AS settings;
 
 -- name: purgeQueue
 -- $1 queue → purged
@@ -68,14 +104,16 @@ SELECT tidings.purge_queue($1::text)::float8 AS purged;
 SELECT tidings.prune($1::text, $2::bigint, $3::bigint, $4::integer)::float8 AS pruned;
 
 -- name: stats
--- $1 queue → ready, delayed, leased, archived, total_sent, oldest_ready_ms, newest_ms, oldest_ms, created_at
+-- $1 queue → ready, delayed, leased, archived, total_sent, oldest_ready_ms, newest_ms, oldest_ms, created_at,
+-- next_due_ms, held_back
 SELECT ready::float8, delayed::float8, leased::float8, archived::float8, total_sent::float8,
-  oldest_ready_ms, newest_ms, oldest_ms, created_at
+  oldest_ready_ms, newest_ms, oldest_ms, created_at, tidings.next_ready_ms($1::text) AS next_due_ms,
+  tidings.count_held_back($1::text)::float8 AS held_back
 FROM tidings.stats($1::text);
 
 -- name: enable
--- $1 queue, $2 has ordering keys, $3 has priorities
-SELECT tidings.enable($1::text, $2::boolean, $3::boolean);
+-- $1 queue, $2 has ordering keys, $3 has priorities, $4 has groups
+SELECT tidings.enable($1::text, $2::boolean, $3::boolean, $4::boolean);
 
 -- name: send
 -- $1 queue, $2 batch, $3 plain → rows with id, duplicate, as JSON text
@@ -112,23 +150,59 @@ SELECT pattern, queue_name, bound_at FROM tidings.bindings($1::text);
 SELECT coalesce(json_agg(copy), '[]')::text FROM tidings.publish($1::text::jsonb, $2::boolean,
   ARRAY(SELECT jsonb_array_elements_text($3::text::jsonb)), $4::boolean) AS copy;
 
+-- name: prepareQueue
+-- $1 queue. Makes the functions that the next four call, which stand with the name of the queue for {queue}.
+SELECT tidings.prepare_queue($1::text);
+
+-- name: sendPlain
+-- $1 bodies, $2 headers, as JSON, or null → ids, separated by commas
+SELECT tidings."send:{queue}"($1::text::jsonb, $2::text::jsonb) AS ids;
+
 -- name: claim
--- $1 queue, $2 quantity, $3 lease in ms, $4 mark, $5 last key, $6 sweep → rows of tidings.message
-SELECT * FROM tidings.claim($1::text, $2::integer, $3::bigint, $4::bigint, $5::text, $6::boolean);
+-- $1 quantity, $2 lease in ms, $3 mark, $4 last key, $5 sweep, $6 number of this process or null, $7 which of its claims,
+-- $8 the first of this queue, $9 how many are begun at once, or null, $10 how many bytes at most, or null
+-- → rows of tidings.message
+SELECT id, data, meta, headers, read_ct, vt_us, sent_at, visible_at, last_read_at, next_due_ms, sweep_ms
+FROM tidings."claim:{queue}"($1::integer, $2::bigint, $3::bigint, $4::text, $5::boolean, $6::integer, $7::integer,
+  $8::boolean, $9::integer, $10::bigint);
+
+-- name: claimFreed
+-- The same, with keys in $6 whose message this process has ended, as JSON; $7 to $11 as $6 to $10 above
+SELECT id, data, meta, headers, read_ct, vt_us, sent_at, visible_at, last_read_at, next_due_ms, sweep_ms
+FROM tidings."claim:{queue}"($1::integer, $2::bigint, $3::bigint, $4::text, $5::boolean, $7::integer, $8::integer,
+  $9::boolean, $10::integer, $11::bigint, ARRAY(SELECT jsonb_array_elements_text($6::text::jsonb)));
+
+-- name: settlePlain
+-- $1 ids, $2 read counts, $3 ends of leases, as arrays → positions, separated by commas, or null
+SELECT tidings."settle:{queue}"($1::text::bigint[], $2::text::integer[], $3::text::bigint[]) AS positions;
 
 -- name: claimIds
--- $1 queue, $2 quantity, $3 lease in ms, $4 ids as JSON → rows of tidings.message
-SELECT * FROM tidings.claim_ids($1::text, $2::integer, $3::bigint,
-  ARRAY(SELECT jsonb_array_elements_text($4::text::jsonb)::bigint));
+-- $1 queue, $2 quantity, $3 lease in ms, $4 ids as JSON, $5 to $9 as $6 to $10 of claim → rows of tidings.message
+SELECT id, data, meta, headers, read_ct, vt_us, sent_at, visible_at, last_read_at, next_due_ms, sweep_ms
+FROM tidings.claim_ids($1::text, $2::integer, $3::bigint,
+  ARRAY(SELECT jsonb_array_elements_text($4::text::jsonb)::bigint), $5::integer, $6::integer, $7::boolean, $8::integer,
+  $9::bigint);
+
+-- name: sweepStep
+-- $1 queue, $2 where the step before ended or 0, $3 the mark or null, $4 when the first step began or null → ids as JSON,
+-- sorted, reached, ended, began_us, next_due_ms, ms
+SELECT to_json(ids::text[])::text AS ids, sorted, reached::text AS reached, ended, began_us::text AS began_us, next_due_ms, ms
+FROM tidings.sweep_step($1::text, $2::bigint, $3::bigint, $4::bigint);
+
+-- name: giveBackClaim
+-- $1 queue, $2 number of this process, $3 its secret, $4 which of its claims, $5 a time before it, in ms since 1970
+SELECT tidings.give_back_claim($1::text, $2::integer, $3::text::uuid, $4::integer, $5::float8);
 
 -- name: pop
 -- $1 queue, $2 quantity, $3 mark, $4 last key, $5 sweep → rows of tidings.message
-SELECT * FROM tidings.pop($1::text, $2::integer, $3::bigint, $4::text, $5::boolean);
+SELECT id, data, meta, headers, read_ct, vt_us, sent_at, visible_at, last_read_at, next_due_ms, sweep_ms
+FROM tidings.pop($1::text, $2::integer, $3::bigint, $4::text, $5::boolean);
 
 -- name: peek
 -- $1 queue, $2 place or null, $3 quantity, $4 after id or null, $5 ids as JSON or null, $6 meta as JSON or null
 -- → rows of tidings.message
-SELECT * FROM tidings.peek($1::text, $2::text, $3::integer, $4::bigint,
+SELECT id, data, meta, headers, read_ct, vt_us, sent_at, visible_at, last_read_at, archived_at
+FROM tidings.peek($1::text, $2::text, $3::integer, $4::bigint,
   CASE WHEN $5::text IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text($5::text::jsonb)::bigint) END, $6::text::jsonb);
 
 -- name: settle
@@ -137,16 +211,21 @@ SELECT coalesce(json_agg(settled), '[]')::text
 FROM tidings.settle($1::text, $2::text::jsonb, $3::boolean) AS settled;
 
 -- name: extend
--- $1 queue, $2 batch, $3 lease in ms → at, vt_us
-SELECT at, vt_us FROM tidings.extend($1::text, $2::text::jsonb, $3::bigint);
+-- $1 queue, $2 batch, $3 lease in ms, $4 number of this process or null → at, vt_us
+SELECT at, vt_us FROM tidings.extend($1::text, $2::text::jsonb, $3::bigint, $4::integer);
 
 -- name: cancel
 -- $1 queue, $2 ids as JSON → id
 SELECT id FROM tidings.cancel($1::text, ARRAY(SELECT jsonb_array_elements_text($2::text::jsonb)::bigint));
 
+-- name: cancelRunning
+-- $1 queue, $2 ids as JSON → id, asked
+SELECT id, asked FROM tidings.cancel_running($1::text, ARRAY(SELECT jsonb_array_elements_text($2::text::jsonb)::bigint));
+
 -- name: correlation
--- $1 correlation id → queue, pending, running, done, dead, cancelled, started_at, completed_at
-SELECT queue, pending::float8, running::float8, done::float8, dead::float8, cancelled::float8, started_at, completed_at
+-- $1 correlation id → queue, pending, running, done, dead, cancelled, started_at, completed_at, failed_at, done_at
+SELECT queue, pending::float8, running::float8, done::float8, dead::float8, cancelled::float8, started_at, completed_at,
+  failed_at, done_at
 FROM tidings.correlation_state($1::text);
 
 -- name: queuesToMaintain
@@ -163,6 +242,20 @@ SELECT tidings.index_queue($1::text);
 
 -- name: maintain
 SELECT tidings.maintain();
+
+-- name: putSchedule
+-- $1 name, $2 revision, $3 when it is due or null, $4 definition, $5 progress, $6 revision before or null → a row with done,
+-- as JSON text
+SELECT json_build_array(json_build_object('done',
+  tidings.put_schedule($1::text, $2::text, $3::bigint, $4::text, $5::text, $6::text)))::text AS answer;
+
+-- name: removeSchedule
+-- $1 name, $2 revision or null → removed
+SELECT tidings.remove_schedule($1::text, $2::text) AS removed;
+
+-- name: schedules
+-- $1 whether only those that are due, $2 name or null → found as JSON
+SELECT tidings.schedules($1::boolean, $2::text)::text AS found;
 
 -- name: createTopic
 -- $1 topic, $2 settings → created
@@ -213,8 +306,10 @@ SELECT subscription, cursor::float8, lag::float8, missed::float8, created_at, mo
 FROM tidings.subscriptions($1::text, $2::text);
 
 -- name: holdSubscription
--- $1 topic, $2 subscription, $3 consumer, $4 lease in ms → receipt, cursor, vanished, retry_ms
-SELECT receipt, cursor::float8, vanished, retry_ms FROM tidings.hold_subscription($1::text, $2::text, $3::text, $4::bigint);
+-- $1 topic, $2 subscription, $3 consumer, $4 lease in ms, $5 number of this process or null
+-- → receipt, cursor, vanished, retry_ms
+SELECT receipt, cursor::float8, vanished, retry_ms
+FROM tidings.hold_subscription($1::text, $2::text, $3::text, $4::bigint, $5::integer);
 
 -- name: leaveSubscription
 -- $1 topic, $2 subscription, $3 receipt → done
@@ -248,9 +343,23 @@ SELECT to_json(tidings.start_waiting($1::text))::text AS writers;
 -- $1 transactions as JSON; on the listening connection → writers, as JSON
 SELECT to_json(tidings.still_open(ARRAY(SELECT jsonb_array_elements_text($1::text::jsonb))))::text AS writers;
 
--- name: mode
--- → read_only: on for a standby, and where a role or database is set so
-SELECT current_setting('transaction_read_only') AS read_only;
+-- name: beginLife
+-- $1 number that this process had before, or null, $2 its secret; on the listening connection → number, secret
+SELECT number, secret::text AS secret FROM tidings.begin_life($1::integer, $2::text::uuid);
+
+-- name: endLife
+-- $1 number of this process, $2 its secret; on the listening connection
+SELECT tidings.end_life($1::integer, $2::text::uuid);
+
+-- name: look
+-- $1 queues and places of topics as JSON, $2 number of this process if it may judge others, or null; on the listening
+-- connection → read_only: a standby, or a role or database that is set so; answers and gone as JSON, missed
+SELECT read_only, answers::text AS answers, to_json(gone)::text AS gone, missed
+FROM tidings.look(ARRAY(SELECT jsonb_array_elements_text($1::text::jsonb)), $2::integer);
+
+-- name: giveBackOfGone
+-- $1 number of this process, $2 number of the one that is gone, $3 the queue that was given back last, or null → queue
+SELECT tidings.give_back_of_gone($1::integer, $2::integer, $3::text) AS queue;
 
 -- name: checkQueue
 -- $1 queue, or place of a topic; fails if there is none
@@ -262,7 +371,7 @@ SELECT pg_advisory_unlock_shared(tidings.waiting_lock($1::text));
 
 -- name: diagnoseServer
 -- → version, version_number, fsync, synchronous_commit, full_page_writes, connections, max_connections, role, role_limit
---   and database_limit: -1 for none; may_create, has_roles, pgmq_extension, schema_version, encoding
+--   and database_limit: -1 for none; may_create, has_roles, schema_version, encoding
 SELECT current_setting('server_version') AS version, current_setting('server_version_num')::integer AS version_number,
   current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS synchronous_commit,
   current_setting('full_page_writes') AS full_page_writes,
@@ -273,7 +382,6 @@ SELECT current_setting('server_version') AS version, current_setting('server_ver
   current_setting('transaction_read_only') AS read_only,
   tidings.may_manage() AS may_create,
   EXISTS (SELECT FROM pg_tables WHERE schemaname = 'tidings' AND tablename = 'role') AS has_roles,
-  (SELECT extversion FROM pg_extension WHERE extname = 'pgmq') AS pgmq_extension,
   (SELECT version FROM tidings.migration ORDER BY version DESC LIMIT 1) AS schema_version,
   current_setting('server_encoding') AS encoding;
 
@@ -317,6 +425,27 @@ ORDER BY n.nspname, c.relname;
 -- name: diagnoseParked
 -- Messages that another client has hidden for ever → queue, parked
 SELECT queue, parked::float8 FROM tidings.parked();
+
+-- name: diagnosePauses
+-- Queues that are paused → queue
+SELECT queue_name AS queue FROM tidings.all_settings()
+WHERE settings ? 'pause' AND coalesce((settings -> 'pause' ->> 'until')::timestamptz > clock_timestamp(), true) ORDER BY 1;
+
+-- name: diagnoseUnlimited
+-- Leases that other clients took where a limit holds → queue, leases
+SELECT queue, leases::float8 FROM tidings.unlimited_leases();
+
+-- name: diagnoseEvents
+-- What announces no events although the migration of the events was applied -> queue: null for new ones;
+-- reason: 'trigger', or 'owner' where the table is not that of the role whose functions announce
+SELECT CASE WHEN c.relname <> 'meta' THEN substr(c.relname, 3) END AS queue,
+  CASE WHEN t.oid IS NULL THEN 'trigger' ELSE 'owner' END AS reason
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname = 'tidings_events'
+JOIN pg_class c ON c.relnamespace = to_regnamespace('pgmq') AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND (left(c.relname, 2) = 'q_' OR c.relname = 'meta')
+LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = 'tidings_events' AND t.tgenabled IN ('O', 'A')
+WHERE p.proname = 'on_insert' AND (t.oid IS NULL OR c.relname <> 'meta' AND c.relowner <> p.proowner)
+ORDER BY c.relname;
 
 -- name: diagnoseOpenFunctions
 -- Functions of ours that every role of the database may call → name

@@ -7,7 +7,8 @@ local q = queueAt(1)
 local incarnation = redis.call('HGET', q.meta, 'incarnation')
 if not incarnation then return false end
 postRemoved(q, ARGV[1])
-for _, name in ipairs(queueKeys) do
-  if name ~= 'outbox' then redis.call('UNLINK', q[name]) end
+redis.call('UNLINK', unpack(KEYS, 1, queueKeyCount - 1))
+for _, name in ipairs({ 'turns', 'slots', 'lanes', 'shut', 'passes', 'parked', 'gates' }) do
+  redis.call('UNLINK', shareKey(q, name))
 end
 return { incarnation, q.posted }

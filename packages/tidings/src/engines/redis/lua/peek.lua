@@ -10,8 +10,27 @@ local request = cjson.decode(ARGV[1])
 local isArchive = request.place == 'archived'
 local source = isArchive and q.archive or q.order
 
+-- Where the leased or the delayed messages are few, these: there may be many others.
+local function few()
+  local found = {}
+  for _, set in ipairs(request.place == 'leased' and { q.leased } or { q.delayed, q.waiting }) do
+    local some = redis.call('ZRANGE', set, '(' .. now, '+inf', 'BYSCORE', 'LIMIT', 0, request.budget)
+    if #some == request.budget then return nil end
+    for _, id in ipairs(some) do
+      if id > request.after then found[#found + 1] = id end
+    end
+  end
+  table.sort(found)
+  return found
+end
+
+local isWhole = true
+
 local function candidates()
   if not request.ids then
+    local found = (request.place == 'leased' or request.place == 'delayed') and few()
+    if found then return found end
+    isWhole = false
     local after = request.after == '' and '-' or '(' .. request.after
     return redis.call('ZRANGEBYLEX', source, after, '+', 'LIMIT', 0, request.budget)
   end
@@ -60,7 +79,7 @@ for i, id in ipairs(ids) do
     m.r = nil
     table.insert(messages, row(id, body, m))
   end
-  if #messages == request.limit or (i == #ids and not request.ids and #ids == request.budget) then
+  if #messages == request.limit or (i == #ids and not isWhole and #ids == request.budget) then
     last = id
     break
   end

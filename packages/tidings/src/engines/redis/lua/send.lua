@@ -1,21 +1,22 @@
 #!lua
 -- Stores messages in their order.
--- KEYS  1… the queue
+-- KEYS  1… the queue; without options and an intent the first four of its keys suffice
 -- ARGV  1 nonce; 2 the intent that this fulfils, or ''; 3 how many messages the queue may hold with these, or ''; then for
 --       each message its body and its options, as JSON or '':
---       d delay, n time before which it is not ready, p priority, k ordering key, u dedup id and window, t target,
+--       d delay, n time before which it is not ready, p priority, k ordering key, g group, u dedup id, window and more, see
+--       messages.ts, t target,
 --       s sentAt, m changed fields of meta, c correlation, w task, x 1 for a dead letter, h how often its task
 --       was moved
--- Returns '+id' for each, or '=id' of the first if it is a duplicate, and the outbox entries. Where they do not fit: none,
+-- Returns '+id' for each, '=id' of the first if it is a duplicate, or '~id' if it replaced that one's data, and the outbox entries. Where they do not fit: none,
 -- and at the end how many messages the queue has, and how many were to be stored.
 local q = queueAt(1)
-if not isThere(q) then return missing(q) end
+if not readNewest(q) then return missing(q) end
 if not fulfil(q, ARGV[2]) then return noIntent() end
 local options = {}
 local hasDedup = false
 for i = 5, #ARGV, 2 do
   local o = ARGV[i] == '' and {} or cjson.decode(ARGV[i])
-  table.insert(options, o)
+  options[#options + 1] = o
   hasDedup = hasDedup or o.u
 end
 

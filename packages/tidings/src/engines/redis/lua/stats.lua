@@ -1,7 +1,8 @@
 #!lua flags=no-writes
 -- Counts. The age of the oldest ready message is that of the oldest among the first hundred in line.
 -- KEYS  1… the queue
--- Returns ready, delayed, leased, archived, sent, ages of the oldest ready, newest and oldest message, created.
+-- Returns ready, of these held back, delayed, leased, archived, sent, ages of the oldest ready, newest and oldest message, created,
+-- in how long the next one becomes ready.
 local q = queueAt(1)
 if not isThere(q) then return missing(q) end
 local function dueIn(set)
@@ -10,7 +11,21 @@ end
 local function toComeIn(set)
   return redis.call('ZCOUNT', set, '(' .. now, '+inf')
 end
-local ready = redis.call('ZCARD', q.ready) + dueIn(q.delayed) + dueIn(q.leased) + dueIn(q.waiting)
+local meta = redis.call('HMGET', q.meta, 'sent', 'created', 'settings', 'sharing')
+local sharing = (meta[3] or meta[4]) and sharingOf(meta[3], meta[4])
+
+local function countHeldBack()
+  if not sharing then return 0 end
+  if newRoom(q, sharing).opensAt({}, sharing.lanes) > now then return countReady(q) end
+  local count = 0
+  for _, group in ipairs(redis.call('ZRANGE', shareKey(q, 'shut'), '(' .. now, '+inf', 'BYSCORE')) do
+    local line = lineOf(group)
+    count = count + redis.call('ZLEXCOUNT', shareKey(q, 'turns'), '[' .. line, '[' .. line .. '\255')
+  end
+  return count
+end
+
+local ready = (sharing and countReady(q) + redis.call('ZCARD', shareKey(q, 'parked')) or redis.call('ZCARD', q.ready)) + dueIn(q.delayed) + dueIn(q.leased) + dueIn(q.waiting)
 local delayed = toComeIn(q.delayed) + toComeIn(q.waiting)
 local leased = toComeIn(q.leased)
 local oldestReady = false
@@ -18,8 +33,17 @@ local function see(visible)
   if visible and (not oldestReady or visible < oldestReady) then oldestReady = visible end
 end
 for _, id in ipairs(redis.call('ZRANGE', q.ready, 0, 99)) do see(stateOf(q, id).v or timeOf(id)) end
+for _, turn in ipairs(sharing and redis.call('ZRANGE', shareKey(q, 'turns'), 0, 99) or {}) do
+  local id = string.sub(turn, -13)
+  see(stateOf(q, id).v or timeOf(id))
+end
 for _, set in ipairs({ q.delayed, q.leased, q.waiting }) do
   see(tonumber(redis.call('ZRANGEBYSCORE', set, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 1)[2]))
+end
+local nextDue = false
+for _, set in ipairs({ q.delayed, q.leased, q.waiting }) do
+  local due = tonumber(redis.call('ZRANGEBYSCORE', set, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2])
+  if due and (not nextDue or due < nextDue) then nextDue = due end
 end
 local function ageOf(id)
   return id and math.max(0, now - (stateOf(q, id).s or timeOf(id)))
@@ -28,11 +52,10 @@ local function orNull(value)
   if value then return value end
   return false
 end
-local meta = redis.call('HMGET', q.meta, 'sent', 'created')
 return {
-  ready, delayed, leased, redis.call('ZCARD', q.archive), tonumber(meta[1]),
+  ready, countHeldBack(), delayed, leased, redis.call('ZCARD', q.archive), tonumber(meta[1]),
   orNull(oldestReady and math.max(0, now - oldestReady)),
   orNull(ageOf(redis.call('ZRANGE', q.order, -1, -1)[1])),
   orNull(ageOf(redis.call('ZRANGE', q.order, 0, 0)[1])),
-  tonumber(meta[2]),
+  tonumber(meta[2]), orNull(nextDue and nextDue - now),
 }

@@ -3,10 +3,11 @@
 
 -- meta           hash: created, incarnation, description, and of the retention age, size and read; last: the newest
 --                offset; time: of its message; bytes: of all messages ever; base: the last offset that was removed;
---                gone: the bytes up to there
+--                gone: the bytes up to there; ~<token> of every process that has held a subscription
 -- log            stream: messages under <offset>-0, with data, meta, headers, at (when it was published) and bytes (of all
 --                messages up to it); for every subscription a group of its name, which only shows others where it is
--- subscriptions  hash: name → c cursor, a createdAt, m movedAt, h consumer, u until when it is the consumer's, r receipt,
+-- subscriptions  hash: name → c cursor, a createdAt, m movedAt, h consumer, u until when it is the consumer's, r receipt, t token of
+--                the process with which that ends,
 --                v how many holders vanished in a row, p after which offset that was, i what created it
 -- dedup          hash: dedup id → offset; windows: sorted set of the same by the end of the window
 -- inbox, outbox  as for queues

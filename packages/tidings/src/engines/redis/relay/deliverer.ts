@@ -114,14 +114,13 @@ export class Deliverer {
   async #tellAll(reports: readonly TaskReport[]): Promise<void> {
     for (const [correlation, group] of groupBy(reports, ([correlation]) => correlation)) {
       const events = group.map(([, event]) => event)
-      const ended = await this.#correlations.tell(correlation, events)
-      if (!ended) continue
-      const { entry, queue, message } = ended
-      const delivery = deliveryId(entry, correlationOrigin(correlation))
-      const deliveries: Deliveries = new Map()
-      await this.#moveInto(queue, [[delivery, message]], deliveries)
-      await this.#correlations.told(correlation)
-      this.#inboxes.forgetLater(deliveries)
+      for (const { entry, queue, message } of await this.#correlations.tell(correlation, events)) {
+        const delivery = deliveryId(entry, correlationOrigin(correlation))
+        const deliveries: Deliveries = new Map()
+        await this.#moveInto(queue, [[delivery, message]], deliveries)
+        await this.#correlations.told(correlation, entry)
+        this.#inboxes.forgetLater(deliveries)
+      }
     }
   }
 
@@ -283,7 +282,7 @@ export class Deliverer {
 
   async #isWaiting(origin: string, entry: string): Promise<boolean> {
     const correlation = correlationIn(origin)
-    if (correlation !== undefined) return this.#correlations.isUntold(correlation)
+    if (correlation !== undefined) return this.#correlations.isUntold(correlation, entry)
     const outbox = destinationKey(origin, 'outbox')
     return (await this.#driver.call(outbox, ['HEXISTS', outbox, entry])) === 1
   }

@@ -26,7 +26,7 @@ for _, target in ipairs(topics) do
 end
 for _, target in ipairs(queues) do
   local q = queueAt(key)
-  key = key + #queueKeys
+  key = key + queueKeyCount
   target.there = redis.call('HGET', q.meta, 'incarnation') == target.incarnation and q
   first = first or target
 end

@@ -24,8 +24,8 @@ end
 -- there may be more tasks than one step can tell. KEYS has two more, for the ids and for the states.
 local function postRemoved(q, removed)
   if redis.call('EXISTS', q.tasks) == 0 then return end
-  redis.call('RENAME', q.order, KEYS[#queueKeys + 1])
-  redis.call('RENAME', q.state, KEYS[#queueKeys + 2])
+  redis.call('RENAME', q.order, KEYS[queueKeyCount + 1])
+  redis.call('RENAME', q.state, KEYS[queueKeyCount + 2])
   post(q, { kind = 'gone', grave = removed })
 end
 

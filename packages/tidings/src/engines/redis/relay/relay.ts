@@ -1,6 +1,6 @@
 import { isTidingsError } from '../../../core/errors.ts'
 import type { NewMessage, PublishedCopy, RoutedMessage } from '../../../port/engine.ts'
-import { noTopic } from '../../../port/refusals.ts'
+import { keepsAll, noTopic } from '../../../port/refusals.ts'
 import type { AppendResult } from '../../../port/topic-store.ts'
 import { type Correlations, type Task, toTasks } from '../correlations.ts'
 import type { Driver } from '../driver.ts'
@@ -26,8 +26,8 @@ import type { OutboxEntry } from './outbox.ts'
  * | done      |                              | the same                    | forgotten, after 15 s by that process, or after 1 day by upkeep                  |
  * | forgotten |                              | a mark not before `<time>`  | none: a later delivery is refused, OUTCOME_UNKNOWN                               |
  *
- * Every step may be repeated, at any time and by several processes. The message about the end of a correlation is delivered
- * in the same way. Its origin is the correlation, which has a field `told` instead of an outbox.
+ * Every step may be repeated, at any time and by several processes. The message about a milestone of a correlation is delivered
+ * in the same way. Its origin is the correlation, which has fields `tell …` instead of an outbox.
  */
 export class Relay {
   readonly #driver: Driver
@@ -87,6 +87,7 @@ export class Relay {
   /** @throws TOPIC_NOT_FOUND */
   async append(topic: string, messages: readonly NewMessage[]): Promise<AppendResult[]> {
     if (messages.length === 0) return []
+    if (messages.some(({ dedup }) => dedup?.replace)) throw keepsAll(topic)
     const makePlan = (gone: ReadonlySet<string>) => this.#routes.planFor(topic, messages.length, gone)
     const [, { topics }] = await this.#storeBy(messages, makePlan)
     if (!topics[0]) throw noTopic(topic)
@@ -118,6 +119,8 @@ export class Relay {
       const first = firstOf(plan)
       if (!first && (await this.#routes.refresh())) return [plan, { topics: [], queues: [] }]
       if (!first) continue
+      const kept = plan.topics.find((topic) => topic.messages.some((at) => messages[at]!.dedup?.replace))
+      if (kept) throw keepsAll(kept.name)
       const placed = await this.#store(messages, plan, first)
       if (typeof placed === 'object') return [plan, placed]
       if (placed === 'gone') gone.add(first.incarnation)

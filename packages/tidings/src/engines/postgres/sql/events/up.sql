@@ -179,7 +179,9 @@ BEGIN
     PERFORM pg_notify(tidings_events.channel_prefix() || 'pgmq_queue_created', jsonb_build_object(
       'event_type', 'queue_created', 'queue_name', entry.queue,
       'namespace', tidings_events.namespace_of(entry.queue), 'created_at', tidings_events.iso(entry.created_at),
-      'metadata', jsonb_build_object('is_partitioned', entry.is_partitioned, 'is_unlogged', entry.is_unlogged))::text);
+      'metadata', CASE WHEN tidings_events.with_metadata()
+        THEN jsonb_build_object('is_partitioned', entry.is_partitioned, 'is_unlogged', entry.is_unlogged)
+        ELSE '{}' END)::text);
   END LOOP;
   RETURN NULL;
 END

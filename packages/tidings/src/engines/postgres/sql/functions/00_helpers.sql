@@ -1,5 +1,24 @@
 -- Small things that the other functions share.
 
+-- Whether the schema pgmq is ours, and so are the functions in it; else Tidings is attached to PGMQ itself.
+CREATE OR REPLACE FUNCTION tidings.owns_pgmq() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(obj_description(to_regnamespace('pgmq'), 'pg_namespace') LIKE '%by Tidings', false)
+$$;
+
+-- A message that is due by then waits in the table of its queue, a later one in tidings.delayed, so that a claim does not
+-- have to walk over it. PGMQ's own functions know nothing of that table.
+CREATE OR REPLACE FUNCTION tidings.near_until() RETURNS timestamptz
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN tidings.owns_pgmq() THEN clock_timestamp() + interval '1 minute' ELSE 'infinity' END
+$$;
+
+-- The role that called a function with the rights of its owner.
+CREATE OR REPLACE FUNCTION tidings.caller() RETURNS name
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE current_setting('role') WHEN 'none' THEN session_user ELSE current_setting('role')::name END
+$$;
+
 -- The table of a queue, or of its archive, or null.
 CREATE OR REPLACE FUNCTION tidings.find_table(queue text, prefix text = 'q_') RETURNS regclass
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -168,9 +187,24 @@ BEGIN
     floor(round(date_part('epoch', r.archived_at) * 1000000) / 1000),
     NULL::double precision,
     NULL::double precision
-  -- Called once a message, not with every mention.
-  FROM unnest(rows) r CROSS JOIN LATERAL (SELECT tidings.is_envelope(r.message, r.headers) AS is_one OFFSET 0) envelope;
+  FROM unnest(rows) r CROSS JOIN LATERAL (
+    -- As tidings.is_envelope has it, which costs more for each message than all of this. Found once, not with every mention.
+    SELECT coalesce(
+      jsonb_typeof(r.message) = 'object'
+        AND r.message ? 'data'
+        AND jsonb_typeof(r.message -> 'meta') = 'object'
+        AND r.message - '{data,meta}'::text[] = '{}'
+        AND r.headers -> 'x-tidings-meta' IS NULL,
+      false) AS is_one OFFSET 0
+  ) envelope;
 END
+$$;
+
+-- False for tables of PGMQ before 1.10, until an upgrade of it adds the column.
+CREATE OR REPLACE FUNCTION tidings.has_last_read(live regclass) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (
+    SELECT FROM pg_attribute a WHERE a.attrelid = live AND a.attname = 'last_read_at' AND NOT a.attisdropped)
 $$;
 
 -- Settings of one queue; a queue that another client created is taken in on first use.
@@ -182,11 +216,11 @@ BEGIN
   SELECT * INTO settings FROM tidings.queue q WHERE q.queue_name = wanted;
   IF NOT FOUND THEN
     INSERT INTO tidings.queue (queue_name, has_last_read)
-    SELECT wanted, EXISTS (
-      SELECT FROM pg_attribute a
-      WHERE a.attrelid = tidings.table_of(wanted) AND a.attname = 'last_read_at' AND NOT a.attisdropped)
+    SELECT wanted, tidings.has_last_read(tidings.table_of(wanted))
     ON CONFLICT (queue_name) DO UPDATE SET queue_name = EXCLUDED.queue_name
     RETURNING * INTO settings;
+  ELSIF NOT settings.has_last_read AND tidings.has_last_read(tidings.table_of(wanted)) THEN
+    UPDATE tidings.queue q SET has_last_read = true WHERE q.queue_name = wanted RETURNING * INTO settings;
   END IF;
   RETURN settings;
 END
@@ -201,9 +235,5 @@ $$;
 -- The same where it is read.
 CREATE OR REPLACE FUNCTION tidings.last_read_or_null(queue text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE
-    WHEN EXISTS (SELECT FROM tidings.queue q WHERE q.queue_name = queue AND NOT q.has_last_read)
-      THEN 'NULL::timestamptz'
-    ELSE 'last_read_at'
-  END
+  SELECT CASE WHEN tidings.has_last_read(tidings.table_of(queue)) THEN 'last_read_at' ELSE 'NULL::timestamptz' END
 $$;

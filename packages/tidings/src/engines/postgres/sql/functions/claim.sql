@@ -10,33 +10,29 @@
 -- mark: plain messages up to this id are passed over; 0 for a sweep
 -- last_key: messages of keys after this one come first, then the others: every key gets its turn
 -- sweep: also moves due messages in from tidings.delayed, and tells when to look again
--- Returns a row a message, in no order. A sweep adds a row with id null and next_due_ms (null if nothing is known to
--- come) and sweep_ms, what it cost.
+-- holder, claim: the process with which the leases end, and which of its claims this is; is_first: of this queue
+-- at_once: how many of the messages, the first in order, are begun at once; those after them are read ahead. Null: all
+-- max_bytes: bound on the size of all together, or null
+-- Returns a row a message, in no order. After a sweep, and where max_bytes left something out, a row follows with id null
+-- and next_due_ms (null if nothing is known to come), sweep_ms, what it cost, and read_ct 1 if something was left out. With lanes
+-- that row is always there, and read_ct 2 more if limits or holds left something back. A queue that is paused answers with the
+-- row of tidings.pause_summary alone.
 CREATE OR REPLACE FUNCTION tidings.claim(
-  queue text, quantity integer, lease_ms bigint, mark bigint, last_key text, sweep boolean
+  queue text, quantity integer, lease_ms bigint, mark bigint, last_key text, sweep boolean, holder integer = NULL,
+  claim integer = NULL, is_first boolean = false, at_once integer = NULL, max_bytes bigint = NULL
 ) RETURNS SETOF tidings.message
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  started_at timestamptz := clock_timestamp();
-  taken tidings.stored[];
 BEGIN
-  PERFORM tidings.must('receive', queue);
-  -- A claim promises nothing durable: if a crash forgets it, the messages are simply there again.
-  PERFORM set_config('synchronous_commit', 'off', true);
-  IF sweep THEN
-    PERFORM tidings.promote(queue, 1000);
-  END IF;
-  taken := tidings.take_next(queue, quantity, lease_ms, CASE WHEN sweep THEN 0 ELSE mark END, last_key);
-  RETURN QUERY SELECT * FROM tidings.to_messages(taken);
-  IF sweep THEN
-    RETURN QUERY SELECT * FROM tidings.sweep_summary(queue, coalesce(cardinality(taken), 0) < quantity, started_at);
-  END IF;
+  RETURN QUERY EXECUTE format('SELECT * FROM %s($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)', tidings.function_of('claim', queue))
+  USING quantity, lease_ms, mark, last_key, sweep, holder, claim, is_first, at_once, max_bytes;
 END
 $$;
 
 -- Claims messages by their ids, those of them that are ready. One with an ordering key does not jump its line.
-CREATE OR REPLACE FUNCTION tidings.claim_ids(queue text, quantity integer, lease_ms bigint, ids bigint[])
-RETURNS SETOF tidings.message
+CREATE OR REPLACE FUNCTION tidings.claim_ids(
+  queue text, quantity integer, lease_ms bigint, ids bigint[], holder integer = NULL, claim integer = NULL,
+  is_first boolean = false, at_once integer = NULL, max_bytes bigint = NULL
+) RETURNS SETOF tidings.message
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   picked bigint[];
@@ -62,8 +58,11 @@ BEGIN
       LIMIT $2 FOR UPDATE OF q SKIP LOCKED
     ) ready
   $sql$, tidings.table_of(queue), tidings.priority_expression()) INTO picked USING ids, quantity, queue;
-  RETURN QUERY SELECT * FROM tidings.to_messages(
-    tidings.take(tidings.table_of(queue), tidings.settings_of(queue), lease_ms, picked));
+  IF picked IS NOT NULL THEN
+    RETURN QUERY EXECUTE format(
+      'SELECT * FROM %s($1, $2, NULL, NULL, false, $3, $4, $5, $6, $7, NULL, $8)', tidings.function_of('claim', queue))
+    USING quantity, lease_ms, holder, claim, is_first, at_once, max_bytes, picked;
+  END IF;
 END
 $$;
 
@@ -72,227 +71,57 @@ CREATE OR REPLACE FUNCTION tidings.pop(queue text, quantity integer, mark bigint
 RETURNS SETOF tidings.message
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  started_at timestamptz := clock_timestamp();
-  taken tidings.stored[];
+  synchronous_commit constant text := current_setting('synchronous_commit');
+  taken tidings.message[];
+  ids bigint[];
   tracked bigint[];
 BEGIN
-  PERFORM tidings.must('receive', queue);
-  IF sweep THEN
-    PERFORM tidings.promote(queue, 1000);
+  taken := ARRAY(SELECT c FROM tidings.claim(queue, quantity, 0, mark, last_key, sweep) c);
+  -- Unlike a lease, this must not be forgotten.
+  PERFORM set_config('synchronous_commit', synchronous_commit, true);
+  SELECT array_agg(t.id::bigint), array_agg(t.id::bigint) FILTER (WHERE t.headers::jsonb ? 'x-tidings-tracked')
+  INTO ids, tracked FROM unnest(taken) t WHERE t.id IS NOT NULL;
+  IF ids IS NOT NULL THEN
+    EXECUTE format('DELETE FROM %s WHERE msg_id = ANY ($1)', tidings.table_of(queue)) USING ids;
   END IF;
-  taken := tidings.take_next(queue, quantity, 0, CASE WHEN sweep THEN 0 ELSE mark END, last_key);
-  EXECUTE format('DELETE FROM %s WHERE msg_id = ANY ($1)', tidings.table_of(queue))
-  USING ARRAY(SELECT t.msg_id FROM unnest(taken) t);
-  SELECT array_agg(t.msg_id) INTO tracked FROM unnest(taken) t WHERE t.headers ? 'x-tidings-tracked';
   IF tracked IS NOT NULL THEN
     PERFORM tidings.end_tasks(queue, tracked, 'done');
   END IF;
-  RETURN QUERY SELECT * FROM tidings.to_messages(taken);
-  IF sweep THEN
-    RETURN QUERY SELECT * FROM tidings.sweep_summary(queue, coalesce(cardinality(taken), 0) < quantity, started_at);
+  IF ids IS NOT NULL AND (tidings.settings_of(queue)).has_lanes THEN
+    PERFORM tidings.note_ends(queue, NULL, ARRAY(SELECT t.headers::jsonb FROM unnest(taken) t WHERE t.id IS NOT NULL));
   END IF;
+  RETURN QUERY SELECT * FROM unnest(taken);
 END
+$$;
+
+-- The only row of a claim while the queue is paused, or none: read_ct 4, and when to look again, or null.
+CREATE OR REPLACE FUNCTION tidings.pause_summary(pause jsonb) RETURNS SETOF tidings.message
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT NULL::text, NULL::text, NULL::text, NULL::text, 4, NULL::text, NULL::double precision, NULL::double precision,
+    NULL::double precision, NULL::double precision,
+    CASE WHEN pause ->> 'until' IS NOT NULL THEN greatest(1, tidings.milliseconds_until((pause ->> 'until')::timestamptz)) END,
+    0::double precision
+  WHERE pause ->> 'until' IS NULL OR (pause ->> 'until')::timestamptz > clock_timestamp()
 $$;
 
 -- The last row of a sweep. With messages left over there is no need to know what comes later.
-CREATE OR REPLACE FUNCTION tidings.sweep_summary(queue text, short boolean, started_at timestamptz)
-RETURNS SETOF tidings.message
+-- held_back, opens_at: see tidings.pick_from_lanes
+CREATE OR REPLACE FUNCTION tidings.sweep_summary(
+  queue text, short boolean, left_out boolean, started_at timestamptz, held_back boolean = false, opens_at timestamptz = NULL
+) RETURNS SETOF tidings.message
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  next_due_ms double precision := CASE WHEN short THEN tidings.next_due_ms(queue, started_at) END;
+  next_due_ms double precision := CASE
+    WHEN left_out THEN 0
+    ELSE least(
+      CASE WHEN short THEN tidings.next_due_ms(queue, started_at) END,
+      CASE WHEN opens_at IS NOT NULL THEN greatest(tidings.milliseconds_until(opens_at), 1) END)
+  END;
 BEGIN
-  RETURN QUERY SELECT NULL::text, NULL::text, NULL::text, NULL::text, NULL::integer, NULL::text,
+  RETURN QUERY SELECT NULL::text, NULL::text, NULL::text, NULL::text,
+    left_out::integer + 2 * held_back::integer, NULL::text,
     NULL::double precision, NULL::double precision, NULL::double precision, NULL::double precision,
     next_due_ms, date_part('epoch', clock_timestamp() - started_at) * 1000;
-END
-$$;
-
--- Leases the next messages that are ready.
-CREATE OR REPLACE FUNCTION tidings.take_next(
-  queue text, quantity integer, lease_ms bigint, mark bigint, last_key text
-) RETURNS tidings.stored[]
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  settings tidings.queue := tidings.settings_of(queue);
-  live regclass := tidings.table_of(queue);
-  next record;
-BEGIN
-  -- The usual case.
-  IF NOT settings.has_keys AND NOT settings.has_priorities THEN
-    SELECT * INTO next FROM tidings.pick_next(live, quantity, mark);
-    IF next.found_keys IS NOT TRUE AND next.found_priorities IS NOT TRUE THEN
-      RETURN tidings.take(live, settings, lease_ms, next.ids);
-    END IF;
-    -- Other clients send them without a word, and our own senders may have begun at this moment.
-    UPDATE tidings.queue q SET
-      has_keys = q.has_keys OR coalesce(next.found_keys, false),
-      has_priorities = q.has_priorities OR coalesce(next.found_priorities, false)
-    WHERE q.queue_name = queue RETURNING * INTO settings;
-  END IF;
-  RETURN tidings.take(live, settings, lease_ms, tidings.pick(queue, settings, quantity, mark, last_key));
-END
-$$;
-
--- Locks the next messages of a queue with keys or priorities. Returns their ids.
-CREATE OR REPLACE FUNCTION tidings.pick(
-  queue text, settings tidings.queue, quantity integer, mark bigint, last_key text
-) RETURNS bigint[]
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  live regclass := tidings.table_of(queue);
-  ids bigint[] := '{}';
-BEGIN
-  IF settings.has_priorities THEN
-    ids := tidings.pick_priority(live, quantity, 1, 999);
-  END IF;
-  IF settings.has_keys THEN
-    -- Beginning after the key that came last, then from the start.
-    ids := ids || tidings.pick_heads(queue, live, quantity - cardinality(ids), last_key, NULL);
-    IF last_key IS NOT NULL THEN
-      ids := ids || tidings.pick_heads(queue, live, quantity - cardinality(ids), NULL, last_key);
-    END IF;
-  END IF;
-  ids := ids || tidings.pick_plain(live, quantity - cardinality(ids), mark);
-  IF settings.has_priorities THEN
-    ids := ids || tidings.pick_priority(live, quantity - cardinality(ids), -999, -1);
-  END IF;
-  RETURN ids;
-END
-$$;
-
-CREATE OR REPLACE FUNCTION tidings.pick_plain(live regclass, quantity integer, mark bigint) RETURNS bigint[]
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  ids bigint[];
-BEGIN
-  EXECUTE format($sql$
-    SELECT array_agg(msg_id) FROM (
-      SELECT msg_id FROM %1$s
-      WHERE msg_id > $1 AND vt <= clock_timestamp()
-        AND (headers IS NULL OR headers ->> 'x-pgmq-group' IS NULL AND coalesce(%2$s, 0) = 0)
-      ORDER BY msg_id LIMIT $2 FOR UPDATE SKIP LOCKED
-    ) ready
-  $sql$, live, tidings.priority_expression()) INTO ids USING mark, quantity;
-  RETURN coalesce(ids, '{}');
-END
-$$;
-
-CREATE OR REPLACE FUNCTION tidings.pick_priority(live regclass, quantity integer, lowest integer, highest integer)
-RETURNS bigint[]
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  ids bigint[];
-BEGIN
-  EXECUTE format($sql$
-    SELECT array_agg(msg_id) FROM (
-      SELECT msg_id FROM %1$s
-      WHERE headers ? 'x-tidings-priority' AND headers ->> 'x-pgmq-group' IS NULL
-        AND %2$s BETWEEN $1 AND $2
-        AND vt <= clock_timestamp()
-      ORDER BY %2$s DESC, msg_id LIMIT $3 FOR UPDATE SKIP LOCKED
-    ) ready
-  $sql$, live, tidings.priority_expression()) INTO ids USING lowest, highest, quantity;
-  RETURN coalesce(ids, '{}');
-END
-$$;
-
--- The first message of each ordering key, if it is ready. A key whose first message is leased or delayed waits.
--- Walks from key to key (a loose index scan), so its cost is that of the keys it passes, not of their messages.
--- after_key, up_to_key: which keys; null for no bound.
-CREATE OR REPLACE FUNCTION tidings.pick_heads(
-  queue text, live regclass, quantity integer, after_key text, up_to_key text
-) RETURNS bigint[]
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  ids bigint[];
-BEGIN
-  IF quantity <= 0 THEN
-    RETURN '{}';
-  END IF;
-  EXECUTE format($sql$
-    WITH RECURSIVE head AS (
-      (SELECT (headers ->> 'x-pgmq-group') COLLATE "C" AS key, msg_id, vt FROM %1$s
-        WHERE headers ? 'x-pgmq-group' AND (headers ->> 'x-pgmq-group') COLLATE "C" IS NOT NULL
-          AND ($2 IS NULL OR (headers ->> 'x-pgmq-group') COLLATE "C" > $2)
-        ORDER BY (headers ->> 'x-pgmq-group') COLLATE "C", msg_id LIMIT 1)
-      UNION ALL
-      SELECT next.* FROM head CROSS JOIN LATERAL (
-        SELECT (headers ->> 'x-pgmq-group') COLLATE "C" AS key, msg_id, vt FROM %1$s
-        WHERE headers ? 'x-pgmq-group' AND (headers ->> 'x-pgmq-group') COLLATE "C" > head.key
-        ORDER BY (headers ->> 'x-pgmq-group') COLLATE "C", msg_id LIMIT 1
-      ) next
-      WHERE $3 IS NULL OR head.key <= $3
-    ), free AS (
-      SELECT head.msg_id FROM head
-      WHERE head.vt <= clock_timestamp() AND ($3 IS NULL OR head.key <= $3)
-        AND NOT EXISTS (
-          SELECT FROM tidings.delayed d
-          WHERE d.queue_name = $4 AND d.headers ? 'x-pgmq-group'
-            AND (d.headers ->> 'x-pgmq-group') COLLATE "C" = head.key AND d.msg_id < head.msg_id)
-      LIMIT $1
-    ), locked AS (
-      SELECT q.msg_id FROM %1$s q
-      WHERE q.msg_id = ANY (ARRAY(SELECT msg_id FROM free)) AND q.vt <= clock_timestamp()
-      FOR UPDATE SKIP LOCKED
-    )
-    SELECT array_agg(msg_id) FROM locked
-  $sql$, live) INTO ids USING quantity, after_key, up_to_key, queue;
-  RETURN coalesce(ids, '{}');
-END
-$$;
-
--- Locks the next messages after the mark, where they are all plain; otherwise it says what is among them.
-CREATE OR REPLACE FUNCTION tidings.pick_next(
-  live regclass, quantity integer, mark bigint, OUT ids bigint[], OUT found_keys boolean, OUT found_priorities boolean
-)
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  EXECUTE format($sql$
-    SELECT array_agg(msg_id), bool_or(headers ->> 'x-pgmq-group' IS NOT NULL), bool_or(headers ? 'x-tidings-priority')
-    FROM (
-      SELECT msg_id, headers FROM %s WHERE msg_id > $1 AND vt <= $2 ORDER BY msg_id LIMIT $3 FOR UPDATE SKIP LOCKED
-    ) next
-  $sql$, live) INTO ids, found_keys, found_priorities USING mark, clock_timestamp(), quantity;
-END
-$$;
-
--- Leases messages that are locked already. When a message is read again, the time of its first read goes into a header:
--- PGMQ keeps only the last, and tables from before it had last_read_at not even that.
-CREATE OR REPLACE FUNCTION tidings.take(
-  live regclass, settings tidings.queue, lease_ms bigint, ids bigint[]
-) RETURNS tidings.stored[]
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  taken tidings.stored[];
-BEGIN
-  IF ids IS NULL OR ids = '{}' THEN
-    RETURN NULL;
-  END IF;
-  IF settings.has_last_read THEN
-    EXECUTE format($sql$
-      WITH taken AS (
-        UPDATE %s SET
-          vt = clock_timestamp() + $2 * interval '1 millisecond', read_ct = read_ct + 1,
-          last_read_at = clock_timestamp(),
-          headers = CASE WHEN read_ct = 0 THEN headers ELSE tidings.with_first_read(headers, last_read_at) END
-        WHERE msg_id = ANY ($1)
-        RETURNING msg_id, read_ct, enqueued_at, last_read_at, vt, message, headers, NULL::timestamptz
-      )
-      SELECT array_agg(taken::tidings.stored) FROM taken
-    $sql$, live) INTO taken USING ids, lease_ms;
-  ELSE
-    EXECUTE format($sql$
-      WITH taken AS (
-        UPDATE %s SET
-          vt = clock_timestamp() + $2 * interval '1 millisecond', read_ct = read_ct + 1,
-          headers = tidings.with_first_read(headers, clock_timestamp())
-        WHERE msg_id = ANY ($1)
-        RETURNING msg_id, read_ct, enqueued_at, clock_timestamp(), vt, message, headers, NULL::timestamptz
-      )
-      SELECT array_agg(taken::tidings.stored) FROM taken
-    $sql$, live) INTO taken USING ids, lease_ms;
-  END IF;
-  RETURN taken;
 END
 $$;
 
@@ -331,19 +160,61 @@ BEGIN
 END
 $$;
 
+-- The same before they are due, and they stay hidden until then: what other clients do with messages, they do in the table.
+-- ids: null for all. Returns how many.
+CREATE OR REPLACE FUNCTION tidings.recall(queue text, ids bigint[]) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  moved bigint;
+BEGIN
+  IF NOT (CASE
+    WHEN ids IS NULL THEN EXISTS (SELECT FROM tidings.delayed d WHERE d.queue_name = queue)
+    ELSE EXISTS (SELECT FROM tidings.delayed d WHERE d.queue_name = queue AND d.msg_id = ANY (ids))
+  END) THEN
+    RETURN 0;
+  END IF;
+  EXECUTE format($sql$
+    WITH moved AS (
+      DELETE FROM tidings.delayed d WHERE d.queue_name = $1 AND ($2 IS NULL OR d.msg_id = ANY ($2)) RETURNING *
+    )
+    INSERT INTO %1$s (msg_id, read_ct, enqueued_at, vt, message, headers %2$s) OVERRIDING SYSTEM VALUE
+    SELECT msg_id, read_ct, enqueued_at, due, message, headers %2$s FROM moved
+  $sql$, tidings.table_of(queue), tidings.last_read_column(queue)) USING queue, ids;
+  GET DIAGNOSTICS moved = ROW_COUNT;
+  RETURN moved;
+END
+$$;
+
 -- Milliseconds until the next message becomes ready that was not at the time `since`, when a sweep began: delayed, or
 -- with a lease that runs out. 0 if it has become ready meanwhile, since the sweep may have passed it before. Null if
 -- there is none. In one statement, which sees what is moved from one place to the other exactly once.
+-- By the primary key, which leads past dead rows: under load there are many times as many of them, until vacuum comes.
 CREATE OR REPLACE FUNCTION tidings.next_due_ms(queue text, since timestamptz) RETURNS double precision
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
+  live constant regclass := tidings.table_of(queue);
+  settings constant tidings.queue := tidings.settings_of(queue);
+  -- The times of other lanes are known.
+  which constant text := CASE WHEN settings.has_lanes THEN ' AND ' || tidings.ungrouped_expression() ELSE '' END;
   soonest timestamptz;
 BEGIN
-  EXECUTE format($sql$
-    SELECT least(
-      (SELECT min(vt) FROM %s WHERE vt > $1 AND vt < 'infinity'),
-      (SELECT due FROM tidings.delayed WHERE queue_name = $2 ORDER BY due LIMIT 1))
-  $sql$, tidings.table_of(queue)) INTO soonest USING since, queue;
+  IF settings.has_keys OR settings.has_lanes THEN
+    -- Of a key only the first message counts.
+    EXECUTE format($sql$
+      WITH RECURSIVE %2$s
+      SELECT least(
+        (SELECT min(vt) FROM %1$s
+          WHERE msg_id > 0 AND headers ->> 'x-pgmq-group' IS NULL AND vt > $4 AND vt < 'infinity' %3$s),
+        (SELECT min(vt) FROM head WHERE vt > $4 AND vt < 'infinity' %3$s),
+        (SELECT due FROM tidings.delayed WHERE queue_name = $5 ORDER BY due LIMIT 1))
+    $sql$, live, tidings.heads_expression(live), which) INTO soonest USING NULL::text, NULL::text, NULL::integer, since, queue;
+  ELSE
+    EXECUTE format($sql$
+      SELECT least(
+        (SELECT min(vt) FROM %s WHERE msg_id > 0 AND vt > $1 AND vt < 'infinity'),
+        (SELECT due FROM tidings.delayed WHERE queue_name = $2 ORDER BY due LIMIT 1))
+    $sql$, live) INTO soonest USING since, queue;
+  END IF;
   RETURN CASE WHEN soonest IS NOT NULL THEN greatest(tidings.milliseconds_until(soonest), 0) END;
 END
 $$;

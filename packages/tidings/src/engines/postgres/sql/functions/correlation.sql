@@ -99,13 +99,13 @@ BEGIN
 END
 $$;
 
--- Completes those of the correlations that have no task left, and tells of it. All locks are taken first and in one
--- order, so that two transactions never wait for each other in a circle.
+-- Notes what the correlations have reached, each for the first time, and tells their queues of it. All locks are taken
+-- first and in one order, so that two transactions never wait for each other in a circle.
 CREATE OR REPLACE FUNCTION tidings.complete(ids text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   one text;
-  over text[] := '{}';
+  reached jsonb;
   told record;
 BEGIN
   FOREACH one IN ARRAY ids LOOP
@@ -113,30 +113,54 @@ BEGIN
     ON CONFLICT (correlation_id) DO UPDATE SET ends = c.ends + 1;
   END LOOP;
 
-  WITH completed AS (
-    UPDATE tidings.correlation c SET completed_at = clock_timestamp()
-    WHERE c.correlation_id = ANY (ids) AND c.completed_at IS NULL
-      AND NOT EXISTS (SELECT FROM tidings.task t WHERE t.correlation_id = c.correlation_id AND t.state = 'pending')
-    RETURNING c.correlation_id
+  WITH looked AS (
+    SELECT c.correlation_id AS id, c.failed_at, c.completed_at, c.done_at,
+      NOT EXISTS (SELECT FROM tidings.task t WHERE t.correlation_id = c.correlation_id AND t.state = 'pending') AS over,
+      EXISTS (SELECT FROM tidings.task t WHERE t.correlation_id = c.correlation_id AND t.state = 'dead') AS failed
+    FROM tidings.correlation c WHERE c.correlation_id = ANY (ids)
+  ), found AS (
+    SELECT l.id, l.failed AND l.failed_at IS NULL AS fails, l.over AND l.completed_at IS NULL AS ends,
+      l.over AND NOT l.failed AND l.done_at IS NULL AND NOT EXISTS (
+        SELECT FROM tidings.task t WHERE t.correlation_id = l.id AND t.state = 'cancelled') AS succeeds
+    FROM looked l
+  ), noted AS (
+    UPDATE tidings.correlation c SET
+      failed_at = CASE WHEN f.fails THEN clock_timestamp() ELSE c.failed_at END,
+      completed_at = CASE WHEN f.ends THEN clock_timestamp() ELSE c.completed_at END,
+      done_at = CASE WHEN f.succeeds THEN clock_timestamp() ELSE c.done_at END
+    FROM found f WHERE c.correlation_id = f.id AND (f.fails OR f.ends OR f.succeeds)
+    RETURNING f.id, array_remove(ARRAY[
+      CASE WHEN f.fails THEN 'anyFailed' END,
+      CASE WHEN f.succeeds THEN 'allDone' END,
+      CASE WHEN f.ends THEN 'allEnded' END], NULL) AS milestones
   )
-  SELECT array_agg(correlation_id) INTO over FROM completed;
+  SELECT jsonb_object_agg(n.id, n.milestones) INTO reached FROM noted n;
+  IF reached IS NULL THEN
+    RETURN;
+  END IF;
 
   FOR told IN
     SELECT t.correlation_id AS id, (array_agg(t.completion_queue ORDER BY t.number)
         FILTER (WHERE t.completion_queue IS NOT NULL))[1] AS queue,
+      coalesce((array_agg(t.milestones ORDER BY t.number) FILTER (WHERE t.completion_queue IS NOT NULL))[1],
+        '["allEnded"]') AS wanted,
       count(*) FILTER (WHERE t.state = 'done') AS done, count(*) FILTER (WHERE t.state = 'dead') AS dead,
       count(*) FILTER (WHERE t.state = 'cancelled') AS cancelled,
       min(t.sent_at) AS started_at, max(t.ended_at) AS ended_at
-    FROM tidings.task t WHERE t.correlation_id = ANY (over)
+    FROM tidings.task t WHERE t.correlation_id = ANY (ARRAY(SELECT jsonb_object_keys(reached)))
     GROUP BY 1 ORDER BY 2, 1
   LOOP
     CONTINUE WHEN told.queue IS NULL;
-    PERFORM tidings.make_queue(told.queue);
-    PERFORM tidings.send_special(told.queue, jsonb_build_array(jsonb_build_object('d', 0, 'm', jsonb_build_object(
-      'data', jsonb_build_object(
-        'correlationId', told.id, 'done', told.done, 'dead', told.dead, 'cancelled', told.cancelled,
-        'startedAt', tidings.iso_time(told.started_at), 'endedAt', tidings.iso_time(told.ended_at)),
-      'meta', jsonb_build_object('queue_name', told.queue, 'correlation_id', told.id)))));
+    FOR one IN SELECT m FROM jsonb_array_elements_text(reached -> told.id) AS milestones (m) LOOP
+      CONTINUE WHEN NOT told.wanted ? one;
+      PERFORM tidings.make_queue(told.queue);
+      PERFORM tidings.send_special(told.queue, jsonb_build_array(jsonb_build_object('d', 0, 'm', jsonb_build_object(
+        'data', jsonb_build_object(
+          'milestone', one,
+          'correlationId', told.id, 'done', told.done, 'dead', told.dead, 'cancelled', told.cancelled,
+          'startedAt', tidings.iso_time(told.started_at), 'endedAt', tidings.iso_time(told.ended_at)),
+        'meta', jsonb_build_object('queue_name', told.queue, 'correlation_id', told.id)))));
+    END LOOP;
   END LOOP;
 END
 $$;
@@ -150,7 +174,7 @@ $$;
 CREATE OR REPLACE FUNCTION tidings.correlation_state(wanted text)
 RETURNS TABLE (
   queue text, pending bigint, running bigint, done bigint, dead bigint, cancelled bigint,
-  started_at double precision, completed_at double precision
+  started_at double precision, completed_at double precision, failed_at double precision, done_at double precision
 )
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -177,9 +201,9 @@ BEGIN
     count(*) FILTER (WHERE t.state = 'dead'),
     count(*) FILTER (WHERE t.state = 'cancelled'),
     tidings.milliseconds(min(min(t.sent_at)) OVER ()),
-    (SELECT tidings.milliseconds(c.completed_at) FROM tidings.correlation c WHERE c.correlation_id = wanted)
-  FROM tidings.task t WHERE t.correlation_id = wanted
-  GROUP BY t.queue_name ORDER BY t.queue_name;
+    tidings.milliseconds(c.completed_at), tidings.milliseconds(c.failed_at), tidings.milliseconds(c.done_at)
+  FROM tidings.task t LEFT JOIN tidings.correlation c USING (correlation_id) WHERE t.correlation_id = wanted
+  GROUP BY t.queue_name, c.correlation_id ORDER BY t.queue_name;
 END
 $$;
 

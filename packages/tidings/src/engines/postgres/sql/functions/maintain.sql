@@ -1,6 +1,35 @@
 -- What time asks for in storage: queue by queue, and what belongs to none, each in a transaction of its own, so that one
 -- that fails stops none of the others. Any number of processes may do it at the same time.
 
+-- The queues with listeners that pgmq.enable_notify_insert was called for.
+CREATE OR REPLACE FUNCTION tidings.told_queues() RETURNS SETOF text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF tidings.owns_pgmq() THEN
+    RETURN QUERY EXECUTE 'SELECT DISTINCT lower(t.queue_name) FROM pgmq.notify_insert_throttle t';
+  END IF;
+END
+$$;
+
+-- Tells them of messages that have come due since they were told last: inserting told them too early. Waits for nobody.
+CREATE OR REPLACE FUNCTION tidings.tell_due(queue text, live regclass) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  EXECUTE format($sql$
+    WITH told AS (
+      UPDATE pgmq.notify_insert_throttle t SET last_notified_at = $2 WHERE t.queue_name IN (
+        SELECT s.queue_name FROM pgmq.notify_insert_throttle s
+        WHERE lower(s.queue_name) = $1 AND EXISTS (
+          SELECT FROM %s q
+          WHERE q.read_ct = 0 AND q.vt > q.enqueued_at + interval '100 ms' AND q.vt > s.last_notified_at AND q.vt <= $2)
+        FOR NO KEY UPDATE SKIP LOCKED)
+      RETURNING t.queue_name
+    )
+    SELECT pg_notify(format('pgmq.q_%%s.INSERT', queue_name), '') FROM told
+  $sql$, live) USING queue, clock_timestamp();
+END
+$$;
+
 -- The queues that have something to be done, or that another client dropped.
 CREATE OR REPLACE FUNCTION tidings.queues_to_maintain() RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -18,11 +47,12 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     UNION SELECT n.queue_name FROM delaying n WHERE n.queue_name IS NOT NULL
   )
   SELECT k.queue_name FROM known k WHERE tidings.find_table(k.queue_name) IS NULL
-  UNION SELECT q.queue_name FROM tidings.queue q WHERE NOT q.indexed
+  UNION SELECT q.queue_name FROM tidings.queue q WHERE NOT q.indexed OR q.has_keys AND NOT q.has_plain_index OR q.has_lanes
   UNION SELECT n.queue_name FROM delaying n
     WHERE EXISTS (SELECT FROM tidings.delayed d WHERE d.queue_name = n.queue_name AND d.due <= statement_timestamp())
   UNION SELECT d.queue_name FROM tidings.dedup d WHERE d.expires_at IS NULL
   UNION SELECT t.held_in FROM tidings.task t WHERE t.state = 'pending'
+  UNION SELECT told FROM tidings.told_queues() told
   ORDER BY 1
 $$;
 
@@ -40,10 +70,16 @@ BEGIN
     RETURN;
   END IF;
   PERFORM tidings.promote(queue, 10000);
+  IF queue IN (SELECT tidings.told_queues()) THEN
+    PERFORM tidings.tell_due(queue, live);
+  END IF;
+  IF (tidings.settings_of(queue)).has_lanes THEN
+    PERFORM tidings.maintain_lanes(queue, live);
+  END IF;
   PERFORM tidings.free_targets(queue, live);
   PERFORM tidings.end_lost_tasks(queue, live);
-EXCEPTION WHEN undefined_table OR SQLSTATE 'TD404' THEN
-  -- The queue was dropped meanwhile, which the next time sees.
+EXCEPTION WHEN undefined_table OR syntax_error OR SQLSTATE 'TD404' THEN
+  -- The queue was dropped meanwhile, which the next time sees. (The name of a table that is gone is its number.)
   NULL;
 END
 $$;
@@ -79,6 +115,8 @@ BEGIN
     SELECT e.queue_name, e.key FROM tidings.dedup e WHERE e.expires_at <= moment FOR UPDATE SKIP LOCKED);
   -- From transactions that committed after their topic was dropped.
   DELETE FROM tidings.topic_pending p WHERE NOT EXISTS (SELECT FROM tidings.topic t WHERE t.id = p.topic_id);
+  -- From claims that committed after the end of their process was seen to.
+  DELETE FROM tidings.holder_queue q WHERE NOT EXISTS (SELECT FROM tidings.holder h WHERE h.number = q.number);
   PERFORM tidings.forget_correlations();
 END
 $$;

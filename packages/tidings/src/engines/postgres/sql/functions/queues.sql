@@ -26,8 +26,8 @@ BEGIN
 END
 $$;
 
--- The same without a look at the caller, for a queue that is part of something else.
--- fillfactor 50 and no index on vt: the update by which a claim takes a message stays on its page (HOT).
+-- The same without a look at the caller, for a queue that is part of something else. The schema's own function makes the
+-- tables, so that every version of PGMQ finds them as it expects them: columns, members of its extension.
 CREATE OR REPLACE FUNCTION tidings.make_queue(queue text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -40,57 +40,67 @@ BEGIN
   IF (tidings.meta_of(queue)).queue_name IS NOT NULL THEN
     RETURN false;
   END IF;
-
-  EXECUTE format($sql$
-    CREATE TABLE pgmq.%I (
-      msg_id bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
-      read_ct integer DEFAULT 0 NOT NULL,
-      enqueued_at timestamptz DEFAULT now() NOT NULL,
-      last_read_at timestamptz,
-      vt timestamptz NOT NULL,
-      message jsonb,
-      headers jsonb
-    ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0)
-  $sql$, 'q_' || queue);
-  EXECUTE format($sql$
-    CREATE TABLE pgmq.%I (
-      msg_id bigint PRIMARY KEY,
-      read_ct integer DEFAULT 0 NOT NULL,
-      enqueued_at timestamptz DEFAULT now() NOT NULL,
-      last_read_at timestamptz,
-      archived_at timestamptz DEFAULT now() NOT NULL,
-      vt timestamptz NOT NULL,
-      message jsonb,
-      headers jsonb
-    )
-  $sql$, 'a_' || queue);
-  EXECUTE format('CREATE INDEX %I ON pgmq.%I (archived_at)', 'archived_at_idx_' || queue, 'a_' || queue);
-
-  INSERT INTO pgmq.meta (queue_name, is_partitioned, is_unlogged) VALUES (queue, false, false);
-  -- Whatever another client left behind when it dropped a queue of this name.
-  PERFORM tidings.forget(queue);
-  INSERT INTO tidings.queue (queue_name) VALUES (queue);
-  PERFORM tidings.grant_on_new_queue(queue);
-  PERFORM tidings.index_queue(queue);
+  IF tidings.owns_pgmq() THEN
+    PERFORM pgmq._tidings_create(queue, queue, false);
+  ELSE
+    -- Whatever another client left behind when it dropped a queue of this name.
+    PERFORM tidings.maintain_queue(queue);
+    PERFORM pgmq.create(queue);
+    BEGIN
+      EXECUTE format('ALTER TABLE %s SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0)',
+        tidings.table_of(queue));
+      -- It would keep the updates of claims from staying on their page, and leave an entry behind for each.
+      EXECUTE format('DROP INDEX IF EXISTS pgmq.%I', 'q_' || queue || '_vt_idx');
+    EXCEPTION WHEN insufficient_privilege THEN
+      NULL;
+    END;
+  END IF;
+  PERFORM tidings.register_queue(queue);
   RETURN true;
 END
 $$;
 
+-- Takes in a queue whose tables are new.
+CREATE OR REPLACE FUNCTION tidings.register_queue(queue text) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM tidings.queue q WHERE q.queue_name = queue) THEN
+    PERFORM tidings.settings_of(queue);
+    PERFORM tidings.grant_on_new_queue(queue);
+    PERFORM tidings.index_queue(queue);
+    -- Now, so that nobody waits for a transaction of an application in which it is first used.
+    PERFORM tidings.renew_functions(queue);
+  END IF;
+END
+$$;
+
 -- Makes the indexes behind ordering keys and priorities: partial, so that they hold no plain message. They only make it
--- faster: where a lock cannot be had soon, or this role does not own the table, another call may.
+-- faster: where a lock cannot be had soon, or this role does not own the table, another call may. And where there are keys,
+-- one that holds the others, so that nothing that looks for these walks over what waits behind a key.
 CREATE OR REPLACE FUNCTION tidings.index_queue(queue text) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '200ms' AS $$
 DECLARE
   live regclass := tidings.table_of(queue);
+  settings tidings.queue := tidings.settings_of(queue);
   outdated regclass;
 BEGIN
-  IF (tidings.settings_of(queue)).indexed THEN
+  IF settings.indexed AND (settings.has_plain_index OR NOT settings.has_keys) THEN
     RETURN;
   END IF;
   PERFORM pg_advisory_xact_lock(hashtext('pgmq.queue_' || queue));
+  settings := tidings.settings_of(queue);
+  IF settings.has_keys AND settings.indexed AND NOT settings.has_plain_index THEN
+    EXECUTE format($sql$CREATE INDEX ON %s (msg_id) WHERE headers ->> 'x-pgmq-group' IS NULL$sql$, live);
+    UPDATE tidings.queue q SET has_plain_index = true WHERE q.queue_name = queue;
+  END IF;
+  IF settings.indexed THEN
+    RETURN;
+  END IF;
   FOR outdated IN
     SELECT i.indexrelid FROM pg_index i
     WHERE i.indrelid = live AND pg_get_expr(i.indpred, i.indrelid) ~ 'x-pgmq-group|x-tidings-priority'
+      -- That of pgmq.create_fifo_index.
+      AND i.indexrelid IS DISTINCT FROM to_regclass(format('pgmq.%I', 'q_' || queue || '_fifo_idx'))
   LOOP
     EXECUTE format('DROP INDEX %s', outdated);
   END LOOP;
@@ -98,58 +108,111 @@ BEGIN
     CREATE INDEX ON %1$s ((headers ->> 'x-pgmq-group') COLLATE "C", msg_id) WHERE headers ? 'x-pgmq-group';
     CREATE INDEX ON %1$s (%2$s DESC, msg_id) WHERE headers ? 'x-tidings-priority'
   $sql$, live, tidings.priority_expression());
-  UPDATE tidings.queue q SET indexed = true WHERE q.queue_name = queue;
+  IF settings.has_keys THEN
+    EXECUTE format($sql$CREATE INDEX ON %s (msg_id) WHERE headers ->> 'x-pgmq-group' IS NULL$sql$, live);
+  END IF;
+  UPDATE tidings.queue q SET indexed = true, has_plain_index = settings.has_keys WHERE q.queue_name = queue;
 EXCEPTION WHEN lock_not_available OR insufficient_privilege THEN
   NULL;
 END
 $$;
 
--- Notes that a queue has messages with ordering keys or priorities from now on, and makes the indexes behind them. Does
+-- Notes that a queue has messages with ordering keys, priorities or groups from now on, and makes what is behind them. Does
 -- not wait long for a lock: the transaction that holds it may be the one for which this is done, on another connection.
 -- A claim that finds such messages notes it as well.
-CREATE OR REPLACE FUNCTION tidings.enable(queue text, keys boolean, priorities boolean) RETURNS void
+CREATE OR REPLACE FUNCTION tidings.enable(queue text, keys boolean, priorities boolean, groups boolean = false) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET lock_timeout = '1s' AS $$
 DECLARE
   settings tidings.queue;
 BEGIN
   settings := tidings.settings_of(queue);
-  IF NOT settings.indexed THEN
-    PERFORM tidings.index_queue(queue);
-  END IF;
   IF keys AND NOT settings.has_keys OR priorities AND NOT settings.has_priorities THEN
     UPDATE tidings.queue q SET has_keys = q.has_keys OR keys, has_priorities = q.has_priorities OR priorities
     WHERE q.queue_name = queue;
+  END IF;
+  IF NOT settings.indexed OR keys AND NOT settings.has_plain_index THEN
+    PERFORM tidings.index_queue(queue);
+  END IF;
+  IF groups AND NOT settings.has_lanes THEN
+    PERFORM tidings.enable_lanes(queue);
   END IF;
 EXCEPTION WHEN lock_not_available THEN
   NULL;
 END
 $$;
 
+-- Merges a change into the settings of a queue, and tells who listens to it. Returns all of them.
+CREATE OR REPLACE FUNCTION tidings.configure(queue text, change jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  merged jsonb;
+BEGIN
+  PERFORM tidings.must('manage', queue), tidings.table_of(queue), tidings.settings_of(queue);
+  IF change -> 'limits' NOT IN ('null', '[]') OR change -> 'weights' NOT IN ('null', '{}') THEN
+    PERFORM tidings.enable_lanes(queue);
+  END IF;
+  UPDATE tidings.queue q SET configured = tidings.merge_meta(q.configured, change) WHERE q.queue_name = queue
+  RETURNING q.configured INTO merged;
+  IF change ? 'limits' THEN
+    PERFORM tidings.change_limits(queue);
+  END IF;
+  -- To programs that know no settings it is a message to be read.
+  PERFORM pg_notify('tidings.' || queue, 'changed');
+  RETURN merged;
+END
+$$;
+
+-- The settings of all queues that have some. A function, since not every role that lists queues may read the table.
+CREATE OR REPLACE FUNCTION tidings.all_settings() RETURNS TABLE (queue_name text, settings jsonb)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT q.queue_name, q.configured FROM tidings.queue q WHERE q.configured <> '{}'
+$$;
+
 -- Removes what belongs to a queue in our own schema.
 CREATE OR REPLACE FUNCTION tidings.forget(queue text) RETURNS void
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   DELETE FROM tidings.delayed d WHERE d.queue_name = queue;
-  DELETE FROM tidings.dedup d WHERE d.queue_name = queue;
+  -- PGMQ lets a queue be named like the place of a topic.
+  DELETE FROM tidings.dedup d WHERE d.queue_name = queue AND NOT starts_with(queue, 'topic:');
   DELETE FROM tidings.binding b WHERE b.queue_name = queue;
   DELETE FROM tidings.topic_queue l WHERE l.queue_name = queue;
   SELECT tidings.end_tasks(queue, NULL, 'cancelled');
   UPDATE tidings.task t SET msg_id = NULL WHERE t.held_in = queue AND t.msg_id IS NOT NULL;
   DELETE FROM tidings.queue q WHERE q.queue_name = queue;
+  SELECT tidings.forget_lanes(queue);
+  SELECT tidings.renew_functions(queue);
 $$;
 
--- Returns false if there was none.
+-- Returns false if there was none. The schema's own function drops the tables: it knows what else belongs to them.
 CREATE OR REPLACE FUNCTION tidings.drop_queue(queue text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  there boolean;
+  spelling text;
+  there boolean := false;
+  why text;
+  advice text;
+  proprietor name;
 BEGIN
   PERFORM tidings.must('manage', queue);
   PERFORM pg_advisory_xact_lock(hashtext('pgmq.queue_' || queue));
-  EXECUTE format('DROP TABLE IF EXISTS pgmq.%I, pgmq.%I', 'q_' || queue, 'a_' || queue);
-  DELETE FROM pgmq.meta m WHERE lower(m.queue_name) = queue;
-  there := FOUND;
+  FOR spelling IN SELECT m.queue_name FROM pgmq.meta m WHERE lower(m.queue_name) = queue LOOP
+    there := true;
+    BEGIN
+      PERFORM pgmq.drop_queue(spelling);
+    EXCEPTION WHEN object_not_in_prerequisite_state THEN
+      -- An extension that wants its queues as members refuses one that Tidings made by itself, as it did before.
+      EXECUTE format('DROP TABLE IF EXISTS pgmq.%I, pgmq.%I', 'q_' || queue, 'a_' || queue);
+    END;
+    DELETE FROM pgmq.meta m WHERE m.queue_name = spelling;
+  END LOOP;
   PERFORM tidings.forget(queue);
   RETURN there;
+EXCEPTION WHEN insufficient_privilege THEN
+  GET STACKED DIAGNOSTICS why = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
+  SELECT pg_get_userbyid(c.relowner) INTO proprietor FROM pg_class c WHERE c.oid = tidings.find_table(queue);
+  RAISE EXCEPTION '%', why USING ERRCODE = 'insufficient_privilege',
+    HINT = coalesce(nullif(advice, ''),
+      format('Queue "%s" belongs to role "%s": do it as that role, or as a member of it.', queue, proprietor));
 END
 $$;
 
@@ -160,6 +223,9 @@ DECLARE
   live regclass := tidings.table_of(queue);
   waiting bigint;
   postponed bigint;
+  why text;
+  advice text;
+  proprietor name;
 BEGIN
   PERFORM tidings.must('manage', queue);
   EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', live);
@@ -167,8 +233,15 @@ BEGIN
   EXECUTE format('TRUNCATE %s', live);
   DELETE FROM tidings.delayed d WHERE d.queue_name = queue;
   GET DIAGNOSTICS postponed = ROW_COUNT;
+  DELETE FROM tidings.slot s WHERE s.queue_name = queue;
   PERFORM tidings.end_tasks(queue, NULL, 'cancelled');
   RETURN waiting + postponed;
+EXCEPTION WHEN insufficient_privilege THEN
+  GET STACKED DIAGNOSTICS why = MESSAGE_TEXT, advice = PG_EXCEPTION_HINT;
+  SELECT pg_get_userbyid(c.relowner) INTO proprietor FROM pg_class c WHERE c.oid = live;
+  RAISE EXCEPTION '%', why USING ERRCODE = 'insufficient_privilege',
+    HINT = coalesce(nullif(advice, ''),
+      format('Queue "%s" belongs to role "%s": do it as that role, or as a member of it.', queue, proprietor));
 END
 $$;
 
@@ -207,6 +280,18 @@ BEGIN
   END IF;
   EXECUTE format('SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM %s', sequence) INTO total_sent;
   created_at := tidings.microseconds((tidings.meta_of(queue)).created_at) / 1000;
+EXCEPTION WHEN undefined_table OR syntax_error THEN
+  -- It was dropped meanwhile; the number of a table that is gone is no name.
+  RAISE EXCEPTION 'queue "%" does not exist', queue USING ERRCODE = 'TD404', DETAIL = queue;
+END
+$$;
+
+-- In how many milliseconds the next message becomes ready, for who may see the figures of the queue.
+CREATE OR REPLACE FUNCTION tidings.next_ready_ms(queue text) RETURNS double precision
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM tidings.must('measure', queue);
+  RETURN tidings.next_due_ms(queue, clock_timestamp());
 END
 $$;
 
@@ -214,7 +299,7 @@ $$;
 CREATE OR REPLACE FUNCTION tidings.parked() RETURNS TABLE (queue text, parked bigint)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  FOR queue IN SELECT lower(m.queue_name) FROM pgmq.meta m ORDER BY 1 LOOP
+  FOR queue IN SELECT DISTINCT lower(m.queue_name) FROM pgmq.meta m ORDER BY 1 LOOP
     BEGIN
       EXECUTE format($sql$SELECT count(*) FROM pgmq.%I WHERE vt = 'infinity'$sql$, 'q_' || queue) INTO parked;
     EXCEPTION WHEN undefined_table OR insufficient_privilege THEN

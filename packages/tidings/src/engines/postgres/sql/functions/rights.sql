@@ -2,7 +2,7 @@
 -- itself decides, and there is nothing to check or to grant. sql/roles/rights.sql replaces these.
 
 -- Fails where the caller may not do this with a queue.
--- what: 'manage', 'send', 'receive', 'look' (at bodies) or 'measure'
+-- what: 'manage', 'send', 'receive', 'look' (at bodies) or 'measure'; 'publish' to topics, where the queue is null
 -- source: for 'send', the queue that the message comes from, or null
 CREATE OR REPLACE FUNCTION tidings.must(what text, queue text, source text = NULL) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -100,8 +100,9 @@ $$;
 
 -- Returns receipt, cursor and how many vanished before if the subscription is the consumer's now, else in how many
 -- milliseconds it may be. Who has left is no consumer any more; so another one that is there has vanished.
+-- process: the number of the process with which the hold ends, or null
 CREATE OR REPLACE FUNCTION tidings.hold_subscription(
-  topic text, wanted text, who text, lease_ms bigint,
+  topic text, wanted text, who text, lease_ms bigint, process integer = NULL,
   OUT receipt text, OUT cursor bigint, OUT vanished integer, OUT retry_ms double precision
 )
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
@@ -111,6 +112,7 @@ BEGIN
   UPDATE tidings.subscription s SET
     epoch = s.epoch + CASE WHEN s.consumer = who THEN 0 ELSE 1 END,
     consumer = who,
+    holder = tidings.present(process),
     consumer_until = clock_timestamp() + lease_ms * interval '1 millisecond',
     vanished = CASE WHEN s.vanished_after = greatest(s.cursor, r.pruned_offset) THEN s.vanished ELSE 0 END
       + CASE WHEN s.consumer <> who AND greatest(s.cursor, r.pruned_offset) < r.last_offset THEN 1 ELSE 0 END,

@@ -1,23 +1,45 @@
 -- Sending as PGMQ does it. Unlike there, workers that wait are woken.
 
-CREATE OR REPLACE FUNCTION pgmq.send_batch(queue_name text, msgs jsonb[], headers jsonb[], delay timestamptz)
-RETURNS SETOF bigint
+CREATE OR REPLACE FUNCTION pgmq._validate_batch_params(msgs jsonb[], headers jsonb[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  PERFORM tidings.must('send', lower(queue_name));
   IF coalesce(cardinality(msgs), 0) = 0 THEN
     RAISE EXCEPTION 'msgs cannot be NULL or empty';
   END IF;
-  IF headers IS NOT NULL AND cardinality(headers) <> cardinality(msgs) THEN
+  IF cardinality(headers) <> cardinality(msgs) THEN
     RAISE EXCEPTION 'headers array length (%) must match msgs array length (%)', cardinality(headers), cardinality(msgs);
+  END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION pgmq._send_batch(queue_name text, msgs jsonb[], headers jsonb[], delay timestamptz)
+RETURNS SETOF bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  live constant text := pgmq._tidings_table('send', queue_name);
+BEGIN
+  IF delay > clock_timestamp() THEN
+    RETURN QUERY SELECT * FROM pgmq._tidings_postpone(lower(queue_name), msgs, headers, delay);
+    IF FOUND THEN
+      RETURN;
+    END IF;
   END IF;
   RETURN QUERY EXECUTE format($sql$
     INSERT INTO pgmq.%I (vt, message, headers)
     SELECT $3, m, h FROM unnest($1, coalesce($2, ARRAY[]::jsonb[])) WITH ORDINALITY AS entries (m, h, position)
     ORDER BY position
     RETURNING msg_id
-  $sql$, 'q_' || lower(queue_name)) USING msgs, headers, delay;
-  PERFORM tidings.announce(lower(queue_name), greatest(tidings.milliseconds_until(delay), 0)::bigint);
+  $sql$, live) USING msgs, headers, delay;
+  PERFORM pgmq._tidings_announce(lower(queue_name), delay);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION pgmq.send_batch(queue_name text, msgs jsonb[], headers jsonb[], delay timestamptz)
+RETURNS SETOF bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM pgmq._validate_batch_params(msgs, headers);
+  RETURN QUERY SELECT * FROM pgmq._send_batch(queue_name, msgs, headers, delay);
 END
 $$;
 
@@ -49,7 +71,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION pgmq.send(queue_name text, msg jsonb, headers jsonb, delay timestamptz) RETURNS SETOF bigint
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT pgmq.send_batch(queue_name, ARRAY[msg], ARRAY[headers], delay)
+  SELECT pgmq._send_batch(queue_name, ARRAY[msg], ARRAY[headers], delay)
 $$;
 
 CREATE OR REPLACE FUNCTION pgmq.send(queue_name text, msg jsonb) RETURNS SETOF bigint

@@ -10,12 +10,6 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT r.role FROM tidings.role r WHERE r.kind = wanted
 $$;
 
--- The role that called a function with the rights of the owner.
-CREATE OR REPLACE FUNCTION tidings.caller() RETURNS name
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE current_setting('role') WHEN 'none' THEN session_user ELSE current_setting('role')::name END
-$$;
-
 CREATE OR REPLACE FUNCTION tidings.may_manage() RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT pg_has_role(tidings.caller(), tidings.role_of('admin'), 'USAGE')
@@ -35,10 +29,21 @@ BEGIN
     END IF;
     RAISE EXCEPTION 'role "%" may not create, change or remove queue "%": it is no member of %',
       who, queue, tidings.role_of('admin') USING ERRCODE = 'insufficient_privilege',
-      HINT = format('GRANT %s TO %I, or create the queue as another role.', tidings.role_of('admin'), who);
+      HINT = format('GRANT %s TO %I, or do it as one that is: %s.', tidings.role_of('admin'), who, coalesce((
+        SELECT string_agg(r.rolname, ', ' ORDER BY r.rolname) FROM pg_roles r
+        WHERE r.rolcanlogin AND NOT r.rolsuper
+          AND (pg_has_role(r.oid, tidings.role_of('admin'), 'USAGE') OR pg_has_role(r.oid, tidings.role_of('owner'), 'USAGE'))
+      ), 'nobody so far'));
   END IF;
   IF pg_has_role(who, current_user, 'USAGE') THEN
     RETURN;
+  END IF;
+  IF what = 'publish' THEN
+    IF pg_has_role(who, tidings.role_of('producer'), 'USAGE') THEN
+      RETURN;
+    END IF;
+    RAISE EXCEPTION 'role "%" may not publish to topics: it is no member of %', who, tidings.role_of('producer')
+      USING ERRCODE = 'insufficient_privilege', HINT = format('GRANT %s TO %I.', tidings.role_of('producer'), who);
   END IF;
   -- A dead letter goes into the dead-letter queue of its queue, and back, by the right to receive.
   IF source IS NOT NULL AND (queue = source || '_dlq' OR source = queue || '_dlq') THEN
@@ -91,21 +96,27 @@ $$;
 CREATE OR REPLACE FUNCTION tidings.entry_points() RETURNS TABLE (function_name text, audience text[])
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT name, '{queue,admin,producer,consumer,monitor}'::text[] FROM unnest('{
-    create_queue,drop_queue,purge_queue,prune,stats,parked,enable,send,send_limited,claim,claim_ids,pop,peek,settle,extend,cancel,
-    bind,unbind,bindings,start_waiting,still_open,tables_behind,index_queue,waiting_lock,microseconds,next_delayed_ms,may_manage
+    create_queue,drop_queue,configure,all_settings,purge_queue,prune,stats,count_held_back,unlimited_leases,next_ready_ms,parked,enable,send,send_limited,claim,claim_ids,sweep_step,pop,peek,settle,extend,cancel,cancel_running,
+    bind,unbind,bindings,start_waiting,still_open,look,tables_behind,index_queue,prepare_queue,waiting_lock,microseconds,next_delayed_ms,may_manage,v1_claim
   }'::text[]) AS name
   UNION ALL
   SELECT name, '{admin,producer,consumer,monitor}' FROM unnest('{topics,topic_id,correlation_state}'::text[]) AS name
   UNION ALL
-  SELECT name, '{producer}' FROM unnest('{publish,append}'::text[]) AS name
+  SELECT name, '{producer}' FROM unnest('{publish,append,v1_publish}'::text[]) AS name
+  UNION ALL
+  SELECT name, '{admin,producer}' FROM unnest('{put_schedule,remove_schedule,schedules}'::text[]) AS name
+  UNION ALL
+  SELECT name, '{queue,consumer}'
+  FROM unnest('{begin_life,end_life,give_back_of_gone,give_back_claim}'::text[]) AS name
   UNION ALL
   SELECT name, '{consumer}' FROM unnest('{
-    read_topic,subscribe,unsubscribe,hold_subscription,leave_subscription,ack_topic,seek_topic
+    read_topic,subscribe,unsubscribe,hold_subscription,leave_subscription,ack_topic,seek_topic,
+    v1_subscribe,v1_unsubscribe,v1_fetch,v1_ack,v1_seek
   }'::text[]) AS name
   UNION ALL
   SELECT 'subscriptions', '{consumer,monitor}'
   UNION ALL
-  SELECT name, '{admin}' FROM unnest('{create_topic,drop_topic,link_topic,unlink_topic}'::text[]) AS name
+  SELECT name, '{admin}' FROM unnest('{create_topic,drop_topic,link_topic,unlink_topic,v1_create_topic,v1_drop_topic}'::text[]) AS name
   UNION ALL
   SELECT name, '{admin,consumer}' FROM unnest('{maintain,queues_to_maintain,maintain_queue,topics_to_maintain,take_in,prune_topic}'::text[]) AS name
   UNION ALL
@@ -127,6 +138,7 @@ BEGIN
     UNION ALL
     SELECT p.oid FROM pg_proc p
     WHERE p.pronamespace = 'pgmq'::regnamespace AND pg_get_userbyid(p.proowner) = current_user
+      AND left(p.proname, 9) <> '_tidings_'
   LOOP
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', one, who);
   END LOOP;
@@ -191,8 +203,15 @@ BEGIN
     UNION ALL
     SELECT p.oid::regprocedure FROM pg_proc p
     WHERE p.pronamespace = 'pgmq'::regnamespace AND pg_get_userbyid(p.proowner) = current_user
+      AND left(p.proname, 9) <> '_tidings_'
   LOOP
     EXECUTE format('ALTER FUNCTION %s SECURITY DEFINER', one.signature);
+  END LOOP;
+  FOR one IN
+    SELECT p.oid::regprocedure AS signature FROM pg_proc p
+    WHERE p.pronamespace = 'pgmq'::regnamespace AND pg_get_userbyid(p.proowner) = current_user
+  LOOP
+    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', one.signature);
   END LOOP;
   REVOKE ALL ON ALL FUNCTIONS IN SCHEMA tidings FROM PUBLIC;
 

@@ -1,0 +1,34 @@
+#!lua flags=allow-oom
+-- Removes messages that are done; each lease stands for itself.
+-- KEYS  1… the queue
+-- ARGV  1 nonce; then for each message its id and its receipt
+-- Returns as settle.lua.
+local q = queueAt(1)
+local ids = {}
+for i = 2, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end
+local results, plain, seen = {}, {}, {}
+for i, state in ipairs(readAll(q.state, ids)) do
+  local id, m = ids[i], unpacked(state)
+  local isHeld = m.r and m.r == ARGV[2 * i + 1] and not seen[id]
+  results[i] = isHeld and '+' or ''
+  if isHeld then
+    seen[id] = true
+    if m.k or m.t or m.w or m.g or m.q then
+      remove(q, id, m)
+      postEnd(q, m, 'done')
+    else
+      plain[#plain + 1] = id
+    end
+  end
+end
+if not next(seen) and not isThere(q) then return missing(q) end
+writeAll('HDEL', q.body, plain)
+writeAll('HDEL', q.state, plain)
+writeAll('ZREM', q.order, plain)
+-- Those whose leases have run out are elsewhere, and still their last reader's.
+if writeAll('ZREM', q.leased, plain) < #plain then
+  writeAll('ZREM', q.ready, plain)
+  writeAll('ZREM', q.delayed, plain)
+end
+finish(q)
+return { results, q.posted }

@@ -1,0 +1,3 @@
+import type { Option } from 'tidings/internal/core/options'
+
+export function typeOf(option: Option<unknown, unknown>): string
