@@ -11,11 +11,17 @@ export async function measure(scenarios, rounds, log) {
   return scenarios.map(({ name, unit }) => ({ name, unit, ...summary(figures.get(name)) }))
 }
 
-function summary(values) {
+const summary = (values) => ({
+  median: median(values),
+  min: Math.min(...values),
+  max: Math.max(...values),
+  rounds: values.length,
+})
+
+export function median(values) {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length / 2
-  const median = sorted.length % 2 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2
-  return { median, min: sorted[0], max: sorted.at(-1), rounds: values.length }
+  return sorted.length % 2 ? sorted[Math.floor(middle)] : (sorted[middle - 1] + sorted[middle]) / 2
 }
 
 export function percentile(values, share) {
@@ -37,16 +43,24 @@ export async function throughput(count, width, task) {
 
 const number = (value) => (value >= 100 ? Math.round(value).toLocaleString('en') : value.toFixed(2))
 
-export function printTable(results) {
-  const rows = results.map(({ name, unit, median, min, max }) => [
-    name,
-    `${number(median)} ${unit}`,
-    `${number(min)} to ${number(max)}`,
+export const printMedians = (results) =>
+  printTable([
+    ['what', 'median', 'spread'],
+    ...results.map(({ name, unit, median, min, max }) => [
+      name,
+      `${number(median)} ${unit}`,
+      `${number(min)} to ${number(max)}`,
+    ]),
   ])
-  const head = ['what', 'median', 'spread']
-  const widths = head.map((_, column) => Math.max(...[head, ...rows].map((row) => row[column].length)))
-  for (const row of [head, ...rows])
+
+/** Rows of text, the first of which is the head. */
+export function printTable(rows) {
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)))
+  for (const row of rows)
     console.log(
-      row.map((cell, column) => (column ? cell.padStart(widths[column]) : cell.padEnd(widths[column]))).join('  '),
+      row
+        .map((cell, column) => (column ? cell.padStart(widths[column]) : cell.padEnd(widths[column])))
+        .join('  ')
+        .trimEnd(),
     )
 }

@@ -1,10 +1,11 @@
-// npm run bench -- [--engine postgres] [--fsync always] [--url …] [--rounds 5] [--only send,process] [--json]
+// npm run bench -- [--engine postgres] [--fsync always] [--url …] [--rounds 5] [--only topic,claim] [--json]
+// What claims cost among other messages, topics, and what telemetry costs. Sending and processing is measured beside the peers (peers/).
 // Without a URL: a server of its own. --engine is postgres, redis, valkey or memory; --fsync is appendfsync of a Redis.
 import { parseArgs } from 'node:util'
 import { connect } from 'tidings'
-import { measure, printTable } from './measure.mjs'
-import { queueWork } from './queue-work.mjs'
+import { measure, printMedians } from './measure.mjs'
 import { storages } from './storages.mjs'
+import { telemetryWork } from './telemetry.mjs'
 import { topicWork } from './topics.mjs'
 
 const { values } = parseArgs({
@@ -24,13 +25,13 @@ const server = values.url ? { url: values.url, stop: async () => {} } : await st
 const bus = await connect(server.url)
 try {
   const wanted = values.only?.split(',')
-  const scenarios = [...queueWork(bus), ...topicWork(bus), ...storage.own(server.url, bus)].filter(
+  const scenarios = [...topicWork(bus), ...telemetryWork(server.url), ...storage.own(server.url, bus)].filter(
     ({ name }) => !wanted || wanted.some((word) => name.includes(word)),
   )
   const log = values.json ? () => {} : (line) => console.error(line)
   const results = await measure(scenarios, Number(values.rounds), log)
   if (values.json) console.log(JSON.stringify(results, null, 2))
-  else printTable(results)
+  else printMedians(results)
 } finally {
   await bus.close()
   await server.stop()
