@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { mutationPlugin } from './test/conformance/mutations.ts'
 import { clearEnvironment } from './test/support/environment.ts'
+import { SecondTries } from './test/support/second-tries.ts'
 
 const packages = fileURLToPath(new URL('packages', import.meta.url))
 
@@ -71,7 +72,9 @@ export default defineConfig({
     // For what waits for ever; how long a test takes is up to the machine.
     testTimeout: 60_000,
     hookTimeout: 120_000,
-    retry: 0,
+    // A test that fails once is a fault, of the test or of the product: the run names it at its end, and goes on.
+    retry: 1,
+    reporters: ['default', ...(process.env.GITHUB_ACTIONS ? ['github-actions'] : []), new SecondTries()],
     // The built code is what Node loads, not what Vite makes of it.
     server: { deps: { external: [/\/dist\//] } },
     projects: [
