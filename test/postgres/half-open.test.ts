@@ -2,7 +2,7 @@ import { Bus } from 'tidings/internal/bus/bus'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Line, startLine } from '../support/line.ts'
 import { sharedServer } from '../support/shared-servers.ts'
-import { newDatabase, newName, openEngine, query, until } from './support.ts'
+import { message, newDatabase, newName, openEngine, query, until } from './support.ts'
 
 /** What is asked for; a busy machine notices later, so the best of three counts. */
 const soonMs = 5_000
@@ -133,6 +133,27 @@ test('nor by a process that was busy while it asked what has become of it', asyn
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_600)
   await sending
   expect(await queue.stats()).toMatchObject({ ready: 1 })
+})
+
+test('nor where the session gets no processor for a moment', async () => {
+  const engine = await openEngine(database.url)
+  const queue = newName('still')
+  await engine.createQueue(queue)
+  const attempt = () =>
+    engine.transaction(async (transaction) => {
+      const sessions = await query(
+        database.url,
+        `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'`,
+      )
+      const signal = (name: NodeJS.Signals) => sessions.forEach(({ pid }) => void process.kill(Number(pid), name))
+      signal('SIGSTOP')
+      setTimeout(signal, 1_900, 'SIGCONT')
+      await engine.send(queue, [message()], transaction)
+    })
+  // On a busy machine the moment may be longer than that.
+  await attempt().catch(attempt).catch(attempt)
+  expect((await engine.stats(queue)).ready).toBe(1)
+  await engine.close()
 })
 
 test('what is on its way for longer than its lease is not claimed twice', async () => {

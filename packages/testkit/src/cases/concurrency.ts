@@ -66,7 +66,7 @@ export const concurrency = group('concurrency', {
     const sending = atOnce(5, async () => {
       for (let round = 0; round < 10; round++) await scene.sendMany(3)
     })
-    await atOnce(5, async () => {
+    const reading = atOnce(5, async () => {
       for (let round = 0; round < 20; round++) {
         const claimed = await scene.claim({ limit: 3 })
         received.push(...claimed)
@@ -76,7 +76,7 @@ export const concurrency = group('concurrency', {
         )
       }
     })
-    await sending
+    await Promise.all([sending, reading])
     const left = await drain(1, () => scene.claimSoon({ limit: 50 }))
     assert.equal(new Set(idsOf([...received, ...left])).size, received.length + left.length)
     assert.equal(received.length + left.length, 150)

@@ -291,8 +291,8 @@ const anywhere = group('replacing', {
       }
       expected.set(id, [...lasting, rounds])
     })
-    const readSome = async () => {
-      const messages = await scene.claim({ limit: 2 })
+    const readSome = async (claim: 'claim' | 'claimSoon' = 'claim') => {
+      const messages = await scene[claim]({ limit: 2 })
       for (const { headers, data } of messages) {
         const id = String(headers.id)
         read.set(id, [...(read.get(id) ?? []), Number(data)])
@@ -306,10 +306,11 @@ const anywhere = group('replacing', {
     const readers = atOnce(3, async () => {
       while (sending) await readSome()
     })
-    await Promise.all(senders)
-    sending = false
-    await readers
-    while ((await readSome()) > 0);
+    const sent = Promise.all(senders).finally(() => {
+      sending = false
+    })
+    await Promise.all([sent, readers])
+    while ((await readSome('claimSoon')) > 0);
     for (const [id, data] of expected)
       assert.deepEqual(
         read.get(id)?.sort((a, b) => a - b),

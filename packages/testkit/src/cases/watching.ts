@@ -164,7 +164,7 @@ export const watching = group('watching', {
       wake()
     })
     const next = async (interest: string) => {
-      while (heard.at(-1) !== interest)
+      while (!heard.includes(interest))
         await new Promise<void>((resolve) => {
           wake = resolve
         })
@@ -173,6 +173,7 @@ export const watching = group('watching', {
     assert.deepEqual([...refused.keys()], [`queue:${missing}`])
     assert.equal((await listening.listen([`queue:${other}`, `queue:${scene.queue}`])).size, 0)
     for (const queue of [scene.queue, other, scene.queue]) {
+      heard.length = 0
       await scene.sendTo(queue, {})
       await next(`queue:${queue}`)
     }
@@ -183,6 +184,7 @@ export const watching = group('watching', {
     await next(`queue:${other}`)
     assert(!heard.includes(`queue:${scene.queue}`), 'what is not listened to any more is not told')
     assert.equal((await listening.listen([`queue:${scene.queue}`])).size, 0)
+    heard.length = 0
     await scene.send({})
     await next(`queue:${scene.queue}`)
     await listening.close()

@@ -8,6 +8,8 @@ import { AnswerLost, isOfServer } from './sqlstates.ts'
 /** From then on it is asked what has become of a statement, again and again. */
 const lateMs = 1_000
 const againMs = 1_000
+/** So many in a row have to find that the server does not work on a statement. */
+const looks = 2
 /** A slow line may still be busy with carrying the statement. */
 const bytesPerMs = 64
 const askTimeoutMs = 2_500
@@ -22,6 +24,8 @@ interface Statement {
   readonly text: string
   readonly sentAt: number
   bytesRead: number
+  /** How often in a row the server was found not to work on it. */
+  missed: number
   fail(lost: AnswerLost): void
 }
 
@@ -59,7 +63,7 @@ export class Overdue {
         reject(error)
       }
       const { bytesRead } = streamOf(connection.client)
-      const statement: Statement = { connection, text, sentAt: performance.now(), bytesRead, fail }
+      const statement: Statement = { connection, text, sentAt: performance.now(), bytesRead, missed: 0, fail }
       const timer = systemClock.after(lateMs + bytes / bytesPerMs, () => {
         this.#late.add(statement)
         void this.#look()
@@ -88,12 +92,12 @@ export class Overdue {
   }
 
   #judge(asked: readonly Statement[], work: Work | 'unclear' | 'unreachable'): void {
-    const isLost = ({ connection, text, sentAt }: Statement) => {
+    const isLost = (statement: Statement) => {
       if (work === 'unreachable') return true
-      if (work === 'unclear') return performance.now() - sentAt > longestUnclearMs
-      return connection.session.isDirect
-        ? !work.processes.has(processOf(connection.client))
-        : !work.texts.has(text.slice(0, knownBy)) && !work.texts.has('')
+      if (work === 'unclear') return performance.now() - statement.sentAt > longestUnclearMs
+      // A session that stands still for a moment has not read the statement yet, or not sent its answer.
+      statement.missed = isAtWork(statement, work) ? 0 : statement.missed + 1
+      return statement.missed >= looks
     }
     const lost = asked.filter((statement) => this.#late.has(statement) && !isAnswering(statement) && isLost(statement))
     if (lost.length === 0) return
@@ -128,6 +132,11 @@ export class Overdue {
     }
   }
 }
+
+const isAtWork = ({ connection, text }: Statement, { processes, texts }: Work) =>
+  connection.session.isDirect
+    ? processes.has(processOf(connection.client))
+    : texts.has(text.slice(0, knownBy)) || texts.has('')
 
 /** A large answer on a slow line comes in parts. */
 function isAnswering(statement: Statement): boolean {
