@@ -33,7 +33,7 @@ describe('a connection that cannot be made says where and why', () => {
       const startedAt = performance.now()
       const error = await openEngine(url).catch((reason: unknown) => reason)
       const tookMs = performance.now() - startedAt
-      if (tookMs < 5_000 || round === 3) return { error, tookMs }
+      if (tookMs < 10_000 || round === 3) return { error, tookMs }
     }
   }
 
@@ -44,13 +44,13 @@ describe('a connection that cannot be made says where and why', () => {
     const { error, tookMs } = await failure(at((url) => (url.port = String(port))))
     silent.close()
     expect(error).toMatchObject({ code: 'CONNECTION_FAILED', message: expect.stringContaining(`127.0.0.1:${port}: `) })
-    expect(tookMs).toBeLessThan(5_000)
+    expect(tookMs).toBeLessThan(10_000)
   })
 
   test.each(cases)('%s', async (_what, url, expected) => {
     const { error, tookMs } = await failure(url)
     expect(error).toMatchObject({ code: 'CONNECTION_FAILED', message: expect.stringMatching(expected), exitCode: 1 })
-    expect(tookMs).toBeLessThan(5_000)
+    expect(tookMs).toBeLessThan(10_000)
     expect(JSON.stringify(error) + String(error)).not.toContain('S3cret-canary')
   })
 

@@ -98,7 +98,7 @@ describe.each([1, 2, 3, 5])('at most %i connections', (max) => {
   })
 })
 
-test('no connection at all: a typed error within 5 s', async () => {
+test('no connection at all: a typed error soon', async () => {
   const bus = await connect(roleUrl)
   await query(database.url, `ALTER ROLE ${role} CONNECTION LIMIT 0`)
   const startedAt = performance.now()
@@ -106,7 +106,7 @@ test('no connection at all: a typed error within 5 s', async () => {
     code: 'CONNECTION_LIMIT',
     message: expect.stringContaining(role),
   })
-  expect(performance.now() - startedAt).toBeLessThan(5_000)
+  expect(performance.now() - startedAt).toBeLessThan(20_000)
   await bus.close()
 })
 

@@ -31,7 +31,7 @@ describe('a connection that falls silent is noticed soon', () => {
     const startedAt = performance.now()
     if (code === null) await call(name)
     else await expect(call(name)).rejects.toMatchObject({ code })
-    expect(performance.now() - startedAt).toBeLessThan(8_000)
+    expect(performance.now() - startedAt).toBeLessThan(20_000)
     await bus.queue(name).send(2)
   })
 })

@@ -95,7 +95,7 @@ describe.each([
     await holder.kill()
     await until(() => you.heard.includes(`queue:${queue}`), 'it is announced')
     await until(async () => (await placeOf(queue, 'ready', you)).length === 6, 'all are ready')
-    expect(Date.now() - killedAt).toBeLessThan(4_000)
+    expect(Date.now() - killedAt).toBeLessThan(20_000)
     const back = await claimAll(you.engine, queue)
     expect(back.map(({ data, readCount, meta }) => [data, readCount, meta.read_ahead_lost])).toEqual([
       ['0', 2, undefined],
@@ -106,7 +106,7 @@ describe.each([
       ['5', 1, undefined],
     ])
     for (const { meta } of back.slice(0, 4))
-      expect(Math.abs(Date.parse(String(meta.process_lost_at)) - killedAt)).toBeLessThan(4_000)
+      expect(Math.abs(Date.parse(String(meta.process_lost_at)) - killedAt)).toBeLessThan(20_000)
   })
 })
 

@@ -92,7 +92,7 @@ describe.each(storages)('a message that another process cancels, on $name', (sto
     onTestFinished(async () => void (await queue.drop()))
     for (const take of [() => queue.read(), () => queue.pop()]) {
       const id = await queue.send(1)
-      const [message] = await queue.read({ lease: '200ms' })
+      const [message] = await queue.read({ lease: '1m' })
       expect(await queue.cancel(id)).toEqual({ removed: [], running: [id] })
       await expect(message!.extend('30s')).rejects.toMatchObject({ code: 'CANCELLED', details: { id } })
       await message!.release()

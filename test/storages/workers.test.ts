@@ -201,7 +201,7 @@ describe.each(storages)('a worker on $name', (storage) => {
     const backAt = performance.now()
     await watcher.until('succeeded', watcher.of('succeeded').length + 1)
     // Within 2 s, where the machine is not held up.
-    expect(performance.now() - backAt).toBeLessThan(8_000)
+    expect(performance.now() - backAt).toBeLessThan(20_000)
     // What an HTTP server had claimed, and told nobody before it was killed, comes back with the end of its lease.
     expect(await poll(() => isEmpty(queue), 90_000)).toBe(true)
     expect(sorted(handled)).toEqual(numbers(600).map(({ data }) => data))

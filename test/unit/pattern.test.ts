@@ -251,6 +251,6 @@ describe('an index of patterns', () => {
     for (let at = 0; at < 10_000; at++) assert.equal(index.find(`orders.${at}.paid`).size, 1)
     assert.equal(index.find('a.'.repeat(60).slice(0, -1)).size, 0)
     // Every key with every pattern would be 200 million matches.
-    assert(performance.now() - start < 3_000)
+    assert(performance.now() - start < 10_000)
   })
 })
