@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
-import { beforeAll, test } from 'vitest'
-import { folder, ownDatabase, type RunSetting, Tidings, tidings, write } from './support.ts'
+import { test } from 'vitest'
+import { folder, type RunSetting, Tidings, tidings, useDatabase, write } from './support.ts'
 
 let env: Record<string, string>
-beforeAll(async () => {
-  env = { DATABASE_URL: await ownDatabase() }
+useDatabase((url) => {
+  env = { DATABASE_URL: url }
 })
 
 const inFolder = (name: string): RunSetting => ({ cwd: join(folder, name), env })
@@ -65,6 +65,7 @@ test('a server that is the sentinel as well declares them, and says so in its lo
   })
   const running = new Tidings(['serve', '--port', '0', '--sentinel'], inFolder('server'))
   await running.until(/"msg":"schedules of server: tocks"/)
+  await running.until(/"msg":"listening"/)
   assert.ok((await listed()).includes('tocks of server'))
   running.child.kill('SIGTERM')
   assert.equal((await running.ended).code, 0)

@@ -1,12 +1,12 @@
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
-import { beforeAll, describe, expect, it } from 'vitest'
-import { type Ended, folder, ownDatabase, type RunSetting, Tidings, tidings, write } from './support.ts'
+import { describe, expect, it } from 'vitest'
+import { type Ended, folder, ownDatabase, type RunSetting, Tidings, tidings, useDatabase, write } from './support.ts'
 
 let env: Record<string, string>
-beforeAll(async () => {
-  env = { DATABASE_URL: await ownDatabase() }
+useDatabase((url) => {
+  env = { DATABASE_URL: url }
 })
 
 /** Runs in a folder of its own. */

@@ -1,9 +1,9 @@
-import { beforeAll, describe, expect, it } from 'vitest'
-import { ownDatabase, tidings } from './support.ts'
+import { describe, expect, it } from 'vitest'
+import { tidings, useDatabase } from './support.ts'
 
 let env: Record<string, string>
-beforeAll(async () => {
-  env = { DATABASE_URL: await ownDatabase() }
+useDatabase((url) => {
+  env = { DATABASE_URL: url }
 })
 const run = (...args: string[]) => tidings(args, { env })
 

@@ -1,9 +1,9 @@
-import { beforeAll, describe, expect, it } from 'vitest'
-import { type Ended, ownDatabase, type RunSetting, tidings, write } from './support.ts'
+import { describe, expect, it } from 'vitest'
+import { type Ended, type RunSetting, tidings, useDatabase, write } from './support.ts'
 
 let env: Record<string, string>
-beforeAll(async () => {
-  env = { DATABASE_URL: await ownDatabase() }
+useDatabase((url) => {
+  env = { DATABASE_URL: url }
 })
 const run = (args: string[], setting: RunSetting = {}): Promise<Ended> => tidings(args, { ...setting, env })
 const ok = (stdout: string, stderr = '') => ({ code: 0, stdout, stderr })

@@ -3,14 +3,14 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { connect } from 'tidings'
 import { eventsMigration } from 'tidings/internal/engines/postgres/events-migration'
-import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { makeToken } from '../server/support.ts'
 import { startHttpServer } from '../support/http-server.ts'
-import { folder, ownDatabase, Tidings, tidings, write } from './support.ts'
+import { folder, ownDatabase, Tidings, tidings, useDatabase, write } from './support.ts'
 
 let env: Record<string, string>
-beforeAll(async () => {
-  env = { DATABASE_URL: await ownDatabase() }
+useDatabase((url) => {
+  env = { DATABASE_URL: url }
 })
 
 describe('generate-migration', () => {

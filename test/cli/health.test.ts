@@ -2,13 +2,13 @@ import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { startLine } from '../support/line.ts'
-import { folder, ownDatabase, Tidings, tidings, write } from './support.ts'
+import { folder, Tidings, tidings, useDatabase, write } from './support.ts'
 
 let database: string
-beforeAll(async () => {
-  database = await ownDatabase()
+useDatabase((own) => {
+  database = own
 })
 
 /** Waits for the file that lets a handler go on; blocks the event loop meanwhile, or does not. */

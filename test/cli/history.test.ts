@@ -1,9 +1,9 @@
-import { beforeAll, describe, expect, it } from 'vitest'
-import { type Ended, ownDatabase, tidings, write } from './support.ts'
+import { describe, expect, it } from 'vitest'
+import { type Ended, tidings, useDatabase, write } from './support.ts'
 
 let env: Record<string, string>
-beforeAll(async () => {
-  env = { DATABASE_URL: await ownDatabase() }
+useDatabase((url) => {
+  env = { DATABASE_URL: url }
 })
 const run = (...args: string[]): Promise<Ended> => tidings(args, { env })
 const json = async (...args: string[]) => JSON.parse((await run(...args, '--json')).stdout)

@@ -1,9 +1,9 @@
-import { beforeAll, describe, expect, it } from 'vitest'
-import { type Ended, folder, ownDatabase, type RunSetting, spawned, Tidings, write } from './support.ts'
+import { describe, expect, it } from 'vitest'
+import { type Ended, folder, type RunSetting, spawned, Tidings, useDatabase, write } from './support.ts'
 
 let env: Record<string, string>
-beforeAll(async () => {
-  env = { DATABASE_URL: await ownDatabase() }
+useDatabase((url) => {
+  env = { DATABASE_URL: url }
 })
 const run = (args: string[], setting: RunSetting = {}): Promise<Ended> => spawned(args, { env, ...setting })
 const figures = async (queue: string) => JSON.parse((await run(['queue', 'status', queue, '--json'])).stdout)

@@ -1,11 +1,11 @@
 import pg from 'pg'
-import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { startHttpServer } from '../support/http-server.ts'
-import { type Ended, ownDatabase, spawned, Tidings, tidings } from './support.ts'
+import { type Ended, ownDatabase, spawned, Tidings, tidings, useDatabase } from './support.ts'
 
 let env: Record<string, string>
-beforeAll(async () => {
-  env = { DATABASE_URL: await ownDatabase() }
+useDatabase((url) => {
+  env = { DATABASE_URL: url }
 })
 const run = (...args: string[]): Promise<Ended> => tidings(args, { env })
 const json = async (...args: string[]) => JSON.parse((await run(...args, '--json')).stdout)

@@ -1,11 +1,15 @@
-import { beforeAll, describe, expect, it } from 'vitest'
-import { type Ended, ownDatabase, type RunSetting, tidings } from './support.ts'
+import { describe, expect, it } from 'vitest'
+import { type Ended, type RunSetting, tidings, useDatabase } from './support.ts'
 
 let env: Record<string, string>
-beforeAll(async () => {
-  env = { DATABASE_URL: await ownDatabase() }
-  for (const queue of ['audit', 'invoices']) await run(['queue', 'create', queue])
-})
+useDatabase(
+  (url) => {
+    env = { DATABASE_URL: url }
+  },
+  async () => {
+    for (const queue of ['audit', 'invoices']) await run(['queue', 'create', queue])
+  },
+)
 const run = (args: string[], setting: RunSetting = {}): Promise<Ended> => tidings(args, { ...setting, env })
 const ok = (stdout: string, stderr = '') => ({ code: 0, stdout, stderr })
 

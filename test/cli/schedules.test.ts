@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { beforeAll, test } from 'vitest'
-import { ownDatabase, tidings } from './support.ts'
+import { test } from 'vitest'
+import { tidings, useDatabase } from './support.ts'
 
 let url: string
-beforeAll(async () => {
-  url = await ownDatabase()
+useDatabase((own) => {
+  url = own
 })
 
 async function run(...args: string[]): Promise<string> {

@@ -1,14 +1,17 @@
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { ownDatabase, Tidings, tidings, write } from './support.ts'
+import { Tidings, tidings, useDatabase, write } from './support.ts'
 
 let env: Record<string, string>
-beforeAll(async () => {
-  env = { DATABASE_URL: await ownDatabase() }
-  await tidings(['enqueue', 'orders', '1'], { env })
-  await tidings(['enqueue', 'orders', '2'], { env })
-})
+useDatabase(
+  (url) => {
+    env = { DATABASE_URL: url }
+  },
+  async () => {
+    for (const data of ['1', '2']) await tidings(['enqueue', 'orders', data], { env })
+  },
+)
 
 /** Takes what webhooks post. */
 const posts: { alerts: { state: string; queue: string }[] }[] = []

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
-import { afterAll } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
 
 const main = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.meta.url))
@@ -152,6 +152,27 @@ export function write(path: string, text: string): string {
   mkdirSync(dirname(full), { recursive: true })
   writeFileSync(full, text)
   return full
+}
+
+/**
+ * A database of this test file; a test that is tried again gets another, since its first try has left something there.
+ * @param fill puts in what all tests need
+ */
+export function useDatabase(use: (url: string) => void, fill: () => Promise<unknown> = async () => {}): void {
+  let url: string
+  const useAnother = async () => {
+    const own = await ownDatabase()
+    use(own)
+    await fill()
+    return own
+  }
+  beforeAll(async () => {
+    url = await useAnother()
+  })
+  beforeEach(async ({ task }) => {
+    if ((task.result?.retryCount ?? 0) > 0) await useAnother()
+  })
+  afterEach(() => use(url))
 }
 
 /** A database of this test file's own. @returns its URL */

@@ -1,14 +1,14 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
-import { beforeAll, describe, expect, it } from 'vitest'
-import { folder, ownDatabase, spawned, tidings, write } from './support.ts'
+import { describe, expect, it } from 'vitest'
+import { folder, spawned, tidings, useDatabase, write } from './support.ts'
 
 const main = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.meta.url))
 
 let env: Record<string, string>
-beforeAll(async () => {
-  env = { DATABASE_URL: await ownDatabase() }
+useDatabase((url) => {
+  env = { DATABASE_URL: url }
 })
 
 /** Runs a command at a terminal of its own (`script` of util-linux makes one) and types the answer when asked. */

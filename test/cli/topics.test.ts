@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { beforeAll, describe, test } from 'vitest'
-import { ownDatabase, Tidings, tidings } from './support.ts'
+import { describe, test } from 'vitest'
+import { Tidings, tidings, useDatabase } from './support.ts'
 
 let url: string
-beforeAll(async () => {
-  url = await ownDatabase()
+useDatabase((own) => {
+  url = own
 })
 
 /** Runs a command that must succeed. @returns what it printed */
