@@ -87,7 +87,7 @@ export class Connections {
     if (use === 'transaction') await this.#beginTransaction()
     try {
       const client = await this.#take()
-      if (use === 'listening') this.#listening.add(client)
+      if (use === 'listening') this.#listen(client)
       const session = this.#sessions.get(client)!
       const release = (drop: boolean) => {
         client.release(drop || session.prepared.size > mostPrepared)
@@ -98,6 +98,15 @@ export class Connections {
     } catch (error) {
       if (use === 'transaction') this.#endTransaction()
       throw this.#explain(error)
+    }
+  }
+
+  /** The server may have said meanwhile how few it gives. */
+  #listen(client: pg.PoolClient): void {
+    if (this.#mayListen()) this.#listening.add(client)
+    else {
+      client.release()
+      throw this.#tooFew('listening')
     }
   }
 
