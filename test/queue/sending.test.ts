@@ -368,7 +368,7 @@ describe('a transaction of the application', () => {
     )
     assert.deepEqual(
       spy.calls.map(({ member }) => member),
-      ['describe', 'createQueue', 'send', 'send'],
+      ['createQueue', 'send', 'send'],
     )
   })
 

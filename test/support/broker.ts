@@ -3,7 +3,6 @@ import { rmSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { chromiumProgram } from './chromium.ts'
 import { startHttpServer } from './http-server.ts'
 import { postgresPrograms, startPostgres } from './postgres.ts'
 import { redisProgram, startRedis, startValkey } from './redis.ts'
@@ -13,12 +12,7 @@ export type SharedServer = 'postgres15' | 'postgres18' | 'redis' | 'valkey' | 'r
 
 /** Downloads what the servers are made of, where that is not done yet: longer than a test waits. Its errors come again. */
 export async function fetchPrograms(): Promise<void> {
-  await Promise.allSettled([
-    postgresPrograms(15),
-    redisProgram('redis-server'),
-    redisProgram('valkey-server'),
-    chromiumProgram(),
-  ])
+  await Promise.allSettled([postgresPrograms(15), redisProgram('redis-server'), redisProgram('valkey-server')])
 }
 
 interface Started {

@@ -5,7 +5,6 @@ import { bind, bindings, unbind } from './commands/bindings.ts'
 import { cancel } from './commands/cancel.ts'
 import { completion } from './commands/completion.ts'
 import { correlation } from './commands/correlation.ts'
-import { dashboard } from './commands/dashboard.ts'
 import { deadLetters } from './commands/dead-letters.ts'
 import { doctor } from './commands/doctor.ts'
 import { enqueue } from './commands/enqueue.ts'
@@ -67,7 +66,6 @@ export function program(): Command {
     sentinel,
     init,
     validateConfig,
-    dashboard,
     serve,
     token,
     local,

@@ -1,6 +1,6 @@
 import { Argument } from 'commander'
 import { showDuration } from 'tidings/internal/core/duration'
-import type { Retention } from 'tidings/internal/port/topic-store'
+import type { Retention, SubscriptionState, TopicInfo } from 'tidings/internal/port/topic-store'
 import type { PublishedMessage } from 'tidings/internal/topics/message'
 import {
   type PositionInput,
@@ -10,7 +10,6 @@ import {
   topicOptions,
   topicReadOptions,
 } from 'tidings/internal/topics/options'
-import type { TopicInfo } from 'tidings/internal/topics/states'
 import { command, group, queueArgument, topicArgument } from '../command.ts'
 import { confirm, declined, yesFlag } from '../confirm.ts'
 import { withContext } from '../context.ts'
@@ -57,7 +56,7 @@ const create = () => {
 const list = () =>
   command('list', 'Lists all topics.', 'tidings topic list').action(
     withContext(async ({ out, connect }) => {
-      const topics = await (await connect()).topics()
+      const topics = (await (await connect()).topics()).map(toPlain)
       out.result(topics, () => (topics.length > 0 ? table(topics, columns) : 'no topics yet'))
     }),
   )
@@ -68,7 +67,7 @@ const info = () =>
     .action(
       withContext(async ({ out, connect }, name) => {
         const found = await (await connect()).topic(name!).info()
-        out.result(found, () => describe(found))
+        out.result(toPlain(found), () => describe(found))
       }),
     )
 
@@ -117,7 +116,7 @@ const subscriptions = () =>
     .addArgument(topicArgument())
     .action(
       withContext(async ({ out, connect }, name) => {
-        const found = await (await connect()).topic(name!).subscriptions()
+        const found = (await (await connect()).topic(name!).subscriptions()).map(toPlainState)
         out.result(found, () => (found.length > 0 ? table(found, stateColumns) : 'no subscriptions yet'))
       }),
     )
@@ -195,14 +194,24 @@ export function readPosition(text: string): PositionInput {
   return position
 }
 
+const iso = (time: number) => new Date(time).toISOString()
+
+const toPlain = (found: TopicInfo) => ({ ...found, createdAt: iso(found.createdAt) })
+
 const columns = [
   ['TOPIC', (row: { topic: string }) => row.topic],
   ['FIRST', (row: { firstOffset: number }) => row.firstOffset],
   ['LAST', (row: { lastOffset: number }) => row.lastOffset],
   ['BYTES', (row: { bytes: number }) => row.bytes],
   ['SUBSCRIPTIONS', (row: { subscriptions: number }) => row.subscriptions],
-  ['CREATED', (row: { createdAt: Date }) => row.createdAt],
+  ['CREATED', (row: { createdAt: string }) => row.createdAt],
 ] as const
+
+const toPlainState = (state: SubscriptionState) => ({
+  ...state,
+  createdAt: iso(state.createdAt),
+  movedAt: state.movedAt === null ? null : iso(state.movedAt),
+})
 
 const stateColumns = [
   ['SUBSCRIPTION', (row: { subscription: string }) => row.subscription],
@@ -210,7 +219,7 @@ const stateColumns = [
   ['LAG', (row: { lag: number }) => row.lag],
   ['MISSED', (row: { missed: number }) => row.missed],
   ['CONSUMER', (row: { consumer: string | null }) => row.consumer],
-  ['MOVED', (row: { movedAt: Date | null }) => row.movedAt],
+  ['MOVED', (row: { movedAt: string | null }) => row.movedAt],
 ] as const
 
 function describe(found: TopicInfo): string {
@@ -222,7 +231,7 @@ function describe(found: TopicInfo): string {
     ['subscriptions', String(found.subscriptions)],
     ['patterns', patterns.join(', ') || '-'],
     ['queues', queues.join(', ') || '-'],
-    ['created', createdAt.toISOString()],
+    ['created', iso(createdAt)],
   ]
   const head = `${bold(topic)}${description ? `  ${printable(description)}` : ''}`
   return [head, ...lines.map(([name, text]) => `  ${dim(name.padEnd(13))}  ${text}`)].join('\n')

@@ -80,7 +80,7 @@ export interface Section {
   readonly examples: Readonly<Record<string, string | null>>
 }
 
-const workerExamples = { backoff: "'5s'", lease: "'50s'", maxAttempts: '5' }
+const backoff = "'5s'"
 
 export const sections: readonly Section[] = [
   {
@@ -99,7 +99,7 @@ export const sections: readonly Section[] = [
     path: 'process',
     doc: 'Workers of `tidings process`. Options that a handler module exports go before these, flags before both.',
     schema: processSettings,
-    examples: workerExamples,
+    examples: { backoff },
   },
   {
     path: 'queues.NAME',
@@ -107,8 +107,7 @@ export const sections: readonly Section[] = [
     schema: queueSettings,
     exampleName: 'orders',
     examples: {
-      ...workerExamples,
-      maxMessageBytes: '1_048_576',
+      backoff,
       deadLetter: "'failed_orders'",
       schema: null,
       serializer: null,

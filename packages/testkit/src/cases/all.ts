@@ -9,7 +9,6 @@ import { delays } from './delays.ts'
 import { disk } from './disk.ts'
 import { durability } from './durability.ts'
 import { extending } from './extending.ts'
-import { historyDurability, historyReading, historyWriting } from './history.ts'
 import { lifecycle } from './lifecycle.ts'
 import { limits } from './limits.ts'
 import { lives, topicLives } from './lives.ts'
@@ -96,9 +95,6 @@ export const allCases: readonly ConformanceCase[] = [
   topicDurability,
   schedules,
   scheduleDurability,
-  historyReading,
-  historyWriting,
-  historyDurability,
   upkeep,
   lifecycle,
   concurrency,

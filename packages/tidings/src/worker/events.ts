@@ -1,56 +1,54 @@
 import type { Logger } from '../core/logger.ts'
 import { loggable } from '../core/message-error.ts'
-import type { QueueAccess } from '../messages/access.ts'
 import type { ExpiredPolicy } from '../messages/expiry.ts'
 import { attemptOf } from '../messages/lease.ts'
-import { StoredCopy } from '../messages/message.ts'
 import type { StoredMessage } from '../port/engine.ts'
 
 interface OfQueue {
   readonly queue: string
 }
 
-interface OfMessage<M> extends OfQueue {
-  readonly message: M
+interface OfMessage extends OfQueue {
+  readonly message: StoredMessage
 }
 
 /**
  * An event of a worker. Events about the end of a message come after the storage has its settlement.
  * Durations are in milliseconds.
  */
-export type WorkerEvent<M = StoredCopy<unknown>> =
+export type WorkerEvent =
   /** Messages were taken from the queue. */
   | (OfQueue & { readonly type: 'claimed'; readonly count: number })
   /** The handler is called with this message. */
-  | (OfMessage<M> & { readonly type: 'started' })
-  | (OfMessage<M> & { readonly type: 'succeeded'; readonly durationMs: number })
+  | (OfMessage & { readonly type: 'started' })
+  | (OfMessage & { readonly type: 'succeeded'; readonly durationMs: number })
   /** An attempt failed; `retryMs` is null after the last attempt. */
-  | (OfMessage<M> & {
+  | (OfMessage & {
       readonly type: 'failed'
       readonly durationMs: number
       readonly error: unknown
       readonly retryMs: number | null
     })
-  | (OfMessage<M> & { readonly type: 'deadLettered'; readonly error: unknown })
+  | (OfMessage & { readonly type: 'deadLettered'; readonly error: unknown })
   /** The message's time to live was over, so no handler was called. `deadLettered` follows for a dead letter. */
-  | (OfMessage<M> & { readonly type: 'expired'; readonly policy: ExpiredPolicy })
-  | (OfMessage<M> & { readonly type: 'snoozed'; readonly delayMs: number })
+  | (OfMessage & { readonly type: 'expired'; readonly policy: ExpiredPolicy })
+  | (OfMessage & { readonly type: 'snoozed'; readonly delayMs: number })
   /** Somebody cancelled the message, and its handler did not succeed; it is in the archive. */
-  | (OfMessage<M> & { readonly type: 'cancelled' })
+  | (OfMessage & { readonly type: 'cancelled' })
   /** Another reader may have the message now; its outcome here does not count. */
-  | (OfMessage<M> & { readonly type: 'leaseLost' })
+  | (OfMessage & { readonly type: 'leaseLost' })
   /**
    * The answer to a settlement was lost, and since then another reader may have had the message: it was settled, or it is
    * delivered again.
    */
-  | (OfMessage<M> & { readonly type: 'outcomeUnknown' })
+  | (OfMessage & { readonly type: 'outcomeUnknown' })
   /**
    * Nothing could run in this process for so long, while these messages were in handlers: a handler computed without a
    * pause, or the process was stopped. Told once, afterwards.
    */
-  | (OfQueue & { readonly type: 'blocked'; readonly messages: readonly M[]; readonly durationMs: number })
+  | (OfQueue & { readonly type: 'blocked'; readonly messages: readonly StoredMessage[]; readonly durationMs: number })
   /** Told once, at the first failure; the worker tries again unless `final`. */
-  | (OfMessage<M> & { readonly type: 'settleFailed'; readonly error: unknown; readonly final: boolean })
+  | (OfMessage & { readonly type: 'settleFailed'; readonly error: unknown; readonly final: boolean })
   /** Messages read ahead were given back. */
   | (OfQueue & { readonly type: 'returned'; readonly count: number })
   /** Strict order: nothing else is handled until these messages are tried again. */
@@ -62,9 +60,6 @@ export type WorkerEvent<M = StoredCopy<unknown>> =
   | (OfQueue & { readonly type: 'fetchResumed' })
   | (OfQueue & { readonly type: 'drained' })
   | (OfQueue & { readonly type: 'stopped' })
-
-/** The same with messages as they are stored. */
-export type WorkerHappening = WorkerEvent<StoredMessage>
 
 export interface Counts {
   started: number
@@ -104,23 +99,18 @@ export class Journal {
   }
   readonly #logger: Logger
   readonly #observe: ((event: WorkerEvent) => void) | null
-  readonly #show: (stored: StoredMessage) => unknown
 
-  constructor(
-    { logger, show }: Pick<QueueAccess<unknown>, 'logger' | 'show'>,
-    observe: ((event: WorkerEvent) => void) | null,
-  ) {
+  constructor(logger: Logger, observe: ((event: WorkerEvent) => void) | null) {
     this.#logger = logger
-    this.#show = show
     this.#observe = observe
   }
 
   /** Never throws, even if the user's logger or observer does. */
-  tell(event: WorkerHappening): void {
+  tell(event: WorkerEvent): void {
     this.#count(event)
     try {
       this.#log(event)
-      this.#observe?.(this.#shown(event))
+      this.#observe?.(event)
     } catch (error) {
       this.warn(event.queue, error, `the observer or the logger threw at '${event.type}'`)
     }
@@ -135,21 +125,11 @@ export class Journal {
     }
   }
 
-  /** Messages are made when they are looked at. */
-  #shown(event: WorkerHappening): WorkerEvent {
-    const toCopy = (stored: StoredMessage) => new StoredCopy(event.queue, stored, this.#show(stored))
-    if ('messages' in event) return { ...event, messages: event.messages.map(toCopy) }
-    if (!('message' in event)) return event
-    let copy: StoredCopy<unknown> | undefined
-    const message = { enumerable: true, get: () => (copy ??= toCopy(event.message)) }
-    return Object.defineProperty({ ...event }, 'message', message) as object as WorkerEvent
-  }
-
-  #count({ type }: WorkerHappening): void {
+  #count({ type }: WorkerEvent): void {
     if (Object.hasOwn(this.counts, type)) this.counts[type as keyof Counts]++
   }
 
-  #log(event: WorkerHappening): void {
+  #log(event: WorkerEvent): void {
     const line = logLine(event)
     if (line) this.#logger[line.level]({ queue: event.queue, ...line.details }, line.text)
   }
@@ -161,7 +141,7 @@ interface LogLine {
   readonly details?: object
 }
 
-function logLine(event: WorkerHappening): LogLine | null {
+function logLine(event: WorkerEvent): LogLine | null {
   switch (event.type) {
     case 'failed': {
       const next = event.retryMs === null ? 'it was the last attempt' : `again in ${event.retryMs} ms`
