@@ -158,7 +158,9 @@ describe.each(['postgres15', 'postgres18'] as const)('topics on %s', (server) =>
       await publisher.ended
       const [result] = await engine.topics.append(topic, [labelled(`after/${round}`)], null)
       const seen = await readAll(engine, topic)
-      expect(seen.map(({ offset }) => offset)).toEqual(numbers(1, result!.offset!))
+      // The server may end the last batch of the killed process after ours.
+      expect(seen.map(({ offset }) => offset)).toEqual(numbers(1, seen.length))
+      expect(seen.length).toBeGreaterThanOrEqual(result!.offset!)
       const stored = numbersOf(seen, `p${round}`)
       expect(stored).toEqual(numbers(1, stored.length))
       expect(stored.length % 25).toBe(0)
