@@ -82,6 +82,6 @@ export const settings = group('settings', {
     assert(dueMs !== null && dueMs > 0 && dueMs <= long + 5_000, `in ${dueMs} ms`)
     await engine.configure(queue, { pause: pause('for short', await until(10 * short)) })
     await scene.passTime(10 * short)
-    assert.deepEqual(idsOf(await scene.claim()), [id])
+    assert.deepEqual(idsOf(await scene.claimSoon()), [id])
   },
 })
