@@ -1,6 +1,8 @@
 import type { Bus } from 'tidings/internal/bus/bus'
 import { connect } from 'tidings/internal/connect'
 import { silentLogger } from 'tidings/internal/core/logger'
+import { nextTurn } from 'tidings/internal/core/turns'
+import { Connections } from 'tidings/internal/engines/postgres/connections'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
 import { newDatabase, newName, query, until } from './support.ts'
@@ -96,6 +98,28 @@ describe.each([1, 2, 3, 5])('at most %i connections', (max) => {
     )
     await bus.close()
   })
+})
+
+test('what would listen does not keep the only connection that the role turns out to have', async () => {
+  await query(database.url, `ALTER ROLE ${role} NOSUPERUSER CONNECTION LIMIT 1`)
+  const connections = new Connections({ connectionString: roleUrl }, 10, 'here')
+  const only = await connections.connect('statement')
+  const listening: Promise<unknown>[] = []
+  // The first one finds out, and waits for a connection; later ones are refused at once.
+  await until(async () => {
+    const one = connections.connect('listening')
+    listening.push(one)
+    const refused = one.then(
+      () => false,
+      () => true,
+    )
+    return Promise.race([refused, nextTurn().then(() => false)])
+  }, 'the limit is known')
+  only.release(false)
+  for (const one of listening) await expect(one).rejects.toMatchObject({ code: 'CONNECTION_LIMIT' })
+  const next = await connections.connect('statement')
+  next.release(false)
+  await connections.close()
 })
 
 test('no connection at all: a typed error soon', async () => {
