@@ -70,8 +70,8 @@ export default defineConfig({
     maxConcurrency: 8,
     sequence: { sequencer: LongestFirst },
     // For what waits for ever; how long a test takes is up to the machine.
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 120_000,
+    hookTimeout: 300_000,
     // A test that fails once is a fault, of the test or of the product: the run names it at its end, and goes on.
     retry: 1,
     reporters: ['default', ...(process.env.GITHUB_ACTIONS ? ['github-actions'] : []), new SecondTries()],

@@ -24,26 +24,25 @@ interface Scene {
 
 /** Databases of a test file, each with its own bus, and with its own `tidings serve` on the way; removed at its end. */
 export function databases(way: Way = 'direct') {
-  const closings: (() => Promise<unknown>)[] = []
+  const scenes: (() => Promise<void>)[] = []
   afterAll(async () => {
-    for (const close of closings.reverse()) await close()
+    // Together: the server writes everything to disk for each database that is dropped, and once for several at a time.
+    await Promise.all(scenes.map((close) => close()))
   })
 
   /** @param settings of the migration; null: it is not applied */
-  return async (server: string, settings: Settings | null = {}): Promise<Scene> => {
-    const database = await newDatabase(server)
-    closings.push(() => database.drop())
-    const at = way === 'direct' ? database.url : await serve(database.url)
+  return async (postgres: string, settings: Settings | null = {}): Promise<Scene> => {
+    const database = await newDatabase(postgres)
+    const server = way === 'direct' ? undefined : await startHttpServer(database.url)
+    const at = server?.url ?? database.url
     const bus = await connect(at)
-    closings.push(() => bus.close())
+    scenes.push(async () => {
+      await bus.close()
+      await server?.stop()
+      await database.drop()
+    })
     if (settings !== null) await query(database.url, eventsMigration(settings).up)
     return { bus, url: database.url, at }
-  }
-
-  async function serve(url: string): Promise<string> {
-    const server = await startHttpServer(url)
-    closings.push(() => server.stop())
-    return server.url
   }
 }
 
