@@ -32,6 +32,7 @@ const chaos = [
   'test/stress/*.test.ts',
   'test/**/chaos.test.ts',
   'test/cli/stress.test.ts',
+  'test/dashboard/looks.test.ts',
   'test/local/{first-use,recovery}.test.ts',
   'test/postgres/topics-server.test.ts',
   'test/redis/{cluster,durability,sentinel}.test.ts',
@@ -91,6 +92,8 @@ export default defineConfig({
       },
       { extends: true, test: { name: 'servers', include: [all], exclude: [...unit, ...chaos], ...broker } },
       { extends: true, test: { name: 'chaos', include: chaos, ...broker } },
+      // Pictures for people, by npm run dashboard:screens; no test of anything.
+      { extends: true, test: { name: 'screens', include: ['test/dashboard/screens.ts'], ...broker } },
     ],
   },
 })

@@ -20,6 +20,21 @@ function statementsOf(file) {
   return text.split(/\n(?=[a-z])/).map((one) => one.trim())
 }
 
+/** Writes out what an interface has by `extends Dated<module.Interface>`, so that the page shows all of it. */
+function withDated(text, file) {
+  const [head, name, module, base, left] =
+    /^interface (\w+) extends (?:Omit<)?Dated<(\w+)\.(\w+)>(?:, '(\w+)'>)? \{/.exec(text) ?? []
+  if (head === undefined) return text
+  const [, path] = new RegExp(`\\* as ${module} from '(.+)\\.ts'`).exec(readFileSync(file, 'utf8'))
+  const [, ...members] = exportsOf(resolve(dirname(file), `${path}.d.ts`))
+    .get(base)
+    .slice(0, -2)
+    .replace(/((?:\w+At|since|until)\??: )(?:number|string)/g, '$1Date')
+    .split(/\n(?= {4}readonly)/)
+  const kept = members.filter((member) => !member.includes(`readonly ${left}?:`))
+  return [`interface ${name} {`, ...kept, text.slice(head.length + 1)].join('\n')
+}
+
 /** Declarations by the names that a module exports, wherever they stand. */
 function exportsOf(file) {
   const declared = new Map()
@@ -27,7 +42,7 @@ function exportsOf(file) {
   for (const one of statementsOf(file)) {
     const name = /^(?:export )?(?:declare )?(?:abstract )?(?:class|interface|type|function|const) (\w+)/.exec(one)?.[1]
     if (name) declared.set(name, [declared.get(name), one.replace(/^export /, '')].filter(Boolean).join('\n'))
-    if (name && one.startsWith('export ')) exported.set(name, () => declared.get(name))
+    if (name && one.startsWith('export ')) exported.set(name, () => withDated(declared.get(name), file))
     const [, names, from] = /^export (?:type )?\{([^}]*)\}(?: from ['"]([^'"]+)['"])?/.exec(one) ?? []
     for (const entry of names?.split(',').filter((one) => one.trim() !== '') ?? []) {
       const [own, as = own] = entry

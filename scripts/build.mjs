@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { build } from 'vite'
 import { writeOptionTypes } from './option-types.mjs'
 import { writePackageDocs } from './package-docs.mjs'
 
@@ -13,6 +14,9 @@ for (const name of ['tidings', 'local', 'server', 'testkit', 'cli']) {
   if (status !== 0) process.exit(status ?? 1)
   await writeOptionTypes(name === 'tidings' ? name : `tidings-${name}`, `${root}/packages/${name}/dist`)
 }
+
+// The pages of the dashboard, which need a browser, and are only what the server hands out.
+await build({ configFile: `${root}/packages/server/dashboard/vite.config.ts` })
 
 // npm links the commands when it installs, which is before they are compiled.
 const { bin } = JSON.parse(readFileSync(`${root}/packages/cli/package.json`, 'utf8'))
@@ -30,5 +34,11 @@ for (const [from, to] of [
   ['NOTICE', 'swagger-ui.NOTICE'],
 ])
   writeFileSync(`${vendor}/${to}`, readFileSync(`${swagger}/${from}`, 'utf8').replace(/\n.*# sourceMappingURL=.*/, ''))
+
+// The pages hold these packages, whose licences go with them.
+const licences = ['preact', '@preact/signals', '@preact/signals-core', 'uplot'].map(
+  (name) => `${name}\n\n${readFileSync(`${root}/node_modules/${name}/LICENSE`, 'utf8')}`,
+)
+writeFileSync(`${vendor}/dashboard.LICENSES`, licences.join('\n\n'))
 
 writePackageDocs()

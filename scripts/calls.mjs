@@ -1,11 +1,13 @@
 // Every call that takes options, with their schema: for the reference, and for the tests of what is said about options.
 import { listOptions, redriveOptions } from 'tidings/internal/bus/dead-letters'
+import { historyOptions } from 'tidings/internal/bus/history'
 import { queueListOptions } from 'tidings/internal/bus/queue-list'
 import { replayOptions } from 'tidings/internal/bus/replay'
 import { traceOptions } from 'tidings/internal/bus/trace'
 import { connectOptions } from 'tidings/internal/connect'
 import { eventsMigrationOptions } from 'tidings/internal/events/migration'
 import { eventsOptions } from 'tidings/internal/events/options'
+import { exponentialOptions, linearOptions } from 'tidings/internal/messages/backoff'
 import { releaseOptions } from 'tidings/internal/messages/message'
 import * as queue from 'tidings/internal/messages/options'
 import { pollOptions, readOptions, readWithPollOptions } from 'tidings/internal/pgmq/messages'
@@ -22,7 +24,6 @@ import {
 } from 'tidings/internal/sentinel/options'
 import { subscribeOptions, topicConsumeOptions } from 'tidings/internal/subscription/options'
 import * as topic from 'tidings/internal/topics/options'
-import { exponentialOptions, linearOptions } from 'tidings/internal/worker/backoff'
 import { batchWorkOptions, consumeOptions, stopOptions, workOptions } from 'tidings/internal/worker/options'
 import { retryOptions } from 'tidings/internal/worker/outcome'
 import { serverOptions } from 'tidings-server/internal/app/options'
@@ -74,6 +75,7 @@ export const calls = [
   ['queue.deadLetters.redrive(options?)', redriveOptions],
   ['queue.replay(options?)', replayOptions],
   ['bus.queues(options?) and bus.stats(options?)', queueListOptions],
+  ['queue.history(options?) and bus.history(options?)', historyOptions],
   ['bus.trace(targetId, options?)', traceOptions],
   ['bus.topic(name, options?)', topic.topicOptions],
   ['retention of a topic', topic.retentionOptions],

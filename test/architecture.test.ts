@@ -38,6 +38,8 @@ const rooms: readonly string[] = [
   'server/metrics/',
   'server/routes/',
   'server/app/',
+  'server/dashboard/',
+  'server/listening/',
   'server/index',
   'testkit/',
   'cli/handlers/',
@@ -69,7 +71,14 @@ const reserved: Record<string, readonly string[]> = {
   'tidings/testing': [],
   'local/': ['cli/commands/local', 'local/'],
   'testkit/': ['testkit/', 'cli/commands/stress'],
-  'server/': ['server/', 'cli/commands/serve', 'cli/commands/token', 'cli/config/settings', 'cli/health'],
+  'server/': [
+    'server/',
+    'cli/commands/dashboard',
+    'cli/commands/serve',
+    'cli/commands/token',
+    'cli/config/settings',
+    'cli/health',
+  ],
   'cli/': ['cli/'],
 }
 
@@ -325,6 +334,70 @@ describe('the HTTP server', () => {
           kind !== 'type' &&
           'only types of data',
       ),
+      [],
+    )
+  })
+})
+
+describe('the pages of the dashboard', () => {
+  const folder = join(root, 'packages', 'server', 'dashboard')
+  const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+  const pages = paths
+    .filter((path) => /\.(tsx?|css)$/.test(path) && path !== 'vite.config.ts')
+    .map((path) => ({ path, text: readFileSync(join(folder, path), 'utf8') }))
+  /** From the bottom to the top, as the rooms of the packages. */
+  const floors = [
+    /^(wire|store|api|routes|reading)\.ts$/,
+    /^live\.ts$/,
+    /^parts\//,
+    /^pages\//,
+    /^shell\.tsx$/,
+    /^main\.tsx$/,
+  ]
+  const floorOf = (path: string) => floors.findIndex((floor) => floor.test(path))
+  const imported = (text: string) => [...withoutComments(text).matchAll(/\bfrom '([^']+)'|\bimport\(?\s*'([^']+)'/g)]
+
+  test('use three packages, and nothing of the server: they know its HTTP API alone', () => {
+    const mayUse = /^(preact(\/hooks)?|@preact\/signals|uplot(\/dist\/uPlot\.min\.css)?)$/
+    const wrong = pages.flatMap(({ path, text }) =>
+      imported(text).flatMap(([, from, bare]) => {
+        const name = from ?? bare!
+        const isWithin = name.startsWith('.') && !normalize(join(dirname(path), name)).startsWith('..')
+        return isWithin || mayUse.test(name) ? [] : [`${path} imports ${name}`]
+      }),
+    )
+    assert.deepEqual(wrong, [])
+  })
+
+  test('import in one direction', () => {
+    const scripts = pages.filter(({ path }) => !path.endsWith('.css'))
+    assert.deepEqual(
+      scripts.filter(({ path }) => floorOf(path) === -1).map(({ path }) => path),
+      [],
+    )
+    const wrong = scripts.flatMap(({ path, text }) =>
+      imported(text).flatMap(([, from]) => {
+        const to = from?.startsWith('.') ? normalize(join(dirname(path), from)) : path
+        return floorOf(to) > floorOf(path) ? [`${path} imports ${to}`] : []
+      }),
+    )
+    assert.deepEqual(wrong, [])
+  })
+
+  test('put nothing into the document as markup, and style nothing in it', () => {
+    const wrong = pages.filter(({ text }) =>
+      /dangerouslySetInnerHTML|innerHTML|insertAdjacentHTML|\bstyle="/.test(text),
+    )
+    assert.deepEqual(
+      wrong.map(({ path }) => path),
+      [],
+    )
+  })
+
+  test('can be read in one sitting each', () => {
+    const long = pages.filter(({ text }) => text.split('\n').length > 400)
+    assert.deepEqual(
+      long.map(({ path }) => path),
       [],
     )
   })

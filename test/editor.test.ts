@@ -39,6 +39,7 @@ const typed: Readonly<Record<string, string>> = {
   'queue.deadLetters.redrive(options?)': 'queue.deadLetters.redrive({$})',
   'queue.replay(options?)': 'queue.replay({$})',
   'bus.queues(options?) and bus.stats(options?)': 'bus.queues({$})',
+  'queue.history(options?) and bus.history(options?)': 'queue.history({$})',
   'bus.trace(targetId, options?)': "bus.trace('a', {$})",
   'bus.topic(name, options?)': "bus.topic('a', {$})",
   'retention of a topic': "bus.topic('a', { retention: {$} })",

@@ -29,11 +29,13 @@ declare global {
   const handler: Handler<unknown>
   const schema: import('zod').ZodType<{ name: string }>
   const error: unknown
+  const app: { use(path: string, handler: unknown): void }
+  const userOf: (request: Request) => Promise<{ who: string } | null>
 }`
 const imports = [
   "import { archive, bytes, connect, deadLetter, done, eventsMigration, exponential, fixed, isTidingsError, linear, logging, pipe, retry, routes, snooze, timeout, validated, versions } from 'tidings'",
   "import { deliver, FakeClock, memoryBus } from 'tidings/testing'",
-  "import { createServer } from 'tidings-server'",
+  "import { createServer, dashboard } from 'tidings-server'",
 ]
 
 interface Example {

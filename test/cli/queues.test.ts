@@ -11,6 +11,42 @@ const run = (...args: string[]): Promise<Ended> => tidings(args, { env })
 const json = async (...args: string[]) => JSON.parse((await run(...args, '--json')).stdout)
 const ok = (stdout: string) => ({ code: 0, stdout, stderr: '' })
 
+it('prints times as ISO 8601 in JSON, whatever it is asked for', async () => {
+  const until = '2099-01-01T00:00:00.000Z'
+  await run('enqueue', 'timed', '1', '--target-id', 't')
+  await run('queue', 'pause', 'timed', '--until', until)
+  await run('bind', 'Timed.#', 'timed')
+  await run('topic', 'publish', 'times', '1')
+  await run('subscribe', 'times', '--name', 'reader')
+  await run('schedule', 'add', 'timed', '0 2 * * *', '--queue', 'timed', '--end-at', until)
+  const asked = [
+    ...[['status'], ['queue', 'list'], ['queue', 'status', 'timed'], ['queue', 'show', 'timed'], ['bindings']],
+    ...[
+      ['peek', 'timed'],
+      ['trace', '--target', 't'],
+      ['topic', 'list'],
+      ['topic', 'info', 'times'],
+    ],
+    ...[
+      ['topic', 'subscriptions', 'times'],
+      ['schedule', 'list'],
+    ],
+  ]
+  for (const args of asked) {
+    const times = timesIn(await json(...args))
+    expect(times.length, args.join(' ')).toBeGreaterThan(0)
+    expect(times.filter((time) => !/^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}Z$/.test(String(time)))).toEqual([])
+  }
+})
+
+/** The values of fields that are named as times, but for those that are null. */
+function timesIn(value: unknown): unknown[] {
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([name, one]) =>
+    /^(?:at|since|until)$|At$/.test(name) ? (one === null ? [] : [one]) : timesIn(one),
+  )
+}
+
 describe('queue', () => {
   it('creates, lists and drops', async () => {
     expect(await run('queue', 'create', 'made')).toEqual(ok('created queue made\n'))
@@ -41,6 +77,32 @@ describe('queue', () => {
     expect(await set('--limit', 'twenty')).toMatchObject({ code: 2, stderr: expect.stringContaining("'twenty'") })
     await set('--unset', 'limits', 'weights')
     expect(await json('queue', 'show', 'limited')).toEqual({ queue: 'limited', settings: {} })
+  })
+
+  it('sets what holds for senders, readers and workers in other processes', async () => {
+    await run('queue', 'create', 'stored')
+    const set = (...args: string[]) => run('queue', 'set', 'stored', ...args)
+    await set('--max-length', '2', '--max-message-bytes', '10', '--ttl', '1h', '--lease', '2h', '--delay', '0s')
+    await set('--max-attempts', '3', '--backoff', 'exponential,first=1s,max=10m', '--dead-letter', 'none')
+    await set('--retention', 'keepFor=30d,keep=5')
+    const settings = {
+      ...{ maxLength: 2, maxMessageBytes: 10, ttl: 3_600_000, lease: 7_200_000, delay: 0, maxAttempts: 3 },
+      backoff: { curve: 'exponential', first: 1_000, factor: 2, max: 600_000, jitter: 0.1 },
+      deadLetter: false,
+      retention: { keepFor: 2_592_000_000, keep: 5 },
+    }
+    expect(await json('queue', 'show', 'stored')).toEqual({ queue: 'stored', settings })
+    expect((await run('queue', 'show', 'stored')).stdout).toMatch(/^max-message-bytes +10$/m)
+    expect((await run('enqueue', 'stored', '"long enough"')).stderr).toContain('at most 10')
+    for (const body of ['1', '2']) expect((await run('enqueue', 'stored', body)).code).toBe(0)
+    expect((await run('enqueue', 'stored', '3')).stderr).toContain('maxLength')
+    const [{ visibleAt, lastReadAt, meta }] = await json('read', 'stored')
+    expect(Date.parse(visibleAt) - Date.parse(lastReadAt)).toBe(7_200_000)
+    expect(meta.ttlMs).toBe(3_600_000)
+    expect(await set('--backoff', 'soon')).toMatchObject({ code: 2, stderr: expect.stringContaining('--backoff') })
+    expect(await set('--retention', '30d')).toMatchObject({ code: 2, stderr: expect.stringContaining("'30d'") })
+    await set('--unset', ...Object.keys(settings).map((name) => name.replace(/[A-Z]/g, (at) => `-${at.toLowerCase()}`)))
+    expect(await json('queue', 'show', 'stored')).toEqual({ queue: 'stored', settings: {} })
   })
 
   it('cancels what waits and what somebody has in hand, and says so', async () => {

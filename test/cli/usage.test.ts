@@ -118,7 +118,7 @@ describe('help', () => {
   it('shows bounds and defaults of the option schemas', async () => {
     const { stdout } = await tidings(['read', '--help'])
     expect(stdout.replace(/\s+/g, ' ')).toContain(
-      '--lease <duration> How long the message stays hidden from other readers. (100ms to 9999999s; default: 30s)',
+      '--lease <duration> How long the message stays hidden from other readers. (100ms to 9999999s; default: as stored for the queue, else 30s)',
     )
   })
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { exponential } from 'tidings/internal/worker/backoff'
+import { exponential } from 'tidings/internal/messages/backoff'
 import { checkConfig, checkSchedules } from 'tidings-cli/internal/config/check'
 import { sections } from 'tidings-cli/internal/config/settings'
 import { configTemplate } from 'tidings-cli/internal/config/template'

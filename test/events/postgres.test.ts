@@ -33,7 +33,7 @@ describe.each([
         queue: 'worker_orders_queue',
         namespace: 'orders',
         data: { name: 'Ada' },
-        meta: expect.objectContaining({ correlation_id: 'c-1' }),
+        meta: expect.objectContaining({ correlationId: 'c-1' }),
         metadata: {},
         readyAt: expect.any(Date),
         delaySeconds: 0,

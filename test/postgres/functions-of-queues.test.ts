@@ -36,19 +36,25 @@ describe.each(['postgres15', 'postgres18'] as const)('functions of a queue on %s
     expect(await by.settle(queue, [{ kind: 'delete', ...lease }])).toEqual([{ settled: true, newId: null }])
   }
 
-  /** How often the server plans in a session that does the same again and again, the first times aside. */
+  /**
+   * How often the server plans in a session that does the same again and again: the least of several times, since whatever analyses
+   * a table meanwhile has plans made anew.
+   */
   async function plansOf(session: pg.Client, statement: pg.QueryConfig): Promise<number> {
     let plans = 0
     session.on('notice', ({ message: text }) => {
       if (text === 'PLANNER STATISTICS') plans += 1
     })
-    for (let i = 0; i < 10; i++) await session.query(statement)
-    plans = 0
-    await session.query('SET log_planner_stats = on; SET client_min_messages = log')
-    await session.query(statement)
-    await session.query('RESET log_planner_stats; RESET client_min_messages')
-    // The two RESETs are no statements that are planned.
-    return plans
+    const counts: number[] = []
+    for (let i = 0; i < 20; i++) {
+      await session.query('SET log_planner_stats = on; SET client_min_messages = log')
+      plans = 0
+      await session.query(statement)
+      counts.push(plans)
+      // The two RESETs are no statements that are planned.
+      await session.query('RESET log_planner_stats; RESET client_min_messages')
+    }
+    return Math.min(...counts)
   }
 
   test('a message that travels alone is planned nowhere', async () => {
@@ -70,6 +76,35 @@ describe.each(['postgres15', 'postgres18'] as const)('functions of a queue on %s
     }
   })
 
+  test.each([
+    ['ordering keys', { orderingKey: 'one' }, {}],
+    ['priorities', { priority: 1 }, {}],
+    ['groups', { group: 'one' }, {}],
+    [
+      'a rate of keys',
+      { orderingKey: 'one' },
+      { limits: [{ per: 'orderingKey', rate: { count: 1_000, periodMs: 1 } }] },
+    ],
+    ['groups and ordering keys', { group: 'one', orderingKey: 'one' }, {}],
+    ['a limit of the queue', {}, { limits: [{ per: 'queue', concurrency: 9 }] }],
+    ['limits of groups', { group: 'one' }, { limits: [{ per: 'group', concurrency: 9 }] }],
+  ])('nor is a claim of a queue with %s', async (_what, options, settings) => {
+    const queue = newName('planned')
+    await engine.createQueue(queue)
+    await engine.configure(queue, settings)
+    await engine.send(queue, Array(50).fill(message(options)), null)
+    const session = new pg.Client({ connectionString: url })
+    await session.connect()
+    try {
+      const text = `SELECT * FROM tidings."claim:${queue}"(1, 0, 0, NULL, false, NULL, NULL, false, NULL, NULL)`
+      const claim = { name: 'c', text }
+      expect((await session.query(claim)).rows).toMatchObject([{ read_ct: 1 }])
+      expect(await plansOf(session, claim)).toBe(0)
+    } finally {
+      await session.end()
+    }
+  })
+
   test('an engine sends them as named statements, on a connection that leads to the server', async () => {
     const queue = newName('named')
     await engine.createQueue(queue)
@@ -85,7 +120,12 @@ describe.each(['postgres15', 'postgres18'] as const)('functions of a queue on %s
     const queue = newName('comes')
     await engine.createQueue(queue)
     expect((await functionsOf(queue)).map(({ name }) => name)).toEqual(
-      ['claim', 'send', 'settle'].map((verb) => `${verb}:${queue}`),
+      ['claim', 'pick', 'send', 'settle'].map((verb) => `${verb}:${queue}`),
+    )
+    await sendAndSettle(queue)
+    await query(url, `SELECT tidings.enable_lanes('${queue}')`)
+    expect((await functionsOf(queue)).map(({ name }) => name)).toEqual(
+      ['claim', 'pick', 'rooms', 'send', 'settle', 'turns'].map((verb) => `${verb}:${queue}`),
     )
     await sendAndSettle(queue)
     await engine.dropQueue(queue)
@@ -211,7 +251,7 @@ describe.each(['postgres15', 'postgres18'] as const)('functions of a queue on %s
         GRANT USAGE ON SEQUENCE pgmq.q_${queue}_msg_id_seq TO ${role}`,
       )
       await sendAndSettle(queue, app)
-      expect(await functionsOf(queue)).toMatchObject(Array(3).fill({ is_public: false, as_owner: false }))
+      expect(await functionsOf(queue)).toMatchObject(Array(4).fill({ is_public: false, as_owner: false }))
       await query(url, `REVOKE EXECUTE ON ${functions} FROM ${role}`)
       await expect(app.send(queue, [message()], null)).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
       await app.close()

@@ -18,8 +18,8 @@ describe('a bus', () => {
     await bus.queue('b').send(1)
     await bus.queue('a').create()
     assert.deepEqual(await bus.queues(), [
-      { queue: 'a', createdAt: clock.now() },
-      { queue: 'b', createdAt: clock.now() },
+      { queue: 'a', createdAt: new Date(clock.now()) },
+      { queue: 'b', createdAt: new Date(clock.now()) },
     ])
     assert.deepEqual(
       (await bus.stats()).map(({ queue, ready }) => [queue, ready]),

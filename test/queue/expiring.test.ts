@@ -315,7 +315,7 @@ test('a message is never both handled and expired, and never neither', async () 
           backoff: 700,
           observe: (event) => {
             if (event.type !== 'expired') return
-            const index = JSON.parse(event.message.data) as number
+            const index = event.message.data as number
             gone.push(index)
             assert(clock.now() >= expiresAt[index]!, 'not before its time')
           },

@@ -17,7 +17,9 @@ describe('bindings', () => {
     await invoices.create()
     assert.equal(await bus.bind('Orders.*.Paid', invoices), true)
     assert.equal(await bus.bind('Orders.*.Paid', 'invoices'), false)
-    assert.deepEqual(await bus.bindings(), [{ pattern: 'Orders.*.Paid', queue: 'invoices', boundAt: clock.now() }])
+    assert.deepEqual(await bus.bindings(), [
+      { pattern: 'Orders.*.Paid', queue: 'invoices', boundAt: new Date(clock.now()) },
+    ])
     assert.deepEqual(await bus.bindings('invoices'), await bus.bindings(invoices))
     assert.equal(await bus.unbind('Orders.*.Paid', invoices), true)
     assert.equal(await bus.unbind('Orders.*.Paid', invoices), false)

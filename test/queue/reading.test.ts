@@ -289,7 +289,7 @@ describe('purging and figures', () => {
       pause: null,
       newestMs: 5_000,
       oldestMs: 5_000,
-      createdAt: clock.now() - 5_000,
+      createdAt: new Date(clock.now() - 5_000),
     })
   })
 })

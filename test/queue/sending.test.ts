@@ -368,7 +368,7 @@ describe('a transaction of the application', () => {
     )
     assert.deepEqual(
       spy.calls.map(({ member }) => member),
-      ['createQueue', 'send', 'send'],
+      ['describe', 'createQueue', 'send', 'send'],
     )
   })
 

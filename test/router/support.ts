@@ -1,7 +1,8 @@
 import type { Logger } from 'tidings/internal/core/logger'
 import type { MessageLease } from 'tidings/internal/messages/lease'
-import { Message, type MessageMeta, toWireMeta } from 'tidings/internal/messages/message'
+import { Message } from 'tidings/internal/messages/message'
 import type { StoredMessage } from 'tidings/internal/port/engine'
+import { type MessageMeta, toWireMeta } from 'tidings/internal/port/meta'
 import type { Handler, HandlerContext } from 'tidings/internal/worker/handler'
 
 const stored: StoredMessage = {

@@ -321,14 +321,14 @@ describe('watching', () => {
     const { bus, clock, engine } = scene()
     const sentinel = bus.sentinel({ rules: [{ queues: '*', maxReady: 10 }] })
     const describeQueues = engine.describe.bind(engine)
-    let answer: () => void = () => {}
-    engine.describe = () => new Promise((resolve) => (answer = () => resolve(describeQueues(null))))
+    const answers: (() => void)[] = []
+    engine.describe = () => new Promise((resolve) => void answers.push(() => resolve(describeQueues(null))))
     await sentinel.start()
     await clock.advance(1_000)
     const stopping = sentinel.stop()
     await clock.advance(1_000)
     expect(sentinel.state).toBe('stopping')
-    answer()
+    for (const answer of answers) answer()
     await stopping
     expect(sentinel.state).toBe('stopped')
   })
@@ -479,6 +479,21 @@ describe('archives', () => {
     await stage.clock.advance(5_000)
     expect(await Promise.all(['orders', 'mails', 'logs'].map((queue) => archived(stage, queue)))).toEqual([3, 2, 6])
     expect(sentinel.figures().pruned).toBe(7)
+    await stage.bus.close()
+  })
+
+  test('are pruned as their queues say where no rule fits', async () => {
+    const stage = scene()
+    for (const queue of ['orders', 'mails', 'logs']) await archive(stage, queue, 3)
+    await stage.bus.queue('orders').configure({ retention: { keep: 1 } })
+    await stage.bus.queue('mails').configure({ retention: { keep: 1 } })
+    await stage.bus.queue('logs').configure({ retention: { keepFor: '10m' } })
+    const sentinel = stage.bus.sentinel({ archives: [{ queues: 'mails', keep: 2 }] })
+    await sentinel.start()
+    await stage.clock.advance(5_000)
+    expect(await Promise.all(['orders', 'mails', 'logs'].map((queue) => archived(stage, queue)))).toEqual([1, 2, 3])
+    await stage.clock.advance(660_000)
+    expect(await archived(stage, 'logs')).toBe(0)
     await stage.bus.close()
   })
 

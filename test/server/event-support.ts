@@ -47,9 +47,9 @@ export async function hasRoom(server: TestHttpServer): Promise<boolean> {
 /** How many connections to the database listen. */
 export async function listeners(url: string): Promise<number> {
   const text = `SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
-    AND query ~ '^(UN)?LISTEN|AS listening'`
+    AND query ~ '^(UN)?LISTEN|tidings[.]look'`
   return (await query(url, text)).length
 }
 
 export const breakListeners = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-  WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ~ '^(UN)?LISTEN|AS listening'`
+  WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ~ '^(UN)?LISTEN|tidings[.]look'`

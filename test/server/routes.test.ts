@@ -434,7 +434,7 @@ test('a stream of a subscription that cannot begin leaves nothing behind', async
     }
   }
   const { signal } = new AbortController()
-  const settings = { prefetch: 1, leaseMs: 1_000, exact: false, signal }
+  const settings = { prefetch: 1, leaseMs: 1_000, toText: () => '', signal }
   const { stored, wakeups } = new Bus(new MemoryEngine())
   const subscription = stored.topic('gone').subscription('s')
   const streaming = streamSubscription(subscription, wakeups, settings, new Board(), { send: async () => true })

@@ -36,7 +36,9 @@ describe('tidings serve', () => {
     server.stop()
     const { code, stdout, stderr } = await server.ended
     expect(code).toBe(0)
-    expect(stdout).toBe(`listening on ${server.url} (everybody on this machine); documentation: ${server.url}/docs\n`)
+    expect(stdout).toBe(
+      `listening on ${server.url} (everybody on this machine); documentation: ${server.url}/docs; dashboard: ${server.url}/dashboard/\n`,
+    )
     const lines = stderr
       .trim()
       .split('\n')

@@ -32,7 +32,7 @@ interface Bug {
   readonly found: readonly [StressReport['violations'][number]['kind'], RegExp]
 }
 
-const locks = ['FOR UPDATE SKIP LOCKED', ''] as const
+const locks = [/FOR UPDATE SKIP LOCKED/g, ''] as const
 
 const bugs: Record<string, Bug> = {
   'takes any receipt for good': {
@@ -43,7 +43,7 @@ const bugs: Record<string, Bug> = {
     found: ['stale settlement', /was settled as attempt \d+ when it was in other hands already/],
   },
   'does not lock what it reads': {
-    sql: { texts_of_queue: locks, pick_plain: locks, lock_heads: locks, pick_priority: locks },
+    sql: { texts_of_queue: locks, picking_text: locks },
     found: ['delivered twice', /was leased again during its lease of attempt \d+/],
   },
   'never looks behind its mark again': {

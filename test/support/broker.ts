@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { chromiumProgram } from './chromium.ts'
 import { startHttpServer } from './http-server.ts'
 import { postgresPrograms, startPostgres } from './postgres.ts'
 import { redisProgram, startRedis, startValkey } from './redis.ts'
@@ -12,7 +13,12 @@ export type SharedServer = 'postgres15' | 'postgres18' | 'redis' | 'valkey' | 'r
 
 /** Downloads what the servers are made of, where that is not done yet: longer than a test waits. Its errors come again. */
 export async function fetchPrograms(): Promise<void> {
-  await Promise.allSettled([postgresPrograms(15), redisProgram('redis-server'), redisProgram('valkey-server')])
+  await Promise.allSettled([
+    postgresPrograms(15),
+    redisProgram('redis-server'),
+    redisProgram('valkey-server'),
+    chromiumProgram(),
+  ])
 }
 
 interface Started {

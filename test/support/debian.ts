@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { acquireLock } from 'tidings-local/internal/process-lock'
 
 const execute = promisify(execFile)
 
@@ -30,7 +32,10 @@ export async function unpackDebian(packages: readonly [string, ...string[]], pro
   const folder = join(cacheFolder(), 'debian')
   const root = join(folder, packages.join('+'))
   try {
-    if (!existsSync(join(root, program))) await unpacking(() => unpack(packages, folder, root))
+    if (!existsSync(join(root, program)))
+      await unpacking(async () => {
+        if (!existsSync(join(root, program))) await unpack(packages, folder, root)
+      })
     const libraryPath = await libraryPathOf(root)
     await mustFindLibraries(join(root, program), libraryPath)
     return { root, libraryPath }
@@ -41,13 +46,17 @@ export async function unpackDebian(packages: readonly [string, ...string[]], pro
   }
 }
 
-let last: Promise<void> = Promise.resolve()
-
-/** One after the other, since they share package lists. */
-function unpacking(work: () => Promise<void>): Promise<void> {
-  const done = last.then(work)
-  last = done.catch(() => {})
-  return done
+/** One after the other in all processes, since they share package lists, and none is to download what another one does. */
+async function unpacking(work: () => Promise<void>): Promise<void> {
+  // Not in the cache: the path of a socket has little room.
+  const directory = join(tmpdir(), `tidings-test-debian-${process.getuid?.()}`)
+  await mkdir(directory, { recursive: true, mode: 0o700 })
+  const release = await acquireLock(directory, 600_000)
+  try {
+    await work()
+  } finally {
+    await release()
+  }
 }
 
 async function unpack(packages: readonly string[], folder: string, root: string): Promise<void> {
@@ -55,22 +64,36 @@ async function unpack(packages: readonly string[], folder: string, root: string)
   const downloads = join(unfinished, 'downloads')
   await mkdir(downloads, { recursive: true, mode: 0o755 })
   try {
-    const options = await aptOptions(packages, folder)
-    const names = [...packages, ...(await lackingLibraries(packages, options))]
-    await execute('apt-get', [...options, 'download', ...names], { cwd: downloads })
+    await download(packages, folder, downloads)
     for (const file of await readdir(downloads)) await execute('dpkg-deb', ['-x', join(downloads, file), unfinished])
     await rm(downloads, { recursive: true })
     await rename(unfinished, root)
   } catch (error) {
     await rm(unfinished, { recursive: true, force: true })
-    // Another run was faster.
-    if (!existsSync(root)) throw error
+    throw error
   }
 }
 
+async function download(packages: readonly string[], folder: string, downloads: string): Promise<void> {
+  const withOptions = async (options: readonly string[]) => {
+    const names = [...packages, ...(await lackingLibraries(packages, options))]
+    await execute('apt-get', [...options, 'download', ...names], { cwd: downloads })
+  }
+  const options = await aptOptions(packages, folder)
+  try {
+    await withOptions(options)
+  } catch {
+    // The archive drops a version when a fixed one appears, and lists of yesterday still name the old one.
+    const own = options.length > system.length ? options : [...system, ...(await ownLists(join(folder, 'apt')))]
+    await execute('apt-get', [...own, 'update'])
+    await withOptions(own)
+  }
+}
+
+const system = ['-o', 'Debug::NoLocking=1', '-o', 'APT::Sandbox::User=root']
+
 /** The system's package lists if they know the packages, else lists of our own, at last with those of backports. */
 async function aptOptions(packages: readonly string[], folder: string): Promise<string[]> {
-  const system = ['-o', 'Debug::NoLocking=1', '-o', 'APT::Sandbox::User=root']
   if (await areKnown(packages, system)) return system
   const own = [...system, ...(await ownLists(join(folder, 'apt')))]
   if (await areKnown(packages, own)) return own
@@ -113,11 +136,20 @@ async function lackingLibraries(packages: readonly string[], options: readonly s
   return names.filter((name) => /^lib(?!llvm)/.test(name) && !name.endsWith('-perl') && !packages.includes(name))
 }
 
+/** With the folders that packages have for libraries of their own. */
 async function libraryPathOf(root: string): Promise<string> {
   const found: string[] = []
   for (const parent of ['usr/lib', 'lib']) {
     const names = await readdir(join(root, parent)).catch(() => [])
-    found.push(...names.filter((name) => name.includes('-linux-')).map((name) => join(root, parent, name)))
+    for (const name of names.filter((each) => each.includes('-linux-'))) {
+      const folder = join(root, parent, name)
+      found.push(folder)
+      for (const entry of await readdir(folder, { withFileTypes: true })) {
+        if (!entry.isDirectory()) continue
+        const inside = await readdir(join(folder, entry.name))
+        if (inside.some((file) => /^lib.*\.so(\.|$)/.test(file))) found.push(join(folder, entry.name))
+      }
+    }
   }
   return found.join(':')
 }

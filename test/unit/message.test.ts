@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { type ErrorCode, isTidingsError } from 'tidings/internal/core/errors'
 import type { JsonValue } from 'tidings/internal/core/json'
 import { describeError, errorMeta } from 'tidings/internal/core/message-error'
-import { fromWireMeta, type MessageMeta, metaFields, toWireMeta } from 'tidings/internal/messages/message'
+import { fromWireMeta, type MessageMeta, metaFields, toWireMeta } from 'tidings/internal/port/meta'
 import { describe, expectTypeOf, test } from 'vitest'
 
 describe('meta', () => {

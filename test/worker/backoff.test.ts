@@ -1,4 +1,4 @@
-import { exponential, fixed, linear } from 'tidings/internal/worker/backoff'
+import { exponential, fixed, linear } from 'tidings/internal/messages/backoff'
 import { describe, expect, test } from 'vitest'
 
 const delays = (curve: (attempt: number, error: unknown) => number, attempts: number[]) =>

@@ -130,7 +130,7 @@ class Chaos {
   #note(event: WorkerEvent, server: Server): void {
     if (event.type !== 'succeeded' && event.type !== 'deadLettered') return
     const end = server.down === null ? event.type : `${event.type} while the storage was away`
-    this.ends.get(JSON.parse(event.message.data) as number)!.push(end)
+    this.ends.get(event.message.data as number)!.push(end)
   }
 }
 

@@ -1,6 +1,6 @@
 import { sleep } from 'tidings/internal/core/clock'
+import { exponential, fixed, linear } from 'tidings/internal/messages/backoff'
 import type { Message } from 'tidings/internal/messages/message'
-import { exponential, fixed, linear } from 'tidings/internal/worker/backoff'
 import type { HandlerContext, WorkOptions } from 'tidings/internal/worker/worker'
 import { describe, expect, test } from 'vitest'
 import { datas, runUntil, scene, settleDown } from './support.ts'

@@ -438,7 +438,7 @@ test('really: a handler that computes for seconds keeps its message and those be
   await watcher.until('succeeded', 3)
   expect(seen).toEqual([0, 1, 2])
   const [event] = watcher.of('blocked')
-  expect(event!.messages.map(({ data }) => data)).toContain('0')
+  expect(event!.messages.map(({ data }) => data)).toContain(0)
   expect(event!.durationMs).toBeGreaterThan(1_000)
   expect(watcher.of('leaseLost')).toEqual([])
   await bus.close()

@@ -121,5 +121,4 @@ export async function settleDown(clock: FakeClock, turns = 20): Promise<void> {
   for (let turn = 0; turn < turns; turn++) await clock.advance(0)
 }
 
-export const datas = (events: readonly { message: { data: string } }[]) =>
-  events.map(({ message }) => JSON.parse(message.data) as unknown)
+export const datas = (events: readonly { message: { data: unknown } }[]) => events.map(({ message }) => message.data)

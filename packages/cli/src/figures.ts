@@ -1,8 +1,7 @@
 import type { Bus } from 'tidings/internal/bus/bus'
 import type { QueueListOptions } from 'tidings/internal/bus/queue-list'
 import { isTidingsError } from 'tidings/internal/core/errors'
-import type { QueueStats } from 'tidings/internal/port/engine'
-import type { QueueFigures } from 'tidings/internal/port/pause'
+import type { QueueFigures, QueueStats } from 'tidings/internal/messages/states'
 import { roughly, table } from './output.ts'
 
 /** The figures of a queue, with those of its dead letters. */

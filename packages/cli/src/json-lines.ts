@@ -1,6 +1,6 @@
 import { isTidingsError, TidingsError } from 'tidings/internal/core/errors'
 import { decodeText, parseJson, toJson } from 'tidings/internal/core/json'
-import { queueOptions } from 'tidings/internal/messages/options'
+import { messageBytesOption } from 'tidings/internal/messages/options'
 
 /** One line of a file with the data of a message. */
 export interface DataLine {
@@ -42,7 +42,7 @@ export async function* readJsonLines(
   yield* parseLine(number + 1, line)
 }
 
-const maxLineBytes = queueOptions.maxMessageBytes.defaultValue
+const maxLineBytes = messageBytesOption.defaultValue
 
 /** The parts of one line; only the length of a line that is too long. */
 class LineBuffer {
@@ -80,6 +80,6 @@ function* parseLine(number: number, line: LineBuffer): Generator<DataLine | Brok
  */
 export function parseData(text: string, what: string): unknown {
   const data = parseJson(text, what, 'data')
-  toJson(data, 'data', queueOptions.maxMessageBytes.defaultValue)
+  toJson(data, 'data', messageBytesOption.defaultValue)
   return data
 }

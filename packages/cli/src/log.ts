@@ -1,3 +1,4 @@
+import { TidingsError } from 'tidings/internal/core/errors'
 import type { Logger } from 'tidings/internal/core/logger'
 import { type Output, printable } from './output.ts'
 
@@ -27,4 +28,16 @@ function forPeople(out: Output): Logger {
     out.line(`${new Date().toISOString()}  ${printable((message + why).replace(/\s+/g, ' '))}`)
   }
   return { debug: () => {}, info: say, warn: say, error: say }
+}
+
+const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
+
+/** The log of servers, on standard error: a JSON object a line. @throws CONFIG_INVALID for another LOG_LEVEL */
+export async function serverLog(): Promise<Logger> {
+  const { pino } = await import('pino')
+  const level = process.env.LOG_LEVEL || 'info'
+  if (!levels.includes(level))
+    throw new TidingsError('CONFIG_INVALID', `LOG_LEVEL is '${level}'; it must be ${levels.join(', ')}`, { hint: '' })
+  const made: Logger = pino({ level, base: null }, pino.destination({ fd: 2, sync: true }))
+  return made
 }

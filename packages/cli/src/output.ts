@@ -61,12 +61,12 @@ export function inOneLine(text: string): string {
   return line.length > 60 ? `${line.slice(0, 57)}...` : line
 }
 
-export type Column<T> = readonly [title: string, cell: (row: T) => string | number | null]
+export type Column<T> = readonly [title: string, cell: (row: T) => string | number | Date | null]
 
-/** Rows under their titles; numbers to the right, `null` as a dash. */
+/** Rows under their titles; numbers to the right, times as ISO 8601, `null` as a dash. */
 export function table<T>(rows: readonly T[], columns: readonly Column<T>[]): string {
   const cells = rows.map((row) => columns.map(([, cell]) => cell(row)))
-  const texts = cells.map((row) => row.map((cell) => (cell === null ? '-' : printable(String(cell)))))
+  const texts = cells.map((row) => row.map((cell) => printable(cellText(cell))))
   const rightAligned = columns.map((_, index) => cells.some((row) => typeof row[index] === 'number'))
   const widths = columns.map(([title], index) => Math.max(title.length, ...texts.map((row) => row[index]!.length)))
   const line = (row: readonly string[]) =>
@@ -75,6 +75,11 @@ export function table<T>(rows: readonly T[], columns: readonly Column<T>[]): str
       .join('  ')
       .trimEnd()
   return [bold(line(columns.map(([title]) => title))), ...texts.map(line)].join('\n')
+}
+
+function cellText(cell: string | number | Date | null): string {
+  if (cell === null) return '-'
+  return cell instanceof Date ? cell.toISOString() : String(cell)
 }
 
 export const bold = (text: string) => styleText('bold', text)

@@ -5,6 +5,7 @@ import { bind, bindings, unbind } from './commands/bindings.ts'
 import { cancel } from './commands/cancel.ts'
 import { completion } from './commands/completion.ts'
 import { correlation } from './commands/correlation.ts'
+import { dashboard } from './commands/dashboard.ts'
 import { deadLetters } from './commands/dead-letters.ts'
 import { doctor } from './commands/doctor.ts'
 import { enqueue } from './commands/enqueue.ts'
@@ -66,6 +67,7 @@ export function program(): Command {
     sentinel,
     init,
     validateConfig,
+    dashboard,
     serve,
     token,
     local,

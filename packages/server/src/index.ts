@@ -1,3 +1,6 @@
 export type { ServerOptions } from './app/options.ts'
-export { createServer, Server } from './app/server.ts'
 export type { TokenOptions } from './auth/token.ts'
+export { dashboard } from './dashboard/dashboard.ts'
+export type { Authorize, Dashboard, DashboardOptions, Viewer } from './dashboard/options.ts'
+export type { Redact, ShownMessage } from './http/redaction.ts'
+export { createServer, Server } from './listening/server.ts'

@@ -2,6 +2,7 @@ import { TidingsError } from 'tidings/internal/core/errors'
 import { FakeClock } from 'tidings/internal/core/fake-clock'
 import { MemoryEngine } from 'tidings/internal/engines/memory/memory'
 import type { Engine, Feature } from 'tidings/internal/port/engine'
+import type { HistoryStore, HistoryTurn, HistoryWriter, Tally } from 'tidings/internal/port/history'
 import type { Listening } from 'tidings/internal/port/listening'
 import type { ScheduleStore } from 'tidings/internal/port/schedule-store'
 import type { TopicStore } from 'tidings/internal/port/topic-store'
@@ -98,6 +99,7 @@ function forward(engine: Engine, around: Around): Engine {
     diagnose: () => around(() => engine.diagnose()),
     topics: forwardTopics(topicsOf(engine), around),
     schedules: forwardSchedules(engine.schedules, around),
+    history: forwardHistory(engine.history, around),
   }
 }
 
@@ -112,6 +114,17 @@ const forwardSchedules = (store: ScheduleStore, around: Around): ScheduleStore =
   remove: (name, revision) => around(() => store.remove(name, revision)),
   list: (which) => around(() => store.list(which)),
 })
+
+function forwardHistory(store: HistoryStore, around: Around): HistoryStore {
+  const { writer } = store
+  const passed = writer && {
+    begin: () => around(() => writer.begin()),
+    note: (turn: HistoryTurn, queues: readonly string[]) => around(() => writer.note(turn, queues)),
+    end: (...[turn, total]: Parameters<HistoryWriter['end']>) => around(() => writer.end(turn, total)),
+    add: (tallies: readonly Tally[]) => around(() => writer.add(tallies)),
+  }
+  return { read: (queue, range) => around(() => store.read(queue, range)), ...(passed ? { writer: passed } : {}) }
+}
 
 function forwardTopics(store: TopicStore, around: Around): TopicStore {
   return {

@@ -4,6 +4,7 @@ export { Bus } from './bus/bus.ts'
 export type { CancelResult, CancelWhich } from './bus/cancelling.ts'
 export type { Correlation } from './bus/correlation.ts'
 export { DeadLetters, type ListDeadLettersOptions, type Redriven, type RedriveOptions } from './bus/dead-letters.ts'
+export type { History, HistoryOptions, HistoryPoint, LatencyClass } from './bus/history.ts'
 export { Queue, type QueueState } from './bus/queue.ts'
 export type { Replayed, ReplayOptions } from './bus/replay.ts'
 export { Topic } from './bus/topic.ts'
@@ -22,8 +23,16 @@ export type { QueueEvent } from './events/event.ts'
 export type { Events, EventsStats } from './events/events.ts'
 export type { EventsOptions, UnreadableEvent } from './events/options.ts'
 export { namespaceOf, queueOfNamespace } from './events/queue-names.ts'
+export {
+  type Backoff,
+  type ExponentialOptions,
+  exponential,
+  fixed,
+  type LinearOptions,
+  linear,
+} from './messages/backoff.ts'
 export type { Predicate, Where } from './messages/filter.ts'
-export { Message, type MessageMeta, type ReleaseOptions, StoredCopy } from './messages/message.ts'
+export { Message, type ReleaseOptions, StoredCopy } from './messages/message.ts'
 export type {
   EntryOptions,
   PeekOptions,
@@ -39,21 +48,19 @@ export type {
   SendOptions,
   TxOptions,
 } from './messages/options.ts'
-export type { PauseOptions, QueueSettings, QueueSettingsChange } from './messages/settings.ts'
+export type { PauseOptions, QueueSettingsChange } from './messages/settings.ts'
+export type { Binding, Pause, QueueFigures, QueueInfo, QueueSettings, QueueStats } from './messages/states.ts'
 export type {
-  Binding,
   Completion,
   Finding,
   Milestone,
   Place,
   PublishedCopy,
-  QueueInfo,
-  QueueStats,
   SendResult,
   Transaction,
 } from './port/engine.ts'
-export type { Pause, QueueFigures } from './port/pause.ts'
-export type { AppendResult, Retention, SubscriptionState, TopicInfo } from './port/topic-store.ts'
+export type { MessageMeta } from './port/meta.ts'
+export type { AppendResult, Retention } from './port/topic-store.ts'
 export { type AnyMiddleware, logging, type Middleware, pipe, timeout, validated } from './router/middleware.ts'
 export { type Route, type RoutesOptions, routes } from './router/routes.ts'
 export { type Upcaster, type VersionsOptions, versions } from './router/versions.ts'
@@ -89,14 +96,7 @@ export type {
   TopicPublishOptions,
   TopicReadOptions,
 } from './topics/options.ts'
-export {
-  type Backoff,
-  type ExponentialOptions,
-  exponential,
-  fixed,
-  type LinearOptions,
-  linear,
-} from './worker/backoff.ts'
+export type { SubscriptionState, TopicInfo } from './topics/states.ts'
 export type { ConsumeOptions } from './worker/consumer.ts'
 export { archive, deadLetter, done, Outcome, type RetryOptions, retry, snooze } from './worker/outcome.ts'
 export {

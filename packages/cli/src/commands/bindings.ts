@@ -4,7 +4,6 @@ import type { Topic } from 'tidings/internal/bus/topic'
 import { TidingsError } from 'tidings/internal/core/errors'
 import { checkQueueName, checkTopicName } from 'tidings/internal/core/names'
 import { checkPattern } from 'tidings/internal/core/pattern'
-import type { Binding } from 'tidings/internal/port/engine'
 import { command, type FlagValues } from '../command.ts'
 import { withContext } from '../context.ts'
 import { table } from '../output.ts'
@@ -87,15 +86,13 @@ export const bindings = () =>
     .addArgument(new Argument('[queue]', 'only those of this queue').argParser((name) => checkQueueName(name)))
     .action(
       withContext(async ({ out, connect }, queue) => {
-        const found = (await (await connect()).bindings(queue)).map(toPlain)
+        const found = await (await connect()).bindings(queue)
         out.result(found, () => (found.length > 0 ? table(found, columns) : 'no bindings yet'))
       }),
     )
 
-const toPlain = ({ pattern, queue, boundAt }: Binding) => ({ pattern, queue, boundAt: new Date(boundAt).toISOString() })
-
 const columns = [
   ['PATTERN', (row: { pattern: string }) => row.pattern],
   ['QUEUE', (row: { queue: string }) => row.queue],
-  ['BOUND', (row: { boundAt: string }) => row.boundAt],
+  ['BOUND', (row: { boundAt: Date }) => row.boundAt],
 ] as const

@@ -1,7 +1,7 @@
 import { Argument } from 'commander'
 import { TidingsError } from 'tidings/internal/core/errors'
 import { parseJson } from 'tidings/internal/core/json'
-import type { MessageMeta } from 'tidings/internal/messages/message'
+import type { MessageMeta } from 'tidings/internal/port/meta'
 import { command, queueArgument } from '../command.ts'
 import { withContext } from '../context.ts'
 import { count } from '../output.ts'

@@ -1,11 +1,7 @@
 import { Option } from 'commander'
 import { TidingsError } from 'tidings/internal/core/errors'
-import {
-  pauseOptions,
-  type QueueSettings,
-  type QueueSettingsChange,
-  queueSettings,
-} from 'tidings/internal/messages/settings'
+import { pauseOptions, type QueueSettingsChange, queueSettings } from 'tidings/internal/messages/settings'
+import type { QueueSettings } from 'tidings/internal/messages/states'
 import { command, queueArgument } from '../command.ts'
 import { withContext } from '../context.ts'
 import { asText, Flags, toKebabCase } from '../flags.ts'
@@ -13,6 +9,25 @@ import { table, toText } from '../output.ts'
 
 const { pause: _pause, ...settable } = queueSettings
 const flags = new Flags(settable, {
+  backoff: {
+    placeholder: '30s|exponential,first=1s,max=10m',
+    read(value, flag) {
+      const [curve, ...rest] = String(value).split(',')
+      if (curve !== 'exponential' && curve !== 'linear') return value
+      const fields = rest.length === 0 ? [] : pairsIn(rest.join(','), flag)
+      return { curve, ...Object.fromEntries(fields.map(([name, text]) => [name, numberOr(text)])) }
+    },
+  },
+  deadLetter: {
+    placeholder: 'queue|none',
+    doc: 'Where messages go that failed too often; none keeps them in the archive.',
+    read: (value) => (value === 'none' ? false : value),
+  },
+  retention: {
+    placeholder: 'keepFor=30d,keep=1000',
+    read: (value, flag) =>
+      Object.fromEntries(pairsIn(String(value), flag).map(([name, text]) => [name, numberOr(text)])),
+  },
   limits: {
     flag: 'limit',
     placeholder: 'per=group,concurrency=2,rate=100/min,burst=10',
@@ -36,10 +51,13 @@ function pairsIn(text: string, flag: string): [string, string][] {
     const at = pair.lastIndexOf('=')
     if (at > 0) return [pair.slice(0, at).trim(), pair.slice(at + 1).trim()]
     throw new TidingsError('USAGE', `${flag} has '${pair}', which is no name=value`, {
-      hint: 'For example --limit per=group,concurrency=2,rate=100/min or --weight gold=3.',
+      hint: 'For example --limit per=group,concurrency=2,rate=100/min, --weight gold=3 or --retention keepFor=30d.',
     })
   })
 }
+
+/** Durations may be texts. */
+const numberOr = (text: string) => (/^[\d.]+$/.test(text) ? Number(text) : text)
 
 const limitField = ([name, value]: [string, string]) => [
   name,
@@ -53,6 +71,8 @@ export const set = () =>
         'set',
         'Changes settings that hold for whoever uses the queue.',
         'tidings queue set hires --limit per=group,concurrency=2,rate=100/min --weight gold=3',
+        'tidings queue set hires --max-length 10000 --ttl 1d --retention keepFor=30d',
+        'tidings queue set hires --unset ttl',
       ),
     )
     .addArgument(queueArgument())
@@ -96,7 +116,7 @@ export const pause = () =>
         const { pause } = await queue.settings()
         out.result(
           { queue: name, pause },
-          () => `queue ${name} is paused${pause?.until ? ` until ${pause.until}` : ''}`,
+          () => `queue ${name} is paused${pause?.until ? ` until ${pause.until.toISOString()}` : ''}`,
         )
       }),
     )

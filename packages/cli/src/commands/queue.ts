@@ -8,6 +8,7 @@ import { withContext } from '../context.ts'
 import { figuresOf, figuresTable } from '../figures.ts'
 import { Flags } from '../flags.ts'
 import { count, table } from '../output.ts'
+import { history } from './history.ts'
 import { pause, resume, set, show } from './queue-settings.ts'
 
 export const queue = () =>
@@ -15,6 +16,7 @@ export const queue = () =>
     .addCommand(create())
     .addCommand(list())
     .addCommand(status())
+    .addCommand(history())
     .addCommand(set())
     .addCommand(show())
     .addCommand(pause())
@@ -41,15 +43,14 @@ const listFlags = new Flags(queueListOptions)
 const list = () =>
   listFlags.addTo(command('list', 'Lists all queues.', 'tidings queue list')).action(
     withContext(async ({ flagValues, out, connect }) => {
-      const found = await (await connect()).queues(listFlags.read(flagValues))
-      const queues = found.map((one) => ({ ...one, createdAt: new Date(one.createdAt).toISOString() }))
+      const queues = await (await connect()).queues(listFlags.read(flagValues))
       out.result(queues, () => (queues.length > 0 ? table(queues, columns) : 'no queues yet'))
     }),
   )
 
 const columns = [
   ['QUEUE', (row: { queue: string }) => row.queue],
-  ['CREATED', (row: { createdAt: string }) => row.createdAt],
+  ['CREATED', (row: { createdAt: Date }) => row.createdAt],
   ['', (row: { unusable?: string }) => (row.unusable ? `not for Tidings: ${row.unusable}` : '')],
 ] as const
 

@@ -58,7 +58,7 @@ const add = () => {
         })
       const data = text === undefined ? null : await dataFrom(text)
       const info = await (await connect()).schedule(name!, { ...options, ...(cron ? { cron } : {}), data })
-      out.result(toPlain(info), () => `schedule ${name}: ${whenNext(info)}`)
+      out.result(info, () => `schedule ${name}: ${whenNext(info)}`)
     }),
   )
 }
@@ -66,7 +66,7 @@ const add = () => {
 const list = () =>
   command('list', 'Lists all schedules.', 'tidings schedule list').action(
     withContext(async ({ out, connect }) => {
-      const found = (await (await connect()).schedules.list()).map(toPlain)
+      const found = await (await connect()).schedules.list()
       out.result(found, () => (found.length > 0 ? table(found, columns) : 'no schedules yet'))
     }),
   )
@@ -150,43 +150,17 @@ const remove = () =>
       }),
     )
 
-const toPlain = (info: ScheduleInfo) => ({
-  ...info,
-  at: info.at?.toISOString() ?? null,
-  nextRunAt: info.nextRunAt?.toISOString() ?? null,
-  lastRunAt: info.lastRunAt?.toISOString() ?? null,
-  startAt: info.startAt?.toISOString() ?? null,
-  endAt: info.endAt?.toISOString() ?? null,
-  createdAt: info.createdAt.toISOString(),
-  changedAt: info.changedAt.toISOString(),
-})
-type Plain = ReturnType<typeof toPlain>
-
 const columns = [
-  ['SCHEDULE', (row: Plain) => row.name],
-  ['WHEN', (row: Plain) => whenOf(row)],
-  ['TO', (row: Plain) => row.queue ?? row.topic ?? row.routingKey ?? ''],
-  ['NEXT', (row: Plain) => row.nextRunAt ?? (row.enabled ? 'over' : 'disabled')],
-  ['LAST', (row: Plain) => row.lastRunAt],
-  ['OWNER', (row: Plain) => row.owner],
+  ['SCHEDULE', (row: ScheduleInfo) => row.name],
+  ['WHEN', (row: ScheduleInfo) => whenOf(row)],
+  ['TO', (row: ScheduleInfo) => row.queue ?? row.topic ?? row.routingKey ?? ''],
+  ['NEXT', (row: ScheduleInfo) => row.nextRunAt ?? (row.enabled ? 'over' : 'disabled')],
+  ['LAST', (row: ScheduleInfo) => row.lastRunAt],
+  ['OWNER', (row: ScheduleInfo) => row.owner],
 ] as const
 
-const whenOf = ({
-  cron,
-  every,
-  at,
-  timezone,
-}: {
-  cron: string | null
-  every: number | null
-  at: Date | string | null
-  timezone: string
-}) =>
-  cron !== null
-    ? `${cron} ${timezone}`
-    : every !== null
-      ? `every ${showDuration(every)}`
-      : `at ${new Date(at!).toISOString()}`
+const whenOf = ({ cron, every, at, timezone }: ScheduleInfo) =>
+  cron !== null ? `${cron} ${timezone}` : every !== null ? `every ${showDuration(every)}` : `at ${at!.toISOString()}`
 
 function whenNext({ enabled, nextRunAt, timezone }: ScheduleInfo): string {
   if (!enabled) return 'disabled'

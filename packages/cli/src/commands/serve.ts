@@ -1,4 +1,3 @@
-import { TidingsError } from 'tidings/internal/core/errors'
 import type { Logger } from 'tidings/internal/core/logger'
 import * as option from 'tidings/internal/core/options'
 import type { Server } from 'tidings-server'
@@ -6,6 +5,7 @@ import { serverOptions } from 'tidings-server/internal/app/options'
 import { command } from '../command.ts'
 import { withContext } from '../context.ts'
 import { asText, Flags } from '../flags.ts'
+import { serverLog } from '../log.ts'
 import { whenOutputCloses } from '../output.ts'
 import { declareSchedules } from '../schedules.ts'
 
@@ -49,8 +49,7 @@ export const serve = () =>
           ...flags.read(flagValues),
         }
         option.parseOptions(serverOptions, settings, 'serve')
-        const [{ createServer }, { pino }] = await Promise.all([import('tidings-server'), import('pino')])
-        const logger = makeLogger(pino)
+        const [{ createServer }, logger] = await Promise.all([import('tidings-server'), serverLog()])
         const bus = await context.connect(logger)
         if (flagValues.sentinel === true) await declareSchedules(bus, checked, (text) => logger.info({}, text))
         const sentinel = flagValues.sentinel === true ? bus.sentinel(config.sentinel) : undefined
@@ -60,7 +59,11 @@ export const serve = () =>
         await sentinel?.start()
         const { url, needsTokens } = server
         const who = needsTokens ? 'with a token' : 'everybody on this machine'
-        out.result({ url, tokens: needsTokens }, () => `listening on ${url} (${who}); documentation: ${url}/docs`)
+        out.result(
+          { url, tokens: needsTokens },
+          () =>
+            `listening on ${url} (${who}); documentation: ${url}/docs${settings.dashboard === false ? '' : `; dashboard: ${url}/dashboard/`}`,
+        )
         logger.info({ url, tokens: needsTokens }, 'listening')
         await stopped
         logger.info({}, 'stopped')
@@ -83,15 +86,6 @@ function fromEnvironment({ HOST, PORT }: NodeJS.ProcessEnv): { host?: string; po
 function toPort(text: string, path: string): number {
   const port = /^\d{1,9}$/.test(text) ? Number(text) : text
   return serverOptions.port.parse(port, path) as number
-}
-
-const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
-
-function makeLogger(pino: typeof import('pino').pino): Logger {
-  const level = process.env.LOG_LEVEL || 'info'
-  if (!levels.includes(level))
-    throw new TidingsError('CONFIG_INVALID', `LOG_LEVEL is '${level}'; it must be ${levels.join(', ')}`, { hint: '' })
-  return pino({ level, base: null }, pino.destination({ fd: 2, sync: true }))
 }
 
 /** The first signal stops, the second does not wait. */

@@ -1,6 +1,6 @@
 import { Argument } from 'commander'
 import { showDuration } from 'tidings/internal/core/duration'
-import type { Retention, SubscriptionState, TopicInfo } from 'tidings/internal/port/topic-store'
+import type { Retention } from 'tidings/internal/port/topic-store'
 import type { PublishedMessage } from 'tidings/internal/topics/message'
 import {
   type PositionInput,
@@ -10,6 +10,7 @@ import {
   topicOptions,
   topicReadOptions,
 } from 'tidings/internal/topics/options'
+import type { TopicInfo } from 'tidings/internal/topics/states'
 import { command, group, queueArgument, topicArgument } from '../command.ts'
 import { confirm, declined, yesFlag } from '../confirm.ts'
 import { withContext } from '../context.ts'
@@ -56,7 +57,7 @@ const create = () => {
 const list = () =>
   command('list', 'Lists all topics.', 'tidings topic list').action(
     withContext(async ({ out, connect }) => {
-      const topics = (await (await connect()).topics()).map(toPlain)
+      const topics = await (await connect()).topics()
       out.result(topics, () => (topics.length > 0 ? table(topics, columns) : 'no topics yet'))
     }),
   )
@@ -67,7 +68,7 @@ const info = () =>
     .action(
       withContext(async ({ out, connect }, name) => {
         const found = await (await connect()).topic(name!).info()
-        out.result(toPlain(found), () => describe(found))
+        out.result(found, () => describe(found))
       }),
     )
 
@@ -116,7 +117,7 @@ const subscriptions = () =>
     .addArgument(topicArgument())
     .action(
       withContext(async ({ out, connect }, name) => {
-        const found = (await (await connect()).topic(name!).subscriptions()).map(toPlainState)
+        const found = await (await connect()).topic(name!).subscriptions()
         out.result(found, () => (found.length > 0 ? table(found, stateColumns) : 'no subscriptions yet'))
       }),
     )
@@ -194,24 +195,14 @@ export function readPosition(text: string): PositionInput {
   return position
 }
 
-const iso = (time: number) => new Date(time).toISOString()
-
-const toPlain = (found: TopicInfo) => ({ ...found, createdAt: iso(found.createdAt) })
-
 const columns = [
   ['TOPIC', (row: { topic: string }) => row.topic],
   ['FIRST', (row: { firstOffset: number }) => row.firstOffset],
   ['LAST', (row: { lastOffset: number }) => row.lastOffset],
   ['BYTES', (row: { bytes: number }) => row.bytes],
   ['SUBSCRIPTIONS', (row: { subscriptions: number }) => row.subscriptions],
-  ['CREATED', (row: { createdAt: string }) => row.createdAt],
+  ['CREATED', (row: { createdAt: Date }) => row.createdAt],
 ] as const
-
-const toPlainState = (state: SubscriptionState) => ({
-  ...state,
-  createdAt: iso(state.createdAt),
-  movedAt: state.movedAt === null ? null : iso(state.movedAt),
-})
 
 const stateColumns = [
   ['SUBSCRIPTION', (row: { subscription: string }) => row.subscription],
@@ -219,7 +210,7 @@ const stateColumns = [
   ['LAG', (row: { lag: number }) => row.lag],
   ['MISSED', (row: { missed: number }) => row.missed],
   ['CONSUMER', (row: { consumer: string | null }) => row.consumer],
-  ['MOVED', (row: { movedAt: string | null }) => row.movedAt],
+  ['MOVED', (row: { movedAt: Date | null }) => row.movedAt],
 ] as const
 
 function describe(found: TopicInfo): string {
@@ -231,7 +222,7 @@ function describe(found: TopicInfo): string {
     ['subscriptions', String(found.subscriptions)],
     ['patterns', patterns.join(', ') || '-'],
     ['queues', queues.join(', ') || '-'],
-    ['created', iso(createdAt)],
+    ['created', createdAt.toISOString()],
   ]
   const head = `${bold(topic)}${description ? `  ${printable(description)}` : ''}`
   return [head, ...lines.map(([name, text]) => `  ${dim(name.padEnd(13))}  ${text}`)].join('\n')

@@ -80,7 +80,7 @@ export interface Section {
   readonly examples: Readonly<Record<string, string | null>>
 }
 
-const backoff = "'5s'"
+const workerExamples = { backoff: "'5s'", lease: "'50s'", maxAttempts: '5' }
 
 export const sections: readonly Section[] = [
   {
@@ -99,7 +99,7 @@ export const sections: readonly Section[] = [
     path: 'process',
     doc: 'Workers of `tidings process`. Options that a handler module exports go before these, flags before both.',
     schema: processSettings,
-    examples: { backoff },
+    examples: workerExamples,
   },
   {
     path: 'queues.NAME',
@@ -107,7 +107,8 @@ export const sections: readonly Section[] = [
     schema: queueSettings,
     exampleName: 'orders',
     examples: {
-      backoff,
+      ...workerExamples,
+      maxMessageBytes: '1_048_576',
       deadLetter: "'failed_orders'",
       schema: null,
       serializer: null,

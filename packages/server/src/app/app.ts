@@ -2,7 +2,7 @@ import { Hono, type MiddlewareHandler } from 'hono'
 import type { Bus } from 'tidings/internal/bus/bus'
 import { systemClock } from 'tidings/internal/core/clock'
 import { show, TidingsError } from 'tidings/internal/core/errors'
-import { queueOptions } from 'tidings/internal/messages/options'
+import { messageBytesOption } from 'tidings/internal/messages/options'
 import { defaultMaxBodyBytes, wireError } from 'tidings/internal/protocol/messages'
 import { everything } from '../auth/caller.ts'
 import { AckBoard } from '../http/ack-board.ts'
@@ -13,6 +13,8 @@ import { Holders } from '../http/holders.ts'
 import { parseBody, parseQuery } from '../http/input.ts'
 import { LeaseBook } from '../http/lease-book.ts'
 import { giveBackOf } from '../http/lost-holder.ts'
+import { QueueBoard } from '../http/queue-board.ts'
+import { type Redacted, unredacted } from '../http/redaction.ts'
 import { Repeats } from '../http/repeats.ts'
 import {
   type Access,
@@ -59,13 +61,19 @@ export interface AppHooks {
   readonly maxBodyBytes?: number
   /** Whether the old topic server's routes are answered, too. */
   readonly legacyTopics?: boolean
+  /** Where a request leads, if that is not its path. */
+  readonly pathOf?: (request: Request) => string
+  /** What of messages is shown. Left out: all. */
+  readonly redacted?: Redacted
+  /** What is there beside the routes, and comes before them. */
+  readonly beside?: (app: Hono<AppEnv>) => void
 }
 
 /** The routes as a Hono app. */
 export function createApp(bus: Bus, routes: readonly Route[], hooks: AppHooks = {}): Hono<AppEnv> {
-  const app = new Hono<AppEnv>()
+  const app = new Hono<AppEnv>(hooks.pathOf === undefined ? {} : { getPath: hooks.pathOf })
   const streamLimit = new StreamLimit(hooks.maxEventStreams ?? Number.POSITIVE_INFINITY)
-  const { maxMessageBytes = queueOptions.maxMessageBytes.defaultValue, maxBodyBytes = defaultMaxBodyBytes } = hooks
+  const { maxMessageBytes = messageBytesOption.defaultValue, maxBodyBytes = defaultMaxBodyBytes } = hooks
   const limits = { maxMessageBytes, maxBodyBytes }
   const books = { leases: new LeaseBook(systemClock), holds: new HoldBook(systemClock) }
   const dependencies = {
@@ -78,8 +86,11 @@ export function createApp(bus: Bus, routes: readonly Route[], hooks: AppHooks = 
     claims: new Claims(),
     extensions: new Repeats<(string | null)[]>(),
     acks: new AckBoard(),
+    board: new QueueBoard(bus, systemClock),
+    redacted: hooks.redacted ?? unredacted,
   }
   for (const middleware of hooks.before ?? []) app.use(middleware)
+  hooks.beside?.(app)
   for (const route of routes)
     app.on(route.method, toHonoPath(route.path), (context) => answer(context, route, dependencies))
   for (const [path, methods] of methodsByPath(routes))
@@ -137,6 +148,8 @@ interface Dependencies {
   readonly claims: Claims
   readonly extensions: Repeats<(string | null)[]>
   readonly acks: AckBoard
+  readonly board: QueueBoard
+  readonly redacted: Redacted
   readonly streamLimit: StreamLimit
   readonly maxMessageBytes: number
   readonly maxBodyBytes: number
@@ -152,6 +165,7 @@ async function answer(context: AppContext, route: Route, { hooks, ...rest }: Dep
   )
   const query = parseQuery(route.query, new URL(context.req.url).searchParams)
   const body = route.body === null ? {} : await readBody(context, route.body, hooks)
+  context.set('asked', { params, query, body })
   const connection = new ClientConnection(context, access, hooks.stopping)
   const exact = context.req.header('Tidings-Data') === 'text'
   const call = { ...rest, access, params, query, body, exact, signal: connection.signal } as Call

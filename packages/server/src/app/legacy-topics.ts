@@ -60,7 +60,7 @@ const legacyRoutes: Readonly<Record<string, LegacyRoute>> = {
     scope: 'read',
     methods: '',
     answer: async ({ bus, access, text }) =>
-      (await bus.topics())
+      (await bus.stored.topics())
         .filter(({ topic }) => access.allows('read', topic) && [undefined, topic].includes(text('topic')))
         .map(({ topic, description, createdAt }) => ({ topic, description, create_ts: pythonTime(createdAt) })),
   },
@@ -270,7 +270,7 @@ function readers(parameters: ReadonlyMap<string, unknown>): Pick<LegacyCall, 'te
 /** The topic that is named, or all that the caller may use. */
 async function listed({ bus, access, text }: LegacyCall, scope: Scope): Promise<string[]> {
   const named = text('topic')
-  const topics = (await bus.topics()).map(({ topic }) => topic).filter((topic) => access.allows(scope, topic))
+  const topics = (await bus.stored.topics()).map(({ topic }) => topic).filter((topic) => access.allows(scope, topic))
   return named === undefined ? topics : topics.filter((topic) => topic === named)
 }
 

@@ -1,6 +1,6 @@
 import { show, TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
-import { queueOptions } from 'tidings/internal/messages/options'
+import { messageBytesOption } from 'tidings/internal/messages/options'
 import { defaultMaxBodyBytes } from 'tidings/internal/protocol/messages'
 import { parseToken, type Token, type TokenOptions } from '../auth/token.ts'
 
@@ -44,7 +44,7 @@ const limitOptions = {
     max: 268_435_456,
   }),
   maxMessageBytes: {
-    ...queueOptions.maxMessageBytes,
+    ...messageBytesOption,
     doc: 'The largest data of a message, in bytes of JSON, whatever `maxMessageBytes` of its queue or topic is.',
   },
   maxConnections: option.integer('How many connections may be open; further ones are closed at once.', {
@@ -91,6 +91,9 @@ const routeOptions = {
     'Answers `/publish`, `/subscribe`, `/get_message` and the other routes of queue-sample, too, as that server did.',
     { default: false },
   ),
+  dashboard: option.boolean('Shows the queues to people, at `/dashboard`. With tokens it asks for one.', {
+    default: true,
+  }),
 } as const
 
 export const serverOptions = { ...reachOptions, ...limitOptions, ...stopOptions, ...routeOptions } as const

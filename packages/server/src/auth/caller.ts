@@ -3,6 +3,8 @@ import type { Access, Scope } from '../http/route.ts'
 /** What makes a request, by its token. */
 export interface Caller extends Access {
   readonly name: string
+  /** How refusals speak of it. Left out: as of a token. */
+  readonly called?: string
   /** Whether this scope holds for anything. */
   has(scope: Scope): boolean
   /** Whether the queue or topic of this name exists for the caller. */

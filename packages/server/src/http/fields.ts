@@ -3,6 +3,7 @@ import * as option from 'tidings/internal/core/options'
 import { checkMessageId } from 'tidings/internal/messages/options'
 import type { StoredMessage } from 'tidings/internal/port/engine'
 import { messageText } from 'tidings/internal/protocol/messages'
+import type { Call } from './route.ts'
 
 const number = (doc: string) =>
   option.integer(doc, { default: null, min: Number.MIN_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER })
@@ -62,9 +63,16 @@ export const messageList = {
   messages: several('The messages.', named('Message', option.object('', messageFields))),
 } as const
 
+/** What of a call decides how messages are answered. */
+export type Showing = Pick<Call<'{queue}'>, 'exact' | 'redacted' | 'params'>
+
+/** A message of the queue as it is answered. */
+export const shownText = (message: StoredMessage, { params, redacted, exact }: Showing) =>
+  messageText(redacted(params.queue, message), exact)
+
 /** The messages as they are answered, with further fields beside them. */
-export function messagesText(messages: readonly StoredMessage[], exact: boolean, beside: object): string {
-  return `{"messages":[${messages.map((one) => messageText(one, exact)).join()}],${JSON.stringify(beside).slice(1)}`
+export function messagesText(messages: readonly StoredMessage[], call: Showing, beside: object): string {
+  return `{"messages":[${messages.map((one) => shownText(one, call)).join()}],${JSON.stringify(beside).slice(1)}`
 }
 
 export const afterId = option.text('Only messages after this id.', { default: null, check: checkMessageId })

@@ -8,6 +8,8 @@ import type { Claims } from './claims.ts'
 import type { HoldBook } from './hold-book.ts'
 import type { Holders } from './holders.ts'
 import type { LeaseBook } from './lease-book.ts'
+import type { QueueBoard } from './queue-board.ts'
+import type { Redacted } from './redaction.ts'
 import type { Repeats } from './repeats.ts'
 import type { StreamLimit } from './stream-limit.ts'
 
@@ -88,6 +90,7 @@ export interface Call<
   readonly claims: Claims
   readonly extensions: Repeats<(string | null)[]>
   readonly acks: AckBoard
+  readonly board: QueueBoard
   /** For streams of events. */
   readonly streamLimit: StreamLimit
   readonly params: { readonly [K in ParametersOf<P>]: string }
@@ -95,6 +98,8 @@ export interface Call<
   readonly body: option.OptionsOutput<B>
   /** Data travels as text in `data`, meta is taken and given as it is: for clients that must not round integers. */
   readonly exact: boolean
+  /** A message of a queue or topic as it may be shown; what shows messages shows no others. */
+  readonly redacted: Redacted
   /** How large the data of a message may be. */
   readonly maxMessageBytes: number
   /** How large a body may be. */

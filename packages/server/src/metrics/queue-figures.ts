@@ -1,8 +1,9 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 import type { Bus } from 'tidings/internal/bus/bus'
 import { isTidingsError } from 'tidings/internal/core/errors'
-import type { QueueFigures } from 'tidings/internal/port/pause'
-import type { SubscriptionState, TopicInfo } from 'tidings/internal/port/topic-store'
+import type { QueueFigures } from 'tidings/internal/messages/states'
+import type { SubscriptionState } from 'tidings/internal/port/topic-store'
+import type { TopicInfo } from 'tidings/internal/topics/states'
 
 /** What the storage knows of its queues and topics. */
 export interface Figures {

@@ -1,3 +1,4 @@
+import { letterGroupsOptions, redriveOptions } from 'tidings/internal/bus/dead-letters'
 import * as option from 'tidings/internal/core/options'
 import { afterId, idsOption, messageList, messagesText, named, shape } from '../http/fields.ts'
 import { moreField } from '../http/pages.ts'
@@ -25,9 +26,53 @@ export const deadLetterRoutes: readonly Route[] = [
     scope: 'read',
     query: { limit, ids, after: afterId },
     answers: { 200: { description: 'Oldest first.', fields: { ...messageList, ...moreField } } },
-    async handle({ bus, params, query, exact }) {
-      const { messages, more } = await bus.stored.queue(params.queue).deadLetters.page(query)
-      return { status: 200, body: messagesText(messages, exact, { more }) }
+    async handle({ query, ...call }) {
+      const { messages, more } = await call.bus.stored.queue(call.params.queue).deadLetters.page(query)
+      return { status: 200, body: messagesText(messages, call, { more }) }
+    },
+  }),
+
+  route({
+    name: 'groupDeadLetters',
+    method: 'GET',
+    path: '/v1/queues/{queue}/dead-letters/groups',
+    tag,
+    summary: 'How many messages of a queue failed with which error',
+    description: 'Numbers and ids in errors count as the same.',
+    scope: 'read',
+    query: letterGroupsOptions,
+    answers: {
+      200: {
+        description: 'The most frequent first.',
+        fields: {
+          groups: shape.several(
+            '',
+            named(
+              'DeadLetterGroup',
+              option.object('', {
+                error: shape.text("The error, with '#' for numbers and ids."),
+                count: shape.number('How many there are.'),
+                first_at: shape.nullable(shape.time('When the first of them failed.')),
+                last_at: shape.nullable(shape.time('When the last of them failed.')),
+                example_id: shape.text('The id of one of them in the dead-letter queue.'),
+              }),
+            ),
+          ),
+          scanned: shape.number('How many messages of the dead-letter queue were looked at.'),
+          more: shape.flag('Whether there are further ones, which were not looked at.'),
+        },
+      },
+    },
+    async handle({ bus, params: { queue }, query, redacted }) {
+      const letters = bus.stored.queue(queue).deadLetters
+      const { groups, ...rest } = await letters.groups(query, (letter) => redacted(letters.queue ?? queue, letter))
+      const told = groups.map(({ firstAt, lastAt, exampleId, ...group }) => ({
+        ...group,
+        first_at: firstAt,
+        last_at: lastAt,
+        example_id: exampleId,
+      }))
+      return { status: 200, body: { groups: told, ...rest } }
     },
   }),
 
@@ -42,6 +87,8 @@ export const deadLetterRoutes: readonly Route[] = [
     body: {
       limit: { ...limit, defaultValue: 100_000, defaultText: '100000' },
       ids,
+      error: redriveOptions.error,
+      rate: redriveOptions.rate,
       dry_run: option.boolean('Answers what would be sent again and changes nothing.', { default: false }),
       delay_ms: delayMs,
     },
@@ -63,8 +110,15 @@ export const deadLetterRoutes: readonly Route[] = [
         },
       },
     },
-    async handle({ bus, params, body: { limit, ids, dry_run: dryRun, delay_ms: delay } }) {
-      const asked = { limit, dryRun, delay, ...(ids === null ? {} : { ids }) }
+    async handle({ bus, params, body: { limit, ids, error, rate, dry_run: dryRun, delay_ms: delay } }) {
+      const asked = {
+        limit,
+        dryRun,
+        delay,
+        ...(error === null ? {} : { error }),
+        ...(rate === null ? {} : { rate }),
+        ...(ids === null ? {} : { ids }),
+      }
       const redriven = await bus.stored.queue(params.queue).deadLetters.redrive(asked)
       return {
         status: 200,

@@ -5,10 +5,17 @@ import { checkQueueName } from 'tidings/internal/core/names'
 import * as option from 'tidings/internal/core/options'
 import { type DedupNames, dedupOf } from 'tidings/internal/messages/dedup'
 import { expiryMeta } from 'tidings/internal/messages/expiry'
-import { toWireMeta } from 'tidings/internal/messages/message'
-import { checkKey, dedupOptions, parseIsoTime, sendOptions, unlessPast } from 'tidings/internal/messages/options'
+import {
+  checkKey,
+  dedupOptions,
+  orStored,
+  parseIsoTime,
+  sendOptions,
+  unlessPast,
+} from 'tidings/internal/messages/options'
 import { type Composed, checkProperties, type FieldNames } from 'tidings/internal/messages/prepare'
 import type { Tracked } from 'tidings/internal/port/engine'
+import { toWireMeta } from 'tidings/internal/port/meta'
 import { named, shape } from '../http/fields.ts'
 import type { Access } from '../http/route.ts'
 
@@ -39,7 +46,7 @@ export const replaced = shape.optional(shape.flag('True if a message that nobody
 const propertyFields = {
   meta: anyObject('What the bus should know about the message, by the names of the wire: `correlation_id`.'),
   headers: { ...sendOptions.headers, jsonSchema: { type: 'object' } },
-  delay_ms: delayMs,
+  delay_ms: orStored(delayMs),
   not_before: option.value<string, number | null>('Becomes ready at this time.', {
     default: null,
     defaultText: 'now',
@@ -122,7 +129,8 @@ export interface EntryContext {
 export function compose(entry: Entry, context: EntryContext): Composed {
   const { access, exact } = context
   const names = namesIn(context)
-  const { delay_ms: delayMs, not_before: notBefore, priority, group, tracked } = entry
+  const { not_before: notBefore, priority, group, tracked } = entry
+  const delayMs = entry.delay_ms ?? 0
   const { dedup, orderingKey } = dedupIn(entry, context)
   const now = systemClock.now()
   // A client of ours has composed the message by itself, and meant what it says.
@@ -142,7 +150,8 @@ export function compose(entry: Entry, context: EntryContext): Composed {
     bare: entry.bare,
     ...(tracked === null ? {} : { tracked: toTracked(tracked, access) }),
   }
-  return { message, names }
+  // A client of ours has looked what is stored for the queue.
+  return { message, names, isUntimed: !exact && entry.delay_ms === null && notBefore === null }
 }
 
 function dedupIn(entry: Entry, { path }: EntryContext) {
@@ -209,11 +218,11 @@ function parseTime(value: unknown, path: string): number {
 }
 
 /** As PGMQ's clients say it: seconds, or a time. */
-export const pgmqDelay = option.value<number | string, { delayMs: number; notBefore: number | null }>(
+export const pgmqDelay = option.value<number | string, { delayMs: number; notBefore: number | null } | null>(
   'Becomes ready after so many seconds, or at this time.',
   {
-    default: { delayMs: 0, notBefore: null },
-    defaultText: 'now',
+    default: null,
+    defaultText: 'as stored for the queue, else now',
     typeText: 'seconds, or ISO 8601 text',
     jsonSchema: {
       oneOf: [

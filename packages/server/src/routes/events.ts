@@ -1,11 +1,14 @@
+import { TidingsError } from 'tidings/internal/core/errors'
 import { toJson } from 'tidings/internal/core/json'
 import * as option from 'tidings/internal/core/options'
 import { channelOf, channelsOf, checkChannel } from 'tidings/internal/events/channels'
 import { parseEvent, type QueueEvent } from 'tidings/internal/events/event'
 import { selectionOptions } from 'tidings/internal/events/options'
+import { fromWireMeta, type MessageMeta, renamedMeta } from 'tidings/internal/port/meta'
 import { maxChannels, toNumericId, wireError } from 'tidings/internal/protocol/messages'
 import { redact } from '../http/error-redaction.ts'
 import { shape } from '../http/fields.ts'
+import { type Redacted, unredacted } from '../http/redaction.ts'
 import { type Access, type Route, route } from '../http/route.ts'
 import { streamChannels } from '../streams/channel-streams.ts'
 
@@ -80,13 +83,13 @@ export const eventRoutes: readonly Route[] = [
       429: tooMany,
       501: none,
     },
-    handle({ bus, query: { namespace, queue, prefix }, access, signal, streamLimit }) {
+    handle({ bus, query: { namespace, queue, prefix }, access, redacted, signal, streamLimit }) {
       const channels = [...channelsOf(prefix, namespace === null ? null : [namespace]), channelOf.due(prefix)]
       return streamChannels({ bus, streamLimit, channels, signal }, async (notice, events) => {
         const event = 'text' in notice ? readable(notice.text) : null
         if (event === null || !access.allows('read', event.queue)) return
         if ((namespace !== null && event.namespace !== namespace) || (queue !== null && event.queue !== queue)) return
-        await events.send(...toWireEvent(event))
+        await events.send(...toWireEvent(shown(event, redacted)))
       })
     },
   }),
@@ -119,7 +122,11 @@ export const eventRoutes: readonly Route[] = [
       429: tooMany,
       501: none,
     },
-    handle({ bus, query: { names }, access, signal, streamLimit }) {
+    handle({ bus, query: { names }, access, redacted, signal, streamLimit }) {
+      if (redacted !== unredacted)
+        throw new TidingsError('UNSUPPORTED', 'the events are told as they came, which shows what is to be redacted', {
+          hint: 'Use /v1/events.',
+        })
       return streamChannels({ bus, streamLimit, channels: names, signal }, async (notice, events) => {
         if ('trouble' in notice) return events.send('failed', wireError(redact(notice.trouble)))
         const { channel, text } = notice
@@ -143,6 +150,14 @@ function readable(text: string): QueueEvent | null {
   }
 }
 
+function shown(event: QueueEvent, redacted: Redacted): QueueEvent {
+  // As it is, it keeps every digit.
+  if (event.type !== 'message_with_payload' || redacted === unredacted) return event
+  const stored = { data: toJson(event.data, 'event'), meta: renamedMeta(event.meta), headers: {} }
+  const { data, meta } = redacted(event.queue, stored)
+  return { ...event, data: JSON.parse(data), meta: fromWireMeta(meta) }
+}
+
 /** @returns its name and its data as JSON text */
 function toWireEvent(event: QueueEvent): [name: string, data: string] {
   const common = { queue_name: event.queue, namespace: event.namespace, metadata: event.metadata }
@@ -160,9 +175,9 @@ function toWireEvent(event: QueueEvent): [name: string, data: string] {
   }
 }
 
-function withPayload({ data, meta }: { data: unknown; meta: object }, told: object): [string, string] {
+function withPayload({ data, meta }: { data: unknown; meta: MessageMeta }, told: object): [string, string] {
   try {
-    return written('message_with_payload', { ...told, message: data, meta })
+    return written('message_with_payload', { ...told, message: data, meta: renamedMeta(meta) })
   } catch {
     // Another client has sent what nests deeper than our own may.
     return written('message_ready', told)

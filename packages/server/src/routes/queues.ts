@@ -19,7 +19,7 @@ const queueFields = {
   unusable: shape.optional(shape.text('In a list: why Tidings does not take its name, which another client gave it.')),
 } as const
 
-const statsFields = {
+export const statsFields = {
   queue_name: shape.text('The name of the queue.'),
   queue_length: shape.number('Messages that are not archived.'),
   queue_visible_length: shape.number('The same as `ready`.'),
@@ -46,6 +46,7 @@ const settingsChange: option.Option<QueueSettingsChange, QueueSettingsChange | n
   ...(option.object('The change.', {
     ...queueSettings,
     pause: named('Pause', queueSettings.pause),
+    retention: named('QueueRetention', queueSettings.retention),
     limits: option.list(queueSettings.limits.doc, named('QueueLimit', option.object('A limit.', limitOptions)), {
       default: null,
       min: 1,
@@ -73,7 +74,7 @@ export const queueRoutes: readonly Route[] = [
       },
     },
     async handle({ bus, access, query }) {
-      const visible = (await bus.queues(query)).filter(({ queue }) => access.allows('read', queue))
+      const visible = (await bus.stored.queues(query)).filter(({ queue }) => access.allows('read', queue))
       return { status: 200, body: { queues: visible.map(toWireQueue) } }
     },
   }),

@@ -4,10 +4,19 @@ import * as option from 'tidings/internal/core/options'
 import { anything, parseWhere, type Wanted } from 'tidings/internal/messages/filter'
 import { maxLeaseMs } from 'tidings/internal/messages/message'
 import type { Lease, StoredMessage } from 'tidings/internal/port/engine'
-import { messageText } from 'tidings/internal/protocol/messages'
-import { afterId, idsOption, messageFields, messageList, messagesText, shape } from '../http/fields.ts'
+import {
+  afterId,
+  idsOption,
+  messageFields,
+  messageList,
+  messagesText,
+  type Showing,
+  shape,
+  shownText,
+} from '../http/fields.ts'
 import { type OwnerOfRead, ownerFields, ownerIn } from '../http/ownership.ts'
 import { moreField } from '../http/pages.ts'
+import { unredacted } from '../http/redaction.ts'
 import { type Call, type Reply, type Route, route } from '../http/route.ts'
 import { giveBack } from '../streams/giving-back.ts'
 import { Prefetch } from '../streams/prefetch.ts'
@@ -24,7 +33,7 @@ const qty = option.integer('The largest number of messages.', {
 })
 const vt = option.integer('For how many seconds the messages stay hidden from other readers.', {
   default: null,
-  defaultText: '30',
+  defaultText: 'as stored for the queue, else 30',
   min: 0,
   max: maxLeaseMs / 1_000,
   rangeCode: 'LEASE_RANGE',
@@ -144,9 +153,11 @@ With \`holder\` and \`held\` the leases end with the process: when the streams o
     answers: {
       200: { description: 'Messages that are gone from the queue.', fields: { ...messageList, ...moreField } },
     },
-    async handle({ bus, params, body, exact }) {
-      const { messages, more } = await bus.stored.queue(params.queue).popPage(body.qty, { unjudged: exact })
-      return { status: 200, body: messagesText(messages, exact, { more }) }
+    async handle({ body, ...call }) {
+      const { messages, more } = await call.bus.stored
+        .queue(call.params.queue)
+        .popPage(body.qty, { unjudged: call.exact })
+      return { status: 200, body: messagesText(messages, call, { more }) }
     },
   }),
 
@@ -178,10 +189,17 @@ With \`holder\` and \`held\` the leases end with the process: when the streams o
     },
     example: { place: 'ready', limit: 10 },
     answers: { 200: { description: 'By id. Receipts are null.', fields: { ...messageList, ...moreField } } },
-    async handle({ bus, params, body: { place, limit, after, ids, meta }, exact }) {
+    async handle({ body: { place, limit, after, ids, meta }, ...call }) {
       const request = { place, limit, afterId: after, ids, ...(meta === null ? {} : { meta }) }
-      const { messages, more } = await bus.stored.queue(params.queue).peekPage(request)
-      return { status: 200, body: messagesText(messages, exact, { more }) }
+      const { messages, more } = await call.bus.stored.queue(call.params.queue).peekPage(request)
+      return {
+        status: 200,
+        body: messagesText(
+          messages.filter((one) => isFound(one, meta, call)),
+          call,
+          { more },
+        ),
+      }
     },
   }),
 
@@ -196,7 +214,11 @@ With \`holder\` and \`held\` the leases end with the process: when the streams o
     scope: 'receive',
     query: {
       prefetch: option.integer('How many messages may be unsettled at once.', { default: 10, min: 1, max: 1_000 }),
-      lease_ms: { ...leaseMs, doc: 'How long a message stays hidden from other readers.', defaultText: '30000' },
+      lease_ms: {
+        ...leaseMs,
+        doc: 'How long a message stays hidden from other readers.',
+        defaultText: 'as stored for the queue, else 30000',
+      },
     },
     answers: {
       200: {
@@ -204,13 +226,14 @@ With \`holder\` and \`held\` the leases end with the process: when the streams o
         events: { message: { description: 'A message under a lease.', fields: messageFields } },
       },
     },
-    async handle({ bus, params, query, leases, exact, signal }) {
+    async handle({ query, leases, ...call }) {
+      const { bus, params, exact, signal } = call
       const queue = bus.stored.queue(params.queue)
       // Says so now if it does not exist.
       await queue.info()
       return {
         async run(events) {
-          const lease = query.lease_ms ?? 30_000
+          let lease = 0
           const prefetch = new Prefetch(queue.name, query.prefetch, leases, systemClock)
           const poller = queue.poller()
           try {
@@ -219,6 +242,7 @@ With \`holder\` and \`held\` the leases end with the process: when the streams o
               const messages = await poller.wait({ waitMs: Number.POSITIVE_INFINITY, signal }, async () => {
                 if (signal.aborted) return { found: null, full: false, nextDueMs: null }
                 const limit = prefetch.room
+                lease = await queue.rules.leaseMs(query.lease_ms)
                 const look = await queue.claimPage({ limit, leaseMs: lease, ids: null }, { unjudged: exact })
                 const { found, nextDueMs, more = false } = look
                 return { found: found.length > 0 ? found : null, full: more || found.length === limit, nextDueMs }
@@ -226,7 +250,7 @@ With \`holder\` and \`held\` the leases end with the process: when the streams o
               if (messages === null) return
               prefetch.add(messages, lease)
               leases.given(queue.name, messages, lease)
-              for (const message of messages) await events.send('message', messageText(message, exact))
+              for (const message of messages) await events.send('message', shownText(message, call))
             }
           } finally {
             poller.close()
@@ -252,12 +276,17 @@ interface Reading {
   readonly claiming?: OwnerOfRead['claiming']
 }
 
-type ReadCall = Pick<Call<'{queue}'>, 'bus' | 'params' | 'leases' | 'exact' | 'signal'>
+type ReadCall = Pick<Call<'{queue}'>, 'bus' | 'params' | 'leases' | 'exact' | 'redacted' | 'signal'>
 
-async function read({ bus, params, leases, exact, signal }: ReadCall, asked: Reading): Promise<Reply> {
+async function read(call: ReadCall, asked: Reading): Promise<Reply> {
+  const { bus, params, leases, exact, signal } = call
   const queue = bus.stored.queue(params.queue)
-  const leaseMs = leaseOf(asked)
+  const leaseMs = await queue.rules.leaseMs(leaseOf(asked))
   const { qty: limit, ids, conditional: wanted, max_bytes, ahead = 0, waitMs, pollMs, ownerOf, claiming } = asked
+  if (wanted !== anything && call.redacted !== unredacted)
+    throw new TidingsError('UNSUPPORTED', "'conditional' would find messages by what is redacted", {
+      hint: 'Search for them.',
+    })
   if (max_bytes !== null && wanted !== anything)
     throw new TidingsError('OPTION_CONFLICT', "'max_bytes' and 'conditional' are both given")
   // Clients of our own judge by themselves what has expired, as their queue says.
@@ -278,14 +307,25 @@ async function read({ bus, params, leases, exact, signal }: ReadCall, asked: Rea
   if (claiming?.isLost) await giveBack(queue, leasesOf(found.splice(0)), leases)
   return {
     status: 200,
-    body: messagesText(found, exact, { next_due_ms: nextDueMs, more, held_back: heldBack }),
+    body: messagesText(found, call, { next_due_ms: nextDueMs, more, held_back: heldBack }),
     undelivered: () => giveBack(queue, leasesOf(found), leases),
   }
 }
 
-function leaseOf({ vt, lease_ms }: Reading): number {
+function leaseOf({ vt, lease_ms }: Reading): number | null {
   if (vt !== null && lease_ms !== null) throw new TidingsError('OPTION_CONFLICT', "'vt' and 'lease_ms' are both given")
-  return lease_ms ?? Math.max(1, (vt ?? 30) * 1_000)
+  return lease_ms ?? (vt === null ? null : Math.max(1, vt * 1_000))
+}
+
+/** What may not be seen of a message does not make it one that is found. */
+function isFound(
+  message: StoredMessage,
+  meta: Readonly<Record<string, string>> | null,
+  { redacted, params }: Showing,
+): boolean {
+  if (meta === null || redacted === unredacted) return true
+  const shown = redacted(params.queue, message).meta
+  return Object.entries(meta).every(([field, text]) => Object.hasOwn(shown, field) && String(shown[field]) === text)
 }
 
 const leasesOf = (messages: readonly StoredMessage[]): Lease[] =>

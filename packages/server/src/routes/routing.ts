@@ -86,7 +86,7 @@ export const routingRoutes: readonly Route[] = [
     scope: 'read',
     answers: { 200: { description: 'As they are now.', fields: bindingList } },
     async handle({ bus, access }) {
-      const all = await bus.bindings()
+      const all = await bus.stored.bindings()
       return { status: 200, body: toBody(all.filter(({ queue }) => access.allows('read', queue))) }
     },
   }),

@@ -6,6 +6,7 @@ import { toWireSchedule } from 'tidings/internal/protocol/schedules'
 import { define, ownerOption, policyOptions, targetOptions, timingOptions } from 'tidings/internal/schedules/options'
 import { checkPublishing } from '../auth/keys.ts'
 import { named, shape } from '../http/fields.ts'
+import type { Redacted } from '../http/redaction.ts'
 import { type Access, type Route, route, type Scope } from '../http/route.ts'
 import { compose, entryFields } from './entry.ts'
 
@@ -119,10 +120,13 @@ export const scheduleRoutes: readonly Route[] = [
         },
       },
     },
-    async handle({ bus, access, query: { name } }) {
+    async handle({ bus, access, redacted, query: { name } }) {
       const { now, schedules } = await bus.stored.schedules.list(name === null ? 'all' : { name })
       const visible = schedules.filter(({ definition }) => reaches(access, 'read', definition.target))
-      const body = { now: new Date(now).toISOString(), schedules: visible.map(toWireSchedule) }
+      const body = {
+        now: new Date(now).toISOString(),
+        schedules: visible.map((one) => toWireSchedule(shown(one, redacted))),
+      }
       return { status: 200, body }
     },
   }),
@@ -184,7 +188,7 @@ export const scheduleRoutes: readonly Route[] = [
           const queue = 'queue' in target ? target.queue : null
           const routingKey = 'routingKey' in target ? target.routingKey : null
           const nothing = {
-            delay_ms: 0,
+            delay_ms: null,
             not_before: null,
             dedup: null,
             unique_target: null,
@@ -287,4 +291,11 @@ function mustReach(access: Access, target: ScheduleTarget): void {
   if ('routingKey' in target) checkPublishing(access, target.routingKey)
   else if (!reaches(access, 'send', target))
     throw new TidingsError('FORBIDDEN', 'the token is not good for sending to what the schedule sends to')
+}
+
+function shown(schedule: StoredSchedule, redacted: Redacted): StoredSchedule {
+  const { definition } = schedule
+  const { target, message } = definition
+  const to = 'queue' in target ? target.queue : 'topic' in target ? target.topic : target.routingKey
+  return { ...schedule, definition: { ...definition, message: redacted(to, message) } }
 }

@@ -144,6 +144,8 @@ interface Batch {
 
 type Delay = (typeof pgmqDelay)['defaultValue']
 
+const isSet = ({ delayMs, notBefore }: NonNullable<Delay>) => delayMs > 0 || notBefore !== null
+
 const emptyEntry = option.required(option.object('', entryFields)).parse({}, '')
 
 function entriesOf({ messages, headers, delay, entries }: Batch): ['messages' | 'entries', readonly Entry[]] {
@@ -152,7 +154,7 @@ function entriesOf({ messages, headers, delay, entries }: Batch): ['messages' | 
       hint: 'Send one of the two.',
     })
   if (entries !== null) {
-    if (headers !== null || isSet(delay))
+    if (headers !== null || (delay !== null && isSet(delay)))
       throw new TidingsError('OPTION_CONFLICT', "'headers' and 'delay' stand within 'entries'")
     return ['entries', entries]
   }
@@ -164,11 +166,10 @@ function entriesOf({ messages, headers, delay, entries }: Batch): ['messages' | 
   return ['messages', all]
 }
 
-const isSet = ({ delayMs, notBefore }: Delay) => delayMs > 0 || notBefore !== null
-
 function withDelay(entry: Entry, delay: Delay): Entry {
-  if (!isSet(delay)) return entry
-  if (isSet({ delayMs: entry.delay_ms, notBefore: entry.not_before }))
-    throw new TidingsError('OPTION_CONFLICT', "'delay' is given beside 'delay_ms' or 'not_before'")
+  if (delay === null) return entry
+  const hasOwn = isSet({ delayMs: entry.delay_ms ?? 0, notBefore: entry.not_before })
+  if (hasOwn && !isSet(delay)) return entry
+  if (hasOwn) throw new TidingsError('OPTION_CONFLICT', "'delay' is given beside 'delay_ms' or 'not_before'")
   return { ...entry, delay_ms: delay.delayMs, not_before: delay.notBefore }
 }

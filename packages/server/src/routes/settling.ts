@@ -4,8 +4,8 @@ import { checkQueueName, defaultDeadLetterQueue } from 'tidings/internal/core/na
 import * as option from 'tidings/internal/core/options'
 import { checkMessageId, parseIsoTime } from 'tidings/internal/messages/options'
 import type { Ending, Lease, Settlement } from 'tidings/internal/port/engine'
-import { messageText, toNumericId, toWireSettleResult } from 'tidings/internal/protocol/messages'
-import { checkHasHolder, holder, idsOption, messageFields, named, shape } from '../http/fields.ts'
+import { toNumericId, toWireSettleResult } from 'tidings/internal/protocol/messages'
+import { checkHasHolder, holder, idsOption, messageFields, named, shape, shownText } from '../http/fields.ts'
 import { holderName } from '../http/holders.ts'
 import { type Call, type Route, route } from '../http/route.ts'
 import { anyObject, delayMs } from './entry.ts'
@@ -255,7 +255,7 @@ export const settlingRoutes: readonly Route[] = [
       const look = { place: null, limit: 1, afterId: null, ids: [id] }
       const [message] = (await call.bus.stored.queue(queue).peekPage(look)).messages
       if (receipt === undefined || !message) throw messageNotFound(queue, id)
-      return { status: 200, body: messageText({ ...message, receipt }, call.exact) }
+      return { status: 200, body: shownText({ ...message, receipt }, call) }
     },
   }),
 ]
@@ -281,7 +281,7 @@ function toSettlement(
  * Moving creates the queue, which takes the scope for it. The dead-letter queue that workers use without being told is
  * there for everybody.
  */
-async function checkMove({ bus, params: { queue }, access }: MoveCall, to: string): Promise<void> {
+export async function checkMove({ bus, params: { queue }, access }: MoveCall, to: string): Promise<void> {
   if (!access.allows('send', to) && !access.allows('receive', to))
     throw new TidingsError('FORBIDDEN', `the token is not good for moving messages to queue '${to}'`)
   if (access.allows('admin', to) || to === defaultDeadLetterQueue(queue) || (await isThere(bus, to))) return

@@ -3,8 +3,8 @@ import { TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
 import { maxLeaseMs } from 'tidings/internal/messages/message'
 import { checkKey, parseIsoTime } from 'tidings/internal/messages/options'
-import type { Position } from 'tidings/internal/port/topic-store'
-import { toWireHold, toWireSubscription } from 'tidings/internal/protocol/topics'
+import type { Position, TopicMessage } from 'tidings/internal/port/topic-store'
+import { topicMessageText, toWireHold, toWireSubscription } from 'tidings/internal/protocol/topics'
 import { holder, named, shape } from '../http/fields.ts'
 import { holderName } from '../http/holders.ts'
 import { type Call, type Route, route } from '../http/route.ts'
@@ -142,9 +142,9 @@ export const subscriptionRoutes: readonly Route[] = [
       },
     },
     async handle(call) {
-      const { query, exact, signal } = call
+      const { query, signal } = call
       const page = await subscriptionOf(call).fetchPage(query.limit, { waitMs: query.wait_ms, signal })
-      return { status: 200, body: topicMessagesText(page, exact) }
+      return { status: 200, body: topicMessagesText(page, call) }
     },
   }),
 
@@ -299,8 +299,9 @@ export const subscriptionRoutes: readonly Route[] = [
       const subscription = subscriptionOf(call)
       // Says so now if it does not exist.
       await subscription.state()
-      const { bus, query, acks, exact, signal } = call
-      const settings = { prefetch: query.prefetch, leaseMs: query.lease_ms ?? 30_000, exact, signal }
+      const { bus, params, query, acks, exact, redacted, signal } = call
+      const toText = (message: TopicMessage) => topicMessageText(redacted(params.topic, message), exact)
+      const settings = { prefetch: query.prefetch, leaseMs: query.lease_ms ?? 30_000, toText, signal }
       return { run: (events) => streamSubscription(subscription, bus.wakeups, settings, acks, events) }
     },
   }),

@@ -8,7 +8,7 @@ import { descriptionOption } from 'tidings/internal/topics/options'
 import { checkBinding } from '../auth/keys.ts'
 import { dataFields, named, shape } from '../http/fields.ts'
 import { moreField } from '../http/pages.ts'
-import { type Access, type Route, route } from '../http/route.ts'
+import { type Access, type Call, type Route, route } from '../http/route.ts'
 import { compose, entryFields } from './entry.ts'
 import { entriesOption } from './sending.ts'
 
@@ -66,8 +66,11 @@ export const topicMessageList = {
   messages: shape.several('The messages.', named('TopicMessage', option.object('', topicMessageFields))),
   ...moreField,
 } as const
-export const topicMessagesText = ({ messages, more }: Page<TopicMessage>, exact: boolean) =>
-  `{"messages":[${messages.map((one) => topicMessageText(one, exact)).join()}],"more":${more}}`
+export const topicMessagesText = (
+  { messages, more }: Page<TopicMessage>,
+  { params, redacted, exact }: Pick<Call<'{topic}'>, 'params' | 'redacted' | 'exact'>,
+) =>
+  `{"messages":[${messages.map((one) => topicMessageText(redacted(params.topic, one), exact)).join()}],"more":${more}}`
 
 export const topicLimit = option.integer('The largest number of messages.', {
   default: 10,
@@ -95,7 +98,7 @@ export const topicRoutes: readonly Route[] = [
       },
     },
     async handle({ bus, access }) {
-      const topics = await bus.topics()
+      const topics = await bus.stored.topics()
       return {
         status: 200,
         body: { topics: topics.filter((one) => access.allows('read', one.topic)).map(toWireTopic) },
@@ -167,9 +170,9 @@ export const topicRoutes: readonly Route[] = [
         fields: topicMessageList,
       },
     },
-    async handle({ bus, params: { topic }, query, exact }) {
-      const page = await bus.stored.topic(topic).readPage(query.after, query.limit)
-      return { status: 200, body: topicMessagesText(page, exact) }
+    async handle({ query, ...call }) {
+      const page = await call.bus.stored.topic(call.params.topic).readPage(query.after, query.limit)
+      return { status: 200, body: topicMessagesText(page, call) }
     },
   }),
 

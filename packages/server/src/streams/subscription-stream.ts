@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { StoredSubscription } from 'tidings/internal/bus/stored-topic'
 import { sleep, systemClock } from 'tidings/internal/core/clock'
+import type { TopicMessage } from 'tidings/internal/port/topic-store'
 import type { Wakeups } from 'tidings/internal/port/wakeups'
-import { topicMessageText } from 'tidings/internal/protocol/topics'
 import type { AckBoard } from '../http/ack-board.ts'
 import type { EventSink } from '../http/route.ts'
 
@@ -10,7 +10,7 @@ export interface StreamSettings {
   /** How many messages may be unacknowledged at once. */
   readonly prefetch: number
   readonly leaseMs: number
-  readonly exact: boolean
+  readonly toText: (message: TopicMessage) => string
   readonly signal: AbortSignal
 }
 
@@ -97,14 +97,14 @@ class SubscriptionStream {
 
   /** @returns whether there may be more */
   async #sendSome(): Promise<boolean> {
-    const { prefetch, exact } = this.#settings
+    const { prefetch, toText } = this.#settings
     const room = prefetch - this.#unacked.length
     if (room <= 0) return false
     const { messages } = await this.#subscription.topic.readPage(this.#sent, room)
     for (const message of messages) {
       this.#sent = message.offset
       this.#unacked.push(message.offset)
-      await this.#events.send('message', topicMessageText(message, exact))
+      await this.#events.send('message', toText(message))
     }
     return messages.length > 0
   }

@@ -9,6 +9,7 @@ import { delays } from './delays.ts'
 import { disk } from './disk.ts'
 import { durability } from './durability.ts'
 import { extending } from './extending.ts'
+import { historyDurability, historyReading, historyWriting } from './history.ts'
 import { lifecycle } from './lifecycle.ts'
 import { limits } from './limits.ts'
 import { lives, topicLives } from './lives.ts'
@@ -95,6 +96,9 @@ export const allCases: readonly ConformanceCase[] = [
   topicDurability,
   schedules,
   scheduleDurability,
+  historyReading,
+  historyWriting,
+  historyDurability,
   upkeep,
   lifecycle,
   concurrency,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { group } from '../group.ts'
-import { archive, assertRejects, idsOf, long, release, waits, watch } from '../scene.ts'
+import { archive, assertRejects, idsOf, long, only, release, waits, watch } from '../scene.ts'
 
 export const cancelling = group('cancelling', {
   'a message that waits is removed': async (scene) => {
@@ -86,6 +86,27 @@ export const cancelling = group('cancelling', {
     await scene.settle(again, archive({ cancelled_at: '2026-01-01T00:00:00.000Z' }))
     const [archived] = await scene.peek({ place: 'archived' })
     assert.equal(archived?.meta.cancelled_at, '2026-01-01T00:00:00.000Z')
+  },
+
+  'popping a message that was asked for puts it into the archive, and its task has been cancelled': async (scene) => {
+    const { engine, queue } = scene
+    const correlationId = scene.newName()
+    await scene.send({ tracked: { correlationId, completionQueue: null } })
+    const leased = await scene.claimOne()
+    await engine.cancel(queue, [leased.id], { running: true })
+    await scene.settle(leased, release())
+    const [waiting] = await scene.send({})
+    const popped = await scene.pop(2)
+    assert.deepEqual(idsOf(popped), [leased.id, waiting])
+    assert(Object.hasOwn(popped[0]!.meta, 'cancel_requested_at'), 'the caller sees that it is to be passed over')
+    const archived = only(await scene.peek({ place: 'archived' }))
+    assert.deepEqual([archived.id, archived.readCount], [leased.id, 2])
+    assert.match(String(archived.meta.cancelled_at), /^\d{4}-\d\d-\d\dT[\d:.]+Z$/)
+    const tasks = (await engine.correlation(correlationId))?.queues
+    assert.deepEqual(
+      tasks?.map(({ cancelled, done }) => [cancelled, done]),
+      [[1, 0]],
+    )
   },
 
   'who listens for it is told that a message in hand was asked for': async (scene) => {

@@ -1,7 +1,7 @@
 import { systemClock } from '../core/clock.ts'
+import { dated } from '../core/dated.ts'
 import { TidingsError } from '../core/errors.ts'
 import { silentLogger } from '../core/logger.ts'
-import { legacySubscribersTopic } from '../core/names.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import { isCalledBy, onItsOwn, Service } from '../core/service.ts'
 import { nextTurn } from '../core/turns.ts'
@@ -21,11 +21,12 @@ import type {
   QueueOptionsWithSerializer,
   SendEntry,
 } from '../messages/options.ts'
-import type { Binding, Engine, Finding, PublishedCopy, QueueInfo } from '../port/engine.ts'
-import type { QueueFigures } from '../port/pause.ts'
+import type { QueueSettings } from '../messages/settings.ts'
+import { type Binding, type QueueFigures, type QueueInfo, toQueueFigures, toQueueInfo } from '../messages/states.ts'
+import type { Engine, Finding, PublishedCopy } from '../port/engine.ts'
 import { noEvents } from '../port/refusals.ts'
+import { Tallies } from '../port/tallies.ts'
 import { Telemetry } from '../port/telemetry.ts'
-import type { TopicInfo } from '../port/topic-store.ts'
 import { Wakeups } from '../port/wakeups.ts'
 import type { ScheduleInfo } from '../schedules/info.ts'
 import type { ScheduleOptions } from '../schedules/options.ts'
@@ -35,16 +36,17 @@ import { Sentinel } from '../sentinel/sentinel.ts'
 import { Upkeep } from '../sentinel/upkeep.ts'
 import type { Running } from '../subscription/access.ts'
 import { TopicCalls } from '../topics/calls.ts'
-import { topicsOf } from '../topics/missing-topic.ts'
 import type { TopicOptions, TopicOptionsWithSchema, TopicOptionsWithSerializer } from '../topics/options.ts'
+import type { TopicInfo } from '../topics/states.ts'
 import { type BusOptions, withDefaults } from './bus-options.ts'
 import { type Correlation, correlation } from './correlation.ts'
 import { DeadLetterPaths } from './dead-letter-paths.ts'
 import { BusFigures } from './figures.ts'
+import { type History, type HistoryOptions, readHistory } from './history.ts'
 import { type BoundPlace, Publisher, type QueueOrName } from './publisher.ts'
 import { Queue, type QueueDependencies } from './queue.ts'
-import { ifThere, listQueues, type QueueListOptions, statsOfQueues } from './queue-list.ts'
-import type { StoredBus } from './stored-bus.ts'
+import { ifThere, type QueueListOptions } from './queue-list.ts'
+import { type StoredBus, storedBus } from './stored-bus.ts'
 import { Topic, type TopicDependencies } from './topic.ts'
 import { type TraceEvent, type TraceOptions, trace } from './trace.ts'
 
@@ -83,6 +85,8 @@ export class Bus implements AsyncDisposable {
       if (deadLetter !== undefined) this.#deadLetters.set(name, deadLetter || null)
     const { clock = systemClock, logger = silentLogger } = options
     this.wakeups = new Wakeups({ engine: this.#engine, clock, logger })
+    const { writer } = this.#engine.history
+    this.telemetry.tallies = writer && new Tallies({ writer, clock, logger })
     this.#dependencies = {
       engine: this.#engine,
       telemetry: this.telemetry,
@@ -90,7 +94,8 @@ export class Bus implements AsyncDisposable {
       life: new Life({ wakeups: this.wakeups, clock }),
       clock,
       logger,
-      callsOf: (queue) => this.#calls.get(queue, () => new QueueCalls(this.#engine, this.telemetry, clock, queue)),
+      callsOf: (queue) =>
+        this.#calls.get(queue, () => new QueueCalls(this.#engine, engine, this.telemetry, clock, queue)),
       topicCallsOf: (store, topic) => this.#topicCalls.get(topic, () => new TopicCalls(this.#engine, store, topic)),
       readers: new Set(),
       adopt: (worker) => this.#adopt(worker),
@@ -106,18 +111,7 @@ export class Bus implements AsyncDisposable {
 
   /** The same in the forms of the storage. */
   get stored(): StoredBus {
-    const engine = this.#engine
-    return {
-      storage: engine,
-      queue: (name, defaults) => this.queue(name, withDefaults(this.#queueOptions.get(name), defaults)).stored,
-      topic: (name, defaults) => this.topic(name, defaults).stored,
-      publish: (messages) => engine.publish(messages, null),
-      schedules: engine.schedules,
-      correlation: (id) => engine.correlation(id),
-      stats: (isWanted, options) => statsOfQueues(this.#dependencies, isWanted, options),
-      maintain: async () => void (await engine.maintain({ kind: 'due' })),
-      upkeep: (logger) => new Upkeep({ ...this.#dependencies, logger }),
-    }
+    return storedBus(this, { ...this.#dependencies, optionsOf: (queue) => this.#queueOptions.get(queue) })
   }
 
   /**
@@ -144,15 +138,24 @@ export class Bus implements AsyncDisposable {
    * @example for (const { queue, createdAt } of await bus.queues()) console.log(queue, createdAt)
    */
   async queues(options?: QueueListOptions): Promise<QueueInfo[]> {
-    return listQueues(this.#engine, options)
+    return (await this.stored.queues(options)).map(toQueueInfo)
   }
 
   /**
    * The figures of all queues, by name, without those that Tidings made for itself.
    * @example const ready = (await bus.stats()).reduce((sum, { ready }) => sum + ready, 0)
    */
-  stats(options?: QueueListOptions): Promise<QueueFigures[]> {
-    return statsOfQueues(this.#dependencies, () => true, options)
+  async stats(options?: QueueListOptions): Promise<QueueFigures[]> {
+    return (await this.stored.stats(() => true, options)).map(toQueueFigures)
+  }
+
+  /**
+   * What all queues together looked like, and what was done in them, step by step; as `queue.history`.
+   * @throws RANGE, TYPE
+   * @example const { points } = await bus.history({ since: new Date(Date.now() - 86_400_000) })
+   */
+  history(options?: HistoryOptions): Promise<History> {
+    return readHistory(this.#dependencies, null, options)
   }
 
   /**
@@ -187,8 +190,7 @@ export class Bus implements AsyncDisposable {
    * @example for (const { topic, lastOffset } of await bus.topics()) console.log(topic, lastOffset)
    */
   async topics(): Promise<TopicInfo[]> {
-    const topics = await topicsOf(this.#engine).listTopics(null)
-    return topics.filter(({ topic }) => topic !== legacySubscribersTopic)
+    return (await this.stored.topics()).map(dated)
   }
 
   /**
@@ -215,8 +217,8 @@ export class Bus implements AsyncDisposable {
    * What is bound to one queue, or to any, by queue and pattern. `topic.info()` has the patterns of a topic.
    * @example const patterns = (await bus.bindings('invoices')).map(({ pattern }) => pattern)
    */
-  bindings(queue?: QueueOrName): Promise<Binding[]> {
-    return this.#publisher.bindings(queue)
+  async bindings(queue?: QueueOrName): Promise<Binding[]> {
+    return (await this.#publisher.bindings(queue)).map(dated)
   }
 
   /**
@@ -308,7 +310,7 @@ export class Bus implements AsyncDisposable {
    * @example const sentinel = bus.sentinel({ rules: [{ queues: 'orders*', maxReady: 1_000 }] })
    */
   sentinel(options?: SentinelOptions): Sentinel {
-    const deadLetterQueueOf = (queue: string) => this.#deadLetters.of(queue)
+    const deadLetterQueueOf = (queue: string, settings?: QueueSettings) => this.#deadLetters.of(queue, settings)
     const adopt = (sentinel: Sentinel) => {
       this.#checkOpen()
       this.#sentinels.add(sentinel)
@@ -350,6 +352,7 @@ export class Bus implements AsyncDisposable {
       await Promise.all([...this.#dependencies.readers].map((one) => one.giveBack()))
       await this.#upkeep?.stop()
       await this.#pending()
+      await this.telemetry.tallies?.close()
     } finally {
       await this.#engine.close()
     }

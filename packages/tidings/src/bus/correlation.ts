@@ -1,3 +1,4 @@
+import { dated } from '../core/dated.ts'
 import * as option from '../core/options.ts'
 import { checkKey } from '../messages/options.ts'
 import type { Engine, TaskCounts } from '../port/engine.ts'
@@ -34,7 +35,8 @@ export async function correlation(engine: Engine, given: string | number): Promi
   checkKey(id, 'correlationId')
   const state = await engine.correlation(id)
   if (state === null) return null
-  const sum = (field: keyof Omit<TaskCounts, 'queue'>) => state.queues.reduce((all, counts) => all + counts[field], 0)
+  const { queues, ...times } = dated(state)
+  const sum = (field: keyof Omit<TaskCounts, 'queue'>) => queues.reduce((all, counts) => all + counts[field], 0)
   const counts = {
     pending: sum('pending'),
     running: sum('running'),
@@ -46,15 +48,10 @@ export async function correlation(engine: Engine, given: string | number): Promi
     id,
     ...counts,
     total: totalOf(counts),
-    startedAt: new Date(state.startedAt),
-    completedAt: toDate(state.completedAt),
-    failedAt: toDate(state.failedAt),
-    doneAt: toDate(state.doneAt),
-    queues: state.queues.map((one) => ({ ...one, total: totalOf(one) })),
+    ...times,
+    queues: queues.map((one) => ({ ...one, total: totalOf(one) })),
   }
 }
-
-const toDate = (time: number | null) => (time === null ? null : new Date(time))
 
 const totalOf = ({ pending, running, done, dead, cancelled }: Omit<TaskCounts, 'queue'>) =>
   pending + running + done + dead + cancelled

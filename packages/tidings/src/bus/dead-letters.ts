@@ -5,6 +5,8 @@ import { checkMessageId } from '../messages/options.ts'
 import { type Page, readPage } from '../messages/pages.ts'
 import { ReadAhead } from '../messages/read-ahead.ts'
 import type { Engine, PeekRequest, StoredMessage } from '../port/engine.ts'
+import { errorGroupOf, type LetterGroup, LetterGroups } from './letter-groups.ts'
+import type { QueueRules } from './queue-rules.ts'
 
 const pageSize = 500
 const firstPageSize = 25
@@ -38,6 +40,33 @@ export const redriveOptions = {
     max: 315_360_000_000,
     rangeCode: 'DELAY_RANGE',
   }),
+  error: {
+    ...option.text('Only those that failed with this error, or one that differs in numbers and ids alone.', {
+      default: null,
+    }),
+    defaultText: 'any',
+  },
+  rate: option.integer('So many of them become ready in a second, the rest after them.', {
+    default: null,
+    defaultText: 'all at once',
+    min: 1,
+    max: 1_000_000,
+  }),
+} as const
+
+export const letterGroupsOptions = {
+  scan: option.integer('Looks at about so many dead letters at most.', {
+    default: 10_000,
+    min: 1,
+    max: 1_000_000,
+    rangeCode: 'LIMIT_RANGE',
+  }),
+  limit: option.integer('The largest number of groups.', {
+    default: 100,
+    min: 1,
+    max: 1_000,
+    rangeCode: 'LIMIT_RANGE',
+  }),
 } as const
 
 /** What redriving takes away again: the traces of the failure, and the end of a time to live. */
@@ -53,10 +82,31 @@ export const clearedMeta = {
   dead_lettered_at: null,
 }
 
+interface Part {
+  readonly letters: StoredMessage[]
+  /** How many messages of the dead-letter queue were looked at. */
+  readonly looked: number
+}
+
 interface LettersRequest {
   readonly ids: readonly string[] | null
   /** Only messages after this id. */
   readonly after: string | null
+}
+
+/** When what is redriven becomes ready. */
+interface Pace {
+  readonly delay: number
+  readonly rate: number | null
+  /** How many went before. */
+  readonly moved: number
+}
+
+export interface LetterGroupsFound {
+  readonly groups: LetterGroup[]
+  /** How many messages of the dead-letter queue were looked at. */
+  readonly scanned: number
+  readonly more: boolean
 }
 
 export interface Redriven {
@@ -67,22 +117,32 @@ export interface Redriven {
 }
 
 export type ListDeadLettersOptions = option.OptionsInput<typeof listOptions>
+export type LetterGroupsOptions = option.OptionsInput<typeof letterGroupsOptions>
 export type RedriveOptions = option.OptionsInput<typeof redriveOptions>
 
 /** The dead letters of one queue: those in its dead-letter queue that came from it. */
 export class DeadLetters<T = unknown> {
-  /** The dead-letter queue; null where the queue has none and keeps them in its archive. */
-  readonly queue: string | null
   readonly #origin: string
   readonly #engine: Engine
+  readonly #rules: Pick<QueueRules, 'ready' | 'deadLetterQueue'>
   readonly #show: (stored: StoredMessage) => unknown
 
   /** @param show the data of a message, for who looks at it */
-  constructor(origin: string, queue: string | null, engine: Engine, show: (stored: StoredMessage) => unknown) {
+  constructor(
+    origin: string,
+    rules: Pick<QueueRules, 'ready' | 'deadLetterQueue'>,
+    engine: Engine,
+    show: (stored: StoredMessage) => unknown,
+  ) {
     this.#origin = origin
-    this.queue = queue
+    this.#rules = rules
     this.#engine = engine
     this.#show = show
+  }
+
+  /** The dead-letter queue, as `Queue.deadLetterQueue`; null where the queue keeps dead letters in its archive. */
+  get queue(): string | null {
+    return this.#rules.deadLetterQueue
   }
 
   /**
@@ -93,7 +153,7 @@ export class DeadLetters<T = unknown> {
   async list(options?: ListDeadLettersOptions): Promise<StoredCopy<T>[]> {
     const { limit, ids } = option.parseOptions(listOptions, options, 'deadLetters.list')
     const found: StoredCopy<T>[] = []
-    for await (const part of this.#parts({ ids, after: null })) {
+    for await (const { letters: part } of this.#parts({ ids, after: null })) {
       found.push(...part.map((stored) => new StoredCopy(this.#target(), stored, this.#show(stored) as T)))
       if (found.length >= limit) break
     }
@@ -111,7 +171,7 @@ export class DeadLetters<T = unknown> {
       while (found.length < count) {
         const part = await parts.next()
         if (part.done) break
-        found = [...found, ...part.value]
+        found = [...found, ...part.value.letters]
       }
       return found.splice(0, count)
     })
@@ -124,20 +184,43 @@ export class DeadLetters<T = unknown> {
    * @example await hires.deadLetters.redrive({ limit: 100 })
    */
   async redrive(options?: RedriveOptions): Promise<Redriven[]> {
-    const { limit, ids, dryRun, delay } = option.parseOptions(redriveOptions, options, 'deadLetters.redrive')
+    const { limit, ids, dryRun, ...asked } = option.parseOptions(redriveOptions, options, 'deadLetters.redrive')
+    await this.#rules.ready()
     const target = this.#target()
     // Says so if the queue is gone, before anything is moved.
     await this.#engine.describe(this.#origin)
-    const found = await this.#find(limit, ids)
+    const found = await this.#find(limit, ids, asked.error)
     if (dryRun) return found.map((id) => ({ deadLetterId: id, id: null }))
     const redriven: Redriven[] = []
     for (let start = 0; start < found.length; start += pageSize)
-      redriven.push(...(await this.#move(target, found.slice(start, start + pageSize), delay)))
+      redriven.push(
+        ...(await this.#move(target, found.slice(start, start + pageSize), { ...asked, moved: redriven.length })),
+      )
     return redriven
   }
 
+  /**
+   * Those of this queue by their error, the most frequent first.
+   * @param options.scan looks at so many messages of the dead-letter queue at most; `more` says that there are further ones
+   * @example const [worst] = (await hires.deadLetters.groups()).groups
+   */
+  async groups(
+    options?: LetterGroupsOptions,
+    shown?: (letter: StoredMessage) => StoredMessage,
+  ): Promise<LetterGroupsFound> {
+    const { scan, limit } = option.parseOptions(letterGroupsOptions, options, 'deadLetters.groups')
+    const groups = new LetterGroups()
+    let scanned = 0
+    for await (const part of this.#parts({ ids: null, after: null })) {
+      for (const letter of part.letters) groups.add(shown?.(letter) ?? letter)
+      scanned += part.looked
+      if (scanned >= scan) return { groups: groups.largest(limit), scanned, more: true }
+    }
+    return { groups: groups.largest(limit), scanned, more: false }
+  }
+
   /** A claim gives one message of an ordering key at a time, so it takes as many rounds as the longest line has. */
-  async #move(target: string, ids: readonly string[], delayMs: number): Promise<Redriven[]> {
+  async #move(target: string, ids: readonly string[], pace: Pace): Promise<Redriven[]> {
     const moved: Redriven[] = []
     const left = new Set(ids)
     while (left.size > 0) {
@@ -148,20 +231,21 @@ export class DeadLetters<T = unknown> {
       })
       if (messages.length === 0) break
       for (const { id } of messages) left.delete(id)
-      moved.push(...(await this.#moveLeased(target, messages, delayMs)))
+      moved.push(...(await this.#moveLeased(target, messages, { ...pace, moved: pace.moved + moved.length })))
     }
     return moved
   }
 
-  async #moveLeased(target: string, messages: readonly StoredMessage[], delayMs: number): Promise<Redriven[]> {
+  async #moveLeased(target: string, messages: readonly StoredMessage[], pace: Pace): Promise<Redriven[]> {
+    const { delay, rate, moved } = pace
     const results = await this.#engine.settle(
       target,
-      messages.map(({ id, receipt }) => ({
+      messages.map(({ id, receipt }, index) => ({
         kind: 'move',
         id,
         receipt: receipt ?? '',
         to: this.#origin,
-        delayMs,
+        delayMs: delay + (rate === null ? 0 : Math.floor((moved + index) / rate) * 1_000),
         meta: clearedMeta,
       })),
     )
@@ -172,22 +256,25 @@ export class DeadLetters<T = unknown> {
   }
 
   /** The ids alone: there may be many, and large ones. */
-  async #find(limit: number, ids: readonly string[] | null): Promise<string[]> {
+  async #find(limit: number, ids: readonly string[] | null, error: string | null): Promise<string[]> {
+    const group = error === null ? null : errorGroupOf(error)
     const found: string[] = []
-    for await (const part of this.#parts({ ids, after: null })) {
-      found.push(...part.map(({ id }) => id))
+    for await (const { letters: part } of this.#parts({ ids, after: null })) {
+      const wanted = part.filter(({ meta }) => group === null || errorGroupOf(meta.error_message) === group)
+      found.push(...wanted.map(({ id }) => id))
       if (found.length >= limit) break
     }
     return found.slice(0, limit)
   }
 
   /** Those of this queue, in parts that fit into the memory. */
-  async *#parts({ ids, after }: LettersRequest): AsyncGenerator<StoredMessage[]> {
+  async *#parts({ ids, after }: LettersRequest): AsyncGenerator<Part> {
+    await this.#rules.ready()
     const ahead = new ReadAhead(pageSize, firstPageSize)
     for (let afterId = after; ; ) {
       const { count } = ahead
       const part = await this.#peek({ place: 'ready', limit: count, afterId, ids })
-      yield part.filter(({ meta }) => meta.origin_queue === this.#origin)
+      yield { letters: part.filter(({ meta }) => meta.origin_queue === this.#origin), looked: part.length }
       if (part.length < count) return
       ahead.learn(part)
       afterId = part.at(-1)!.id

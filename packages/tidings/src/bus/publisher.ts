@@ -7,11 +7,11 @@ import type { BusDependencies } from '../messages/access.ts'
 import { Batcher } from '../messages/batcher.ts'
 import { withNearestName } from '../messages/missing-queue.ts'
 import {
+  messageBytesOption,
   type PublishBatchOptions,
   type PublishOptions,
   publishBatchOptions,
   publishOptions,
-  queueOptions,
   type SendEntry,
 } from '../messages/options.ts'
 import { checkTransactions, type Outgoing, prepare, prepareBatch } from '../messages/prepare.ts'
@@ -106,9 +106,10 @@ export class Publisher {
       routingKey,
       schema: null,
       serializer: null,
-      maxMessageBytes: queueOptions.maxMessageBytes.defaultValue,
+      maxMessageBytes: messageBytesOption.defaultValue,
       bare: false,
       ttlMs: null,
+      delayMs: 0,
       now: () => this.#clock.now(),
       origin: () => this.#telemetry.origin(),
     }

@@ -27,14 +27,15 @@ import {
   txOption,
 } from '../messages/options.ts'
 import { checkTransactions, duplicateError, prepare, prepareBatch } from '../messages/prepare.ts'
-import { type PauseOptions, pauseOptions, type QueueSettings, type QueueSettingsChange } from '../messages/settings.ts'
+import { type PauseOptions, pauseOptions, type QueueSettingsChange } from '../messages/settings.ts'
+import { type QueueFigures, type QueueSettings, toQueueFigures, toQueueSettings } from '../messages/states.ts'
 import type { Engine, NewMessage, Place, SendResult, StoredMessage, Transaction } from '../port/engine.ts'
-import type { QueueFigures } from '../port/pause.ts'
 import { type ConsumeOptions, Consumer, type HoldingReader } from '../worker/consumer.ts'
 import { Iteration } from '../worker/iteration.ts'
 import { type BatchHandler, type BatchWorkOptions, type Handler, Worker, type WorkOptions } from '../worker/worker.ts'
 import { type CancelResult, type CancelWhich, cancelMessages, parseWhich } from './cancelling.ts'
 import type { DeadLetters } from './dead-letters.ts'
+import { type History, type HistoryOptions, readHistory } from './history.ts'
 import type { Look } from './look.ts'
 import { Replay, type Replayed, type ReplayOptions } from './replay.ts'
 import { StoredQueue, type StoredQueueDependencies } from './stored-queue.ts'
@@ -77,11 +78,11 @@ export class Queue<In = unknown, Out = In> {
   }
 
   /**
-   * Where messages of this queue go that failed too often; null: into the archive.
+   * Where failed messages go; null: into the archive. As stored for the queue once this process has used it.
    * @example const letters = bus.queue(hires.deadLetterQueue ?? 'none')
    */
   get deadLetterQueue(): string | null {
-    return this.stored.deadLetterQueue
+    return this.stored.rules.deadLetterQueue
   }
 
   /**
@@ -109,8 +110,13 @@ export class Queue<In = unknown, Out = In> {
   }
 
   /** @example const { ready, leased, delayed } = await hires.stats() */
-  stats(): Promise<QueueFigures> {
-    return this.#existing(() => this.stored.stats())
+  async stats(): Promise<QueueFigures> {
+    return toQueueFigures(await this.#existing(() => this.stored.stats()))
+  }
+
+  /** What it looked like, and what was done in it. @example const { points, latency } = await hires.history({ step: 5 }) */
+  history(options?: HistoryOptions): Promise<History> {
+    return this.#existing(() => readHistory(this.#dependencies, this.name, options))
   }
 
   /**
@@ -134,7 +140,7 @@ export class Queue<In = unknown, Out = In> {
    * @example const { pause } = await hires.settings()
    */
   async settings(): Promise<QueueSettings> {
-    return (await this.#existing(() => this.stored.info())).settings ?? {}
+    return toQueueSettings(await this.#existing(() => this.stored.settings()))
   }
 
   /**
@@ -143,8 +149,8 @@ export class Queue<In = unknown, Out = In> {
    * @throws QUEUE_NOT_FOUND; OPTION_UNKNOWN, TYPE, RANGE and the like, before anything is changed
    * @example await hires.configure({ pause: null })
    */
-  configure(change: QueueSettingsChange): Promise<QueueSettings> {
-    return this.#existing(() => this.stored.configure(change))
+  async configure(change: QueueSettingsChange): Promise<QueueSettings> {
+    return toQueueSettings(await this.#existing(() => this.stored.configure(change)))
   }
 
   /**
@@ -178,11 +184,11 @@ export class Queue<In = unknown, Out = In> {
     const { tx } = parsed
     this.stored.checkTransaction(tx)
     // Awaiting only what is asynchronous keeps sends of one tick in their order.
-    const prepared = prepare(data, parsed, this.stored.outgoing)
+    const prepared = prepare(data, parsed, this.stored.rules.outgoing)
     const message = prepared instanceof Promise ? await prepared : prepared
     const result = tx
       ? (await this.#storeWithin(tx, [message]))[0]!
-      : await this.#creating(() => this.#calls.send(message, this.stored.terms))
+      : await this.#creating(() => this.#calls.send(message, this.stored.rules.terms))
     if (result.duplicate) throw duplicateError(this.name, message, result.id)
     return result.id
   }
@@ -195,7 +201,7 @@ export class Queue<In = unknown, Out = In> {
   async sendBatch(entries: readonly SendEntry<In>[], options?: TxOptions): Promise<SendResult[]> {
     const { tx } = option.parseOptions(txOption, options, 'sendBatch')
     this.stored.checkTransaction(tx)
-    const messages = await prepareBatch(entries, 'sendBatch', this.stored.outgoing)
+    const messages = await prepareBatch(entries, 'sendBatch', this.stored.rules.outgoing)
     return tx ? this.#storeWithin(tx, messages) : this.#creating(() => this.#store(messages, null))
   }
 
@@ -206,7 +212,7 @@ export class Queue<In = unknown, Out = In> {
    */
   async read(options?: ReadOptions): Promise<Message<Out>[]> {
     const { limit, lease, wait, signal } = option.parseOptions(readOptions, options, 'read')
-    const request = { limit, leaseMs: lease, ids: null }
+    const request = { limit, leaseMs: await this.stored.rules.leaseMs(lease), ids: null }
     const found = await this.#waitFor(wait, signal, () => this.stored.claim(request, signal, this.#decode))
     return found.map((one) => this.#toMessage(one))
   }
@@ -218,8 +224,9 @@ export class Queue<In = unknown, Out = In> {
   async readById(id: string, options?: ReadByIdOptions): Promise<Message<Out> | null> {
     checkMessageId(id, 'id')
     const { lease } = option.parseOptions(readByIdOptions, options, 'readById')
-    const request = { limit: 1, leaseMs: lease, ids: [id] }
-    const term = { leaseMs: lease, from: momentOf(this.#dependencies.clock) }
+    const leaseMs = await this.stored.rules.leaseMs(lease)
+    const request = { limit: 1, leaseMs, ids: [id] }
+    const term = { leaseMs, from: momentOf(this.#dependencies.clock) }
     const { messages } = await this.#existing(() => this.#engine.claim(this.name, request))
     const [decoded] = await decodeAll(this.access(), messages, term)
     return decoded ? this.#toMessage(decoded) : null
@@ -281,7 +288,11 @@ export class Queue<In = unknown, Out = In> {
     const ids = await this.#existing(() => replay.find())
     if (replay.dryRun) return ids.map((archivedId) => ({ archivedId, id: null, duplicate: false }))
     const { create, envelope } = this.#options
-    return replay.send(ids, { create, bare: envelope === 'none', terms: { durability: this.stored.terms.durability } })
+    return replay.send(ids, {
+      create,
+      bare: envelope === 'none',
+      terms: { durability: this.stored.rules.terms.durability },
+    })
   }
 
   /**
@@ -372,14 +383,11 @@ export class Queue<In = unknown, Out = In> {
   }
 
   #store(messages: NewMessage[], tx: Transaction | null): Promise<SendResult[]> {
-    return this.#engine.send(this.name, messages, tx, this.stored.terms)
+    return this.#engine.send(this.name, messages, tx, this.stored.rules.terms)
   }
 
   readonly #decode = (stored: StoredMessage) => this.stored.decode(stored) as Out | Promise<Out>
-
-  #toMessage({ stored, data, lease }: Decoded<Out>): Message<Out> {
-    return new Message(this.name, stored, data, lease)
-  }
+  readonly #toMessage = ({ stored, data, lease }: Decoded<Out>) => new Message<Out>(this.name, stored, data, lease)
 
   async #waitFor<T>(waitMs: number, signal: AbortSignal | null, look: () => Promise<Look<T>>): Promise<T[]> {
     return (await this.#existing(() => this.stored.wait({ waitMs, signal }, look))).found

@@ -3,24 +3,16 @@ import { checkQueueName } from '../core/names.ts'
 import * as option from '../core/options.ts'
 import { anything, type Predicate, parseWhere, scan, type Wanted, type Where } from '../messages/filter.ts'
 import type { StoredCopy } from '../messages/message.ts'
-import { parseIsoTime } from '../messages/options.ts'
+import { moment } from '../messages/options.ts'
 import type { Engine, NewMessage, SendResult, SendTerms, StoredMessage } from '../port/engine.ts'
 import { parts, sizeOf } from '../port/limits.ts'
 import { clearedMeta } from './dead-letters.ts'
 
 const pageSize = 200
 
-const time = (doc: string, defaultText: string) =>
-  option.value<Date | string, number | null>(doc, {
-    default: null,
-    defaultText,
-    typeText: 'Date or ISO 8601 text',
-    parse: parseMoment,
-  })
-
 export const replayOptions = {
-  since: time('Only messages from this time on.', 'the beginning'),
-  until: time('Only messages before this time.', 'the end'),
+  since: moment('Only messages from this time on.', 'the beginning'),
+  until: moment('Only messages before this time.', 'the end'),
   by: option.choice(
     "The time that counts: when a message was 'archived', or when it was 'sent'.",
     ['archived', 'sent'],
@@ -157,10 +149,4 @@ export class Replay {
       bare,
     }
   }
-}
-
-function parseMoment(value: unknown, path: string): number {
-  const moment = value instanceof Date ? value.getTime() : typeof value === 'string' ? parseIsoTime(value) : Number.NaN
-  if (!Number.isFinite(moment)) throw option.typeError(path, value, 'a Date or an ISO 8601 text')
-  return moment
 }

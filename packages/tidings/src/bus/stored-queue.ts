@@ -1,6 +1,5 @@
 import { momentOf } from '../core/clock.ts'
 import { TidingsError } from '../core/errors.ts'
-import { defaultDeadLetterQueue } from '../core/names.ts'
 import type * as option from '../core/options.ts'
 import { validate } from '../core/schema.ts'
 import { unpack, unpackOrBytes } from '../core/serializer.ts'
@@ -11,9 +10,8 @@ import { anything, scan, type Wanted } from '../messages/filter.ts'
 import type { Term } from '../messages/lease.ts'
 import type { queueOptions } from '../messages/options.ts'
 import { fittingPage, type Page, pageBytes, readPage } from '../messages/pages.ts'
-import { admit, type Composed, type Outgoing } from '../messages/prepare.ts'
-import { refuseLimits } from '../messages/queue-limits.ts'
-import { parseSettings, pauseIn, type QueueSettings, type QueueSettingsChange } from '../messages/settings.ts'
+import { admit, type Composed } from '../messages/prepare.ts'
+import { pauseIn, type QueueSettings, type QueueSettingsChange } from '../messages/settings.ts'
 import { stricter } from '../messages/terms.ts'
 import { popUnexpired } from '../messages/unexpired.ts'
 import { Poller } from '../messages/wait.ts'
@@ -36,8 +34,12 @@ import type {
 } from '../port/engine.ts'
 import type { Interest } from '../port/listening.ts'
 import type { QueueFigures } from '../port/pause.ts'
+import { ById } from './by-id.ts'
+import { configureQueue } from './configuring.ts'
 import { DeadLetters } from './dead-letters.ts'
 import type { Look, Patience } from './look.ts'
+import { QueueRules } from './queue-rules.ts'
+import { type Found, type Search, search } from './search.ts'
 
 type ParsedOptions = option.OptionsOutput<typeof queueOptions>
 
@@ -73,11 +75,8 @@ export interface StoredQueueDependencies extends BusDependencies {
  */
 export class StoredQueue {
   readonly name: string
-  /** Where messages of this queue go that failed too often; null: into the archive. */
-  readonly deadLetterQueue: string | null
-  /** What holds for all messages that this queue is sent. */
-  readonly outgoing: Outgoing
-  readonly terms: SendTerms
+  /** What its options say, and what is stored for it. */
+  readonly rules: QueueRules
   readonly #settings: ParsedOptions
   readonly #dependencies: StoredQueueDependencies
   readonly #engine: Engine
@@ -89,21 +88,7 @@ export class StoredQueue {
     this.#dependencies = dependencies
     this.#engine = dependencies.engine
     this.#calls = dependencies.callsOf(name)
-    const { schema, serializer, maxMessageBytes, envelope, ttl, maxLength, durability, deadLetter } = settings
-    this.deadLetterQueue = deadLetter === null ? defaultDeadLetterQueue(name) : deadLetter || null
-    this.outgoing = {
-      queue: name,
-      destination: `queue '${name}'`,
-      routingKey: null,
-      schema,
-      serializer,
-      maxMessageBytes,
-      bare: envelope === 'none',
-      ttlMs: ttl,
-      now: () => dependencies.clock.now(),
-      origin: () => dependencies.telemetry.origin(),
-    }
-    this.terms = { maxLength: maxLength ?? undefined, durability: durability === 'fsync' ? durability : undefined }
+    this.rules = new QueueRules(name, settings, this.#calls.settings, dependencies)
   }
 
   /** What to watch for. */
@@ -116,11 +101,15 @@ export class StoredQueue {
     return (await this.#engine.describe(this.name))[0]!
   }
 
-  /** @returns all settings @throws QUEUE_NOT_FOUND; OPTION_UNKNOWN, TYPE, RANGE and the like */
+  /** All settings. @throws QUEUE_NOT_FOUND */
+  async settings(): Promise<QueueSettings> {
+    return this.#calls.settings.set((await this.info()).settings ?? {})
+  }
+
+  /** @returns and throws as `configureQueue` */
   async configure(change: QueueSettingsChange): Promise<QueueSettings> {
-    const parsed = parseSettings(change, this.#dependencies.clock.now())
-    refuseLimits(this.#engine, parsed)
-    return this.#engine.configure(this.name, parsed)
+    const now = this.#dependencies.clock.now()
+    return this.#calls.settings.set(await configureQueue(this.#engine, this.name, change, now))
   }
 
   create(): Promise<boolean> {
@@ -146,13 +135,14 @@ export class StoredQueue {
 
   /**
    * Stores what another process has composed, all or none, in its order.
-   * @param terms of the sender; the stricter ones hold, these or the queue's
-   * @throws TRANSACTION_REQUIRED; what `admit` throws
+   * @param terms of the sender; the stricter ones hold. @throws TRANSACTION_REQUIRED; what `admit` throws
    */
   async send(composed: readonly Composed[], terms: SendTerms): Promise<SendResult[]> {
     this.checkTransaction(null)
-    const messages = await Promise.all(composed.map((one) => admit(one, this.outgoing)))
-    return this.#engine.send(this.name, messages, null, stricter(this.terms, terms))
+    const { outgoing } = this.rules
+    const known = (await outgoing.pending) ?? outgoing
+    const messages = await Promise.all(composed.map((one) => admit(one, known)))
+    return this.#engine.send(this.name, messages, null, stricter(this.rules.terms, terms))
   }
 
   /** @throws TRANSACTION_REQUIRED */
@@ -174,10 +164,12 @@ export class StoredQueue {
    */
   async claimPage(request: ClaimRequest, { wanted = anything, unjudged = false } = {}): Promise<Look<StoredMessage>> {
     const bound = request.maxBytes === undefined ? {} : { maxBytes: Math.min(request.maxBytes, pageBytes) }
+    await this.rules.ready()
     let begun = 0
     const claim = async (limit: number) => {
       const ahead = Math.max(0, limit - Math.max(0, request.limit - (request.ahead ?? 0) - begun))
       const claimed = await this.#engine.claim(this.name, { ...request, ...bound, limit, ahead })
+      if (request.held) this.#dependencies.telemetry.handed(this.name, claimed.messages)
       begun += claimed.messages.length
       return claimed
     }
@@ -240,6 +232,7 @@ export class StoredQueue {
 
   /** Claims messages and gives data its type. Goes on while all of them are sorted out: behind those there may be others. */
   async claim<T>(request: ClaimRequest, signal: AbortSignal | null, decode: Decode<T>): Promise<Look<Decoded<T>>> {
+    await this.rules.ready()
     for (;;) {
       const term = this.#termOf(request)
       const { messages, nextDueMs } = await this.#engine.claim(this.name, request)
@@ -265,6 +258,7 @@ export class StoredQueue {
 
   /** Takes messages for good and gives data its type. A claim also tells a reader that waits when the next one is due. */
   async pop<T>(limit: number, { waitMs, signal }: Patience, decode: Decode<T>): Promise<Look<Popped<T>>> {
+    await this.rules.ready()
     if (waitMs > 0 || this.#judgesUnderLease) return this.#claimAndDelete(limit, signal, decode)
     const popped = await popUnexpired(this.access(decode), limit)
     const found = await Promise.all(popped.map(async (stored) => ({ stored, data: await decode(stored) })))
@@ -274,7 +268,7 @@ export class StoredQueue {
   /** What is refused can be moved then, and nothing is lost meanwhile. Into the archive it can be moved only so. */
   get #judgesUnderLease(): boolean {
     const { schema, serializer, ttl, expired } = this.#settings
-    const expires = expired === 'deadLetter' && (ttl !== null || this.deadLetterQueue === null)
+    const expires = expired === 'deadLetter' && (ttl !== null || this.rules.deadLetterQueue === null)
     return schema !== null || serializer !== null || expires
   }
 
@@ -322,7 +316,17 @@ export class StoredQueue {
 
   /** What failed too often. */
   get deadLetters(): DeadLetters {
-    return new DeadLetters(this.name, this.deadLetterQueue, this.#engine, this.show)
+    return new DeadLetters(this.name, this.rules, this.#engine, this.show)
+  }
+
+  /** Single messages in the hands of a person. */
+  get byId(): ById {
+    return new ById(this.name, this.rules, this.#dependencies)
+  }
+
+  /** @param shown a message as it may be looked for and answered */
+  search(asked: Search, shown: (message: StoredMessage) => StoredMessage): Promise<Found<StoredMessage>> {
+    return search(this.#engine, this.name, asked, shown)
   }
 
   /** The data of a message for who only looks: as it was given, unchecked. What the serializer refuses is its bytes. */
@@ -330,7 +334,8 @@ export class StoredQueue {
 
   /** What waits for messages; is to be closed. */
   poller(every = pollMs): Poller {
-    return new Poller({ ...this.#dependencies, interest: this.interest, pollMs: every })
+    const changed = () => this.#calls.settings.forget()
+    return new Poller({ ...this.#dependencies, interest: this.interest, pollMs: every, changed })
   }
 
   /** Looks until something is found, the time is over or the signal is aborted. */
@@ -351,6 +356,7 @@ export class StoredQueue {
   /** What readers have to know of the queue. */
   access<T>(decode: Decode<T>): QueueAccess<T> {
     const { engine, telemetry, wakeups, life, clock, logger } = this.#dependencies
+    const { rules } = this
     return {
       name: this.name,
       engine,
@@ -359,14 +365,18 @@ export class StoredQueue {
       life,
       clock,
       logger,
-      deadLetterQueue: this.deadLetterQueue,
+      get deadLetterQueue() {
+        return rules.deadLetterQueue
+      },
       expired: this.#settings.expired,
       leaseCalls: this.#calls,
+      settings: this.#calls.settings,
       ensure: async () => {
         // Not remembered: a worker asks at its start, and when the queue has gone.
         if (this.#settings.create) await this.#calls.create()
       },
       decode,
+      show: this.show,
     }
   }
 

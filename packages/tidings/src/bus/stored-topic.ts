@@ -1,7 +1,9 @@
+import { legacySubscribersTopic } from '../core/names.ts'
 import type * as option from '../core/options.ts'
 import type { BusDependencies } from '../messages/access.ts'
 import { type Page, readPage } from '../messages/pages.ts'
 import { admit, type Composed, type Outgoing } from '../messages/prepare.ts'
+import type { Engine } from '../port/engine.ts'
 import type { Interest } from '../port/listening.ts'
 import type {
   AppendResult,
@@ -16,6 +18,12 @@ import type {
 import { fetchNext } from '../subscription/fetch.ts'
 import { topicsOf } from '../topics/missing-topic.ts'
 import type { topicOptions } from '../topics/options.ts'
+
+/** All, by name, without those that Tidings made for itself. @throws UNSUPPORTED for an engine without topics */
+export async function listTopics(engine: Engine): Promise<TopicInfo[]> {
+  const topics = await topicsOf(engine).listTopics(null)
+  return topics.filter(({ topic }) => topic !== legacySubscribersTopic)
+}
 
 type TopicOptionValues = option.OptionsOutput<typeof topicOptions>
 
@@ -43,6 +51,7 @@ export class StoredTopic {
       maxMessageBytes,
       bare: false,
       ttlMs: null,
+      delayMs: 0,
       now: () => dependencies.clock.now(),
       origin: () => dependencies.telemetry.origin(),
     }

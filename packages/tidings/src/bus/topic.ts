@@ -1,3 +1,4 @@
+import { dated } from '../core/dated.ts'
 import { isTidingsError, TidingsError } from '../core/errors.ts'
 import { checkQueueName, checkSubscriptionName, checkTopicName } from '../core/names.ts'
 import * as option from '../core/options.ts'
@@ -8,15 +9,7 @@ import { withNearestName } from '../messages/missing-queue.ts'
 import { type SendEntry, type TxOptions, txOption } from '../messages/options.ts'
 import { checkTransactions, prepare, prepareBatch } from '../messages/prepare.ts'
 import type { Engine, NewMessage, Transaction } from '../port/engine.ts'
-import type {
-  AppendResult,
-  Position,
-  SubscriptionState,
-  TopicInfo,
-  TopicMessage,
-  TopicSettings,
-  TopicStore,
-} from '../port/topic-store.ts'
+import type { AppendResult, Position, TopicMessage, TopicSettings, TopicStore } from '../port/topic-store.ts'
 import type { Running, SubscriptionAccess } from '../subscription/access.ts'
 import { TopicConsumer } from '../subscription/consumer.ts'
 import type { SubscriptionHandler } from '../subscription/handler.ts'
@@ -38,6 +31,7 @@ import {
   topicPublishOptions,
   topicReadOptions,
 } from '../topics/options.ts'
+import type { SubscriptionState, TopicInfo } from '../topics/states.ts'
 import { Iteration } from '../worker/iteration.ts'
 import type { QueueOrName } from './publisher.ts'
 import { StoredTopic } from './stored-topic.ts'
@@ -100,7 +94,7 @@ export class Topic<In = unknown, Out = In> {
    * @example const { lastOffset } = await news.info()
    */
   info(): Promise<TopicInfo> {
-    return this.#existing(async () => (await this.#store.listTopics(this.name))[0]!)
+    return this.#existing(async () => dated((await this.#store.listTopics(this.name))[0]!))
   }
 
   /**
@@ -154,7 +148,7 @@ export class Topic<In = unknown, Out = In> {
    * @example for (const { subscription, lag } of await news.subscriptions()) console.log(subscription, lag)
    */
   subscriptions(): Promise<SubscriptionState[]> {
-    return this.#existing(() => this.#store.subscriptions(this.name, null))
+    return this.#existing(async () => (await this.#store.subscriptions(this.name, null)).map(dated))
   }
 
   /**

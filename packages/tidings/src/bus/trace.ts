@@ -99,7 +99,8 @@ async function newest(engine: Engine, queue: string, place: Place | null, wanted
   return found
 }
 
-function eventsOf({ message, state }: Found): TraceEvent[] {
+/** What is known of one message. */
+export function eventsOf({ message, state }: Found): TraceEvent[] {
   const { id, queue, meta, sentAt, firstReadAt, lastReadAt, archivedAt, visibleAt, readCount } = message
   const plain = { queue, id, state, attempts: 0, errorMessage: null, actionType: meta.actionType ?? null, from: null }
   const events: TraceEvent[] = []

@@ -10,6 +10,8 @@ export interface Clock {
 
 export interface Timer {
   cancel(): void
+  /** From now on the process may end before. */
+  unref?(): void
 }
 
 /** The maximum of setTimeout; a longer wait is cut into pieces. */
@@ -25,7 +27,7 @@ export const systemClock: Clock = {
       handle = setTimeout(() => (left > piece ? arm(left - piece) : callback()), piece)
     }
     arm(Math.max(0, milliseconds))
-    return { cancel: () => clearTimeout(handle) }
+    return { cancel: () => clearTimeout(handle), unref: () => void handle.unref() }
   },
 }
 

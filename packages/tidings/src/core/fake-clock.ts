@@ -4,7 +4,7 @@ import { nextTurn as turn } from './turns.ts'
 /** A clock for tests that moves only by `advance`. */
 export class FakeClock implements Clock {
   #now: number
-  readonly #timers = new Set<{ readonly at: number; readonly callback: () => void }>()
+  readonly #timers = new Set<{ readonly at: number; readonly callback: () => void; isRef: boolean }>()
 
   /** @param startAt milliseconds since 1970; default 2026-01-01T00:00:00Z */
   constructor(startAt = Date.UTC(2026, 0, 1)) {
@@ -20,14 +20,19 @@ export class FakeClock implements Clock {
   }
 
   after(milliseconds: number, callback: () => void): Timer {
-    const timer = { at: this.#now + Math.max(0, milliseconds), callback }
+    const timer = { at: this.#now + Math.max(0, milliseconds), callback, isRef: true }
     this.#timers.add(timer)
-    return { cancel: () => void this.#timers.delete(timer) }
+    return {
+      cancel: () => void this.#timers.delete(timer),
+      unref: () => {
+        timer.isRef = false
+      },
+    }
   }
 
-  /** How many timers are pending. */
+  /** How many timers are pending that would keep a process alive. */
   get pending(): number {
-    return this.#timers.size
+    return [...this.#timers].filter(({ isRef }) => isRef).length
   }
 
   /**

@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.ts'
 import { silentLogger } from '../core/logger.ts'
+import { renamedMeta } from '../port/meta.ts'
 import type { Subscriber } from '../port/wakeups.ts'
 import { channelOf } from './channels.ts'
 import type { QueueEvent } from './event.ts'
@@ -41,7 +42,11 @@ function toText(event: QueueEvent): string {
     case 'message_ready':
       return JSON.stringify({ ...ready, msg_id: event.id })
     case 'message_with_payload':
-      return JSON.stringify({ ...ready, msg_id: event.id, message: { data: event.data, meta: event.meta } })
+      return JSON.stringify({
+        ...ready,
+        msg_id: event.id,
+        message: { data: event.data, meta: renamedMeta(event.meta) },
+      })
     case 'batch_ready':
       return JSON.stringify({
         ...ready,

@@ -1,4 +1,5 @@
 import { fromJson, type JsonObject, type JsonValue } from '../core/json.ts'
+import { fromWireMeta, type MessageMeta } from '../port/meta.ts'
 
 interface OfQueue {
   readonly queue: string
@@ -23,7 +24,7 @@ export type QueueEvent =
       readonly type: 'message_with_payload'
       readonly id: string
       readonly data: unknown
-      readonly meta: JsonObject
+      readonly meta: MessageMeta
     })
   /** Messages that were sent together. `ids` is null if they did not fit (`truncated`). */
   | (Ready & {
@@ -62,9 +63,9 @@ export function parseEvent(text: string): QueueEvent {
 }
 
 /** A body is {"data": …, "meta": {…}} and nothing else, or bare data. */
-function openEnvelope(message: JsonValue): { data: unknown; meta: JsonObject } {
+function openEnvelope(message: JsonValue): { data: unknown; meta: MessageMeta } {
   if (isObject(message) && 'data' in message && isObject(message.meta) && Object.keys(message).length === 2)
-    return { data: message.data, meta: message.meta }
+    return { data: message.data, meta: fromWireMeta(message.meta) }
   return { data: message, meta: {} }
 }
 

@@ -4,6 +4,7 @@ import type { Engine, StoredMessage } from '../port/engine.ts'
 import type { Telemetry } from '../port/telemetry.ts'
 import type { Wakeups } from '../port/wakeups.ts'
 import type { ExpiredPolicy } from './expiry.ts'
+import type { KnownSettings } from './known-settings.ts'
 import type { LeaseCalls } from './lease.ts'
 import type { Life } from './life.ts'
 
@@ -26,8 +27,11 @@ export interface QueueAccess<T> extends BusDependencies {
   /** What becomes of messages whose time to live is over. */
   readonly expired: ExpiredPolicy
   readonly leaseCalls: LeaseCalls
+  readonly settings: KnownSettings
   /** Creates the queue if that is allowed and it is missing. */
   ensure(): Promise<void>
   /** The data as the user's type. @throws BODY_INVALID if the schema refuses it */
   decode(stored: StoredMessage): T | Promise<T>
+  /** The data for who only looks: as it was given, unchecked; what the serializer refuses is its bytes. */
+  readonly show: (stored: StoredMessage) => unknown
 }

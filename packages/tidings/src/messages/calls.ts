@@ -14,6 +14,7 @@ import { sizeOf, sizeWith } from '../port/limits.ts'
 import { queueFull } from '../port/refusals.ts'
 import type { Telemetry } from '../port/telemetry.ts'
 import { Batcher, Failure, sendApart } from './batcher.ts'
+import { KnownSettings } from './known-settings.ts'
 import type { LeaseCalls } from './lease.ts'
 
 /** Of calls that cannot travel together: whoever makes ever other ones must not fill the memory. */
@@ -30,14 +31,17 @@ export class QueueCalls implements LeaseCalls {
   readonly #settlements: Batcher<Settlement, SettleResult>
   readonly #extensions = new Map<number, Batcher<Lease, string | null>>()
   readonly clock: Clock
+  readonly settings: KnownSettings
   #ensured: Promise<boolean> | undefined
   #creating: Promise<boolean> | undefined
 
-  constructor(engine: Engine, telemetry: Telemetry, clock: Clock, queue: string) {
+  /** @param silent the engine without telemetry: reading settings is nothing that the application did */
+  constructor(engine: Engine, silent: Engine, telemetry: Telemetry, clock: Clock, queue: string) {
     this.#engine = engine
     this.#telemetry = telemetry
     this.clock = clock
     this.#queue = queue
+    this.settings = new KnownSettings(silent, clock, queue)
     this.#settlements = new Batcher((settlements) => engine.settle(queue, settlements), engine, sizeOfSettlement)
   }
 
@@ -97,12 +101,12 @@ export class QueueCalls implements LeaseCalls {
   }
 
   get isBusy(): boolean {
-    return this.#creating !== undefined || this.#batchers.some((one) => one.isBusy)
+    return this.#creating !== undefined || this.settings.isBusy || this.#batchers.some((one) => one.isBusy)
   }
 
   async idle(): Promise<void> {
     await this.#creating?.catch(() => {})
-    await Promise.all(this.#batchers.map((one) => one.idle()))
+    await Promise.all([this.settings, ...this.#batchers].map((one) => one.idle()))
   }
 
   get #batchers() {
@@ -123,6 +127,7 @@ export class QueueCalls implements LeaseCalls {
 
   drop(): Promise<boolean> {
     this.forget()
+    this.settings.forget()
     return this.#engine.dropQueue(this.#queue)
   }
 

@@ -2,7 +2,8 @@ import { show, TidingsError } from '../core/errors.ts'
 import { fromJson, type JsonObject, type JsonValue, toJsonValue } from '../core/json.ts'
 import * as option from '../core/options.ts'
 import type { Engine, Place, StoredMessage } from '../port/engine.ts'
-import { fromWireName, isTextField, type MessageMeta, StoredCopy, toWireName } from './message.ts'
+import { fromWireName, isTextField, type MessageMeta, toWireName } from '../port/meta.ts'
+import { StoredCopy } from './message.ts'
 
 /**
  * What messages are looked for. Objects are parts: a message fits if it has all that they have, and may have more;

@@ -7,13 +7,40 @@ import { parseSchema, type StandardSchemaV1 } from '../core/schema.ts'
 import { type Serializer, serializerOption } from '../core/serializer.ts'
 import { type Milestone, milestones } from '../port/correlation.ts'
 import type { Place, Transaction } from '../port/engine.ts'
+import type { SentMeta } from '../port/meta.ts'
 import { parseMetaWhere, type Wanted, type Where } from './filter.ts'
-import { leaseOption, type SentMeta } from './message.ts'
+import { leaseOption } from './message.ts'
 
 const tenYearsMs = 315_360_000_000
 
+/** An option that leaves it to what is stored for the queue where it is not given; null then. */
+export const orStored = <I, O>(one: option.Option<I, O>): option.Option<I, O | null> => ({
+  ...one,
+  defaultValue: null,
+  defaultText: `as stored for the queue, else ${one.defaultText}`,
+})
+
 const ttl = (doc: string, defaultText: string) =>
   option.duration(doc, { default: null, defaultText, min: 1, max: tenYearsMs })
+
+export const attemptsOption = option.integer('After this many failed attempts a message is dead-lettered.', {
+  default: 5,
+  min: 1,
+  max: 10_000,
+})
+
+export const messageBytesOption = option.integer('The largest data, in bytes of JSON.', {
+  default: 1_048_576,
+  min: 1,
+  max: 268_435_456,
+})
+
+export const delayOption = option.duration('Becomes ready after this time.', {
+  default: 0,
+  min: 0,
+  max: tenYearsMs,
+  rangeCode: 'DELAY_RANGE',
+})
 
 export const queueOptions = {
   schema: option.value<StandardSchemaV1, StandardSchemaV1 | null>(
@@ -26,13 +53,18 @@ export const queueOptions = {
   }),
   deadLetter: option.value<string | false, string | false | null>(
     'Where messages go that failed too often; false keeps them in the archive instead.',
-    { default: null, defaultText: '<queue>_dlq', typeText: 'queue name or false', parse: parseDeadLetter },
+    {
+      default: null,
+      defaultText: 'as stored for the queue, else <queue>_dlq',
+      typeText: 'queue name or false',
+      jsonSchema: { oneOf: [{ type: 'string' }, { const: false }] },
+      parse: parseDeadLetter,
+    },
   ),
-  maxMessageBytes: option.integer('The largest data, in bytes of JSON.', {
-    default: 1_048_576,
-    min: 1,
-    max: 268_435_456,
-  }),
+  maxMessageBytes: {
+    ...orStored(messageBytesOption),
+    doc: 'The largest data, in bytes of JSON; no more than is stored for the queue.',
+  },
   envelope: option.choice(
     "'none' stores the data alone, with meta in a header, for readers that know no envelope.",
     ['meta', 'none'],
@@ -48,14 +80,18 @@ export const queueOptions = {
     { default: false },
   ),
   maxLength: option.integer(
-    'Refuses as QUEUE_FULL what would make the queue longer than this; archived messages do not count.',
+    'Refuses as QUEUE_FULL what would make the queue longer than this, or than is stored for the queue; archived messages do not count.',
     {
       default: null,
+      defaultText: 'as stored for the queue, else none',
       min: 1,
       max: 1_000_000_000,
     },
   ),
-  ttl: ttl('How long messages are worth being handled, from when they are sent.', 'for ever'),
+  ttl: ttl(
+    'How long messages are worth being handled, from when they are sent.',
+    'as stored for the queue, else for ever',
+  ),
   expired: option.choice(
     "What becomes of messages whose time to live is over: a 'deadLetter', or they are deleted and counted ('drop').",
     ['deadLetter', 'drop'],
@@ -104,12 +140,7 @@ export const dedupOptions = {
 export type DedupOptions = option.OptionsInput<typeof dedupOptions>
 
 export const sendOptions = {
-  delay: option.duration('Becomes ready after this time.', {
-    default: 0,
-    min: 0,
-    max: tenYearsMs,
-    rangeCode: 'DELAY_RANGE',
-  }),
+  delay: orStored(delayOption),
   at: option.value<Date | string, number | null>(
     'Becomes ready at this time, a Date or an ISO 8601 text; one that has passed means now.',
     {
@@ -187,7 +218,7 @@ export const publishBatchOptions = {
   ),
 } as const
 export type PublishBatchOptions = option.OptionsInput<typeof publishBatchOptions>
-export const publishOptions = { ...sendOptions, ...publishBatchOptions } as const
+export const publishOptions = { ...sendOptions, delay: delayOption, ...publishBatchOptions } as const
 export type PublishOptions = option.OptionsInput<typeof publishOptions>
 /** The options of one of several messages. */
 export type EntryOptions = option.OptionsInput<typeof sendOptions>
@@ -210,15 +241,19 @@ export const signalOption = option.value<AbortSignal, AbortSignal | null>('Ends 
   parse: parseSignal,
 })
 
+const readLease = leaseOption(30_000)
+/** Where nobody says for how long a reader has a message. */
+export const defaultLeaseMs = readLease.defaultValue
+
 export const readOptions = {
   limit: limitOption(1),
-  lease: leaseOption(30_000),
+  lease: orStored(readLease),
   wait: waitOption,
   signal: signalOption,
 } as const
 export type ReadOptions = option.OptionsInput<typeof readOptions>
 
-export const readByIdOptions = { lease: leaseOption(30_000) } as const
+export const readByIdOptions = { lease: orStored(readLease) } as const
 export type ReadByIdOptions = option.OptionsInput<typeof readByIdOptions>
 export const popOptions = { limit: limitOption(1), wait: waitOption, signal: signalOption } as const
 export type PopOptions = option.OptionsInput<typeof popOptions>
@@ -267,6 +302,23 @@ export function parseIsoTime(text: string): number {
   const dayOfMonth = new Date(Date.UTC(Number(year), Number(month) - 1, Number(day))).getUTCDate()
   if (dayOfMonth !== Number(day)) return Number.NaN
   return Date.parse(text.replace(' ', 'T').replace(/(:[\d.]+[+-]\d\d)$/, '$1:00'))
+}
+
+/** A time, parsed to milliseconds since 1970. */
+export const moment = (doc: string, defaultText: string) => ({
+  ...option.value<Date | string, number | null>(doc, {
+    default: null,
+    defaultText,
+    typeText: 'Date or ISO 8601 text',
+    parse: parseMoment,
+  }),
+  jsonSchema: { type: 'string', format: 'date-time' },
+})
+
+function parseMoment(value: unknown, path: string): number {
+  const time = value instanceof Date ? value.getTime() : typeof value === 'string' ? parseIsoTime(value) : Number.NaN
+  if (!Number.isFinite(time)) throw option.typeError(path, value, 'a Date or an ISO 8601 text')
+  return time
 }
 
 /** A time that has passed means now, whatever the clock of the storage says. */

@@ -1,4 +1,4 @@
-import { show, TidingsError } from '../core/errors.ts'
+import { isTidingsError, show, TidingsError } from '../core/errors.ts'
 import { checkSize, type JsonObject } from '../core/json.ts'
 import { checkQueueName } from '../core/names.ts'
 import * as option from '../core/options.ts'
@@ -7,9 +7,9 @@ import { pack, type Serializer, unpack } from '../core/serializer.ts'
 import type { Milestone } from '../port/correlation.ts'
 import type { Engine, NewMessage, Tracked } from '../port/engine.ts'
 import { sizeOf } from '../port/limits.ts'
+import { toWireMeta } from '../port/meta.ts'
 import { dedupOf } from './dedup.ts'
 import { expiryMeta } from './expiry.ts'
-import { toWireMeta } from './message.ts'
 import { checkKey, checkTime, type SendEntry, sendOptions, unlessPast } from './options.ts'
 
 const maxBatch = 10_000
@@ -30,6 +30,10 @@ export interface Outgoing {
   readonly bare: boolean
   /** For messages that are sent without a time to live; null: they have none. */
   readonly ttlMs: number | null
+  /** For messages that are sent without a delay or a time. */
+  readonly delayMs: number
+  /** What holds in its place once the settings of the queue were read; left out: they were. */
+  readonly pending?: Promise<Outgoing>
   /** The time at which they are sent. */
   now(): number
   /** Where they come from, see `NewMessage`. */
@@ -45,7 +49,7 @@ export interface FieldNames {
   readonly priority: string
   readonly ttl: string
 }
-const ownNames: FieldNames = {
+export const ownNames: FieldNames = {
   data: 'data',
   delay: 'delay',
   at: 'at',
@@ -58,6 +62,8 @@ const ownNames: FieldNames = {
 export interface Composed {
   readonly message: NewMessage
   readonly names: FieldNames
+  /** Its sender left it to the queue when it becomes ready. */
+  readonly isUntimed: boolean
 }
 
 /**
@@ -69,7 +75,28 @@ export function prepare(
   options: option.OptionsOutput<typeof sendOptions>,
   outgoing: Outgoing,
 ): NewMessage | Promise<NewMessage> {
-  const { delay: delayMs, at, group, priority, uniqueTarget } = options
+  const { pending } = outgoing
+  if (pending === undefined) return compose(data, options, outgoing)
+  const isUntimed = options.delay === null && options.at === null
+  try {
+    // What is sent is what was given: it may be changed while the settings are read.
+    const made = compose(data, options, outgoing)
+    return Promise.all([made, pending]).then(([message, known]) =>
+      admit({ message, names: ownNames, isUntimed }, { ...known, schema: null }),
+    )
+  } catch (error) {
+    if (!isTidingsError(error, 'BODY_TOO_LARGE')) throw error
+    return pending.then((known) => compose(data, options, known))
+  }
+}
+
+function compose(
+  data: unknown,
+  options: option.OptionsOutput<typeof sendOptions>,
+  outgoing: Outgoing,
+): NewMessage | Promise<NewMessage> {
+  const { delay, at, group, priority, uniqueTarget } = options
+  const delayMs = delay ?? (at === null ? outgoing.delayMs : 0)
   const { dedup, orderingKey } = dedupIn(options)
   const now = outgoing.now()
   checkProperties({ delayMs, notBefore: at, orderingKey, priority }, ownNames, now)
@@ -135,11 +162,15 @@ const bothGiven = (one: string, other: string) =>
  * @returns a promise only where the schema is asynchronous
  * @throws BODY_TOO_LARGE, BODY_INVALID; OPTION_CONFLICT if it would expire before it can be read
  */
-export function admit({ message, names }: Composed, outgoing: Outgoing): NewMessage | Promise<NewMessage> {
+export function admit({ message, names, isUntimed }: Composed, outgoing: Outgoing): NewMessage | Promise<NewMessage> {
   checkSize(message.data, names.data, outgoing.maxMessageBytes)
-  const hasOwn = (message.meta.ttl_ms ?? null) !== null
-  const expiry = hasOwn ? {} : expiryMeta(outgoing.ttlMs, message, outgoing.now(), names.ttl)
-  const admitted = { ...message, meta: { ...message.meta, ...expiry }, bare: message.bare || outgoing.bare }
+  const delayMs = isUntimed ? outgoing.delayMs : message.delayMs
+  const times = { delayMs, notBefore: message.notBefore }
+  const own = message.meta.ttl_ms ?? null
+  const isJudged = own !== null && !isUntimed
+  const expiry = isJudged ? {} : expiryMeta((own as number | null) ?? outgoing.ttlMs, times, outgoing.now(), names.ttl)
+  const meta = { ...message.meta, ...expiry }
+  const admitted = { ...message, ...times, meta, bare: message.bare || outgoing.bare }
   return judged(admitted, null, names, outgoing)
 }
 

@@ -2,7 +2,16 @@ import { show, TidingsError } from '../core/errors.ts'
 import type { JsonObject } from '../core/json.ts'
 import * as option from '../core/options.ts'
 import type { Pause } from '../port/pause.ts'
-import { parseIsoTime } from './options.ts'
+import { backoffSetting } from './backoff.ts'
+import { leaseOption } from './message.ts'
+import {
+  attemptsOption,
+  defaultLeaseMs,
+  delayOption,
+  messageBytesOption,
+  parseIsoTime,
+  queueOptions,
+} from './options.ts'
 import { limitsSetting, weightsSetting } from './queue-limits.ts'
 
 /** A time as ISO 8601 text, in which form settings are stored. */
@@ -41,12 +50,64 @@ export const pauseSetting = { ...pauseOptions, since: time('When it began.', 'no
 export type PauseSetting = option.OptionsInput<typeof pauseSetting>
 
 /** A setting that null takes away. */
-function setting<I, O>(one: option.Option<I, O>): option.Option<I | null, O | null> {
-  return { ...one, defaultValue: null, parse: (value, path) => (value === null ? null : one.parse(value, path)) }
+function setting<I, O>(one: option.Option<I, O>, doc = one.doc): option.Option<I | null, O | null> {
+  const parse = (value: unknown, path: string) => (value === null ? null : one.parse(value, path))
+  return { ...one, doc, defaultValue: null, defaultText: 'none', parse }
+}
+
+/** How long archives are kept; also for the rules of a sentinel. */
+export const retentionFields = {
+  keepFor: option.duration('Messages that were archived longer ago are removed.', {
+    default: null,
+    min: 1,
+    max: 315_360_000_000,
+  }),
+  keep: option.integer('What is beyond this number is removed, the longest archived first.', {
+    default: null,
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+  }),
+} as const
+/** How long an archive is kept: at least one of the two. */
+export type QueueRetention = option.OptionsInput<typeof retentionFields>
+const retention = option.object('How long archived messages are kept; a sentinel removes the others.', retentionFields)
+
+/** @throws TYPE where a retention keeps everything */
+export function checkRetention({ keepFor, keep }: option.OptionsOutput<typeof retentionFields>, path: string): void {
+  if (keepFor === null && keep === null)
+    throw new TidingsError('TYPE', `${path} has neither keepFor nor keep`, {
+      details: { field: path },
+      hint: 'Add what is missing.',
+    })
 }
 
 /** What the storage keeps for a queue, for whoever uses it. Values are stored as JSON. */
 export const queueSettings = {
+  lease: setting(
+    leaseOption(defaultLeaseMs),
+    'For how long readers have a message, where they do not say so themselves.',
+  ),
+  delay: setting(delayOption, 'Messages that are sent without a time become ready after this one.'),
+  ttl: setting(queueOptions.ttl, 'How long messages are worth being handled, where the sender does not say so.'),
+  maxLength: setting(
+    queueOptions.maxLength,
+    'Refuses to send as QUEUE_FULL what would make the queue longer than this, whatever the sender says.',
+  ),
+  maxMessageBytes: setting(
+    messageBytesOption,
+    'Refuses to send larger data, in bytes of JSON, whatever the sender says.',
+  ),
+  maxAttempts: setting(attemptsOption),
+  backoff: setting(backoffSetting),
+  deadLetter: setting(queueOptions.deadLetter),
+  retention: setting({
+    ...retention,
+    parse(value, path) {
+      const fields = retention.parse(value, path)
+      if (fields !== null) checkRetention(fields, path)
+      return fields
+    },
+  }),
   limits: setting(limitsSetting),
   weights: setting(weightsSetting),
   pause: setting(option.object('Hands out no messages; `queue.pause()` sets it.', pauseSetting)),
@@ -81,4 +142,17 @@ export function parseSettings(change: unknown, now: number, where = 'configure')
 /** @returns the pause that is in force; null if there is none */
 export function pauseIn({ pause }: QueueSettings = {}, now: number): Pause | null {
   return pause && (pause.until === null || Date.parse(pause.until) > now) ? (pause as Pause) : null
+}
+
+/** What of stored settings this release understands: a later one may have stored others. */
+export function readSettings(stored: JsonObject | QueueSettings): QueueSettings {
+  const readable = Object.entries(queueSettings).flatMap(([name, one]) => {
+    const value: unknown = Object.hasOwn(stored, name) ? stored[name as keyof typeof stored] : null
+    try {
+      return value === null || value === undefined ? [] : [[name, one.parse(value, name)] as const]
+    } catch {
+      return []
+    }
+  })
+  return Object.fromEntries(readable) as QueueSettings
 }

@@ -18,6 +18,8 @@ export interface PollerDependencies {
   readonly clock: Clock
   /** The slow poll underneath, in milliseconds; seldom where the storage itself looks at least as often. */
   readonly pollMs: number
+  /** Settings of it were changed, or may have been. */
+  readonly changed?: () => void
 }
 
 /** How often to look where the storage does so itself. */
@@ -71,7 +73,7 @@ export class Poller {
   }
 
   async #wait<T>({ waitMs, signal, resting }: Patience, attempt: () => Promise<Attempt<T>>): Promise<T | null> {
-    const { clock, wakeups, interest, pollMs } = this.#dependencies
+    const { clock, wakeups, interest, pollMs, changed } = this.#dependencies
     const restMs = () => {
       const lookMs = wakeups.lookMs(interest)
       if (lookMs === Number.POSITIVE_INFINITY) return lookMs
@@ -102,6 +104,7 @@ export class Poller {
       this.#watch ??= await wakeups.subscribe({
         interests: [interest],
         woken: (dueMs) => this.#waiter.wake(dueMs),
+        ...(changed ? { changed } : {}),
         // From now on the slow poll has to do.
         interrupted: () => this.#waiter.wake(pollMs),
       })

@@ -1,5 +1,6 @@
 import type { JsonObject } from '../core/json.ts'
 import type { CorrelationState } from './correlation.ts'
+import type { HistoryStore } from './history.ts'
 import type { Limits } from './limits.ts'
 import type { Listener, Listening } from './listening.ts'
 import type { ScheduleStore } from './schedule-store.ts'
@@ -96,7 +97,10 @@ export interface Engine {
    * of several keys comes first is for the engine to say. Groups take turns, and limits hold: see `queue-limits.ts`.
    */
   claim(queue: string, request: ClaimRequest): Promise<Claim>
-  /** Removes and returns messages that are ready, in the same order, in one atomic step. */
+  /**
+   * Removes and returns messages that are ready, in the same order, in one atomic step. One that was asked to be cancelled is put
+   * into the archive instead, as cancelled, and is returned for the caller to pass over.
+   */
   pop(queue: string, limit: number): Promise<StoredMessage[]>
   /** Looks at messages, by id, without changing anything. Receipts are null. */
   peek(queue: string, request: PeekRequest): Promise<StoredMessage[]>
@@ -149,6 +153,7 @@ export interface Engine {
   /** Topics and their subscriptions. Only with 'topics'. */
   readonly topics?: TopicStore
   readonly schedules: ScheduleStore
+  readonly history: HistoryStore
 
   /** @returns how many archived messages were removed; fewer than the limit if there is nothing more to remove */
   maintain(request: MaintainRequest): Promise<number>

@@ -1,5 +1,7 @@
+import { dateOrNull } from '../core/dated.ts'
 import type { JsonObject } from '../core/json.ts'
 import { unpack } from '../core/serializer.ts'
+import { fromWireMeta, type MessageMeta } from '../port/meta.ts'
 import type { StoredSchedule } from '../port/schedule-store.ts'
 
 /** A schedule as it is now. Times are by the clock of the storage; durations are milliseconds. */
@@ -24,8 +26,7 @@ export interface ScheduleInfo {
   readonly topic: string | null
   readonly routingKey: string | null
   readonly data: unknown
-  /** In the names of the wire format. */
-  readonly meta: JsonObject
+  readonly meta: MessageMeta
   readonly headers: JsonObject
   readonly missed: 'skip' | 'once' | 'all'
   readonly grace: number
@@ -36,29 +37,27 @@ export interface ScheduleInfo {
   readonly changedAt: Date
 }
 
-const toDate = (time: number | null) => (time === null ? null : new Date(time))
-
 export function toInfo({ name, nextRunAt, definition, progress }: StoredSchedule): ScheduleInfo {
   const { timing, target, message, missed, graceMs, maxMissed, overlap, owner } = definition
   return {
     name,
     enabled: progress.enabled,
-    nextRunAt: toDate(nextRunAt),
-    lastRunAt: toDate(progress.lastOccurrence),
+    nextRunAt: dateOrNull(nextRunAt),
+    lastRunAt: dateOrNull(progress.lastOccurrence),
     runs: progress.runs,
     cron: timing.cron,
     every: timing.everyMs,
-    at: toDate(timing.at),
+    at: dateOrNull(timing.at),
     timezone: timing.timezone,
-    startAt: toDate(timing.startAt),
-    endAt: toDate(timing.endAt),
+    startAt: dateOrNull(timing.startAt),
+    endAt: dateOrNull(timing.endAt),
     limit: timing.limit,
     jitter: timing.jitterMs,
     queue: 'queue' in target ? target.queue : null,
     topic: 'topic' in target ? target.topic : null,
     routingKey: 'routingKey' in target ? target.routingKey : null,
     data: unpack(message, null, 'the data'),
-    meta: message.meta,
+    meta: fromWireMeta(message.meta),
     headers: message.headers,
     missed,
     grace: graceMs,

@@ -2,7 +2,7 @@ import { nearest, show, TidingsError } from '../core/errors.ts'
 import { checkQueueName, checkTopicName } from '../core/names.ts'
 import * as option from '../core/options.ts'
 import { checkRoutingKey } from '../core/pattern.ts'
-import { checkKey, queueOptions, sendOptions } from '../messages/options.ts'
+import { checkKey, messageBytesOption, sendOptions } from '../messages/options.ts'
 import { prepare } from '../messages/prepare.ts'
 import type { NewMessage } from '../port/engine.ts'
 import type { ScheduleDefinition, ScheduleTarget, ScheduleTiming } from '../port/schedule-store.ts'
@@ -143,9 +143,10 @@ export async function parseSchedule(
           routingKey: 'routingKey' in target ? target.routingKey : null,
           schema: null,
           serializer: null,
-          maxMessageBytes: queueOptions.maxMessageBytes.defaultValue,
+          maxMessageBytes: messageBytesOption.defaultValue,
           bare: false,
           ttlMs: null,
+          delayMs: 0,
           now,
           // What led to a declaration does not lead to each message.
           origin: () => undefined,

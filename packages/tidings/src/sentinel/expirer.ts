@@ -7,6 +7,7 @@ import { expiryError, expiryOf } from '../messages/expiry.ts'
 import { deadLetterEnding, deadLetterMeta } from '../messages/lease.ts'
 import type { Engine, Settlement, StoredMessage } from '../port/engine.ts'
 import type { ExpiryRule } from './options.ts'
+import type { DeadLetterQueueOf } from './snapshot.ts'
 
 /** Messages in one step. */
 const pageSize = 200
@@ -19,10 +20,14 @@ export interface ExpirerDependencies {
   readonly clock: Clock
   readonly logger: Logger
   readonly expire: readonly ExpiryRule[]
-  /** The dead-letter queue of a queue; null for the archive. */
-  deadLetterQueueOf(queue: string): string | null
+  readonly deadLetterQueueOf: DeadLetterQueueOf
   /** Asked before each step. */
   mayGoOn(): boolean
+}
+
+/** What becomes of expired messages of one queue. */
+interface Rule extends Pick<ExpiryRule, 'expired'> {
+  readonly deadLetterQueue: string | null
 }
 
 /** Ends expired messages in queues that nobody reads. A delayed message is ended once it is ready. */
@@ -43,11 +48,12 @@ export class Expirer {
 
   /** Goes through all queues once. A failure in one queue does not stop the others. */
   async run(): Promise<void> {
-    const { engine, expire, logger } = this.#dependencies
+    const { engine, expire, logger, deadLetterQueueOf } = this.#dependencies
     if (expire.length === 0) return
-    for (const { queue } of await engine.describe(null)) {
-      const rule = expire.find(({ queues }) => matchesGlob(queues, queue))
-      if (rule === undefined) continue
+    for (const { queue, settings } of await engine.describe(null)) {
+      const found = expire.find(({ queues }) => matchesGlob(queues, queue))
+      if (found === undefined) continue
+      const rule = { expired: found.expired, deadLetterQueue: deadLetterQueueOf(queue, settings) }
       try {
         const count = await this.#expire(queue, rule)
         if (count > 0) logger.info({ queue, count, expired: rule.expired }, 'messages expired that nobody had read')
@@ -59,7 +65,7 @@ export class Expirer {
     }
   }
 
-  async #expire(queue: string, rule: ExpiryRule): Promise<number> {
+  async #expire(queue: string, rule: Rule): Promise<number> {
     const { engine, clock } = this.#dependencies
     let count = 0
     for (let peeked = 0; peeked < maxPeeked && this.#dependencies.mayGoOn(); peeked += pageSize) {
@@ -80,7 +86,7 @@ export class Expirer {
   }
 
   /** Repeats the claim, because one claim gives only one message of an ordering key. */
-  async #end(queue: string, rule: ExpiryRule, ids: readonly string[]): Promise<number> {
+  async #end(queue: string, rule: Rule, ids: readonly string[]): Promise<number> {
     const left = new Set(ids)
     let count = 0
     while (left.size > 0) {
@@ -92,7 +98,7 @@ export class Expirer {
     return count
   }
 
-  async #settle(queue: string, rule: ExpiryRule, messages: readonly StoredMessage[]): Promise<number> {
+  async #settle(queue: string, rule: Rule, messages: readonly StoredMessage[]): Promise<number> {
     const settlements = messages.map((message) => this.#settlementOf(queue, rule, message))
     const results = await this.#dependencies.engine.settle(queue, settlements)
     const ended = results.filter(({ settled }, index) => settled && settlements[index]!.kind !== 'release').length
@@ -100,13 +106,13 @@ export class Expirer {
     return ended
   }
 
-  #settlementOf(queue: string, { expired }: ExpiryRule, message: StoredMessage): Settlement {
-    const { clock, deadLetterQueueOf } = this.#dependencies
+  #settlementOf(queue: string, { expired, deadLetterQueue }: Rule, message: StoredMessage): Settlement {
+    const { clock } = this.#dependencies
     const lease = { id: message.id, receipt: message.receipt! }
     const error = expiryError(message)
     if (error === null) return { ...lease, kind: 'release', delayMs: 0, meta: {}, uncount: true }
     if (expired === 'drop') return { ...lease, kind: 'delete' }
     const meta = deadLetterMeta(queue, message, error, clock.now())
-    return { ...lease, ...deadLetterEnding(deadLetterQueueOf(queue), meta) }
+    return { ...lease, ...deadLetterEnding(deadLetterQueue, meta) }
   }
 }

@@ -1,5 +1,6 @@
 import { TidingsError } from '../core/errors.ts'
 import * as option from '../core/options.ts'
+import { checkRetention, retentionFields } from '../messages/settings.ts'
 import { checkUrlAllowed } from './addresses.ts'
 import { checkNamePattern } from './names.ts'
 
@@ -36,8 +37,7 @@ export const ruleFields = {
 /** @public */
 export const archiveFields = {
   queues: option.required(names("Queues by their name; '*' stands for any text.")),
-  keepFor: time('Messages that were archived longer ago are removed.'),
-  keep: atMost('What is beyond this number is removed, the longest archived first.'),
+  ...retentionFields,
 } as const
 
 /** @public */
@@ -65,9 +65,7 @@ export const webhookFields = {
 } as const
 
 const rule = checked(option.object('Limits for queues or topics.', ruleFields), checkRule)
-const archive = checked(option.object('How long archives are kept.', archiveFields), (fields, path) => {
-  if (fields.keepFor === null && fields.keep === null) throw incomplete(path, 'neither keepFor nor keep')
-})
+const archive = checked(option.object('How long archives are kept.', archiveFields), checkRetention)
 const expiry = option.object('What becomes of expired messages.', expiryFields)
 const webhook = checked(option.object('Takes alerts by HTTP.', webhookFields), (fields, path) => {
   if (fields.secret !== null && fields.secretFile !== null)
@@ -97,7 +95,7 @@ export const sentinelOptions = {
     max: 86_400_000,
   }),
   archives: option.list(
-    'Removes archived messages, dead letters among them, for good. Of several that fit, the first decides.',
+    'Removes archived messages, dead letters among them, for good. Of several that fit, the first decides; where none fits, the `retention` that is stored for the queue.',
     option.required(archive),
     { default: [], min: 0, max: 1_000 },
   ),

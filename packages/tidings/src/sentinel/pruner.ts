@@ -1,12 +1,15 @@
 import { isTidingsError } from '../core/errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { loggable } from '../core/message-error.ts'
+import { type QueueSettings, readSettings } from '../messages/settings.ts'
 import type { Engine } from '../port/engine.ts'
 import type { ArchiveRule } from './options.ts'
 import { archiveRuleOf } from './rules.ts'
 
 /** Messages in one step: small enough to be quick, large enough that the overhead of a step does not matter. */
 const batchSize = 5_000
+
+type Retention = NonNullable<QueueSettings['retention']>
 
 export interface PrunerDependencies {
   readonly engine: Engine
@@ -16,7 +19,7 @@ export interface PrunerDependencies {
   mayGoOn(): boolean
 }
 
-/** Removes archived messages beyond the limits of the archive rules. */
+/** Removes archived messages beyond the limits of the archive rules, and of queues for which no rule is given. */
 export class Pruner {
   readonly #dependencies: PrunerDependencies
   #pruned = 0
@@ -33,10 +36,9 @@ export class Pruner {
   /** Goes through all archives once. A failure in one archive does not stop the others. */
   async run(): Promise<void> {
     const { engine, archives, logger } = this.#dependencies
-    if (archives.length === 0) return
-    for (const { queue } of await engine.describe(null)) {
-      const rule = archiveRuleOf(archives, queue)
-      if (rule === null) continue
+    for (const { queue, settings = {} } of await engine.describe(null)) {
+      const rule = archiveRuleOf(archives, queue) ?? readSettings(settings).retention
+      if (rule === undefined) continue
       try {
         const count = await this.#prune(queue, rule)
         if (count > 0) logger.info({ queue, count }, 'archived messages were removed')
@@ -48,7 +50,7 @@ export class Pruner {
     }
   }
 
-  async #prune(queue: string, { keepFor, keep }: ArchiveRule): Promise<number> {
+  async #prune(queue: string, { keepFor = null, keep = null }: Retention): Promise<number> {
     let count = 0
     while (this.#dependencies.mayGoOn()) {
       const removed = await this.#dependencies.engine.maintain({

@@ -1,7 +1,7 @@
 import { showDuration } from '../core/duration.ts'
 import { matchesGlob } from '../core/glob.ts'
-import type { QueueStats } from '../port/engine.ts'
-import type { SubscriptionState } from '../port/topic-store.ts'
+import type { QueueStats } from '../messages/states.ts'
+import type { SubscriptionState } from '../topics/states.ts'
 import type { ArchiveRule, Limit, Rule } from './options.ts'
 
 /** A watched queue. */

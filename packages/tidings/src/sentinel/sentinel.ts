@@ -10,7 +10,7 @@ import { LeaderElection } from './leader-election.ts'
 import { type SentinelOptions, type SentinelSettings, sentinelOptions } from './options.ts'
 import { Pruner } from './pruner.ts'
 import { type Breach, Rules, type WatchedQueue, type WatchedSubscription } from './rules.ts'
-import { type Snapshot, type SnapshotDependencies, takeSnapshot } from './snapshot.ts'
+import { type DeadLetterQueueOf, type Snapshot, type SnapshotDependencies, takeSnapshot } from './snapshot.ts'
 import { StallDetector } from './stall-detector.ts'
 import { Upkeep, type UpkeepDependencies } from './upkeep.ts'
 import { Webhook, type WebhookFigures } from './webhook.ts'
@@ -20,7 +20,7 @@ const tidyEveryMs = 60_000
 
 export interface SentinelDependencies extends UpkeepDependencies {
   /** The dead-letter queue of a queue; null for the archive. */
-  deadLetterQueueOf(queue: string): string | null
+  readonly deadLetterQueueOf: DeadLetterQueueOf
   /** Registers a starting sentinel with the bus, so that closing the bus stops it. @throws CLOSED */
   adopt(sentinel: Sentinel): void
   /** Replaces the name server in tests. */

@@ -1,7 +1,8 @@
 import type { Clock } from '../core/clock.ts'
+import { dated } from '../core/dated.ts'
 import { isTidingsError } from '../core/errors.ts'
 import { isInternalQueue } from '../core/names.ts'
-import { pauseIn } from '../messages/settings.ts'
+import { pauseIn, type QueueSettings } from '../messages/settings.ts'
 import type { Engine, QueueStats } from '../port/engine.ts'
 import type { Rules, WatchedQueue, WatchedSubscription } from './rules.ts'
 import type { StallDetector } from './stall-detector.ts'
@@ -12,12 +13,14 @@ export interface Snapshot {
   readonly subscriptions: readonly WatchedSubscription[]
 }
 
+/** The dead-letter queue of a queue with these settings; null for the archive. */
+export type DeadLetterQueueOf = (queue: string, settings?: QueueSettings) => string | null
+
 export interface SnapshotDependencies {
   readonly engine: Engine
   readonly clock: Clock
   readonly rules: Rules
-  /** The dead-letter queue of a queue; null for the archive. */
-  deadLetterQueueOf(queue: string): string | null
+  readonly deadLetterQueueOf: DeadLetterQueueOf
   /** Without a detector stalls are not determined. */
   readonly stallDetector?: StallDetector
 }
@@ -35,9 +38,11 @@ async function queuesOf(dependencies: SnapshotDependencies): Promise<WatchedQueu
   const described = (await engine.describe(null)).filter(({ queue }) => !isInternalQueue(queue))
   const pauses = new Map(described.map(({ queue, settings }) => [queue, pauseIn(settings, clock.now())]))
   const names = described.map(({ queue }) => queue)
-  const deadLetterQueues = new Set(names.map((queue) => dependencies.deadLetterQueueOf(queue)))
+  const { deadLetterQueueOf } = dependencies
+  const paths = new Map(described.map(({ queue, settings }) => [queue, deadLetterQueueOf(queue, settings)]))
+  const deadLetterQueues = new Set(paths.values())
   const watched = names.filter((queue) => rules.watchesQueue(queue, deadLetterQueues.has(queue)))
-  const needed = new Set([...watched, ...watched.map((queue) => dependencies.deadLetterQueueOf(queue))])
+  const needed = new Set([...watched, ...watched.map((queue) => paths.get(queue) ?? null)])
   const stats = new Map<string, QueueStats>()
   await forEach(
     names.filter((queue) => needed.has(queue)),
@@ -56,8 +61,8 @@ async function queuesOf(dependencies: SnapshotDependencies): Promise<WatchedQueu
     const pausedMs = pause ? clock.now() - Date.parse(pause.since!) : null
     const asksForStalls = !pause && rules.limitOf('stalledAfter', queue, isDeadLetterQueue) !== null
     const stalledMs = stallDetector && asksForStalls ? await unlessGone(() => stallDetector.stalledMs(own)) : null
-    const dead = deadIn(stats, dependencies.deadLetterQueueOf(queue))
-    queues.push({ ...own, dead, pausedMs, stalledMs, isDeadLetterQueue })
+    const dead = deadIn(stats, paths.get(queue) ?? null)
+    queues.push({ ...dated(own), dead, pausedMs, stalledMs, isDeadLetterQueue })
   }
   return queues
 }
@@ -75,7 +80,7 @@ async function subscriptionsOf({ engine, rules }: SnapshotDependencies): Promise
   const found: WatchedSubscription[] = []
   await forEach(watched, async ({ topic }) => {
     const subscriptions = (await unlessGone(() => topics.subscriptions(topic, null))) ?? []
-    found.push(...subscriptions.map((one) => ({ ...one, topic })))
+    found.push(...subscriptions.map((one) => ({ ...dated(one), topic })))
   })
   return found
 }

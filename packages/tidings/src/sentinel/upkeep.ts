@@ -6,6 +6,7 @@ import { Service } from '../core/service.ts'
 import type { Engine } from '../port/engine.ts'
 import type { Wakeups } from '../port/wakeups.ts'
 import { Firer } from '../schedules/firer.ts'
+import { noteHistory } from './history-notes.ts'
 
 const intervalMs = 30_000
 /** The first round comes after a random part of this, so that processes that start together do not coincide. */
@@ -56,6 +57,8 @@ export class Upkeep extends Service {
   }
 
   async #maintain(): Promise<void> {
+    // Before the rest, after which a storage may go to sleep.
+    await this.#noteHistory()
     try {
       await this.#engine.maintain({ kind: 'due' })
     } catch (error) {
@@ -63,5 +66,14 @@ export class Upkeep extends Service {
       this.#logger.warn({ err: loggable(error) }, 'upkeep of the storage failed; it is tried again later')
     }
     if (this.state === 'running') this.#arm(intervalMs)
+  }
+
+  /** Only a figure is missing where this cannot be done, for example for want of rights: another process may have them. */
+  async #noteHistory(): Promise<void> {
+    try {
+      await noteHistory(this.#engine)
+    } catch (error) {
+      this.#logger.debug({ err: loggable(error) }, 'the figures of this minute could not be noted')
+    }
   }
 }

@@ -1,17 +1,18 @@
 import type { Logger } from '../core/logger.ts'
 import { loggable } from '../core/message-error.ts'
 import type { TopicMessage } from '../port/topic-store.ts'
+import { type PublishedMessage, toPublished } from '../topics/message.ts'
 
 interface OfSubscription {
   readonly topic: string
   readonly subscription: string
 }
 
-interface OfMessage {
-  readonly message: TopicMessage
+interface OfMessage<M> {
+  readonly message: M
 }
 
-type Happening =
+type Happening<M = TopicMessage> =
   /** This consumer is active, and reads after the cursor. `vanished`: how many consumers died at this position before. */
   | { readonly type: 'held'; readonly cursor: number; readonly vanished: number }
   /** Another consumer has the subscription; this one waits to take over. */
@@ -23,10 +24,10 @@ type Happening =
   /** `count` messages before this offset were removed before they were read. */
   | { readonly type: 'missed'; readonly count: number; readonly before: number }
   /** The handler is called with this message. */
-  | (OfMessage & { readonly type: 'started'; readonly attempt: number; readonly redelivered: boolean })
-  | (OfMessage & { readonly type: 'succeeded'; readonly durationMs: number })
+  | (OfMessage<M> & { readonly type: 'started'; readonly attempt: number; readonly redelivered: boolean })
+  | (OfMessage<M> & { readonly type: 'succeeded'; readonly durationMs: number })
   /** An attempt failed; `retryMs` is null after the last attempt. */
-  | (OfMessage & {
+  | (OfMessage<M> & {
       readonly type: 'failed'
       readonly attempt: number
       readonly durationMs: number
@@ -34,18 +35,18 @@ type Happening =
       readonly retryMs: number | null
     })
   /** `id` is the message's id in the dead-letter queue. */
-  | (OfMessage & {
+  | (OfMessage<M> & {
       readonly type: 'deadLettered'
       readonly error: unknown
       readonly queue: string
       readonly id: string
     })
-  | (OfMessage & { readonly type: 'snoozed'; readonly delayMs: number })
+  | (OfMessage<M> & { readonly type: 'snoozed'; readonly delayMs: number })
   /**
    * Nothing could run in this process for so long, while the message was in hand: what handles it computed without a pause,
    * or the process was stopped. Told once, afterwards.
    */
-  | (OfMessage & { readonly type: 'blocked'; readonly durationMs: number })
+  | (OfMessage<M> & { readonly type: 'blocked'; readonly durationMs: number })
   /** The storage has recorded that the subscription read up to this offset. */
   | { readonly type: 'acked'; readonly offset: number }
   /** There is nothing to read; the consumer sleeps. */
@@ -58,7 +59,7 @@ type Happening =
   | { readonly type: 'stopped'; readonly error: unknown }
 
 /** An event of a subscription's consumer. Durations are in milliseconds. */
-export type SubscriptionEvent = OfSubscription & Happening
+export type SubscriptionEvent = OfSubscription & Happening<PublishedMessage<unknown>>
 
 export interface SubscriberCounts {
   started: number
@@ -97,10 +98,19 @@ export class Journal {
     try {
       const line = logLine(happening)
       if (line) this.#logger[line.level]({ ...this.#of, ...line.details }, line.text)
-      this.#observe?.({ ...this.#of, ...happening })
+      this.#observe?.(this.#shown(happening))
     } catch (error) {
       this.warn(error, `the observer or the logger threw at '${type}'`)
     }
+  }
+
+  /** A message is made when it is looked at. */
+  #shown(happening: Happening): SubscriptionEvent {
+    const event = { ...this.#of, ...happening }
+    if (!('message' in happening)) return event as SubscriptionEvent
+    let copy: PublishedMessage<unknown> | undefined
+    const message = { enumerable: true, get: () => (copy ??= toPublished(this.#of.topic, happening.message)) }
+    return Object.defineProperty(event, 'message', message) as object as SubscriptionEvent
   }
 
   /** Logs a problem that is no event, such as an unusable answer of the user's backoff function. */

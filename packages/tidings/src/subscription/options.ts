@@ -1,8 +1,8 @@
 import { checkQueueName } from '../core/names.ts'
 import * as option from '../core/options.ts'
-import { signalOption } from '../messages/options.ts'
+import { attemptsOption, signalOption } from '../messages/options.ts'
 import { fromOption } from '../topics/options.ts'
-import { lease, workOptions } from '../worker/options.ts'
+import { backoff, lease, workOptions } from '../worker/options.ts'
 import type { SubscriptionEvent } from './events.ts'
 
 const shared = {
@@ -31,8 +31,8 @@ const shared = {
 
 export const subscribeOptions = {
   ...shared,
-  maxAttempts: workOptions.maxAttempts,
-  backoff: workOptions.backoff,
+  maxAttempts: attemptsOption,
+  backoff,
   strictResults: workOptions.strictResults,
   signal: { ...signalOption, doc: 'Stops the subscriber.' },
   observe: option.value<(event: SubscriptionEvent) => void, ((event: SubscriptionEvent) => void) | null>(

@@ -1,5 +1,6 @@
+import { dated } from '../core/dated.ts'
 import * as option from '../core/options.ts'
-import type { Position, SubscriptionState, TopicMessage } from '../port/topic-store.ts'
+import type { Position, TopicMessage } from '../port/topic-store.ts'
 import { PublishedMessage } from '../topics/message.ts'
 import { withNearestTopic } from '../topics/missing-topic.ts'
 import {
@@ -11,6 +12,7 @@ import {
   type PositionInput,
   parsePosition,
 } from '../topics/options.ts'
+import type { SubscriptionState } from '../topics/states.ts'
 import type { SubscriptionAccess } from './access.ts'
 import { fetchNext } from './fetch.ts'
 
@@ -48,7 +50,7 @@ export class Subscription<T = unknown> {
    * @example const { cursor, lag } = await news.subscription('payroll').state()
    */
   state(): Promise<SubscriptionState> {
-    return this.#existing(async () => (await this.#access.store.subscriptions(this.topic, this.name))[0]!)
+    return this.#existing(async () => dated((await this.#access.store.subscriptions(this.topic, this.name))[0]!))
   }
 
   /**

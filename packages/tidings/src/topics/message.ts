@@ -1,5 +1,5 @@
 import { fromJson, type JsonObject } from '../core/json.ts'
-import { fromWireMeta, type MessageMeta } from '../messages/message.ts'
+import { fromWireMeta, type MessageMeta } from '../port/meta.ts'
 import type { TopicMessage } from '../port/topic-store.ts'
 
 /** A message in a topic. `T` is the type of its data. */

@@ -3,7 +3,16 @@ import { checkText } from '../core/json.ts'
 import * as option from '../core/options.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import type { Serializer } from '../core/serializer.ts'
-import { limitOption, parseIsoTime, queueOptions, sendOptions, signalOption, txOption } from '../messages/options.ts'
+import {
+  delayOption,
+  limitOption,
+  messageBytesOption,
+  parseIsoTime,
+  queueOptions,
+  sendOptions,
+  signalOption,
+  txOption,
+} from '../messages/options.ts'
 import type { Position, Retention } from '../port/topic-store.ts'
 
 export const retentionOptions = {
@@ -44,7 +53,7 @@ export const topicOptions = {
     typeText: '{ maxAge, maxBytes, whenRead }',
     parse: parseRetention,
   }),
-  maxMessageBytes: queueOptions.maxMessageBytes,
+  maxMessageBytes: messageBytesOption,
 } as const
 export type TopicOptions = option.OptionsInput<typeof topicOptions>
 /** From the schema the type of the data is inferred. */
@@ -59,6 +68,7 @@ export interface TopicOptionsWithSerializer<T> extends TopicOptions {
 /** Delay, priority, ordering key, target and tracking apply to the copies in linked queues. */
 export const topicPublishOptions = {
   ...sendOptions,
+  delay: delayOption,
   dedupId: { ...sendOptions.dedupId, doc: 'A second message with this id is not stored within the window.' },
   ...txOption,
 } as const

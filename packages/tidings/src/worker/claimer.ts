@@ -32,7 +32,7 @@ export interface ClaimTask {
 /** Claims messages of one queue: sleeps while the queue is empty, and retries while the storage fails. */
 export class Claimer {
   readonly #access: QueueAccess<unknown>
-  readonly #leaseMs: number
+  readonly #options: { readonly lease: number }
   readonly #pollMs: number
   readonly #poller: Poller
   readonly #settler: Settler
@@ -47,16 +47,22 @@ export class Claimer {
   /** @param heldBack called with what each claim says of limits */
   constructor(
     access: QueueAccess<unknown>,
-    options: { lease: number; pollInterval: number },
+    options: { readonly lease: number; readonly pollInterval: number },
     settler: Settler,
     journal: Journal,
     heldBack: (isHeldBack: boolean) => void,
   ) {
     this.#access = access
-    this.#leaseMs = options.lease
+    this.#options = options
     this.#pollMs = options.pollInterval
-    const { wakeups, clock, name } = access
-    this.#poller = new Poller({ wakeups, clock, interest: `queue:${name}`, pollMs: options.pollInterval })
+    const { wakeups, clock, name, settings } = access
+    this.#poller = new Poller({
+      wakeups,
+      clock,
+      interest: `queue:${name}`,
+      pollMs: options.pollInterval,
+      changed: () => settings.forget(),
+    })
     this.#settler = settler
     this.#journal = journal
     this.#heldBack = heldBack
@@ -108,14 +114,15 @@ export class Claimer {
   }
 
   async #claim({ limit, ahead }: Demand, ids: readonly string[] | null, signal: AbortSignal) {
-    const { engine, clock, life, name: queue } = this.#access
+    const { engine, clock, life, settings, name: queue } = this.#access
+    await settings.latest()
     // What a claim has leased whose answer is lost can be given back only if it belongs to this process.
     if (life.isAway) await life.inForce(signal)
     if (signal.aborted) return { deliveries: [], nextDueMs: null, heldBack: false }
     life.look()
     const { epoch } = life
     const from = momentOf(clock)
-    const leaseMs = Math.max(this.#leaseMs, 2 * this.#tookMs)
+    const leaseMs = Math.max(this.#options.lease, 2 * this.#tookMs)
     const request = { limit, leaseMs, ids, held: true, ahead, maxBytes: this.#size.bytes }
     const claim = await engine.claim(queue, request).catch((error: unknown) => {
       if (isUnknown(error)) this.#size.failed()

@@ -12,7 +12,7 @@ import type { Delivery } from './delivery.ts'
 import { Journal } from './events.ts'
 import { Held } from './held.ts'
 import type { Reader } from './iteration.ts'
-import { type ConsumeOptions, consumeOptions } from './options.ts'
+import { type ConsumeOptions, consumeOptions, type ParsedConsumeOptions, withStored } from './options.ts'
 import { type Settled, Settler } from './settler.ts'
 
 export type { ConsumeOptions } from './options.ts'
@@ -32,7 +32,7 @@ const undecodedMs = 1_000
  */
 export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
   readonly #access: QueueAccess<T>
-  readonly #options: option.OptionsOutput<typeof consumeOptions>
+  readonly #options: ParsedConsumeOptions
   readonly #journal: Journal
   readonly #settler: Settler
   readonly #claimer: Claimer
@@ -49,11 +49,11 @@ export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
   constructor(access: QueueAccess<T>, readers: Set<HoldingReader>, options?: ConsumeOptions) {
     this.#access = access
     this.#readers = readers
-    this.#options = option.parseOptions(consumeOptions, options, 'consume')
-    this.#journal = new Journal(access.logger, null)
+    this.#options = withStored(option.parseOptions(consumeOptions, options, 'consume'), access)
+    this.#journal = new Journal(access, null)
     this.#settler = new Settler(access.name, access.clock, this.#journal)
     this.#claimer = new Claimer(access, this.#options, this.#settler, this.#journal, () => {})
-    this.#held = new Held(access, this.#options.lease, {
+    this.#held = new Held(access, this.#options, {
       lost: (one) => this.#lost(one),
       // Its end is that of any other.
       cancelled: () => {},
@@ -119,7 +119,9 @@ export class Consumer<T> implements Reader<Message<T>>, HoldingReader {
         await this.#held.confirm([delivery])
         if (delivery.lost) this.#held.delete(delivery)
         else if (data !== null) {
-          this.#access.telemetry.received({ destination: this.#access.name }, [delivery.message])
+          const { telemetry, name } = this.#access
+          telemetry.handed(name, [delivery.message], delivery.heldMs)
+          telemetry.received({ destination: name }, [delivery.message])
           return new Message(this.#access.name, delivery.message, data.value, delivery)
         }
       }

@@ -1,54 +1,56 @@
 import type { Logger } from '../core/logger.ts'
 import { loggable } from '../core/message-error.ts'
+import type { QueueAccess } from '../messages/access.ts'
 import type { ExpiredPolicy } from '../messages/expiry.ts'
 import { attemptOf } from '../messages/lease.ts'
+import { StoredCopy } from '../messages/message.ts'
 import type { StoredMessage } from '../port/engine.ts'
 
 interface OfQueue {
   readonly queue: string
 }
 
-interface OfMessage extends OfQueue {
-  readonly message: StoredMessage
+interface OfMessage<M> extends OfQueue {
+  readonly message: M
 }
 
 /**
  * An event of a worker. Events about the end of a message come after the storage has its settlement.
  * Durations are in milliseconds.
  */
-export type WorkerEvent =
+export type WorkerEvent<M = StoredCopy<unknown>> =
   /** Messages were taken from the queue. */
   | (OfQueue & { readonly type: 'claimed'; readonly count: number })
   /** The handler is called with this message. */
-  | (OfMessage & { readonly type: 'started' })
-  | (OfMessage & { readonly type: 'succeeded'; readonly durationMs: number })
+  | (OfMessage<M> & { readonly type: 'started' })
+  | (OfMessage<M> & { readonly type: 'succeeded'; readonly durationMs: number })
   /** An attempt failed; `retryMs` is null after the last attempt. */
-  | (OfMessage & {
+  | (OfMessage<M> & {
       readonly type: 'failed'
       readonly durationMs: number
       readonly error: unknown
       readonly retryMs: number | null
     })
-  | (OfMessage & { readonly type: 'deadLettered'; readonly error: unknown })
+  | (OfMessage<M> & { readonly type: 'deadLettered'; readonly error: unknown })
   /** The message's time to live was over, so no handler was called. `deadLettered` follows for a dead letter. */
-  | (OfMessage & { readonly type: 'expired'; readonly policy: ExpiredPolicy })
-  | (OfMessage & { readonly type: 'snoozed'; readonly delayMs: number })
+  | (OfMessage<M> & { readonly type: 'expired'; readonly policy: ExpiredPolicy })
+  | (OfMessage<M> & { readonly type: 'snoozed'; readonly delayMs: number })
   /** Somebody cancelled the message, and its handler did not succeed; it is in the archive. */
-  | (OfMessage & { readonly type: 'cancelled' })
+  | (OfMessage<M> & { readonly type: 'cancelled' })
   /** Another reader may have the message now; its outcome here does not count. */
-  | (OfMessage & { readonly type: 'leaseLost' })
+  | (OfMessage<M> & { readonly type: 'leaseLost' })
   /**
    * The answer to a settlement was lost, and since then another reader may have had the message: it was settled, or it is
    * delivered again.
    */
-  | (OfMessage & { readonly type: 'outcomeUnknown' })
+  | (OfMessage<M> & { readonly type: 'outcomeUnknown' })
   /**
    * Nothing could run in this process for so long, while these messages were in handlers: a handler computed without a
    * pause, or the process was stopped. Told once, afterwards.
    */
-  | (OfQueue & { readonly type: 'blocked'; readonly messages: readonly StoredMessage[]; readonly durationMs: number })
+  | (OfQueue & { readonly type: 'blocked'; readonly messages: readonly M[]; readonly durationMs: number })
   /** Told once, at the first failure; the worker tries again unless `final`. */
-  | (OfMessage & { readonly type: 'settleFailed'; readonly error: unknown; readonly final: boolean })
+  | (OfMessage<M> & { readonly type: 'settleFailed'; readonly error: unknown; readonly final: boolean })
   /** Messages read ahead were given back. */
   | (OfQueue & { readonly type: 'returned'; readonly count: number })
   /** Strict order: nothing else is handled until these messages are tried again. */
@@ -60,6 +62,9 @@ export type WorkerEvent =
   | (OfQueue & { readonly type: 'fetchResumed' })
   | (OfQueue & { readonly type: 'drained' })
   | (OfQueue & { readonly type: 'stopped' })
+
+/** The same with messages as they are stored. */
+export type WorkerHappening = WorkerEvent<StoredMessage>
 
 export interface Counts {
   started: number
@@ -99,18 +104,23 @@ export class Journal {
   }
   readonly #logger: Logger
   readonly #observe: ((event: WorkerEvent) => void) | null
+  readonly #show: (stored: StoredMessage) => unknown
 
-  constructor(logger: Logger, observe: ((event: WorkerEvent) => void) | null) {
+  constructor(
+    { logger, show }: Pick<QueueAccess<unknown>, 'logger' | 'show'>,
+    observe: ((event: WorkerEvent) => void) | null,
+  ) {
     this.#logger = logger
+    this.#show = show
     this.#observe = observe
   }
 
   /** Never throws, even if the user's logger or observer does. */
-  tell(event: WorkerEvent): void {
+  tell(event: WorkerHappening): void {
     this.#count(event)
     try {
       this.#log(event)
-      this.#observe?.(event)
+      this.#observe?.(this.#shown(event))
     } catch (error) {
       this.warn(event.queue, error, `the observer or the logger threw at '${event.type}'`)
     }
@@ -125,11 +135,21 @@ export class Journal {
     }
   }
 
-  #count({ type }: WorkerEvent): void {
+  /** Messages are made when they are looked at. */
+  #shown(event: WorkerHappening): WorkerEvent {
+    const toCopy = (stored: StoredMessage) => new StoredCopy(event.queue, stored, this.#show(stored))
+    if ('messages' in event) return { ...event, messages: event.messages.map(toCopy) }
+    if (!('message' in event)) return event
+    let copy: StoredCopy<unknown> | undefined
+    const message = { enumerable: true, get: () => (copy ??= toCopy(event.message)) }
+    return Object.defineProperty({ ...event }, 'message', message) as object as WorkerEvent
+  }
+
+  #count({ type }: WorkerHappening): void {
     if (Object.hasOwn(this.counts, type)) this.counts[type as keyof Counts]++
   }
 
-  #log(event: WorkerEvent): void {
+  #log(event: WorkerHappening): void {
     const line = logLine(event)
     if (line) this.#logger[line.level]({ queue: event.queue, ...line.details }, line.text)
   }
@@ -141,7 +161,7 @@ interface LogLine {
   readonly details?: object
 }
 
-function logLine(event: WorkerEvent): LogLine | null {
+function logLine(event: WorkerHappening): LogLine | null {
   switch (event.type) {
     case 'failed': {
       const next = event.retryMs === null ? 'it was the last attempt' : `again in ${event.retryMs} ms`

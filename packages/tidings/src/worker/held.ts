@@ -30,8 +30,7 @@ const patientTicks = 4
  */
 export class Held implements Iterable<Delivery>, LifeMember {
   readonly #access: QueueAccess<unknown>
-  readonly #leaseMs: number
-  readonly #tickMs: number
+  readonly #options: { readonly lease: number }
   readonly #calls: HeldCalls
   readonly #held = new Set<Delivery>()
   /** Ticks since the call to the storage. */
@@ -45,10 +44,9 @@ export class Held implements Iterable<Delivery>, LifeMember {
   /** Something was cancelled while these were renewed, and the answer may be from before. */
   readonly #unheard = new WeakSet<Delivery>()
 
-  constructor(access: QueueAccess<unknown>, leaseMs: number, calls: HeldCalls) {
+  constructor(access: QueueAccess<unknown>, options: { readonly lease: number }, calls: HeldCalls) {
     this.#access = access
-    this.#leaseMs = leaseMs
-    this.#tickMs = Math.min(longestTickMs, Math.max(1, Math.floor(leaseMs / 20)))
+    this.#options = options
     this.#calls = calls
   }
 
@@ -128,22 +126,22 @@ export class Held implements Iterable<Delivery>, LifeMember {
   }
 
   #arm(): Timer {
-    return this.#access.clock.after(this.#tickMs, () => this.#tick())
+    const tickMs = Math.min(longestTickMs, Math.max(1, Math.floor(this.#options.lease / 20)))
+    return this.#access.clock.after(tickMs, () => this.#tick())
   }
 
   #tick(): void {
     this.#timer = this.#arm()
     this.#access.life.look()
     this.#calls.tick?.()
+    const { lease: leaseMs } = this.#options
     const left = [...this.#held].map((delivery) => ({ delivery, leftMs: delivery.leftMs }))
     // One that has to be renewed takes the others along, so that they travel together from then on.
-    const isTime = left.some(
-      ({ delivery, leftMs }) => leftMs <= this.#leaseMs * 0.8 && !delivery.ended && !delivery.lost,
-    )
+    const isTime = left.some(({ delivery, leftMs }) => leftMs <= leaseMs * 0.8 && !delivery.ended && !delivery.lost)
     for (const { delivery, leftMs } of left) {
       const ticks = this.#renewing.get(delivery)
       if (ticks !== undefined) this.#await(delivery, ticks + 1)
-      else if ((isTime && leftMs <= this.#leaseMs * 0.9) || delivery.isInDoubt) void this.#renew(delivery)
+      else if ((isTime && leftMs <= leaseMs * 0.9) || delivery.isInDoubt) void this.#renew(delivery)
     }
     this.#check()
   }
@@ -159,7 +157,7 @@ export class Held implements Iterable<Delivery>, LifeMember {
     this.#renewing.set(delivery, 0)
     let renewed = false
     try {
-      await delivery.extend(this.#leaseMs)
+      await delivery.extend(this.#options.lease)
       renewed = true
     } catch (error) {
       if (isTidingsError(error, 'CANCELLED')) this.#calls.cancelled(delivery)

@@ -1,7 +1,9 @@
 import type { Duration } from '../core/duration.ts'
 import * as option from '../core/options.ts'
+import type { QueueAccess } from '../messages/access.ts'
+import { type Backoff, exponential, parseBackoff, storedBackoff } from '../messages/backoff.ts'
 import { leaseOption } from '../messages/message.ts'
-import { type Backoff, exponential, parseBackoff } from './backoff.ts'
+import { attemptsOption, orStored } from '../messages/options.ts'
 import type { WorkerEvent } from './events.ts'
 
 /** Long enough for a blocked event loop; a process that is gone is noticed by its connection. */
@@ -10,11 +12,18 @@ export const lease: option.Option<Duration, number> = {
   doc: 'For how long a process that does not go on keeps its messages; renewed well before, for as long as it is needed.',
 }
 
-const maxAttempts = option.integer('After this many failed attempts a message is dead-lettered.', {
-  default: 5,
-  min: 1,
-  max: 10_000,
-})
+export const backoff = option.value<Duration | Backoff, Backoff>(
+  'How long to wait after a failed attempt: a duration, a curve, or a function (attempt, error) => milliseconds.',
+  {
+    default: exponential(),
+    defaultText: "exponential({ first: '1s', factor: 2, max: '5m', jitter: 0.1 })",
+    typeText: 'duration, curve or function',
+    parse: parseBackoff,
+  },
+)
+
+/** What may be stored for the queue. */
+const storable = { lease: orStored(lease), maxAttempts: orStored(attemptsOption), backoff: orStored(backoff) } as const
 
 const strictResults = option.boolean(
   'Takes what a handler returns beside an outcome, or nothing, for a failed attempt; without this it counts as done, with a warning.',
@@ -36,17 +45,7 @@ export const workOptions = {
       max: 10_000,
     },
   ),
-  maxAttempts,
-  backoff: option.value<Duration | Backoff, Backoff>(
-    'How long to wait after a failed attempt: a duration, a curve, or a function (attempt, error) => milliseconds.',
-    {
-      default: exponential(),
-      defaultText: "exponential({ first: '1s', factor: 2, max: '5m', jitter: 0.1 })",
-      typeText: 'duration, curve or function',
-      parse: parseBackoff,
-    },
-  ),
-  lease,
+  ...storable,
   onSuccess: option.choice('What becomes of a message that was handled.', ['delete', 'archive'], {
     default: 'delete',
   }),
@@ -78,7 +77,8 @@ export const batchWorkOptions = {
   batchWait: option.duration('How long to wait for a fuller batch.', { default: 0, min: 0, max: 60_000 }),
 } as const
 export type BatchWorkOptions = option.OptionsInput<typeof batchWorkOptions>
-export type ParsedWorkOptions = option.OptionsOutput<typeof batchWorkOptions>
+export type OwnWorkOptions = option.OptionsOutput<typeof batchWorkOptions>
+export type ParsedWorkOptions = WithStored<OwnWorkOptions>
 
 export const stopOptions = {
   deadline: option.duration('How long handlers may take to finish; then their signals are aborted.', {
@@ -90,8 +90,8 @@ export const stopOptions = {
 export type StopOptions = option.OptionsInput<typeof stopOptions>
 
 export const consumeOptions = {
-  lease,
-  maxAttempts,
+  lease: storable.lease,
+  maxAttempts: storable.maxAttempts,
   pollInterval,
   wait: option.duration('Ends the loop when nothing came for this long.', {
     default: null,
@@ -107,8 +107,38 @@ export const consumeOptions = {
   }),
 } as const
 export type ConsumeOptions = option.OptionsInput<typeof consumeOptions>
+export type ParsedConsumeOptions = WithStored<option.OptionsOutput<typeof consumeOptions>>
 
 function parseSignal(value: unknown, path: string): AbortSignal {
   if (!(value instanceof AbortSignal)) throw option.typeError(path, value, 'an AbortSignal')
   return value
+}
+
+/** What options may leave to the queue. */
+interface Left {
+  readonly lease: number | null
+  readonly maxAttempts: number | null
+  readonly backoff?: Backoff | null
+}
+type WithStored<O extends Left> = Omit<O, keyof Left> & {
+  readonly lease: number
+  readonly maxAttempts: number
+  readonly backoff: Backoff
+}
+
+/** Options that change with the queue: where they say nothing, what is stored for it holds, else what Tidings takes. */
+export function withStored<O extends Left>(own: O, { settings }: QueueAccess<unknown>): WithStored<O> {
+  return {
+    ...own,
+    get lease() {
+      return own.lease ?? settings.known?.lease ?? lease.defaultValue
+    },
+    get maxAttempts() {
+      return own.maxAttempts ?? settings.known?.maxAttempts ?? attemptsOption.defaultValue
+    },
+    get backoff() {
+      const stored = settings.known?.backoff
+      return own.backoff ?? (stored === undefined ? backoff.defaultValue : storedBackoff(stored))
+    },
+  }
 }

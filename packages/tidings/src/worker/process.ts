@@ -1,13 +1,13 @@
 import { isTidingsError, type TidingsError } from '../core/errors.ts'
 import type { QueueAccess } from '../messages/access.ts'
+import { delayAfter } from '../messages/backoff.ts'
 import { expiryError } from '../messages/expiry.ts'
 import { attemptOf, attemptsError, cancelledEnding, failureMeta, isUnknown } from '../messages/lease.ts'
 import { Message } from '../messages/message.ts'
 import type { Ending, StoredMessage } from '../port/engine.ts'
-import { delayAfter } from './backoff.ts'
 import { CallContext } from './context.ts'
 import type { Delivery } from './delivery.ts'
-import type { Journal, WorkerEvent } from './events.ts'
+import type { Journal, WorkerHappening } from './events.ts'
 import type { Held } from './held.ts'
 import type { ParsedWorkOptions } from './options.ts'
 import { failed, failureOf, type Outcome, toOutcome, toOutcomes } from './outcome.ts'
@@ -75,13 +75,16 @@ export class Process {
   }
 
   async #call(admitted: Delivery[], decoded: Message<unknown>[], context: CallContext): Promise<Verdict[]> {
-    const { clock, name } = this.#access
+    const { clock, name, telemetry } = this.#access
     await this.#held.confirm(admitted)
     const deliveries = admitted.filter(({ lost }) => !lost)
     if (deliveries.length === 0) return admitted.map(dropped)
     const messages = decoded.filter((_, index) => !admitted[index]!.lost)
     const startedAt = clock.now()
-    for (const { message } of deliveries) this.#journal.tell({ type: 'started', queue: name, message })
+    for (const { message, heldMs } of deliveries) {
+      telemetry.handed(name, [message], heldMs)
+      this.#journal.tell({ type: 'started', queue: name, message })
+    }
     const stored = deliveries.map(({ message }) => message)
     const outcomes = await this.#handle(messages, stored, context)
     const durationMs = clock.now() - startedAt
@@ -267,7 +270,7 @@ export class Process {
   #settledByHandler(delivery: Delivery, decision: Outcome['decision'], durationMs: number): Verdict {
     const { message } = delivery
     const of = { queue: this.#access.name, message, durationMs }
-    const event: WorkerEvent =
+    const event: WorkerHappening =
       decision.kind === 'retry'
         ? { ...of, type: 'failed', error: decision.reason, retryMs: null }
         : { ...of, type: 'succeeded' }

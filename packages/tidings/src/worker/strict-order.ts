@@ -19,14 +19,14 @@ const lookThrough = 1_000
 export class StrictOrderHead {
   readonly #claimer: Claimer
   readonly #clock: Clock
-  readonly #leaseMs: number
+  readonly #options: { readonly lease: number }
   #ids: readonly string[] = []
   #delayMs = 0
 
-  constructor(claimer: Claimer, clock: Clock, leaseMs: number) {
+  constructor(claimer: Claimer, clock: Clock, options: { readonly lease: number }) {
     this.#claimer = claimer
     this.#clock = clock
-    this.#leaseMs = leaseMs
+    this.#options = options
   }
 
   get isSet(): boolean {
@@ -42,7 +42,11 @@ export class StrictOrderHead {
   async adopt(signal: AbortSignal): Promise<void> {
     let leased = await this.#claimer.peek('leased', lookThrough, null, signal)
     let pauseMs = leftBehindMs
-    for (let waitedMs = 0; leased.length > 0 && waitedMs < this.#leaseMs && !signal.aborted; waitedMs += pauseMs) {
+    for (
+      let waitedMs = 0;
+      leased.length > 0 && waitedMs < this.#options.lease && !signal.aborted;
+      waitedMs += pauseMs
+    ) {
       pauseMs = Math.min(pauseMs * 1.5, longestPauseMs)
       await sleep(this.#clock, pauseMs, signal)
       const ids = leased.map(({ id }) => id)
@@ -62,7 +66,7 @@ export class StrictOrderHead {
     const delayMs = this.#delayMs
     this.#delayMs = 0
     await sleep(this.#clock, delayMs, signal)
-    let patienceMs = this.#leaseMs
+    let patienceMs = this.#options.lease
     for (let pauseMs = firstPauseMs; !signal.aborted; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
       const ids = this.#ids
       // Several messages are claimed together once all are ready, so that they keep their order.

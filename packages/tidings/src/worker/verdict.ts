@@ -1,6 +1,6 @@
 import type { Ending } from '../port/engine.ts'
 import type { Delivery } from './delivery.ts'
-import type { WorkerEvent } from './events.ts'
+import type { WorkerHappening } from './events.ts'
 
 /** The result of one message. */
 export interface Verdict {
@@ -8,9 +8,9 @@ export interface Verdict {
   /** How the lease ends; null if there is nothing left to settle. */
   readonly ending: Ending | null
   /** The events to tell after the settlement. */
-  readonly events: readonly WorkerEvent[]
+  readonly events: readonly WorkerHappening[]
   /** The events instead, if it turns out that the transaction was committed, whose answer was lost. */
-  readonly committed?: readonly WorkerEvent[]
+  readonly committed?: readonly WorkerHappening[]
   /** When the message comes back, in milliseconds; null if it has ended. */
   readonly returnsMs: number | null
 }

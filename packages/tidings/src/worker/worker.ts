@@ -10,7 +10,7 @@ import { Claimer, type Demand } from './claimer.ts'
 import { CallContext } from './context.ts'
 import { Deadline } from './deadline.ts'
 import type { Delivery } from './delivery.ts'
-import { Journal, type WorkerEvent, type WorkerStats } from './events.ts'
+import { Journal, type WorkerHappening, type WorkerStats } from './events.ts'
 import { Fetcher } from './fetcher.ts'
 import type { BatchHandler, Handler } from './handler.ts'
 import { Held } from './held.ts'
@@ -18,10 +18,12 @@ import { Intake } from './intake.ts'
 import {
   type BatchWorkOptions,
   batchWorkOptions,
+  type OwnWorkOptions,
   type ParsedWorkOptions,
   type StopOptions,
   stopOptions,
   type WorkOptions,
+  withStored,
   workOptions,
 } from './options.ts'
 import { type Invoke, Process } from './process.ts'
@@ -68,17 +70,18 @@ export class Worker extends Service {
   #fetching: Promise<void> = Promise.resolve()
   #resolveEmpty: (() => void) | undefined
 
-  private constructor(access: QueueAccess<unknown>, options: ParsedWorkOptions, invoke: Invoke, isBatch: boolean) {
+  private constructor(access: QueueAccess<unknown>, own: OwnWorkOptions, invoke: Invoke, isBatch: boolean) {
     super()
+    const options = withStored(own, access)
     if (options.transactional) requireTransactions(access.engine)
-    const { name, clock, logger } = access
-    const { concurrency, batchSize, batchWait, lease } = options
+    const { name, clock } = access
+    const { concurrency, batchSize, batchWait } = options
     this.#access = access
     this.#options = options
     this.#inOrder = concurrency === 1
-    this.#journal = new Journal(logger, options.observe)
+    this.#journal = new Journal(access, options.observe)
     const call: Invoke = (messages, context) => this.call(() => invoke(messages, context))
-    this.#held = new Held(access, lease, {
+    this.#held = new Held(access, options, {
       tick: () => this.#trim(),
       lost: (delivery) => this.#leaseLost(delivery),
       cancelled: ({ context, message }) => {
@@ -95,7 +98,7 @@ export class Worker extends Service {
     const claimer = new Claimer(access, options, this.#settler, this.#journal, (heldBack) =>
       this.#intake.heldBack(heldBack),
     )
-    this.#head = new StrictOrderHead(claimer, clock, lease)
+    this.#head = new StrictOrderHead(claimer, clock, options)
     this.#fetcher = new Fetcher(claimer, this.#head, {
       isPaused: () => this.#isPaused,
       demand: () => this.#demand(),
@@ -108,18 +111,18 @@ export class Worker extends Service {
     this.#deadline = new Deadline(clock)
   }
 
-  /** @throws TYPE, RANGE, OPTION_UNKNOWN and the like */
+  /** @internal */
   static forEach<T>(access: QueueAccess<T>, handler: Handler<T>, options?: WorkOptions): Worker {
     option.parseFunction(handler, 'the handler')
-    const parsed = { ...option.parseOptions(workOptions, options, 'work'), batchSize: 1, batchWait: 0 }
-    return new Worker(access, parsed, (messages, context) => handler(messages[0] as Message<T>, context), false)
+    const own = { ...option.parseOptions(workOptions, options, 'work'), batchSize: 1, batchWait: 0 }
+    return new Worker(access, own, (messages, context) => handler(messages[0] as Message<T>, context), false)
   }
 
-  /** @throws TYPE, RANGE, OPTION_UNKNOWN and the like */
+  /** @internal */
   static forBatches<T>(access: QueueAccess<T>, handler: BatchHandler<T>, options?: BatchWorkOptions): Worker {
     option.parseFunction(handler, 'the handler')
-    const parsed = option.parseOptions(batchWorkOptions, options, 'workBatch')
-    return new Worker(access, parsed, (messages, context) => handler(messages as Message<T>[], context), true)
+    const own = option.parseOptions(batchWorkOptions, options, 'workBatch')
+    return new Worker(access, own, (messages, context) => handler(messages as Message<T>[], context), true)
   }
 
   /** The name of its queue. */
@@ -317,7 +320,7 @@ export class Worker extends Service {
     if (end === 'unknown') this.#journal.tell({ type: 'outcomeUnknown', ...of })
     if (end !== 'settled') return 0
     const wasCommitted = committed !== undefined && delivery.endedBefore
-    const told: readonly WorkerEvent[] = delivery.wasCancelled ? [{ type: 'cancelled', ...of }] : events
+    const told: readonly WorkerHappening[] = delivery.wasCancelled ? [{ type: 'cancelled', ...of }] : events
     for (const event of wasCommitted ? committed : told) this.#journal.tell(event)
     // What was read ahead is held back, too.
     if (ending?.kind === 'release' && ending.hold !== undefined) this.#startOver()

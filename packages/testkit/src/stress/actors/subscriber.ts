@@ -51,7 +51,7 @@ function factOf(event: SubscriptionEvent): Fact | undefined {
       return { event: 'superseded', topic, subscription }
     case 'deadLettered': {
       const { offset, data } = event.message
-      return { event: 'handled', topic, subscription, offset, uid: (JSON.parse(data) as StressData).uid }
+      return { event: 'handled', topic, subscription, offset, uid: (data as StressData).uid }
     }
     case 'interrupted':
       return { event: 'trouble', doing: 'reading a topic', code: event.type, message: String(event.error) }

@@ -60,7 +60,7 @@ function factOf(event: WorkerEvent): Fact | undefined {
     return { event: 'trouble', doing: 'reading', code: event.type, message: describeError(event.error).message }
   if (!('message' in event)) return undefined
   const { id, readCount, data } = event.message
-  const about = { queue: event.queue, uid: (JSON.parse(data) as StressData).uid, id, attempt: readCount }
+  const about = { queue: event.queue, uid: (data as StressData).uid, id, attempt: readCount }
   switch (event.type) {
     case 'succeeded':
     case 'deadLettered':

@@ -48,6 +48,7 @@ import {
 } from '../../protocol/messages.ts'
 import { Client } from './client.ts'
 import { refuseTransaction, unsupported } from './failures.ts'
+import { HttpHistory } from './history.ts'
 import { Holdings } from './holdings.ts'
 import { HttpListening } from './listening.ts'
 import { readAll, type WirePage } from './pages.ts'
@@ -62,6 +63,7 @@ const promptMs = 10_000
 export class HttpEngine implements Engine {
   readonly name = 'http'
   readonly schedules: HttpSchedules
+  readonly history: HttpHistory
   readonly #client: Client
   readonly #holdings = new Holdings()
   #supports: ReadonlySet<Feature> = new Set()
@@ -72,6 +74,7 @@ export class HttpEngine implements Engine {
   constructor(target: HttpTarget) {
     this.#client = new Client(target)
     this.schedules = new HttpSchedules(this.#client)
+    this.history = new HttpHistory(this.#client)
   }
 
   /** What the server said when it was asked. */

@@ -1,4 +1,5 @@
 import { systemClock, type Timer } from '../../core/clock.ts'
+import { soon } from '../../core/turns.ts'
 
 /** A timer that comes so much later than it should says that this process was busy, and had no time to read. */
 const busyMs = 500
@@ -39,7 +40,7 @@ export class Patience {
     const now = performance.now()
     if (now - dueAt > busyMs && this.#busyTimes++ < mostTimes) this.#heardAt = now
     // Timers are told before what came meanwhile is read.
-    if (this.#leftMs <= 0) setImmediate(() => this.#judge())
+    if (this.#leftMs <= 0) soon(() => this.#judge())
     else this.#timer = this.#wait(this.#leftMs)
   }
 

@@ -32,6 +32,7 @@ import { durabilityUnavailable, noEvents, noQueue, queueFull } from '../../port/
 import { Bindings } from './bindings.ts'
 import { Correlations, completionMessage } from './correlations.ts'
 import { notDurable } from './diagnose.ts'
+import { MemoryHistory } from './history.ts'
 import { askToCancel, extend, giveBack, leaseNext } from './leases.ts'
 import { Listeners } from './listeners.ts'
 import {
@@ -51,9 +52,9 @@ import {
 } from './queue.ts'
 import { replaceUnread } from './replacing.ts'
 import { MemorySchedules } from './schedules.ts'
-import { type Inside, settleLater, settleOne, type Unread } from './settling.ts'
+import { archiveCancelled, type Inside, settleLater, settleOne, type Unread } from './settling.ts'
 import { charge, select } from './sharing.ts'
-import { asRead, dueOf, endOf, mergeMeta, placeOf } from './stored.ts'
+import { asRead, dueOf, endOf, isAskedFor, mergeMeta, placeOf } from './stored.ts'
 import { MemoryTopics } from './topics.ts'
 import { type MemoryTransaction, type TransactionMode, Transactions } from './transactions.ts'
 
@@ -92,6 +93,7 @@ export class MemoryEngine implements Engine {
     forget: (topic) => this.#listeners.forget(`topic:${topic}`),
   })
   readonly schedules: MemorySchedules
+  readonly history: MemoryHistory
   readonly #correlations = new Correlations((name, completion) => {
     this.#create(name)
     this.#store(this.#find(name), completionMessage(name, completion, this.#clock.now()))
@@ -114,6 +116,7 @@ export class MemoryEngine implements Engine {
     this.#clock = clock
     this.transactions = new Transactions(transactions)
     this.supports = new Set<Feature>([...features, ...(transactions === 'refuse' ? [] : (['transactions'] as const))])
+    this.history = new MemoryHistory(clock, (name) => this.#find(name))
     this.schedules = new MemorySchedules(this, this.#clock, (dueMs) => this.#listeners.wake('schedules', dueMs))
   }
 
@@ -146,6 +149,7 @@ export class MemoryEngine implements Engine {
     this.#queues.delete(name)
     this.#bindings.removeAll(name)
     this.topics.forgetQueue(name)
+    this.history.forget(name)
     this.#listeners.forget(`queue:${name}`)
     this.#cancelAll(queue)
     return true
@@ -294,8 +298,9 @@ export class MemoryEngine implements Engine {
     charge(queue, messages, { inTurns: true, now })
     return messages.map((message) => {
       this.#remove(queue, message)
-      this.#correlations.end(name, message.id, 'done', now)
-      return structuredClone({ ...asRead(message, now), receipt: null })
+      const read = { ...asRead(message, now), receipt: null }
+      this.#correlations.end(name, message.id, isAskedFor(message) ? 'cancelled' : 'done', now)
+      return isAskedFor(message) ? archiveCancelled(queue, read, now) : structuredClone(read)
     })
   }
 

@@ -74,3 +74,10 @@ export function settleOne(engine: Inside, queue: MemoryQueue, settlement: Settle
   }
   return { settled: true, newId: null }
 }
+
+/** For what was taken out of the queue by someone who is not to have it. */
+export function archiveCancelled(queue: MemoryQueue, message: StoredMessage, now: number): StoredMessage {
+  const meta = mergeMeta(message.meta, { cancelled_at: new Date(now).toISOString() })
+  queue.archive.set(message.id, { ...message, meta, archivedAt: now })
+  return structuredClone(message)
+}

@@ -32,6 +32,9 @@ export const outcomeOf = (meta: JsonObject, change: JsonObject) =>
 
 export const isDeadLetter = (meta: JsonObject) => (meta.dead_lettered_at ?? null) !== null
 
+/** Whether somebody wants it to be cancelled. */
+export const isAskedFor = ({ meta }: StoredMessage) => Object.hasOwn(meta, 'cancel_requested_at')
+
 /** Nothing becomes a dead letter that somebody has cancelled. */
 export const isKeptFromDeath = ({ meta }: StoredMessage, settlement: Settlement) =>
   Object.hasOwn(meta, 'cancel_requested_at') && 'meta' in settlement && isDeadLetter(settlement.meta)

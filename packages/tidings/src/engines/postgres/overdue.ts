@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { settlesWithin } from '../../core/awake.ts'
 import { sleep, systemClock } from '../../core/clock.ts'
+import { nextTurn } from '../../core/turns.ts'
 import { type Connection, cutOff, streamOf } from './connections.ts'
 import { statements } from './sql.gen.ts'
 import { AnswerLost, isOfServer } from './sqlstates.ts'
@@ -83,7 +84,7 @@ export class Overdue {
       if (asked.length > 0) {
         const work = await this.#ask(asked.every(({ connection }) => connection.session.isDirect))
         // What has come meanwhile is read first.
-        await new Promise((resolve) => setImmediate(resolve))
+        await nextTurn()
         this.#judge(asked, work)
       }
       if (this.#late.size > 0) await sleep(systemClock, againMs)

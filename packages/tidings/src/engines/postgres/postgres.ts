@@ -35,6 +35,7 @@ import { Claims } from './claims.ts'
 import { diagnose, refuseFiltered } from './diagnose.ts'
 import { Disk } from './disk.ts'
 import { Driver, type PostgresTarget } from './driver.ts'
+import { PostgresHistory } from './history.ts'
 import { Life, shortestHeldMs } from './life.ts'
 import { PostgresListening } from './listening.ts'
 import { migrate } from './migrate.ts'
@@ -74,6 +75,7 @@ export class PostgresEngine implements Engine {
   readonly limits = usualLimits
   readonly topics: PostgresTopics
   readonly schedules: PostgresSchedules
+  readonly history: PostgresHistory
   readonly #driver: Driver
   readonly #calls: Calls
   readonly #functions: QueueFunctions
@@ -105,6 +107,7 @@ export class PostgresEngine implements Engine {
     this.#claims = new Claims(this.#calls, this.#functions, this.#life)
     this.topics = new PostgresTopics(this.#calls, this.#life)
     this.schedules = new PostgresSchedules(this.#calls, this)
+    this.history = new PostgresHistory(this.#calls, () => this.#sleeps && !this.#wasUsed)
   }
 
   async open(): Promise<void> {

@@ -1,4 +1,5 @@
 import { systemClock, type Timer } from '../../core/clock.ts'
+import { soon } from '../../core/turns.ts'
 import type { RedisClient } from './client.ts'
 import { Lost, Unsent } from './errors.ts'
 
@@ -102,7 +103,7 @@ export class Silence {
   #lookIn(milliseconds: number): void {
     this.#timer?.cancel()
     this.#lookAt = performance.now() + milliseconds
-    this.#timer = systemClock.after(milliseconds, () => void setImmediate(() => this.#look()))
+    this.#timer = systemClock.after(milliseconds, () => soon(() => this.#look()))
   }
 
   #look(): void {

@@ -97,6 +97,9 @@ export const topicRegistryKey = '{tidings}:topics'
 /** What is published under which patterns, or in which topics, goes where. */
 export const routesKey = '{tidings}:routes'
 
+/** What the whole storage looked like in the last days. */
+export const historyKey = '{tidings}:history'
+
 /** Schedules, when they are due, and what they have still to send. */
 export const scheduleKeys = ['{tidings}:schedules', '{tidings}:schedules:due', '{tidings}:schedules:sending'] as const
 /** Where it is told that one was put. */

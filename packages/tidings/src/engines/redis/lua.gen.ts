@@ -19,6 +19,11 @@ export const helpers = {
   "isAhead": "local function isAhead(receipt)\nreturn string.sub(receipt, 21, 21) == '_'\nend",
   "holderField": "local function holderField(token)\nreturn '~' .. token\nend",
   "goneOf": "local function goneOf(meta, tokens)\nlocal channels, fields = {}, {}\nfor i, token in ipairs(tokens) do channels[i], fields[i] = '{tidings}:life:' .. token, holderField(token) end\nlocal counts = redis.pcall('PUBSUB', 'NUMSUB', unpack(channels))\nlocal gone = {}\nif counts.err or counts[2] == 0 then return gone end\nlocal known = redis.call('HMGET', meta, unpack(fields))\nfor i = 2, #tokens do\nif known[i] and counts[2 * i] == 0 then gone[#gone + 1] = tokens[i] end\nend\nreturn gone\nend",
+  "historyBase": "local function historyBase(meta, incarnation)\nreturn string.sub(meta, 1, -5) .. 'history:' .. incarnation\nend",
+  "historyKey": "local function historyKey(base, minute)\nreturn base .. ':' .. math.floor(minute / 60)\nend",
+  "thisMinute": "local function thisMinute()\nreturn math.floor(now / 60000)\nend",
+  "keep": "local function keep(key, ms)\nredis.call('PEXPIRE', key, ms)\nend",
+  "noteMinute": "local function noteMinute(base, minute, gauges, sent, ms)\nlocal key, field = historyKey(base, minute), 'g' .. minute % 60\nlocal before = redis.call('HGET', key, field)\nif before then sent = sent + tonumber(string.match(before, '%d+$')) end\nredis.call('HSET', key, field, gauges .. ' ' .. sent)\nkeep(key, ms)\nend",
   "queueKeyCount": "local queueKeyCount = 18",
   "queueAt": "local function queueAt(first)\nreturn {\nmeta = KEYS[first], order = KEYS[first + 1], ready = KEYS[first + 2], body = KEYS[first + 3],\ndelayed = KEYS[first + 4], leased = KEYS[first + 5], state = KEYS[first + 6], lines = KEYS[first + 7],\nwaiting = KEYS[first + 8], tasks = KEYS[first + 9], dedup = KEYS[first + 10], windows = KEYS[first + 11],\ntargets = KEYS[first + 12], archive = KEYS[first + 13], shelf = KEYS[first + 14], archived = KEYS[first + 15],\ninbox = KEYS[first + 16], outbox = KEYS[first + 17], posted = {}, bodies = {}, ids = {}, readies = {},\n}\nend",
   "isThere": "local function isThere(q)\nreturn redis.call('EXISTS', q.meta) == 1\nend",
@@ -39,6 +44,7 @@ export const helpers = {
   "store": "local function store(q, body, o)\nlocal id = nextId(q)\nif not next(o) then\naddPair(q.bodies, id, body)\naddPair(q.ids, '0', id)\naddPair(q.readies, '0', id)\nq.wakeNow = true\nreturn id\nend\nlocal visible = math.max(now, o.n or (now + (o.d or 0)))\nlocal m = { p = o.p, k = o.k, g = o.g, t = o.t or lastingId(o), m = o.m, c = o.c, w = o.w, x = o.x, h = o.h }\nif o.s and o.s ~= q.time then m.s = o.s end\nif visible > now then m.v = visible end\naddPair(q.bodies, id, body)\naddPair(q.ids, '0', id)\nif next(m) then save(q, id, m) end\nif m.t then redis.call('HSET', q.targets, m.t, id) end\nif o.w then redis.call('HSET', q.tasks, o.w, id) end\nlocal isFirst = true\nif o.k then\nlocal line = lineOf(o.k)\nisFirst = not firstIn(q, line)\nredis.call('ZADD', q.lines, 0, line .. id)\nend\nif not isFirst then\nredis.call('ZADD', q.waiting, visible, id)\nelseif visible > now then\nredis.call('ZADD', q.delayed, visible, id)\nelseif m.g then\naddReady(q, id, m)\nelse\naddPair(q.readies, -(m.p or 0), id)\nend\nnoteWake(q, visible)\nreturn id\nend",
   "withdraw": "local function withdraw(q, id, m)\nif redis.call('ZREM', q.leased, id) == 1 then\nif m.g or m.q then freeSlots(q, id, m) end\nreturn\nend\nif takeTurn(q, id, m) or redis.call('ZREM', q.delayed, id) == 1 then return end\nif m.k then redis.call('ZREM', shareKey(q, 'parked'), id) end\nend",
   "remove": "local function remove(q, id, m)\nredis.call('HDEL', q.body, id)\nredis.call('HDEL', q.state, id)\nredis.call('ZREM', q.order, id)\nwithdraw(q, id, m)\nif m.t and redis.call('HGET', q.targets, m.t) == id then redis.call('HDEL', q.targets, m.t) end\nif m.w then redis.call('HDEL', q.tasks, m.w) end\nif not m.k then return end\nlocal line = lineOf(m.k)\nredis.call('ZREM', q.lines, line .. id)\nif redis.call('ZREM', q.waiting, id) == 1 then return end\nlocal following = firstIn(q, line)\nif not following then return end\nlocal nextOne = string.sub(following, #line + 1)\nlocal visible = tonumber(redis.call('ZSCORE', q.waiting, nextOne))\nredis.call('ZREM', q.waiting, nextOne)\noffer(q, nextOne, stateOf(q, nextOne), visible)\nend",
+  "shelve": "local function shelve(q, id, m, body)\nm.r, m.a = nil, now\nredis.call('HSET', q.archived, id, cmsgpack.pack({ m, body }))\nredis.call('ZADD', q.archive, 0, id)\nredis.call('ZADD', q.shelf, now, id)\nend",
   "ripenOne": "local function ripenOne(q, set, id)\nredis.call('ZREM', set, id)\nlocal m = stateOf(q, id)\nif m.g and set == q.leased then freeSlots(q, id, m) end\naddReady(q, id, m)\nend",
   "firstDue": "local function firstDue(set)\nreturn tonumber(redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2])\nend",
   "ripen": "local function ripen(q, most)\nlocal soonest\nfor _, set in ipairs({ q.delayed, q.leased }) do\nlocal due = firstDue(set)\nif due and due <= now then\nfor _, id in ipairs(redis.call('ZRANGEBYSCORE', set, '-inf', now, 'LIMIT', 0, most)) do ripenOne(q, set, id) end\ndue = firstDue(set)\nend\nif due then soonest = math.min(soonest or due, due) end\nend\nreturn soonest\nend",
@@ -68,6 +74,7 @@ export const helpers = {
   "newRoom": "local function newRoom(q, sharing)\nlocal room = { gates = {}, leased = {} }\nlocal function gate(name)\nif not room.gates[name] then\nroom.gates[name] = tonumber(redis.call('ZSCORE', shareKey(q, 'gates'), name) or 0)\nend\nreturn room.gates[name]\nend\nlocal function leasedIn(line)\nif not room.leased[line] then\nroom.leased[line] = line == '' and redis.call('ZCOUNT', q.leased, '(' .. now, '+inf')\nor redis.call('ZLEXCOUNT', shareKey(q, 'slots'), '[' .. line, '[' .. line .. '\\255')\nend\nreturn room.leased[line]\nend\nlocal function keyOf(limit, m)\nif limit.per == 'queue' then return '' end\nif limit.per == 'group' then return m.g end\nreturn m.k\nend\nlocal function rateName(limit, key)\nreturn limit.per .. ' ' .. string.format('%.0f', limit.rate.periodMs) .. ' ' .. key\nend\nfunction room.opensAt(m, limits)\nlocal opens = math.max(now, gate('hold'), m.g and gate('hold ' .. m.g) or 0)\nfor _, limit in ipairs(limits) do\nlocal key = keyOf(limit, m)\nif key and limit.concurrency and leasedIn(key == '' and '' or lineOf(key)) >= limit.concurrency then\nreturn math.huge\nend\nif key and limit.rate then\nlocal every = limit.rate.periodMs / limit.rate.count\nlocal next_ = gate(rateName(limit, key)) - ((limit.burst or 1) - 1) * every\nif next_ - now >= 0.001 then opens = math.max(opens, math.ceil(next_)) end\nend\nend\nreturn opens\nend\nfunction room.take(m)\nfor _, line in ipairs(m.g and { '', lineOf(m.g) } or { '' }) do\nif room.leased[line] then room.leased[line] = room.leased[line] + 1 end\nend\nfor _, limit in ipairs(sharing.all) do\nlocal key = keyOf(limit, m)\nif key and limit.rate then\nlocal name = rateName(limit, key)\nroom.gates[name] = math.max(now, gate(name)) + limit.rate.periodMs / limit.rate.count\nend\nend\nend\nfunction room.charge(messages)\nfor _, m in ipairs(messages) do room.take(m) end\nlocal gates = {}\nfor name, until_ in pairs(room.gates) do\nif until_ > now then addPair(gates, until_, name) end\nend\nwriteAll('ZADD', shareKey(q, 'gates'), gates)\nredis.call('ZREMRANGEBYSCORE', shareKey(q, 'gates'), '-inf', now)\nend\nreturn room\nend",
   "reopenDue": "local function reopenDue(q, until_, most)\nlocal due = redis.call('ZRANGEBYSCORE', shareKey(q, 'shut'), '-inf', until_, 'LIMIT', 0, most)\nfor _, group in ipairs(due) do reopenLane(q, group) end\nlocal parked = redis.call('ZRANGEBYSCORE', shareKey(q, 'parked'), '-inf', until_, 'LIMIT', 0, most)\nfor i, state in ipairs(readAll(q.state, parked)) do\nredis.call('ZREM', shareKey(q, 'parked'), parked[i])\naddReady(q, parked[i], unpacked(state))\nend\nend",
   "countReady": "local function countReady(q)\nreturn redis.call('ZCARD', q.ready) + redis.call('ZCARD', shareKey(q, 'turns'))\nend",
+  "gaugesOf": "local function gaugesOf(q, sharing)\nlocal function dueIn(set)\nreturn redis.call('ZCOUNT', set, '-inf', now)\nend\nlocal function toComeIn(set)\nreturn redis.call('ZCOUNT', set, '(' .. now, '+inf')\nend\nlocal inLine = sharing and countReady(q) + redis.call('ZCARD', shareKey(q, 'parked')) or redis.call('ZCARD', q.ready)\nlocal ready = inLine + dueIn(q.delayed) + dueIn(q.leased) + dueIn(q.waiting)\nlocal oldest = false\nlocal function see(visible)\nif visible and (not oldest or visible < oldest) then oldest = visible end\nend\nfor _, id in ipairs(redis.call('ZRANGE', q.ready, 0, 99)) do see(stateOf(q, id).v or timeOf(id)) end\nfor _, turn in ipairs(sharing and redis.call('ZRANGE', shareKey(q, 'turns'), 0, 99) or {}) do\nlocal id = string.sub(turn, -13)\nsee(stateOf(q, id).v or timeOf(id))\nend\nfor _, set in ipairs({ q.delayed, q.leased, q.waiting }) do\nsee(tonumber(redis.call('ZRANGEBYSCORE', set, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 1)[2]))\nend\nreturn ready, toComeIn(q.leased), toComeIn(q.delayed) + toComeIn(q.waiting), oldest\nend",
   "noteOpening": "local function noteOpening(q, opens)\nif opens < math.huge then q.opensAt = math.min(q.opensAt or opens, opens) end\nend",
   "newLanes": "local function newLanes(q, limit)\nlocal lanes = { list = {}, loaded = 0, horizon = -math.huge }\nfunction lanes.place(lane)\nlocal at = #lanes.list + 1\nwhile at > 1 and lanes.list[at - 1].pass > lane.pass do at = at - 1 end\ntable.insert(lanes.list, at, lane)\nend\nlocal function start(group, pass)\nlanes.place({ group = group ~= '' and group or nil, pass = pass, from = 0, more = true, found = {}, last = 0 })\nend\nlocal function load()\nlocal some = redis.call('ZRANGE', shareKey(q, 'lanes'), lanes.loaded, lanes.loaded + 99, 'WITHSCORES')\nfor i = 1, #some, 2 do\nlanes.horizon = tonumber(some[i + 1])\nstart(some[i], lanes.horizon)\nend\nlanes.loaded = lanes.loaded + 100\nif #some < 200 then lanes.horizon = math.huge end\nend\nfunction lanes.next()\nwhile lanes.horizon < math.huge and (#lanes.list == 0 or lanes.list[1].pass > lanes.horizon) do load() end\nreturn table.remove(lanes.list, 1)\nend\nfunction lanes.nextIn(lane)\nif lane.last == #lane.found and lane.more then\nlocal count = lane.from == 0 and 4 or math.min(limit, 100)\nif lane.group then\nlane.found = textsIn(shareKey(q, 'turns'), lineOf(lane.group), lane.from, count)\nelse\nlane.found = redis.call('ZRANGE', q.ready, lane.from, lane.from + count - 1)\nend\nlane.more, lane.from, lane.last = #lane.found == count, lane.from + #lane.found, 0\nend\nlane.last = lane.last + 1\nlocal text = lane.found[lane.last]\nreturn text and string.sub(text, -13)\nend\nif redis.call('EXISTS', q.ready) == 1 then start('', passOf(q, '')) end\nreturn lanes\nend",
   "readyOf": "local function readyOf(q, only)\nlocal found, seen = {}, {}\nfor _, id in ipairs(cjson.decode(only)) do\nlocal m = not seen[id] and stateOf(q, id)\nlocal isReady = m and redis.call('ZSCORE', m.g and shareKey(q, 'turns') or q.ready, m.g and turnOf(id, m) or id)\nif isReady then table.insert(found, { -(m.p or 0), id, m }) end\nseen[id] = true\nend\ntable.sort(found, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)\nreturn found\nend",
@@ -222,6 +229,7 @@ export const scripts = {
   "correlate": {
     "flags": "#!lua flags=allow-oom",
     "helpers": [
+      "keep",
       "readClock",
       "now"
     ],
@@ -283,9 +291,10 @@ export const scripts = {
       "addPair",
       "post",
       "postRemoved",
-      "shareKey"
+      "shareKey",
+      "historyBase"
     ],
-    "code": "local q = queueAt(1)\nlocal incarnation = redis.call('HGET', q.meta, 'incarnation')\nif not incarnation then return false end\npostRemoved(q, ARGV[1])\nredis.call('UNLINK', unpack(KEYS, 1, queueKeyCount - 1))\nfor _, name in ipairs({ 'turns', 'slots', 'lanes', 'shut', 'passes', 'parked', 'gates' }) do\nredis.call('UNLINK', shareKey(q, name))\nend\nreturn { incarnation, q.posted }"
+    "code": "local q = queueAt(1)\nlocal incarnation = redis.call('HGET', q.meta, 'incarnation')\nif not incarnation then return false end\npostRemoved(q, ARGV[1])\nredis.call('UNLINK', unpack(KEYS, 1, queueKeyCount - 1))\nfor _, name in ipairs({ 'turns', 'slots', 'lanes', 'shut', 'passes', 'parked', 'gates' }) do\nredis.call('UNLINK', shareKey(q, name))\nend\nlocal base, hour = historyBase(q.meta, incarnation), math.floor(now / 3600000)\nlocal past = { base }\nfor ago = 0, 8 * 24 + 1 do past[#past + 1] = base .. ':' .. hour - ago end\nredis.call('UNLINK', unpack(past))\nreturn { incarnation, q.posted }"
   },
   "extend": {
     "flags": "#!lua flags=allow-oom",
@@ -340,6 +349,71 @@ export const scripts = {
       "finish"
     ],
     "code": "local q = queueAt(1)\nlocal gone = goneOf(q.meta, { unpack(ARGV, 4) })\nlocal isGone = {}\nfor _, token in ipairs(gone) do isGone[token] = true end\nif #gone == 0 then return { '', gone } end\nlocal lostAt = cjson.encode(ARGV[1])\nlocal found = redis.call('ZSCAN', q.leased, ARGV[2], 'COUNT', ARGV[3])\nlocal seen, looked = {}, {}\nfor i = 1, #found[2], 2 do\nif not seen[found[2][i]] then table.insert(looked, found[2][i]) end\nseen[found[2][i]] = true\nend\nlocal ids, states = {}, {}\nfor i, state in ipairs(readAll(q.state, looked)) do\nlocal m = unpacked(state)\nif m.r and isGone[holderIn(m.r)] then\nm.m = m.m or {}\nm.m.process_lost_at = lostAt\nif isAhead(m.r) then\nm.m.read_ahead_lost = 'true'\nm.n = m.n - 1\nend\ntable.insert(ids, looked[i])\ntable.insert(states, m)\nend\nend\ngiveBack(q, ids, states)\nfinish(q)\nif found[1] ~= '0' then return { found[1], gone } end\nfor _, token in ipairs(gone) do redis.call('HDEL', q.meta, holderField(token)) end\nreturn { '', gone }"
+  },
+  "history-add": {
+    "flags": "#!lua",
+    "helpers": [
+      "historyBase",
+      "readClock",
+      "now",
+      "thisMinute",
+      "historyKey",
+      "keep"
+    ],
+    "code": "local base = KEYS[1]\nif ARGV[1] == 'queue' then\nlocal incarnation = redis.call('HGET', base, 'incarnation')\nif not incarnation then return end\nbase = historyBase(base, incarnation)\nend\nlocal function numbersIn(text)\nlocal numbers = {}\nfor number in string.gmatch(text, '%d+') do numbers[#numbers + 1] = tonumber(number) end\nreturn numbers\nend\nfor i = 3, #ARGV, 2 do\nlocal minute = thisMinute() - tonumber(ARGV[i])\nlocal key, field = historyKey(base, minute), 'c' .. minute % 60\nlocal some, others = numbersIn(ARGV[i + 1]), numbersIn(redis.call('HGET', key, field) or '')\nfor at = 1, math.max(#some, #others) do some[at] = (some[at] or 0) + (others[at] or 0) end\nredis.call('HSET', key, field, table.concat(some, ' '))\nkeep(key, ARGV[2])\nend"
+  },
+  "history-begin": {
+    "flags": "#!lua",
+    "helpers": [
+      "readClock",
+      "now",
+      "thisMinute",
+      "historyKey",
+      "keep"
+    ],
+    "code": "local minute = thisMinute()\nlocal key = historyKey(KEYS[1], minute)\nif redis.call('HSETNX', key, 'b' .. minute % 60, 1) == 0 then return false end\nkeep(key, ARGV[1])\nlocal before = tonumber(redis.call('HGET', KEYS[1], 'minute') or '')\nreturn { minute, before and before < minute and before or false }"
+  },
+  "history-end": {
+    "flags": "#!lua",
+    "helpers": [
+      "historyKey",
+      "keep",
+      "noteMinute",
+      "readClock",
+      "now",
+      "thisMinute"
+    ],
+    "code": "local minute = tonumber(ARGV[1])\nnoteMinute(KEYS[1], minute, ARGV[2], tonumber(ARGV[3]), ARGV[4])\nif minute <= thisMinute() then\nredis.call('HSET', KEYS[1], 'minute', minute)\nkeep(KEYS[1], ARGV[4])\nend"
+  },
+  "history-note": {
+    "flags": "#!lua",
+    "helpers": [
+      "queueAt",
+      "readClock",
+      "now",
+      "shareKey",
+      "countReady",
+      "unpacked",
+      "stateOf",
+      "timeOf",
+      "gaugesOf",
+      "historyBase",
+      "historyKey",
+      "keep",
+      "noteMinute"
+    ],
+    "code": "local q = queueAt(1)\nlocal meta = redis.call('HMGET', q.meta, 'incarnation', 'sent', 'created', 'settings', 'sharing')\nif not meta[1] then return false end\nlocal minute, before, total = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(meta[2])\nlocal ready, leased, delayed, since = gaugesOf(q, (meta[4] or meta[5]) and true)\nlocal gauges = ready .. ' ' .. leased .. ' ' .. delayed .. ' ' .. (since or '-')\nlocal base = historyBase(q.meta, meta[1])\nlocal last = redis.call('HMGET', base, 'minute', 'gauges', 'total')\nlocal sent = 0\nif last[1] then\nsent = math.max(0, total - tonumber(last[3]))\nelseif math.floor(tonumber(meta[3]) / 60000) >= (before or minute - 1) then\nsent = total\nend\nif not last[1] or sent > 0 or last[2] ~= gauges or minute - tonumber(last[1]) >= tonumber(ARGV[3]) then\nnoteMinute(base, minute, gauges, sent, ARGV[4])\nredis.call('HSET', base, 'minute', minute, 'gauges', gauges, 'total', total)\nkeep(base, ARGV[4])\nend\nreturn { ready, leased, delayed, since, sent }"
+  },
+  "history-read": {
+    "flags": "#!lua flags=no-writes",
+    "helpers": [
+      "missing",
+      "historyBase",
+      "addPair",
+      "readClock",
+      "now"
+    ],
+    "code": "local base = KEYS[1]\nif ARGV[1] == 'queue' then\nlocal incarnation = redis.call('HGET', base, 'incarnation')\nif not incarnation then return missing({ meta = base }) end\nbase = historyBase(base, incarnation)\nend\nlocal found = {}\nfor hour = tonumber(ARGV[2]), tonumber(ARGV[3]) do\nlocal fields = redis.call('HGETALL', base .. ':' .. hour)\nif #fields > 0 then addPair(found, hour, fields) end\nend\nreturn { now, found }"
   },
   "look": {
     "flags": "#!lua flags=no-writes",
@@ -430,10 +504,11 @@ export const scripts = {
       "base36",
       "post",
       "postEnd",
+      "shelve",
       "flush",
       "finish"
     ],
-    "code": "local q = queueAt(1)\nlocal known = redis.call('HMGET', q.meta, 'incarnation', 'settings', 'sharing', 'paused')\nif not known[1] then return missing(q) end\nif isPaused(known[4]) then return { {}, {} } end\nlocal limit = tonumber(ARGV[2])\nripen(q, math.max(1000, limit))\nlocal sharing = (known[2] or known[3]) and sharingOf(known[2], known[3])\nlocal function take()\nif not sharing then return pick(q, limit, '') end\nlocal selected = selectNext(q, sharing, limit, '')\nchargeTaken(q, sharing, selected, #selected.ids)\nreturn selected.ids\nend\nlocal messages = {}\nfor _, id in ipairs(take()) do\nlocal m = stateOf(q, id)\nnoteRead(m)\nm.r = nil\ntable.insert(messages, row(id, redis.call('HGET', q.body, id), m))\nremove(q, id, m)\npostEnd(q, m, 'done')\nend\nfinish(q)\nreturn { messages, q.posted }"
+    "code": "local q = queueAt(1)\nlocal known = redis.call('HMGET', q.meta, 'incarnation', 'settings', 'sharing', 'paused')\nif not known[1] then return missing(q) end\nif isPaused(known[4]) then return { {}, {} } end\nlocal limit = tonumber(ARGV[2])\nripen(q, math.max(1000, limit))\nlocal sharing = (known[2] or known[3]) and sharingOf(known[2], known[3])\nlocal function take()\nif not sharing then return pick(q, limit, '') end\nlocal selected = selectNext(q, sharing, limit, '')\nchargeTaken(q, sharing, selected, #selected.ids)\nreturn selected.ids\nend\nlocal messages = {}\nfor _, id in ipairs(take()) do\nlocal m = stateOf(q, id)\nnoteRead(m)\nm.r = nil\nlocal body = redis.call('HGET', q.body, id)\ntable.insert(messages, row(id, body, m))\nremove(q, id, m)\nif m.m and m.m.cancel_requested_at then\npostEnd(q, m, 'cancelled')\nm.m.cancelled_at = ARGV[3]\nshelve(q, id, m, body)\nelse\npostEnd(q, m, 'done')\nend\nend\nfinish(q)\nreturn { messages, q.posted }"
   },
   "prune": {
     "flags": "#!lua flags=allow-oom",
@@ -581,6 +656,7 @@ export const scripts = {
       "addPair",
       "post",
       "postEnd",
+      "shelve",
       "save",
       "holdBack",
       "timeOf",
@@ -593,7 +669,7 @@ export const scripts = {
       "flush",
       "finish"
     ],
-    "code": "local q = queueAt(1)\nif not isThere(q) then return missing(q) end\nlocal others = { [1] = q }\nlocal function targetAt(first)\nif first == 0 then return nil end\nothers[first] = others[first] or queueAt(first)\nreturn isThere(others[first]) and others[first] or nil\nend\nlocal function change(m, fields)\nif not next(fields) then return end\nm.m = m.m or {}\nfor field, text in pairs(fields) do m.m[field] = text end\nend\nlocal function isDead(m)\nlocal changed = m.m and m.m.dead_lettered_at\nif changed then return changed ~= 'null' end\nreturn m.x == 1\nend\nlocal endings = {}\nfunction endings.delete(s, m)\nremove(q, s.i, m)\npostEnd(q, m, 'done')\nreturn '+'\nend\nfunction endings.archive(s, m)\nchange(m, s.m)\nlocal body = redis.call('HGET', q.body, s.i)\nremove(q, s.i, m)\npostEnd(q, m, isDead(m) and 'dead' or s.m.cancelled_at and 'cancelled' or 'done')\nm.r, m.a = nil, now\nredis.call('HSET', q.archived, s.i, cmsgpack.pack({ m, body }))\nredis.call('ZADD', q.archive, 0, s.i)\nredis.call('ZADD', q.shelf, now, s.i)\nreturn '+'\nend\nfunction endings.release(s, m)\nchange(m, s.m)\nif s.u == 1 then m.n = m.n - 1 end\nm.r, m.v = nil, now + s.d\nsave(q, s.i, m)\nwithdraw(q, s.i, m)\nif s.b then holdBack(q, m, s.b, m.v) end\noffer(q, s.i, m, m.v)\nreturn '+'\nend\nfunction endings.move(s, m)\nchange(m, s.m)\nlocal body = redis.call('HGET', q.body, s.i)\nremove(q, s.i, m)\nlocal o = { s = m.s or timeOf(s.i), d = s.d, p = m.p, k = m.k, g = m.g, m = m.m, c = m.c, w = m.w, x = m.x }\nif m.w then o.h = (m.h or 0) + 1 end\nlocal target = not m.w and targetAt(s.q)\nif target then return '+' .. store(target, body, o) end\nlocal entry = { kind = 'move', to = s.to, body = body, options = o }\nif m.w then entry.event = { 'moved', m.w, s.to, isDead(m) and 1 or 0, o.h } end\nreturn '>' .. post(q, entry)\nend\nlocal function isKeptFromDeath(s, m)\nreturn m.m and m.m.cancel_requested_at and s.m and (s.m.dead_lettered_at or 'null') ~= 'null'\nend\nlocal results = {}\nfor i, s in ipairs(cjson.decode(ARGV[2])) do\nlocal m = stateOf(q, s.i)\nresults[i] = m.r and m.r == s.r and not isKeptFromDeath(s, m) and endings[s.e](s, m) or ''\nend\nfor _, each in pairs(others) do finish(each) end\nreturn { results, q.posted }"
+    "code": "local q = queueAt(1)\nif not isThere(q) then return missing(q) end\nlocal others = { [1] = q }\nlocal function targetAt(first)\nif first == 0 then return nil end\nothers[first] = others[first] or queueAt(first)\nreturn isThere(others[first]) and others[first] or nil\nend\nlocal function change(m, fields)\nif not next(fields) then return end\nm.m = m.m or {}\nfor field, text in pairs(fields) do m.m[field] = text end\nend\nlocal function isDead(m)\nlocal changed = m.m and m.m.dead_lettered_at\nif changed then return changed ~= 'null' end\nreturn m.x == 1\nend\nlocal endings = {}\nfunction endings.delete(s, m)\nremove(q, s.i, m)\npostEnd(q, m, 'done')\nreturn '+'\nend\nfunction endings.archive(s, m)\nchange(m, s.m)\nlocal body = redis.call('HGET', q.body, s.i)\nremove(q, s.i, m)\npostEnd(q, m, isDead(m) and 'dead' or s.m.cancelled_at and 'cancelled' or 'done')\nshelve(q, s.i, m, body)\nreturn '+'\nend\nfunction endings.release(s, m)\nchange(m, s.m)\nif s.u == 1 then m.n = m.n - 1 end\nm.r, m.v = nil, now + s.d\nsave(q, s.i, m)\nwithdraw(q, s.i, m)\nif s.b then holdBack(q, m, s.b, m.v) end\noffer(q, s.i, m, m.v)\nreturn '+'\nend\nfunction endings.move(s, m)\nchange(m, s.m)\nlocal body = redis.call('HGET', q.body, s.i)\nremove(q, s.i, m)\nlocal o = { s = m.s or timeOf(s.i), d = s.d, p = m.p, k = m.k, g = m.g, m = m.m, c = m.c, w = m.w, x = m.x }\nif m.w then o.h = (m.h or 0) + 1 end\nlocal target = not m.w and targetAt(s.q)\nif target then return '+' .. store(target, body, o) end\nlocal entry = { kind = 'move', to = s.to, body = body, options = o }\nif m.w then entry.event = { 'moved', m.w, s.to, isDead(m) and 1 or 0, o.h } end\nreturn '>' .. post(q, entry)\nend\nlocal function isKeptFromDeath(s, m)\nreturn m.m and m.m.cancel_requested_at and s.m and (s.m.dead_lettered_at or 'null') ~= 'null'\nend\nlocal results = {}\nfor i, s in ipairs(cjson.decode(ARGV[2])) do\nlocal m = stateOf(q, s.i)\nresults[i] = m.r and m.r == s.r and not isKeptFromDeath(s, m) and endings[s.e](s, m) or ''\nend\nfor _, each in pairs(others) do finish(each) end\nreturn { results, q.posted }"
   },
   "stats": {
     "flags": "#!lua flags=no-writes",
@@ -601,10 +677,10 @@ export const scripts = {
       "queueAt",
       "isThere",
       "missing",
-      "readClock",
-      "now",
       "sharingOf",
       "shareKey",
+      "readClock",
+      "now",
       "lineOf",
       "addPair",
       "atOnce",
@@ -613,9 +689,10 @@ export const scripts = {
       "countReady",
       "unpacked",
       "stateOf",
-      "timeOf"
+      "timeOf",
+      "gaugesOf"
     ],
-    "code": "local q = queueAt(1)\nif not isThere(q) then return missing(q) end\nlocal function dueIn(set)\nreturn redis.call('ZCOUNT', set, '-inf', now)\nend\nlocal function toComeIn(set)\nreturn redis.call('ZCOUNT', set, '(' .. now, '+inf')\nend\nlocal meta = redis.call('HMGET', q.meta, 'sent', 'created', 'settings', 'sharing')\nlocal sharing = (meta[3] or meta[4]) and sharingOf(meta[3], meta[4])\nlocal function countHeldBack()\nif not sharing then return 0 end\nif newRoom(q, sharing).opensAt({}, sharing.lanes) > now then return countReady(q) end\nlocal count = 0\nfor _, group in ipairs(redis.call('ZRANGE', shareKey(q, 'shut'), '(' .. now, '+inf', 'BYSCORE')) do\nlocal line = lineOf(group)\ncount = count + redis.call('ZLEXCOUNT', shareKey(q, 'turns'), '[' .. line, '[' .. line .. '\\255')\nend\nreturn count\nend\nlocal ready = (sharing and countReady(q) + redis.call('ZCARD', shareKey(q, 'parked')) or redis.call('ZCARD', q.ready)) + dueIn(q.delayed) + dueIn(q.leased) + dueIn(q.waiting)\nlocal delayed = toComeIn(q.delayed) + toComeIn(q.waiting)\nlocal leased = toComeIn(q.leased)\nlocal oldestReady = false\nlocal function see(visible)\nif visible and (not oldestReady or visible < oldestReady) then oldestReady = visible end\nend\nfor _, id in ipairs(redis.call('ZRANGE', q.ready, 0, 99)) do see(stateOf(q, id).v or timeOf(id)) end\nfor _, turn in ipairs(sharing and redis.call('ZRANGE', shareKey(q, 'turns'), 0, 99) or {}) do\nlocal id = string.sub(turn, -13)\nsee(stateOf(q, id).v or timeOf(id))\nend\nfor _, set in ipairs({ q.delayed, q.leased, q.waiting }) do\nsee(tonumber(redis.call('ZRANGEBYSCORE', set, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 1)[2]))\nend\nlocal nextDue = false\nfor _, set in ipairs({ q.delayed, q.leased, q.waiting }) do\nlocal due = tonumber(redis.call('ZRANGEBYSCORE', set, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2])\nif due and (not nextDue or due < nextDue) then nextDue = due end\nend\nlocal function ageOf(id)\nreturn id and math.max(0, now - (stateOf(q, id).s or timeOf(id)))\nend\nlocal function orNull(value)\nif value then return value end\nreturn false\nend\nreturn {\nready, countHeldBack(), delayed, leased, redis.call('ZCARD', q.archive), tonumber(meta[1]),\norNull(oldestReady and math.max(0, now - oldestReady)),\norNull(ageOf(redis.call('ZRANGE', q.order, -1, -1)[1])),\norNull(ageOf(redis.call('ZRANGE', q.order, 0, 0)[1])),\ntonumber(meta[2]), orNull(nextDue and nextDue - now),\n}"
+    "code": "local q = queueAt(1)\nif not isThere(q) then return missing(q) end\nlocal meta = redis.call('HMGET', q.meta, 'sent', 'created', 'settings', 'sharing')\nlocal sharing = (meta[3] or meta[4]) and sharingOf(meta[3], meta[4])\nlocal function countHeldBack()\nif not sharing then return 0 end\nif newRoom(q, sharing).opensAt({}, sharing.lanes) > now then return countReady(q) end\nlocal count = 0\nfor _, group in ipairs(redis.call('ZRANGE', shareKey(q, 'shut'), '(' .. now, '+inf', 'BYSCORE')) do\nlocal line = lineOf(group)\ncount = count + redis.call('ZLEXCOUNT', shareKey(q, 'turns'), '[' .. line, '[' .. line .. '\\255')\nend\nreturn count\nend\nlocal ready, leased, delayed, oldestReady = gaugesOf(q, sharing)\nlocal nextDue = false\nfor _, set in ipairs({ q.delayed, q.leased, q.waiting }) do\nlocal due = tonumber(redis.call('ZRANGEBYSCORE', set, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2])\nif due and (not nextDue or due < nextDue) then nextDue = due end\nend\nlocal function ageOf(id)\nreturn id and math.max(0, now - (stateOf(q, id).s or timeOf(id)))\nend\nlocal function orNull(value)\nif value then return value end\nreturn false\nend\nreturn {\nready, countHeldBack(), delayed, leased, redis.call('ZCARD', q.archive), tonumber(meta[1]),\norNull(oldestReady and math.max(0, now - oldestReady)),\norNull(ageOf(redis.call('ZRANGE', q.order, -1, -1)[1])),\norNull(ageOf(redis.call('ZRANGE', q.order, 0, 0)[1])),\ntonumber(meta[2]), orNull(nextDue and nextDue - now),\n}"
   },
   "topic-ack": {
     "flags": "#!lua flags=allow-oom",

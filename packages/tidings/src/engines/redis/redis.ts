@@ -33,6 +33,7 @@ import { Correlations, type Task, toTasks } from './correlations.ts'
 import { diagnose, refuseOldServer } from './diagnose.ts'
 import { Driver, type RedisSource } from './driver.ts'
 import { unsupported } from './errors.ts'
+import { RedisHistory } from './history.ts'
 import { keysOf, newNonce, plainKeysOf, queueKeyCount, removedQueueKeys } from './keys.ts'
 import { RedisListening } from './listening.ts'
 import {
@@ -80,6 +81,7 @@ export class RedisEngine implements Engine {
   readonly #topicRegistry: Registry
   readonly topics: RedisTopics
   readonly schedules: RedisSchedules
+  readonly history: RedisHistory
 
   /**
    * @param settings intentMs: the age at which upkeep withdraws the intent of a killed sender; default 60,000
@@ -97,6 +99,7 @@ export class RedisEngine implements Engine {
     this.#claims = new Claims(this.#driver, tokenFor)
     this.topics = new RedisTopics(this.#driver, this.#topicRegistry, this.#routes, this.#relay, tokenFor)
     this.schedules = new RedisSchedules(this.#driver, this.#registry, this.#topicRegistry, this)
+    this.history = new RedisHistory(this.#driver)
   }
 
   /** The token of the process to which leases there belong: of the listening that came last. '' if none does. */
@@ -229,7 +232,8 @@ export class RedisEngine implements Engine {
 
   pop(queue: string, limit: number): Promise<StoredMessage[]> {
     return this.#driver.whileOpen(async () => {
-      const [rows, entries] = await this.#run<[Row[], string[]]>('pop', queue, [newNonce(), limit], slowOnce)
+      const at = JSON.stringify(new Date().toISOString())
+      const [rows, entries] = await this.#run<[Row[], string[]]>('pop', queue, [newNonce(), limit, at], slowOnce)
       await this.#relay.tryDeliver(queue, entries)
       return rows.map(toStoredMessage)
     })

@@ -1,5 +1,6 @@
 import { systemClock } from '../../core/clock.ts'
 import { isTidingsError } from '../../core/errors.ts'
+import { soon } from '../../core/turns.ts'
 import { type Command, callOn } from './calling.ts'
 import type { RedisClient } from './client.ts'
 import { Disk } from './disk.ts'
@@ -122,7 +123,7 @@ async function connectSoon(client: RedisClient): Promise<void> {
     const noAnswer = new Error(`no answer within ${handshakeTimeoutMs / 1_000} seconds`)
     const giveUp = () => reject(Object.assign(noAnswer, { code: 'ETIMEDOUT' }))
     // What came while the event loop was blocked is read first.
-    const timer = systemClock.after(handshakeTimeoutMs, () => void setImmediate(giveUp))
+    const timer = systemClock.after(handshakeTimeoutMs, () => soon(giveUp))
     const cancel = () => timer.cancel()
     connected.then(cancel, cancel)
   })

@@ -257,6 +257,31 @@ SELECT tidings.remove_schedule($1::text, $2::text) AS removed;
 -- $1 whether only those that are due, $2 name or null → found as JSON
 SELECT tidings.schedules($1::boolean, $2::text)::text AS found;
 
+-- name: beginHistory
+-- $1 how many minutes are kept → a row with minute, before; none if somebody else has this minute; as JSON text
+SELECT coalesce(json_agg(b), '[]')::text AS answer FROM tidings.begin_history($1::integer) b;
+
+-- name: noteHistory
+-- $1 minute, $2 the one before or null, $3 after how many minutes a row is repeated, $4 queues as JSON → the sums as JSON
+SELECT tidings.note_history($1::integer, $2::integer, $3::integer,
+  ARRAY(SELECT jsonb_array_elements_text($4::text::jsonb)))::text AS total;
+
+-- name: endHistory
+-- $1 minute, $2 the sums as JSON
+SELECT tidings.end_history($1::integer, $2::text::jsonb);
+
+-- name: addHistory
+-- $1 what was counted, as JSON
+SELECT tidings.add_history($1::text::jsonb);
+
+-- name: historyOf
+-- $1 queue, $2 from which minute on, $3 before which → rows, noted and now as JSON
+SELECT tidings.history_of($1::text, $2::integer, $3::integer)::text AS found;
+
+-- name: historyOfAll
+-- $1 from which minute on, $2 before which → rows, noted and now as JSON
+SELECT tidings.history_of_all($1::integer, $2::integer)::text AS found;
+
 -- name: createTopic
 -- $1 topic, $2 settings → created
 SELECT tidings.create_topic($1::text, $2::text::jsonb) AS created;

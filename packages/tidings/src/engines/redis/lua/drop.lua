@@ -11,4 +11,9 @@ redis.call('UNLINK', unpack(KEYS, 1, queueKeyCount - 1))
 for _, name in ipairs({ 'turns', 'slots', 'lanes', 'shut', 'passes', 'parked', 'gates' }) do
   redis.call('UNLINK', shareKey(q, name))
 end
+-- What was kept of its last days: eight at most.
+local base, hour = historyBase(q.meta, incarnation), math.floor(now / 3600000)
+local past = { base }
+for ago = 0, 8 * 24 + 1 do past[#past + 1] = base .. ':' .. hour - ago end
+redis.call('UNLINK', unpack(past))
 return { incarnation, q.posted }

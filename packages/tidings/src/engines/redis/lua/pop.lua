@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Removes and returns messages that are ready, in the order of claim.lua.
+-- Removes and returns messages that are ready, in the order of claim.lua. What was asked to be cancelled goes into the archive.
 -- KEYS  1… the queue
--- ARGV  1 nonce; 2 limit
+-- ARGV  1 nonce; 2 limit; 3 the time of a cancellation, as JSON text
 -- Returns the messages, and the outbox entries.
 local q = queueAt(1)
 local known = redis.call('HMGET', q.meta, 'incarnation', 'settings', 'sharing', 'paused')
@@ -23,9 +23,16 @@ for _, id in ipairs(take()) do
   local m = stateOf(q, id)
   noteRead(m)
   m.r = nil
-  table.insert(messages, row(id, redis.call('HGET', q.body, id), m))
+  local body = redis.call('HGET', q.body, id)
+  table.insert(messages, row(id, body, m))
   remove(q, id, m)
-  postEnd(q, m, 'done')
+  if m.m and m.m.cancel_requested_at then
+    postEnd(q, m, 'cancelled')
+    m.m.cancelled_at = ARGV[3]
+    shelve(q, id, m, body)
+  else
+    postEnd(q, m, 'done')
+  end
 end
 finish(q)
 return { messages, q.posted }

@@ -224,6 +224,14 @@ local function remove(q, id, m)
   offer(q, nextOne, stateOf(q, nextOne), visible)
 end
 
+-- Puts a message that was removed into the archive.
+local function shelve(q, id, m, body)
+  m.r, m.a = nil, now
+  redis.call('HSET', q.archived, id, cmsgpack.pack({ m, body }))
+  redis.call('ZADD', q.archive, 0, id)
+  redis.call('ZADD', q.shelf, now, id)
+end
+
 local function ripenOne(q, set, id)
   redis.call('ZREM', set, id)
   local m = stateOf(q, id)

@@ -41,10 +41,7 @@ function endings.archive(s, m)
   local body = redis.call('HGET', q.body, s.i)
   remove(q, s.i, m)
   postEnd(q, m, isDead(m) and 'dead' or s.m.cancelled_at and 'cancelled' or 'done')
-  m.r, m.a = nil, now
-  redis.call('HSET', q.archived, s.i, cmsgpack.pack({ m, body }))
-  redis.call('ZADD', q.archive, 0, s.i)
-  redis.call('ZADD', q.shelf, now, s.i)
+  shelve(q, s.i, m, body)
   return '+'
 end
 

@@ -185,6 +185,31 @@ local function countReady(q)
   return redis.call('ZCARD', q.ready) + redis.call('ZCARD', shareKey(q, 'turns'))
 end
 
+-- How many messages are ready, leased and delayed, and since when the oldest is ready, among the first hundred in line.
+local function gaugesOf(q, sharing)
+  local function dueIn(set)
+    return redis.call('ZCOUNT', set, '-inf', now)
+  end
+  local function toComeIn(set)
+    return redis.call('ZCOUNT', set, '(' .. now, '+inf')
+  end
+  local inLine = sharing and countReady(q) + redis.call('ZCARD', shareKey(q, 'parked')) or redis.call('ZCARD', q.ready)
+  local ready = inLine + dueIn(q.delayed) + dueIn(q.leased) + dueIn(q.waiting)
+  local oldest = false
+  local function see(visible)
+    if visible and (not oldest or visible < oldest) then oldest = visible end
+  end
+  for _, id in ipairs(redis.call('ZRANGE', q.ready, 0, 99)) do see(stateOf(q, id).v or timeOf(id)) end
+  for _, turn in ipairs(sharing and redis.call('ZRANGE', shareKey(q, 'turns'), 0, 99) or {}) do
+    local id = string.sub(turn, -13)
+    see(stateOf(q, id).v or timeOf(id))
+  end
+  for _, set in ipairs({ q.delayed, q.leased, q.waiting }) do
+    see(tonumber(redis.call('ZRANGEBYSCORE', set, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 1)[2]))
+  end
+  return ready, toComeIn(q.leased), toComeIn(q.delayed) + toComeIn(q.waiting), oldest
+end
+
 local function noteOpening(q, opens)
   if opens < math.huge then q.opensAt = math.min(q.opensAt or opens, opens) end
 end

@@ -5,12 +5,6 @@
 -- in how long the next one becomes ready.
 local q = queueAt(1)
 if not isThere(q) then return missing(q) end
-local function dueIn(set)
-  return redis.call('ZCOUNT', set, '-inf', now)
-end
-local function toComeIn(set)
-  return redis.call('ZCOUNT', set, '(' .. now, '+inf')
-end
 local meta = redis.call('HMGET', q.meta, 'sent', 'created', 'settings', 'sharing')
 local sharing = (meta[3] or meta[4]) and sharingOf(meta[3], meta[4])
 
@@ -25,21 +19,7 @@ local function countHeldBack()
   return count
 end
 
-local ready = (sharing and countReady(q) + redis.call('ZCARD', shareKey(q, 'parked')) or redis.call('ZCARD', q.ready)) + dueIn(q.delayed) + dueIn(q.leased) + dueIn(q.waiting)
-local delayed = toComeIn(q.delayed) + toComeIn(q.waiting)
-local leased = toComeIn(q.leased)
-local oldestReady = false
-local function see(visible)
-  if visible and (not oldestReady or visible < oldestReady) then oldestReady = visible end
-end
-for _, id in ipairs(redis.call('ZRANGE', q.ready, 0, 99)) do see(stateOf(q, id).v or timeOf(id)) end
-for _, turn in ipairs(sharing and redis.call('ZRANGE', shareKey(q, 'turns'), 0, 99) or {}) do
-  local id = string.sub(turn, -13)
-  see(stateOf(q, id).v or timeOf(id))
-end
-for _, set in ipairs({ q.delayed, q.leased, q.waiting }) do
-  see(tonumber(redis.call('ZRANGEBYSCORE', set, '-inf', now, 'WITHSCORES', 'LIMIT', 0, 1)[2]))
-end
+local ready, leased, delayed, oldestReady = gaugesOf(q, sharing)
 local nextDue = false
 for _, set in ipairs({ q.delayed, q.leased, q.waiting }) do
   local due = tonumber(redis.call('ZRANGEBYSCORE', set, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2])

@@ -141,14 +141,16 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT floor(round(date_part('epoch', moment) * 1000000) / 1000)
 $$;
 
--- Milliseconds from now until a moment, rounded up.
+-- Milliseconds from now until a moment, rounded up. In PL/pgSQL, which keeps its plan for the session.
 CREATE OR REPLACE FUNCTION tidings.milliseconds_until(moment timestamptz) RETURNS double precision
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN CASE
     WHEN isfinite(moment) THEN ceil(date_part('epoch', moment - clock_timestamp()) * 1000)
     WHEN moment = 'infinity' THEN 8.64e15
     WHEN moment = '-infinity' THEN -8.64e15
-  END
+  END;
+END
 $$;
 
 -- A message as it lies in a table, and as the engine reads it.

@@ -15,7 +15,7 @@
 -- max_bytes: bound on the size of all together, or null
 -- Returns a row a message, in no order. After a sweep, and where max_bytes left something out, a row follows with id null
 -- and next_due_ms (null if nothing is known to come), sweep_ms, what it cost, and read_ct 1 if something was left out. With lanes
--- that row is always there, and read_ct 2 more if limits or holds left something back. A queue that is paused answers with the
+-- it follows too where it is known when to come again, and read_ct is 2 more if limits or holds left something back. A queue that is paused answers with the
 -- row of tidings.pause_summary alone.
 CREATE OR REPLACE FUNCTION tidings.claim(
   queue text, quantity integer, lease_ms bigint, mark bigint, last_key text, sweep boolean, holder integer = NULL,
@@ -75,16 +75,24 @@ DECLARE
   taken tidings.message[];
   ids bigint[];
   tracked bigint[];
+  cancelled jsonb;
 BEGIN
   taken := ARRAY(SELECT c FROM tidings.claim(queue, quantity, 0, mark, last_key, sweep) c);
   -- Unlike a lease, this must not be forgotten.
   PERFORM set_config('synchronous_commit', synchronous_commit, true);
   SELECT array_agg(t.id::bigint), array_agg(t.id::bigint) FILTER (WHERE t.headers::jsonb ? 'x-tidings-tracked')
   INTO ids, tracked FROM unnest(taken) t WHERE t.id IS NOT NULL;
+  SELECT jsonb_agg(jsonb_build_object('i', t.id, 'r', t.read_ct, 'v', t.vt_us, 'k', 'archive', 'm', jsonb_build_object(
+    'cancelled_at', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))))
+  INTO cancelled FROM unnest(taken) t WHERE t.id IS NOT NULL AND t.headers::jsonb ? 'x-tidings-cancel';
+  IF cancelled IS NOT NULL THEN
+    PERFORM tidings.settle_archive(queue, tidings.table_of(queue), cancelled);
+    tracked := ARRAY(SELECT unnest(tracked) EXCEPT SELECT (e ->> 'i')::bigint FROM jsonb_array_elements(cancelled) e);
+  END IF;
   IF ids IS NOT NULL THEN
     EXECUTE format('DELETE FROM %s WHERE msg_id = ANY ($1)', tidings.table_of(queue)) USING ids;
   END IF;
-  IF tracked IS NOT NULL THEN
+  IF tracked <> '{}' THEN
     PERFORM tidings.end_tasks(queue, tracked, 'done');
   END IF;
   IF ids IS NOT NULL AND (tidings.settings_of(queue)).has_lanes THEN
@@ -105,7 +113,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- The last row of a sweep. With messages left over there is no need to know what comes later.
--- held_back, opens_at: see tidings.pick_from_lanes
+-- held_back, opens_at: see tidings.turns_text
 CREATE OR REPLACE FUNCTION tidings.sweep_summary(
   queue text, short boolean, left_out boolean, started_at timestamptz, held_back boolean = false, opens_at timestamptz = NULL
 ) RETURNS SETOF tidings.message
@@ -125,12 +133,17 @@ BEGIN
 END
 $$;
 
+-- In PL/pgSQL, which keeps its plan for the session.
 CREATE OR REPLACE FUNCTION tidings.with_first_read(headers jsonb, moment timestamptz) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE
-    WHEN moment IS NULL OR headers ? 'x-tidings-first-read' OR jsonb_typeof(headers) <> 'object' THEN headers
-    ELSE coalesce(headers, '{}') || jsonb_build_object('x-tidings-first-read', tidings.milliseconds(moment))
-  END
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF moment IS NULL OR headers ? 'x-tidings-first-read' OR jsonb_typeof(headers) <> 'object' THEN
+    RETURN headers;
+  END IF;
+  -- As tidings.milliseconds has it.
+  RETURN coalesce(headers, '{}')
+    || jsonb_build_object('x-tidings-first-read', floor(round(date_part('epoch', moment) * 1000000) / 1000));
+END
 $$;
 
 -- Moves messages that have come due from tidings.delayed into the queue's table, and tells who waits there.
@@ -204,10 +217,10 @@ BEGIN
       WITH RECURSIVE %2$s
       SELECT least(
         (SELECT min(vt) FROM %1$s
-          WHERE msg_id > 0 AND headers ->> 'x-pgmq-group' IS NULL AND vt > $4 AND vt < 'infinity' %3$s),
-        (SELECT min(vt) FROM head WHERE vt > $4 AND vt < 'infinity' %3$s),
-        (SELECT due FROM tidings.delayed WHERE queue_name = $5 ORDER BY due LIMIT 1))
-    $sql$, live, tidings.heads_expression(live), which) INTO soonest USING NULL::text, NULL::text, NULL::integer, since, queue;
+          WHERE msg_id > 0 AND headers ->> 'x-pgmq-group' IS NULL AND vt > $1 AND vt < 'infinity' %3$s),
+        (SELECT min(vt) FROM head WHERE vt > $1 AND vt < 'infinity' %3$s),
+        (SELECT due FROM tidings.delayed WHERE queue_name = $2 ORDER BY due LIMIT 1))
+    $sql$, live, tidings.heads_expression(live::text), which) INTO soonest USING since, queue;
   ELSE
     EXECUTE format($sql$
       SELECT least(

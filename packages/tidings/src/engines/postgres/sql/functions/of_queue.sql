@@ -1,11 +1,12 @@
--- Functions of a single queue, "send:<queue>", "claim:<queue>" and "settle:<queue>", which do what every message passes
--- through. The name of the table stands in them, so that PostgreSQL plans their statements once a session, and not at every
+-- Functions of a single queue: "send:<queue>", "claim:<queue>" and "settle:<queue>", which do what every message passes
+-- through, and what they call: "pick:<queue>", and of queues with lanes "turns:<queue>" and "rooms:<queue>". The name of the table stands in them, so that PostgreSQL plans their statements once a session, and not at every
 -- call. They are made when a process uses the queue for the first time, from the texts below, and replaced where these have
 -- changed since. Nothing depends on them: they find the table by its name, also a new one after a drop.
 
 -- The texts, and how they are called. as_owner: whether they have the rights of their owner, and so look at the caller.
+-- is_entry: whether programs call it, not only functions of the queue
 CREATE OR REPLACE FUNCTION tidings.texts_of_queue(queue text, has_last_read boolean, as_owner boolean)
-RETURNS TABLE (verb text, parameters text, result text, body text)
+RETURNS TABLE (verb text, is_entry boolean, parameters text, result text, body text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $texts$
 DECLARE
   live constant text := format('pgmq.%I', 'q_' || queue);
@@ -32,14 +33,27 @@ DECLARE
       END IF;
     END IF;
     IF settings.has_keys OR settings.has_priorities THEN
-      ids := tidings.pick(
-        %2$L, settings, quantity, CASE WHEN sweep THEN 0 ELSE mark END, last_key, freed, sweep);
+      ids := tidings.%4$I(settings, quantity, CASE WHEN sweep THEN 0 ELSE mark END, last_key, freed, sweep);
       all_fit := NULL;
     END IF;
-  END IF;$part$, live, queue, tidings.size_expression());
-  picking_from_lanes constant text := format($part$SELECT p.ids, p.held_back, p.exhausted, p.opens_at INTO ids, held_back, exhausted, opens_at
-  FROM tidings.pick_from_lanes(
-    %1$L, quantity, at_once, CASE WHEN sweep THEN 0 ELSE mark END, last_key, freed, sweep, picked) p;$part$, queue);
+  END IF;$part$, live, queue, tidings.size_expression(), 'pick:' || queue);
+  taking_turns constant text := format($part$SELECT t.ids, t.held_back, t.exhausted, t.opens_at INTO ids, held_back, exhausted, opens_at
+  FROM tidings.%1$I(
+    settings, clock, quantity, at_once, lease_ms, CASE WHEN sweep THEN 0 ELSE mark END, last_key, freed, sweep, picked) t;
+  picked := NULL;$part$, 'turns:' || queue);
+  charging constant text := format($part$IF left_out OR settings.configured ? 'limits' THEN
+      DECLARE
+        charged record;
+      BEGIN
+        SELECT array_agg(q.msg_id) AS ids, array_agg(q.read_ct) AS reads, array_agg(q.lane) AS lanes, array_agg(q.key) AS keys
+        INTO charged FROM (
+          SELECT msg_id, read_ct, coalesce(headers ->> 'x-tidings-group', '') AS lane, headers ->> 'x-pgmq-group' AS key
+          FROM %1$s WHERE msg_id = ANY (coalesce(picked, ids))
+        ) q;
+        PERFORM tidings.charge(
+          %2$L, settings.configured, charged.ids, charged.reads, charged.lanes, charged.keys, ids, lease_ms > 0);
+      END;
+    END IF;$part$, live, queue);
   -- Row level security would hide all of it, and nobody be told why.
   found constant text := format('IF to_regclass(%1$L) IS NULL OR row_security_active(%1$L) THEN
     PERFORM tidings.table_of(%2$L);
@@ -47,6 +61,7 @@ DECLARE
   may_send constant text := CASE WHEN as_owner THEN format('PERFORM tidings.must(''send'', %L);', queue) ELSE '' END;
   may_receive constant text := CASE WHEN as_owner THEN format('PERFORM tidings.must(''receive'', %L);', queue) ELSE '' END;
 BEGIN
+  is_entry := true;
   -- Stores messages that need nothing but a row. headers: null if there are none, or an element for each of the bodies.
   -- Returns the ids in their order, separated by commas.
   verb := 'send';
@@ -95,9 +110,7 @@ DECLARE
   moment timestamptz;
   until timestamptz;
   ahead bigint[] := '{}';
-  held_back boolean;
-  exhausted boolean;
-  opens_at timestamptz;
+  %14$s
   -- A claim promises nothing durable: if a crash forgets it, the messages are simply there again.
   unsynced constant text := set_config('synchronous_commit', 'off', true);
 BEGIN
@@ -198,18 +211,26 @@ $body$, live, queue, found, may_receive, tidings.size_expression(), tidings.prio
     USING quantity, lease_ms, mark, last_key, sweep, holder, claim, is_first, at_once, max_bytes, freed, picked;
     RETURN;
   END IF;', live, queue) END,
-    CASE WHEN has_lanes THEN picking_from_lanes ELSE usual_picking END,
-    CASE WHEN has_lanes THEN format('PERFORM tidings.lock_lanes(%L);
+    CASE WHEN has_lanes THEN taking_turns ELSE usual_picking END,
+    CASE WHEN has_lanes THEN format('-- As tidings.lock_lanes has it. Every statement after it sees what other claims did.
+  SELECT * INTO clock FROM tidings.lane_clock c WHERE c.queue_name = %1$L FOR UPDATE;
+  IF NOT FOUND THEN
+    clock := tidings.lock_lanes(%1$L);
+  END IF;
   started_at := clock_timestamp();', queue) ELSE '' END,
-    CASE WHEN has_lanes THEN format('PERFORM tidings.charge(%L, ids,
-      CASE WHEN left_out THEN ARRAY(SELECT unnest(picked) EXCEPT SELECT unnest(ids)) ELSE ''{}'' END, lease_ms > 0, until);', queue)
-      ELSE '' END,
+    CASE WHEN has_lanes THEN charging ELSE '' END,
     CASE WHEN has_lanes
-      THEN format('RETURN QUERY SELECT * FROM tidings.sweep_summary(%L, sweep AND exhausted, left_out, started_at, held_back, opens_at);', queue)
+      THEN format('IF sweep OR left_out OR held_back OR opens_at IS NOT NULL THEN
+    RETURN QUERY SELECT * FROM tidings.sweep_summary(%L, sweep AND exhausted, left_out, started_at, held_back, opens_at);
+  END IF;', queue)
       ELSE format('IF sweep OR left_out THEN
     RETURN QUERY SELECT * FROM tidings.sweep_summary(
       %L, coalesce(cardinality(ids), 0) < quantity, left_out, started_at);
-  END IF;', queue) END);
+  END IF;', queue) END,
+    CASE WHEN has_lanes
+      THEN 'held_back boolean; exhausted boolean; opens_at timestamptz; clock tidings.lane_clock;'
+      ELSE ''
+    END);
   RETURN NEXT;
 
   -- Removes messages for good whose leases are proved by the read counts and the ends, see tidings.proof_expression. Returns
@@ -253,6 +274,29 @@ $body$, live, queue, found, may_receive,
     PERFORM tidings.note_ends(%L, ended, heads);
   END IF;', queue) ELSE '' END);
   RETURN NEXT;
+
+  -- What claims call, under their settings.
+  is_entry := false;
+  verb := 'pick';
+  parameters := 'settings tidings.queue, quantity integer, mark bigint, last_key text, freed text[], sweep boolean, '
+    'besides bigint[] = NULL, rated_periods bigint[] = NULL, rated_until double precision[] = NULL';
+  result := 'bigint[]';
+  body := tidings.picking_text(queue, live, has_lanes);
+  RETURN NEXT;
+  IF has_lanes OR tidings.find_table(queue) IS NULL THEN
+    verb := 'turns';
+    parameters := 'settings tidings.queue, clock tidings.lane_clock, quantity integer, at_once integer, lease_ms bigint, mark bigint, last_key text, '
+      'freed text[], sweep boolean, wanted bigint[], OUT ids bigint[], OUT held_back boolean, OUT exhausted boolean, '
+      'OUT opens_at timestamptz';
+    result := 'record';
+    body := tidings.turns_text(queue, live);
+    RETURN NEXT;
+    verb := 'rooms';
+    parameters := 'limits jsonb, kind text, lanes text[], moment timestamptz';
+    result := 'TABLE (lane text, room bigint, opens_at timestamptz)';
+    body := tidings.rooms_text(queue, live);
+    RETURN NEXT;
+  END IF;
 END
 $texts$;
 
@@ -265,8 +309,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- Makes the functions of a queue where they are missing, or were made from other texts; drops them where the queue is gone.
--- They may be called by those who may call tidings.send, tidings.claim and tidings.settle, and with the same rights. Runs as
--- its owner, since whoever uses a queue first may not create functions; what comes of it does not depend on the caller.
+-- Those that programs call may be called by those who may call tidings.send, tidings.claim and tidings.settle, and with the
+-- same rights. Runs as its owner, since whoever uses a queue first may not create functions; what comes of it does not depend on the caller.
 CREATE OR REPLACE FUNCTION tidings.renew_functions(queue text) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -280,12 +324,15 @@ DECLARE
   caller oid;
 BEGIN
   FOR one IN
-    SELECT w.*, format('tidings.%I', w.verb || ':' || queue) AS name, format('tidings.%I', w.verb)::regproc AS general
+    SELECT w.verb, w.parameters, w.result, w.body, format('tidings.%I', w.verb || ':' || queue) AS name,
+      CASE WHEN w.is_entry THEN settings ELSE settings[1:1] END AS settings,
+      -- The others have the callers of what only functions call.
+      CASE WHEN w.is_entry THEN format('tidings.%I', w.verb)::regproc ELSE 'tidings.promote'::regproc END AS called_like
     FROM tidings.texts_of_queue(queue, tidings.has_last_read(live), as_owner) w
   LOOP
     CONTINUE WHEN CASE WHEN live IS NULL THEN to_regproc(one.name) IS NULL ELSE EXISTS (
-      SELECT FROM pg_proc p WHERE p.oid = to_regproc(one.name) AND p.prosrc = one.body AND p.proconfig = settings
-        AND p.prosecdef = as_owner AND tidings.callers_of(p.oid) = tidings.callers_of(one.general)) END;
+      SELECT FROM pg_proc p WHERE p.oid = to_regproc(one.name) AND p.prosrc = one.body AND p.proconfig = one.settings
+        AND p.prosecdef = as_owner AND tidings.callers_of(p.oid) = tidings.callers_of(one.called_like)) END;
     IF NOT is_locked THEN
       -- Another process may be doing the same.
       PERFORM pg_advisory_xact_lock(hashtextextended('tidings.functions:' || queue, 0));
@@ -297,11 +344,11 @@ BEGIN
     END IF;
     EXECUTE format('CREATE OR REPLACE FUNCTION %s(%s) RETURNS %s LANGUAGE plpgsql VOLATILE SECURITY %s %s AS %L',
       one.name, one.parameters, one.result, CASE WHEN as_owner THEN 'DEFINER' ELSE 'INVOKER' END,
-      (SELECT string_agg('SET ' || setting, ' ') FROM unnest(settings) setting), one.body);
+      (SELECT string_agg('SET ' || setting, ' ') FROM unnest(one.settings) setting), one.body);
     FOREACH caller IN ARRAY tidings.callers_of(to_regproc(one.name)) LOOP
       EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', one.name, CASE caller WHEN 0 THEN 'PUBLIC' ELSE caller::regrole::text END);
     END LOOP;
-    FOREACH caller IN ARRAY tidings.callers_of(one.general) LOOP
+    FOREACH caller IN ARRAY tidings.callers_of(one.called_like) LOOP
       EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', one.name, CASE caller WHEN 0 THEN 'PUBLIC' ELSE caller::regrole::text END);
     END LOOP;
   END LOOP;

@@ -179,6 +179,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   SELECT tidings.end_tasks(queue, NULL, 'cancelled');
   UPDATE tidings.task t SET msg_id = NULL WHERE t.held_in = queue AND t.msg_id IS NOT NULL;
   DELETE FROM tidings.queue q WHERE q.queue_name = queue;
+  DELETE FROM tidings.history h WHERE h.queue_name = queue;
   SELECT tidings.forget_lanes(queue);
   SELECT tidings.renew_functions(queue);
 $$;

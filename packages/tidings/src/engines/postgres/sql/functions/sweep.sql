@@ -42,8 +42,8 @@ BEGIN
   INTO ids, reached, passed, soonest USING moment, after, up_to, since, settings.has_priorities, most;
   IF after = 0 AND settings.has_keys THEN
     EXECUTE format($sql$
-      WITH RECURSIVE %s SELECT min(vt) FROM head WHERE vt > $4 AND vt < 'infinity' %s
-    $sql$, tidings.heads_expression(live), which) INTO next_head USING NULL::text, NULL::text, NULL::integer, since;
+      WITH RECURSIVE %s SELECT min(vt) FROM head WHERE vt > $1 AND vt < 'infinity' %s
+    $sql$, tidings.heads_expression(live::text), which) INTO next_head USING since;
     soonest := least(soonest, next_head);
     IF NOT settings.has_priorities THEN
       ids := tidings.free_heads(queue, live, 1000, which => which) || ids;

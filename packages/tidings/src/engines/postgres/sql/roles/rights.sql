@@ -96,18 +96,18 @@ $$;
 CREATE OR REPLACE FUNCTION tidings.entry_points() RETURNS TABLE (function_name text, audience text[])
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT name, '{queue,admin,producer,consumer,monitor}'::text[] FROM unnest('{
-    create_queue,drop_queue,configure,all_settings,purge_queue,prune,stats,count_held_back,unlimited_leases,next_ready_ms,parked,enable,send,send_limited,claim,claim_ids,sweep_step,pop,peek,settle,extend,cancel,cancel_running,
+    create_queue,drop_queue,configure,all_settings,purge_queue,prune,stats,history_of,count_held_back,unlimited_leases,next_ready_ms,parked,enable,send,send_limited,claim,claim_ids,sweep_step,pop,peek,settle,extend,cancel,cancel_running,
     bind,unbind,bindings,start_waiting,still_open,look,tables_behind,index_queue,prepare_queue,waiting_lock,microseconds,next_delayed_ms,may_manage,v1_claim
   }'::text[]) AS name
   UNION ALL
-  SELECT name, '{admin,producer,consumer,monitor}' FROM unnest('{topics,topic_id,correlation_state}'::text[]) AS name
+  SELECT name, '{admin,producer,consumer,monitor}' FROM unnest('{topics,topic_id,correlation_state,history_of_all}'::text[]) AS name
   UNION ALL
   SELECT name, '{producer}' FROM unnest('{publish,append,v1_publish}'::text[]) AS name
   UNION ALL
   SELECT name, '{admin,producer}' FROM unnest('{put_schedule,remove_schedule,schedules}'::text[]) AS name
   UNION ALL
   SELECT name, '{queue,consumer}'
-  FROM unnest('{begin_life,end_life,give_back_of_gone,give_back_claim}'::text[]) AS name
+  FROM unnest('{begin_life,end_life,give_back_of_gone,give_back_claim,add_history}'::text[]) AS name
   UNION ALL
   SELECT name, '{consumer}' FROM unnest('{
     read_topic,subscribe,unsubscribe,hold_subscription,leave_subscription,ack_topic,seek_topic,
@@ -118,7 +118,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   UNION ALL
   SELECT name, '{admin}' FROM unnest('{create_topic,drop_topic,link_topic,unlink_topic,v1_create_topic,v1_drop_topic}'::text[]) AS name
   UNION ALL
-  SELECT name, '{admin,consumer}' FROM unnest('{maintain,queues_to_maintain,maintain_queue,topics_to_maintain,take_in,prune_topic}'::text[]) AS name
+  SELECT name, '{admin,consumer}' FROM unnest('{maintain,queues_to_maintain,maintain_queue,topics_to_maintain,take_in,prune_topic,begin_history,note_history,end_history}'::text[]) AS name
   UNION ALL
   -- A trigger: nobody has to be allowed to call it.
   SELECT 'look_for_completion', '{}'

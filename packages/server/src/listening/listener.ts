@@ -8,13 +8,12 @@ import {
 import { createServer as createHttps, type Server as HttpsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { createSecureContext } from 'node:tls'
-import { getRequestListener, type HttpBindings } from '@hono/node-server'
+import { getRequestListener } from '@hono/node-server'
 import { type ErrorCode, TidingsError } from 'tidings/internal/core/errors'
 import { Service } from 'tidings/internal/core/service'
 import { wireError } from 'tidings/internal/protocol/messages'
-import type { ServerSettings } from './options.ts'
-
-export type Fetch = (request: Request, bindings: HttpBindings) => Response | Promise<Response>
+import type { Fetch } from '../app/context.ts'
+import type { ServerSettings } from '../app/options.ts'
 
 const maxHeaderBytes = 16_384
 /** Requests that one connection may have sent without waiting for their answers. */

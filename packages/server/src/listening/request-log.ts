@@ -1,8 +1,8 @@
 import type { MiddlewareHandler } from 'hono'
 import type { Logger } from 'tidings/internal/core/logger'
 import { loggable } from 'tidings/internal/core/message-error'
+import type { AppContext, AppEnv } from '../app/context.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-import type { AppContext, AppEnv } from './context.ts'
 
 /** Counts and logs requests: their route and outcome, never their body, query or token. */
 export function requestLog(logger: Logger, metrics: Metrics) {
@@ -28,6 +28,8 @@ export function requestLog(logger: Logger, metrics: Metrics) {
   }
   return { middleware, failed }
 }
+
+export type RequestLog = ReturnType<typeof requestLog>
 
 /** What somebody may try who should not. */
 const isRefusal = (status: number) => [401, 403, 421, 429].includes(status)

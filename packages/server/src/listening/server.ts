@@ -1,30 +1,32 @@
 import { setMaxListeners } from 'node:events'
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
-import type { Hono } from 'hono'
+import type { Hono, MiddlewareHandler } from 'hono'
 import type { Bus } from 'tidings/internal/bus/bus'
 import { type Logger, silentLogger } from 'tidings/internal/core/logger'
 import { loggable } from 'tidings/internal/core/message-error'
 import * as option from 'tidings/internal/core/options'
 import { Service } from 'tidings/internal/core/service'
 import type { Upkeep } from 'tidings/internal/sentinel/upkeep'
+import { admission, byToken } from '../app/admission.ts'
+import { createApp } from '../app/app.ts'
+import { bodyReader } from '../app/body.ts'
+import type { AppEnv } from '../app/context.ts'
+import { checkHost, checkOrigin, checkUrl, securityHeaders } from '../app/guards.ts'
+import { legacyPaths } from '../app/legacy-topics.ts'
+import type { NodeBindings } from '../app/node-bindings.ts'
+import { checkReach, isLoopback, type ServerOptions, type ServerSettings, serverOptions } from '../app/options.ts'
 import { FileWatch } from '../auth/file-watch.ts'
 import type { Token } from '../auth/token.ts'
 import { readTokenFile } from '../auth/token-file.ts'
 import { Tokens } from '../auth/tokens.ts'
+import { makeDashboard } from '../dashboard/handler.ts'
+import type { Dashboard } from '../dashboard/options.ts'
+import { parseDashboardOptions } from '../dashboard/options.ts'
 import { callerIn } from '../http/holders.ts'
 import { Metrics } from '../metrics/metrics.ts'
 import { allRoutes } from '../routes/all.ts'
 import { type SentinelWatch, systemRoutes } from '../routes/system.ts'
-import { admission } from './admission.ts'
-import { createApp } from './app.ts'
-import { bodyReader } from './body.ts'
-import type { AppEnv } from './context.ts'
-import { checkHost, checkOrigin, checkUrl, securityHeaders } from './guards.ts'
-import { legacyPaths } from './legacy-topics.ts'
 import { Listener } from './listener.ts'
-import { checkReach, isLoopback, type ServerOptions, type ServerSettings, serverOptions } from './options.ts'
-import { requestLog } from './request-log.ts'
+import { type RequestLog, requestLog } from './request-log.ts'
 
 /**
  * Serves the queues and topics of a bus over HTTP. It listens once it was started; `fetch` answers requests without
@@ -46,12 +48,6 @@ export interface ServerDependencies {
   readonly sentinel?: SentinelWatch | undefined
 }
 
-/** What Hono's server for Node hands over beside a request; with that, a client that leaves is noticed at once. */
-export interface NodeBindings {
-  readonly incoming: IncomingMessage | Http2ServerRequest
-  readonly outgoing: ServerResponse | Http2ServerResponse
-}
-
 /** Starts and stops by the contract of all services: `await using` stops it. */
 export class Server extends Service {
   readonly #settings: ServerSettings
@@ -60,7 +56,9 @@ export class Server extends Service {
   readonly #stopping = new AbortController()
   /** What came in by its own listener. */
   readonly #received = new WeakSet<Request>()
+  readonly #metrics = new Metrics()
   readonly #app: Hono<AppEnv>
+  readonly #dashboard: Dashboard | null
   readonly #files: FileWatch
   /** Clients may have no right to do it. */
   readonly #upkeep: Upkeep
@@ -74,7 +72,10 @@ export class Server extends Service {
     setMaxListeners(0, this.#stopping.signal)
     const areNeeded = settings.tokenFile !== null || settings.tokens.length > 0
     this.#tokens = new Tokens(this.#readTokens(), areNeeded)
-    this.#app = this.#createApp(bus, sentinel)
+    const log = requestLog(logger, this.#metrics)
+    const before = this.#guards(log)
+    this.#app = this.#createApp(bus, sentinel, log, before)
+    this.#dashboard = settings.dashboard ? this.#createDashboard(bus, before) : null
     this.#upkeep = bus.stored.upkeep(logger)
     const { tokenFile, tlsCert, tlsKey } = settings
     const files = [tokenFile, tlsCert, tlsKey].filter((file) => file !== null)
@@ -83,7 +84,9 @@ export class Server extends Service {
 
   /** Answers a request, as Bun, Deno, Next and Hono want it. */
   readonly fetch = (request: Request, bindings?: NodeBindings): Response | Promise<Response> =>
-    this.#app.fetch(request, (bindings ?? {}) as AppEnv['Bindings'])
+    this.#dashboard !== null && isOfDashboard(request)
+      ? this.#dashboard(request, bindings)
+      : this.#app.fetch(request, (bindings ?? {}) as AppEnv['Bindings'])
 
   /**
    * Where it listens: 'http://127.0.0.1:8080'. Empty before it was started.
@@ -125,28 +128,37 @@ export class Server extends Service {
     return [...tokens, ...(tokenFile === null ? [] : readTokenFile(tokenFile))]
   }
 
-  #createApp(bus: Bus, sentinel: SentinelWatch | undefined): Hono<AppEnv> {
-    const { host, hosts, origins, tlsCert, maxBodyBytes, maxMessageBytes, maxEventStreams, legacyTopics } =
-      this.#settings
-    const metrics = new Metrics()
-    // From now on it counts.
-    bus.metrics()
-    const stopping = this.#stopping.signal
-    const dependencies = { metrics, stopping, sentinel, needsTokens: () => this.needsTokens }
-    const log = requestLog(this.#logger, metrics)
+  /** What stands before everything that it answers. */
+  #guards({ middleware }: RequestLog): MiddlewareHandler<AppEnv>[] {
+    const { host, hosts, tlsCert } = this.#settings
     const known = new Set([...hosts, host.toLowerCase(), 'localhost', '127.0.0.1', '[::1]'])
     // A server that is mounted in another one is called what that is called.
     const hasNames = hosts.length > 0 || isLoopback(host)
     const isOwn = (request: Request) => this.#received.has(request)
+    return [middleware, securityHeaders(tlsCert !== null), checkUrl, ...(hasNames ? [checkHost(known, isOwn)] : [])]
+  }
+
+  #createDashboard(bus: Bus, before: readonly MiddlewareHandler<AppEnv>[]): Dashboard {
+    const { maxBodyBytes, maxMessageBytes, maxEventStreams } = this.#settings
+    const settings = parseDashboardOptions({ maxBodyBytes, maxMessageBytes, maxEventStreams })
+    return makeDashboard(bus, settings, { logger: this.#logger, tokens: this.#tokens, before, place: dashboardPath })
+  }
+
+  #createApp(
+    bus: Bus,
+    sentinel: SentinelWatch | undefined,
+    log: RequestLog,
+    before: readonly MiddlewareHandler<AppEnv>[],
+  ): Hono<AppEnv> {
+    const { origins, maxBodyBytes, maxMessageBytes, maxEventStreams, legacyTopics } = this.#settings
+    const metrics = this.#metrics
+    // From now on it counts.
+    bus.metrics()
+    const stopping = this.#stopping.signal
+    const dependencies = { metrics, stopping, sentinel, needsTokens: () => this.needsTokens }
     return createApp(bus, [...allRoutes, ...systemRoutes(bus, dependencies, allRoutes)], {
-      before: [
-        log.middleware,
-        securityHeaders(tlsCert !== null),
-        checkUrl,
-        ...(hasNames ? [checkHost(known, isOwn)] : []),
-        checkOrigin(new Set(origins), legacyTopics ? legacyPaths : new Set()),
-      ],
-      admit: admission(this.#tokens),
+      before: [...before, checkOrigin(new Set(origins), legacyTopics ? legacyPaths : new Set())],
+      admit: admission(byToken(this.#tokens)),
       readBody: bodyReader(maxBodyBytes),
       failed: log.failed,
       holderLost: (holder, given) =>
@@ -173,6 +185,14 @@ export class Server extends Service {
   /** Takes nothing new, ends what waits and what streams, and finishes the rest. */
   protected async onStop(): Promise<void> {
     this.#stopping.abort()
-    await Promise.all([this.#listener?.stop(), this.#files.stop(), this.#upkeep.stop()])
+    await Promise.all([this.#dashboard?.stop(), this.#listener?.stop(), this.#files.stop(), this.#upkeep.stop()])
   }
+}
+
+const dashboardPath = '/dashboard'
+
+/** By the path before anything of it is decoded. */
+function isOfDashboard({ url }: Request): boolean {
+  const { pathname } = new URL(url)
+  return pathname === dashboardPath || pathname.startsWith(`${dashboardPath}/`)
 }

@@ -96,6 +96,52 @@ export function parseBackoff(input: unknown, path: string): Backoff {
   throw option.typeError(path, input, 'a duration, exponential(…), linear(…), fixed(…) or a function')
 }
 
+const curves = { exponential: [exponentialOptions, exponential], linear: [linearOptions, linear] } as const
+
+/** A backoff that can be stored: a duration, or a curve and what its function takes. */
+export type StorableBackoff =
+  | Duration
+  | ({ readonly curve: 'exponential' } & ExponentialOptions)
+  | ({ readonly curve: 'linear' } & LinearOptions)
+/** The same as it is stored: milliseconds, or a curve with all that belongs to it. */
+export type StoredBackoff =
+  | number
+  | ({ readonly curve: keyof typeof curves } & Readonly<Record<string, number | string>>)
+
+const curveOption = option.required(option.choice('How delays grow.', ['exponential', 'linear'], { default: null }))
+
+export const backoffSetting = option.value<StorableBackoff, StoredBackoff | null>(
+  'How long to wait after a failed attempt: a duration, or a curve.',
+  {
+    default: null,
+    defaultText: 'none',
+    typeText: "duration, or object with curve ('exponential' or 'linear'), first, factor or step, max, jitter",
+    jsonSchema: {
+      oneOf: [
+        { type: 'number', minimum: 0 },
+        { type: 'string' },
+        { type: 'object', description: '`curve`, and what the function of its name takes', required: ['curve'] },
+      ],
+    },
+    parse(value, path) {
+      if (typeof value === 'number' || typeof value === 'string') return delay('', 0).parse(value, path)
+      if (typeof value !== 'object' || value === null || Array.isArray(value))
+        throw option.typeError(path, value, 'a duration, or an object with curve')
+      const { curve: given, ...rest } = value as Record<string, unknown>
+      const curve = curveOption.parse(given, `${path}.curve`)
+      const options = option.object<option.OptionSchema>('', curves[curve][0]).parse(rest, path)
+      return { curve, ...options } as StoredBackoff
+    },
+  },
+)
+
+/** The function of a stored backoff. */
+export function storedBackoff(stored: StoredBackoff): Backoff {
+  if (typeof stored === 'number') return fixed(stored)
+  const { curve, ...options } = stored
+  return curves[curve][1](options)
+}
+
 const vary = (milliseconds: number, jitter: number) => milliseconds * (1 + jitter * (2 * Math.random() - 1))
 
 function parseNumber(min: number, max: number) {
