@@ -122,7 +122,7 @@ describe('dead letters', () => {
       { error: 'order # is gone', count: 1 },
     ])
     expect({ scanned, more }).toEqual({ scanned: 4, more: false })
-    expect(Date.parse(groups[0]!.firstAt!)).toBeLessThanOrEqual(Date.parse(groups[0]!.lastAt!))
+    expect(groups[0]!.firstAt!.getTime()).toBeLessThanOrEqual(groups[0]!.lastAt!.getTime())
     expect((await queue.deadLetters.list({ ids: [groups[1]!.exampleId] }))[0]!.data).toContain('is gone')
   })
 

@@ -34,10 +34,10 @@ const claimsOf = ({ server }: Scene) =>
 const many = (count: number) => Array.from({ length: count }, (_, data) => ({ data }))
 
 /** A worker with messages read ahead: the first are handled at once, and then `end` is waited for. */
-async function withReadAhead(here: Scene, options: { maxAttempts?: number } = {}) {
+async function withReadAhead(here: Scene, { count = 600, ...options }: { count?: number; maxAttempts?: number } = {}) {
   const { bus, watcher, observe, clock } = here
   const queue = bus.queue<number>('ahead')
-  await queue.sendBatch(many(600))
+  await queue.sendBatch(many(count))
   const end = new Signal()
   const worker = queue.work(({ data }) => (data < 300 ? undefined : end.promise), {
     concurrency: 5,
@@ -81,7 +81,8 @@ describe('a process that is gone', () => {
   test('of what it had read ahead nothing counts but one attempt that may have been made', async () => {
     const here = scene()
     const { clock, server } = here
-    await withReadAhead(here)
+    // More than one process reads ahead, so that the other one has begun, too.
+    await withReadAhead(here, { count: 2_000 })
     const there = otherBus(here)
     const second = new Watcher()
     const attempts = new Map<number, number>()
@@ -91,7 +92,7 @@ describe('a process that is gone', () => {
     })
     await second.until('claimed')
     await server.kill()
-    await runUntil(clock, second.until('succeeded', 300))
+    await runUntil(clock, second.until('succeeded', 1_700))
     expect([...attempts.values()].filter((attempt) => attempt > 2)).toEqual([])
     expect(second.of('deadLettered')).toEqual([])
     await there.close()

@@ -13,7 +13,10 @@ export interface ShownMessage {
 }
 
 /** What it returns is shown instead; a field that it leaves out is shown as it is. Where it throws, nothing is shown. */
-export type Redact = (message: ShownMessage) => {
+export type Redact = (message: ShownMessage) => Redaction
+
+/** What is shown of a message. */
+export interface Redaction {
   readonly data?: unknown
   readonly headers?: object
   readonly meta?: object
@@ -39,7 +42,7 @@ export function redactedBy(redact: Redact): Redacted {
   }
 }
 
-function callOf(redact: Redact, message: ShownMessage): object & ReturnType<Redact> {
+function callOf(redact: Redact, message: ShownMessage): object & Redaction {
   // It may change what it was given, which belongs to the storage.
   const shown = redact(structuredClone(message))
   if (typeof shown === 'object' && shown !== null && !(shown instanceof Promise)) return shown

@@ -65,7 +65,7 @@ export const deadLetterRoutes: readonly Route[] = [
     },
     async handle({ bus, params: { queue }, query, redacted }) {
       const letters = bus.stored.queue(queue).deadLetters
-      const { groups, ...rest } = await letters.groups(query, (letter) => redacted(letters.queue ?? queue, letter))
+      const { groups, ...rest } = await letters.groupsOf((letter) => redacted(letters.queue ?? queue, letter), query)
       const told = groups.map(({ firstAt, lastAt, exampleId, ...group }) => ({
         ...group,
         first_at: firstAt,

@@ -204,15 +204,23 @@ export class DeadLetters<T = unknown> {
    * @param options.scan looks at so many messages of the dead-letter queue at most; `more` says that there are further ones
    * @example const [worst] = (await hires.deadLetters.groups()).groups
    */
-  async groups(
+  groups(options?: LetterGroupsOptions): Promise<LetterGroupsFound> {
+    return this.groupsOf((letter) => letter, options)
+  }
+
+  /**
+   * The same of letters as they may be shown.
+   * @internal
+   */
+  async groupsOf(
+    shown: (letter: StoredMessage) => StoredMessage,
     options?: LetterGroupsOptions,
-    shown?: (letter: StoredMessage) => StoredMessage,
   ): Promise<LetterGroupsFound> {
     const { scan, limit } = option.parseOptions(letterGroupsOptions, options, 'deadLetters.groups')
     const groups = new LetterGroups()
     let scanned = 0
     for await (const part of this.#parts({ ids: null, after: null })) {
-      for (const letter of part.letters) groups.add(shown?.(letter) ?? letter)
+      for (const letter of part.letters) groups.add(shown(letter))
       scanned += part.looked
       if (scanned >= scan) return { groups: groups.largest(limit), scanned, more: true }
     }

@@ -5,9 +5,9 @@ export interface LetterGroup {
   /** The error, with '#' for what differs: numbers and ids. */
   readonly error: string
   readonly count: number
-  /** When the first and the last of them failed, as ISO 8601 texts; null where that is not known. */
-  readonly firstAt: string | null
-  readonly lastAt: string | null
+  /** When the first and the last of them failed; null where that is not known. */
+  readonly firstAt: Date | null
+  readonly lastAt: Date | null
   /** The id of one of them in the dead-letter queue: the last. */
   readonly exampleId: string
 }
@@ -32,7 +32,7 @@ export class LetterGroups {
 
   add({ id, meta }: Pick<StoredMessage, 'id' | 'meta'>): void {
     const error = errorGroupOf(meta.error_message)
-    const at = typeof meta.dead_lettered_at === 'string' ? meta.dead_lettered_at : null
+    const at = timeOf(meta.dead_lettered_at)
     const before = this.#groups.get(error)
     this.#groups.set(error, {
       error,
@@ -49,5 +49,11 @@ export class LetterGroups {
   }
 }
 
-const earlier = (a: string | null, b: string | null) => (a === null || (b !== null && b < a) ? b : a)
-const later = (a: string | null, b: string | null) => (a === null || (b !== null && b > a) ? b : a)
+const earlier = (a: Date | null, b: Date | null) => (a === null || (b !== null && b < a) ? b : a)
+const later = (a: Date | null, b: Date | null) => (a === null || (b !== null && b > a) ? b : a)
+
+/** Other programs may have written anything there. */
+function timeOf(written: unknown): Date | null {
+  const time = typeof written === 'string' ? Date.parse(written) : Number.NaN
+  return Number.isNaN(time) ? null : new Date(time)
+}
