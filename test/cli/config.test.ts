@@ -99,6 +99,63 @@ describe('the configuration file', () => {
     expect(await figures('kept_letters')).toMatchObject({ ready: 1 })
   })
 
+  it('has settings that are stored by a command of its own, once', async () => {
+    write(
+      'applied/tidings.config.json',
+      JSON.stringify({
+        queues: {
+          there: { settings: { delay: '5s', retention: { keepFor: '30d' }, maxAttempts: 7, ttl: null } },
+          missing: { settings: { limits: [{ per: 'group', concurrency: 2 }] } },
+          other: { concurrency: 1 },
+        },
+      }),
+    )
+    const apply = async (...args: string[]) => await runIn('applied', ['queue', 'apply', ...args])
+    const settings = async (queue: string) =>
+      JSON.parse((await runIn('applied', ['queue', 'show', queue, '--json'])).stdout).settings
+    await runIn('applied', ['queue', 'create', 'there'])
+    await runIn('applied', ['queue', 'set', 'there', '--ttl', '1d', '--max-length', '10', '--max-attempts', '7'])
+    const before = await settings('there')
+    const changes = [
+      {
+        queue: 'there',
+        created: false,
+        changes: {
+          delay: { from: null, to: 5_000 },
+          retention: { from: null, to: { keepFor: 2_592_000_000, keep: null } },
+          ttl: { from: 86_400_000, to: null },
+        },
+      },
+      {
+        queue: 'missing',
+        created: true,
+        changes: { limits: { from: null, to: [expect.objectContaining({ per: 'group', concurrency: 2 })] } },
+      },
+    ]
+    expect(JSON.parse((await apply('--dry-run', '--json')).stdout)).toEqual(changes)
+    expect(await settings('there')).toEqual(before)
+    expect(JSON.parse((await apply('--json')).stdout)).toEqual(changes)
+    const { ttl: _, ...rest } = before
+    expect(await settings('there')).toEqual({ ...rest, delay: 5_000, retention: changes[0]!.changes.retention!.to })
+    expect(await settings('missing')).toEqual({ limits: changes[1]!.changes.limits!.to })
+    expect((await apply()).stdout).toBe('all is stored already\n')
+  })
+
+  it('is refused where settings that are to be stored are wrong', async () => {
+    const attempt = async (settings: object) => {
+      write('refused/tidings.config.json', JSON.stringify({ queues: { wrong: { settings } } }))
+      return await runIn('refused', ['queue', 'apply'])
+    }
+    const refusals: [object, RegExp][] = [
+      [{ attempts: 3 }, /queues\.wrong\.settings has no option "attempts"\nhint: Did you mean 'maxAttempts'/],
+      [{ retention: {} }, /queues\.wrong\.settings\.retention has neither keepFor nor keep/],
+      [{ deadLetter: 'wrong' }, /queues\.wrong\.settings\.deadLetter: .*circle/],
+    ]
+    for (const [settings, stderr] of refusals)
+      expect(await attempt(settings)).toMatchObject({ stdout: '', stderr: expect.stringMatching(stderr) })
+    expect((await tidings(['queue', 'list', '--json'], { env })).stdout).not.toContain('"wrong"')
+  })
+
   it('gives events their pattern, prefix and limit', async () => {
     write(
       'events/tidings.config.toml',

@@ -1,14 +1,18 @@
 import { Option } from 'commander'
 import { TidingsError } from 'tidings/internal/core/errors'
-import { pauseOptions, type QueueSettingsChange, queueSettings } from 'tidings/internal/messages/settings'
+import {
+  declarableSettings,
+  pauseOptions,
+  type QueueSettingsChange,
+  queueSettings,
+} from 'tidings/internal/messages/settings'
 import type { QueueSettings } from 'tidings/internal/messages/states'
 import { command, queueArgument } from '../command.ts'
 import { withContext } from '../context.ts'
 import { asText, Flags, toKebabCase } from '../flags.ts'
 import { table, toText } from '../output.ts'
 
-const { pause: _pause, ...settable } = queueSettings
-const flags = new Flags(settable, {
+const flags = new Flags(declarableSettings, {
   backoff: {
     placeholder: '30s|exponential,first=1s,max=10m',
     read(value, flag) {

@@ -9,6 +9,7 @@ import { figuresOf, figuresTable } from '../figures.ts'
 import { Flags } from '../flags.ts'
 import { count, table } from '../output.ts'
 import { history } from './history.ts'
+import { apply } from './queue-apply.ts'
 import { pause, resume, set, show } from './queue-settings.ts'
 
 export const queue = () =>
@@ -19,6 +20,7 @@ export const queue = () =>
     .addCommand(history())
     .addCommand(set())
     .addCommand(show())
+    .addCommand(apply())
     .addCommand(pause())
     .addCommand(resume())
     .addCommand(purge())

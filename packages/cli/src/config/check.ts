@@ -2,13 +2,13 @@ import { isTidingsError, show, TidingsError } from 'tidings/internal/core/errors
 import { checkQueueName, checkScheduleName, defaultDeadLetterQueue } from 'tidings/internal/core/names'
 import * as option from 'tidings/internal/core/options'
 import { homeOf, meant } from 'tidings/internal/core/other-names'
-import type { QueueOptions } from 'tidings/internal/messages/options'
 import type { DeclaredSchedule } from 'tidings/internal/schedules/options'
 import {
   type Config,
   eventSettings,
   generalSettings,
   processSettings,
+  type QueueSettings,
   queueSettings,
   scheduleSettings,
   sentinelSettings,
@@ -122,9 +122,11 @@ class Checker {
   }
 
   /** Messages that failed too often need a queue that keeps them. */
-  #deadLetters(queues: Readonly<Record<string, QueueOptions>>): void {
+  #deadLetters(queues: Readonly<Record<string, QueueSettings>>): void {
+    const ownOf = (queue: string): QueueSettings => (Object.hasOwn(queues, queue) ? queues[queue]! : {})
     const next = (queue: string) => {
-      const own = Object.hasOwn(queues, queue) ? queues[queue]?.deadLetter : undefined
+      const { deadLetter, settings } = ownOf(queue)
+      const own = deadLetter ?? settings?.deadLetter ?? undefined
       return own === false ? null : (own ?? defaultDeadLetterQueue(queue))
     }
     const seen = new Set<string>()
@@ -138,7 +140,8 @@ class Checker {
       }
       if (queue === null || !path.includes(queue)) continue
       const circle = [...path.slice(path.indexOf(queue)), queue].join(' → ')
-      const field = `queues.${queue}.deadLetter`
+      const isStored = ownOf(queue).deadLetter === undefined
+      const field = `queues.${queue}.${isStored ? 'settings.' : ''}deadLetter`
       this.problems.push(
         new TidingsError('DEAD_LETTER_INVALID', `${field}: the dead-letter queues form a circle: ${circle}`, {
           details: { field },

@@ -5,6 +5,7 @@ import { telemetryOption } from 'tidings/internal/core/telemetry-option'
 import { checkUrl } from 'tidings/internal/core/url'
 import { type EventsMigrationOptions, eventsMigrationOptions } from 'tidings/internal/events/migration'
 import { type QueueOptions, queueOptions } from 'tidings/internal/messages/options'
+import { declarableSettings } from 'tidings/internal/messages/settings'
 import { type DeclaredSchedule, declaredOptions, ownerOption } from 'tidings/internal/schedules/options'
 import { type SentinelOptions, sentinelOptions } from 'tidings/internal/sentinel/options'
 import { stopOptions, type WorkOptions, workOptions } from 'tidings/internal/worker/options'
@@ -40,7 +41,14 @@ export const generalSettings = {
 export const processSettings = { ...workerSettings, stopDeadline: stopOptions.deadline } as const
 
 /** Options of the queue itself apply to every command, options of its worker to `tidings process`. */
-export const queueSettings = { ...queueOptions, ...workerSettings } as const
+export const queueSettings = {
+  ...queueOptions,
+  ...workerSettings,
+  settings: option.object(
+    'What `tidings queue apply` stores for whoever uses the queue, as `queue.configure` does; null takes one away, others stay.',
+    declarableSettings,
+  ),
+} as const
 
 /** Declared by `tidings process` and `tidings sentinel`. */
 export const scheduleSettings = declaredOptions
@@ -114,6 +122,7 @@ export const sections: readonly Section[] = [
       serializer: null,
       maxLength: '100_000',
       ttl: "'1d'",
+      settings: "{ delay: '5s', retention: { keepFor: '30d' }, limits: [{ per: 'group', concurrency: 2 }] }",
     },
   },
   {

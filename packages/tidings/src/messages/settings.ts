@@ -81,8 +81,8 @@ export function checkRetention({ keepFor, keep }: option.OptionsOutput<typeof re
     })
 }
 
-/** What the storage keeps for a queue, for whoever uses it. Values are stored as JSON. */
-export const queueSettings = {
+/** Those of `queueSettings` that a file may say: a pause is of the day. */
+export const declarableSettings = {
   lease: setting(
     leaseOption(defaultLeaseMs),
     'For how long readers have a message, where they do not say so themselves.',
@@ -110,6 +110,12 @@ export const queueSettings = {
   }),
   limits: setting(limitsSetting),
   weights: setting(weightsSetting),
+} as const
+export type DeclaredSettings = option.OptionsInput<typeof declarableSettings>
+
+/** What the storage keeps for a queue, for whoever uses it. Values are stored as JSON. */
+export const queueSettings = {
+  ...declarableSettings,
   pause: setting(option.object('Hands out no messages; `queue.pause()` sets it.', pauseSetting)),
 } as const
 
