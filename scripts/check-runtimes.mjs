@@ -1,11 +1,13 @@
 // Installs the packages as they would be published into applications of other kinds, and has each of these send a message
 // to the included PostgreSQL and read it again: Node 20, 22 and 24 (import and require), Bun, Deno, esbuild, Jest, Next.js.
+// An argument picks those whose names hold it: `node scripts/check-runtimes.mjs Next`.
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { transformSync } from '@swc/wasm-typescript'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const work = mkdtempSync(join(tmpdir(), 'tidings-runtimes-'))
@@ -43,6 +45,25 @@ const files = {
   'app/smoke/route.js': `import { connect } from 'tidings'\nconst run = ${smoke}\nexport const dynamic = 'force-dynamic'\nexport const GET = async () => new Response(await run(connect, process.env.SMOKE_URL))\n`,
 }
 
+/** The code of the recipe, in the files that its comments name. */
+function recipeOfNext() {
+  const page = readFileSync(join(root, 'docs/recipes/next-js.md'), 'utf8')
+  const [routes, pages] = [...page.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, code]) => code)
+  const [bus, route] = routes.split('/** app/hires/route.ts */')
+  const code = {
+    'lib/bus.js': bus,
+    'app/hires/route.js': `import { getBus } from '../../lib/bus.js'\n${route}`,
+    'app/admin/queues/[[...path]]/route.js': pages,
+  }
+  const [, config] = /^```js\n([\s\S]*?)^```$/m.exec(page)
+  return Object.fromEntries(
+    Object.entries({ ...code, 'next.config.mjs': config }).map(([name, text]) => [
+      name,
+      transformSync(text, { mode: 'strip-only', module: true }).code,
+    ]),
+  )
+}
+
 const command = (program, args, options = {}) => {
   const { status, stdout, stderr, error } = spawnSync(program, args, { cwd: work, encoding: 'utf8', ...options })
   if (status !== 0) throw new Error(`${program} ${args.join(' ')}: ${error ?? stdout + stderr}`)
@@ -58,7 +79,7 @@ function install() {
   const nameOf = (file) => file.replace(/-\d.*/, '')
   const dependencies = { ...versions, ...Object.fromEntries(ours.map((file) => [nameOf(file), `file:${file}`])) }
   writeFileSync(join(work, 'package.json'), JSON.stringify({ private: true, dependencies }))
-  for (const [name, text] of Object.entries(files)) {
+  for (const [name, text] of Object.entries({ ...files, ...recipeOfNext() })) {
     mkdirSync(join(work, name, '..'), { recursive: true })
     writeFileSync(join(work, name), text)
   }
@@ -79,9 +100,37 @@ const freePort = () =>
     })
   })
 
+/** The recipe: a route sends, and the dashboard shows the queue to whom its log-in knows. */
+async function recipeAnswers(origin) {
+  const sent = await fetch(`${origin}/hires`, { method: 'POST', body: '{"name":"Ada"}' })
+  const answer = await sent.text()
+  if (sent.status !== 202 || !/^\{"id":"\d+"\}$/.test(answer))
+    throw new Error(`/hires answers ${sent.status} ${answer}`)
+  const ask = (path, headers = {}) => fetch(`${origin}/admin/queues${path}`, { headers })
+  const stranger = await ask('/')
+  if (stranger.status !== 401) throw new Error(`the dashboard answers ${stranger.status} to a stranger`)
+  const headers = { authorization: 'Bearer of-the-test' }
+  const page = await (await ask('/', headers)).text()
+  const [script] = /[^"]*\.js(?=")/.exec(page) ?? []
+  if (script === undefined) throw new Error(`the dashboard answers ${page.slice(0, 2_000)}`)
+  for (const path of [
+    new URL(script, `${origin}/admin/queues/`).pathname.replace('/admin/queues', ''),
+    '/api/v1/queues/hires',
+  ]) {
+    const { status } = await ask(path, headers)
+    if (status !== 200) throw new Error(`the dashboard answers ${status} to ${path}`)
+  }
+}
+
 async function nextAnswers(mode, url) {
   const port = await freePort()
-  const env = { ...process.env, SMOKE_URL: url, NEXT_TELEMETRY_DISABLED: '1' }
+  const env = {
+    ...process.env,
+    SMOKE_URL: url,
+    DATABASE_URL: url,
+    ADMIN_TOKEN: 'of-the-test',
+    NEXT_TELEMETRY_DISABLED: '1',
+  }
   const server = spawn(bin('next'), [mode, '-p', String(port)], { cwd: work, env, detached: true })
   let output = ''
   const ready = new Promise((resolve, reject) => {
@@ -97,6 +146,9 @@ async function nextAnswers(mode, url) {
     await ready
     const answer = await (await fetch(`http://127.0.0.1:${port}/smoke`)).text()
     if (answer !== 'Ada') throw new Error(`next ${mode} answers ${answer.slice(0, 2_000)}\n${output}`)
+    await recipeAnswers(`http://127.0.0.1:${port}`).catch((error) => {
+      throw new Error(`next ${mode}: ${error.message}\n${output}`)
+    })
   } finally {
     process.kill(-server.pid)
   }
@@ -151,7 +203,9 @@ const attempts = (url) => {
     },
     'Next.js, dev': () => nextAnswers('dev', url),
     'Next.js, build and start': async () => {
-      command(bin('next'), ['build'], { env: { ...process.env, SMOKE_URL: url, NEXT_TELEMETRY_DISABLED: '1' } })
+      // Nothing names a storage: building asks for none.
+      const { DATABASE_URL: _, ...env } = process.env
+      command(bin('next'), ['build'], { env: { ...env, NEXT_TELEMETRY_DISABLED: '1' } })
       await nextAnswers('start', url)
     },
   }
@@ -161,7 +215,9 @@ try {
   install()
   const url = startStorage()
   let failed = 0
-  for (const [name, attempt] of Object.entries(attempts(url))) {
+  for (const [name, attempt] of Object.entries(attempts(url)).filter(([name]) =>
+    name.includes(process.argv[2] ?? ''),
+  )) {
     try {
       await attempt()
       console.log(`ok      ${name}`)

@@ -7,14 +7,16 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { connect } from 'tidings'
-import type * as TypeScript from 'typescript'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { sharedServer } from './support/shared-servers.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 /** Its packages are the frameworks. */
 const consumer = join(root, 'test/consumer')
-const ts: typeof TypeScript = createRequire(join(consumer, 'package.json'))('typescript')
+/** What types of constructors are written down by, which Nest injects by. */
+const ts: { transpileModule(code: string, options: object): { outputText: string } } = createRequire(
+  join(consumer, 'package.json'),
+)('typescript')
 
 mkdirSync(join(consumer, '.cache'), { recursive: true })
 const work = mkdtempSync(join(consumer, '.cache/recipes-'))
@@ -44,15 +46,19 @@ const freePort = () =>
     })
   })
 
+/** The blocks of TypeScript on a page. */
+function blocksOf(name: string): string[] {
+  const page = readFileSync(join(root, `docs/recipes/${name}.md`), 'utf8')
+  return [...page.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, code]) => code!)
+}
+
 /** The words of a page about the dashboard, put into its code. */
 const dashboard = `import { dashboard } from 'tidings-server'
 const authorize = () => ({ who: 'Ada' })
 `
+/** What the second block of the page registers. */
 const fastifyDashboard = `const pages = dashboard(app.bus, { authorize })
-app.all('/admin/queues/*', async (request, reply) => {
-  reply.hijack()
-  await pages.node(request.raw, reply.raw)
-})
+${blocksOf('fastify')[1]!.split('\n\n')[2]}
 `
 const nestDashboard = `const bus = app.get(Bus)
 app.use('/admin/queues', dashboard(bus, { authorize }).node)
@@ -65,15 +71,14 @@ const mountedIn: Readonly<Record<string, readonly [before: string, code: string]
 
 /** The first block of TypeScript of the page, with another port and the dashboard. */
 function programOf(name: string, port: number): string {
-  const page = readFileSync(join(root, `docs/recipes/${name}.md`), 'utf8')
-  const code = /^```ts\n([\s\S]*?)^```$/m.exec(page)![1]!
+  const [code] = blocksOf(name) as [string]
   const [before, mount] = mountedIn[name]!
   for (const call of [before, '3000']) expect(code.split(call), call).toHaveLength(2)
   const whole = `${dashboard}${code.replace(before, `${mount}${before}`).replace('3000', String(port))}`
   return ts.transpileModule(whole, {
     compilerOptions: {
-      module: ts.ModuleKind.ESNext,
-      target: ts.ScriptTarget.ES2022,
+      module: 'esnext',
+      target: 'es2022',
       experimentalDecorators: true,
       emitDecoratorMetadata: true,
     },
@@ -142,6 +147,13 @@ test.each([
   await program.said(name === 'fastify' ? new RegExp(`"hire":"Ada of ${name}"`) : new RegExp(`welcome, Ada of ${name}`))
   const pages = await ask(port, '/admin/queues/')
   expect([pages.status, await pages.text()]).toEqual([200, expect.stringContaining('<title>')])
+  const acted = await ask(port, '/admin/queues/api/v1/queues/hires/messages', {
+    ...init,
+    headers: { ...init.headers, 'x-tidings-dashboard': '1' },
+    body: '{"message":{"name":"Bob"}}',
+  })
+  expect([acted.status, await acted.text()]).toEqual([201, expect.any(String)])
+  await program.said(name === 'fastify' ? /"hire":"Bob"/ : /welcome, Bob/)
   program.child.kill('SIGTERM')
   expect(await program.ended, program.output()).toEqual(end)
   await using bus = await connect(url)

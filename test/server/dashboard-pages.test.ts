@@ -191,6 +191,14 @@ describe('mounted', () => {
       expect((await askAt(port, path)).status, path).toBe(404)
   })
 
+  test('leaves compressing to frameworks where it has no socket in hand: Next.js takes the header away', async () => {
+    const pages = await mounted({ authorize: () => ({ who: 'Ada' }) })
+    const request = new Request('http://shop.example/admin/queues/', { headers: { 'accept-encoding': 'gzip' } })
+    const response = await pages(request, { params: {} })
+    expect(response.headers.has('content-encoding')).toBe(false)
+    expect(await response.text()).toContain('<title>')
+  })
+
   test('behind a proxy that has another path for it', async () => {
     const pages = await mounted()
     // What stands behind '/ops/' outside stands behind '/inner/dash/' inside.

@@ -197,6 +197,9 @@ async function checkStillGood({ method }: Route, reply: Reply, { refusal }: Clie
   throw refusal
 }
 
+/** Whoever compresses answers on the way, as Next.js and Express can, would keep events until there are many. */
+const eventCaching = 'no-store, no-transform'
+
 function respond(context: AppContext, reply: Reply, connection: ClientConnection, hooks: AppHooks): Response {
   if ('run' in reply) {
     const asEvent = (error: unknown) => wireError(redactAndLog(error, context, hooks))
@@ -207,7 +210,7 @@ function respond(context: AppContext, reply: Reply, connection: ClientConnection
       if (connection.refusal !== null) throw connection.refusal
     }
     const body = eventStream(run, asEvent, connection)
-    return context.body(body, 200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
+    return context.body(body, 200, { 'Content-Type': 'text/event-stream', 'Cache-Control': eventCaching })
   }
   if ('text' in reply) {
     connection.end()

@@ -61,7 +61,11 @@ export function answerPage(context: AppContext, page: Page, caching: string): Re
   context.header('ETag', page.etag)
   context.header('Vary', 'Accept-Encoding')
   if (isKnown(context.req.header('If-None-Match'), page.etag)) return context.body(null, 304)
-  const asks = /(^|[\s,])gzip\s*(?!;\s*q=0(\.0*)?\s*(,|$))(;|,|$)/.test(context.req.header('Accept-Encoding') ?? '')
+  // Without a socket of Node in hand, a framework stands between, and that says itself how bodies travel: Next.js takes the
+  // header away from one that is compressed.
+  const asks =
+    'incoming' in context.env &&
+    /(^|[\s,])gzip\s*(?!;\s*q=0(\.0*)?\s*(,|$))(;|,|$)/.test(context.req.header('Accept-Encoding') ?? '')
   const body = asks && page.compressed ? page.compressed : page.body
   if (body === page.compressed) context.header('Content-Encoding', 'gzip')
   return context.body(new Uint8Array(body), 200, { 'Content-Type': page.type })
