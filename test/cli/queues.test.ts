@@ -121,6 +121,29 @@ describe('queue', () => {
     })
   })
 
+  it('shows, finds, hastens, copies, moves and ends single messages', async () => {
+    await run('enqueue', 'single', '{"n":1}', '--delay', '1h')
+    await run('enqueue', 'single', '{"n":2}')
+    await run('queue', 'create', 'others')
+    expect(await json('message', 'show', 'single', '1')).toMatchObject({ id: '1', data: { n: 1 }, state: 'delayed' })
+    expect((await run('message', 'show', 'single', '1')).stdout).toMatch(/"n": ?1(.*\n)*.*will be ready/)
+    const found = await run('message', 'search', 'single', '--where', '{"data":{"n":2}}', '--json')
+    expect(JSON.parse(found.stdout)).toMatchObject([{ id: '2' }])
+    expect(await run('message', 'retry', 'single', '1', '99')).toEqual(ok('1 of 2 messages ready\n'))
+    expect(await json('message', 'retry', 'single', '1')).toEqual({ queue: 'single', ready: ['1'] })
+    expect(await run('message', 'retry', 'single', '99')).toMatchObject({ code: 1 })
+    expect(await json('message', 'copy', 'single', '1', '--to', 'others', '--data', '{"n":3}')).toEqual({
+      queue: 'others',
+      id: '1',
+    })
+    expect(await run('message', 'move', 'single', '1', '--to', 'others')).toEqual(ok('moved to others as message 2\n'))
+    expect(await run('message', 'dead-letter', 'single', '2', '--reason', 'gone')).toEqual(
+      ok('it is in single_dlq as message 1\n'),
+    )
+    expect((await json('peek', 'others')).map(({ data }: { data: unknown }) => data)).toEqual([{ n: 3 }, { n: 1 }])
+    expect((await json('dead-letters', 'list', 'single'))[0].meta.errorMessage).toBe('gone')
+  })
+
   it('does not purge or drop unasked where nobody can be asked', async () => {
     await run('enqueue', 'kept', '1')
     expect(await run('queue', 'purge', 'kept')).toEqual({

@@ -102,6 +102,22 @@ describe('of a message', () => {
     expect(message!.visibleAt.getTime() - Date.now()).toBeGreaterThan(7_000_000)
   })
 
+  test('retry now, one that waits and several of a list', async () => {
+    const [one, ...others] = [
+      await queue().send(1, { delay: '1h' }),
+      await queue().send(2, { delay: '1h' }),
+      await queue().send(3, { delay: '1h' }),
+    ]
+    const look = await shop.look(`queues/${name}/messages/${one}`)
+    await button(look, 'Retry now').click()
+    await soon(async () => (await queue().peek({ place: 'ready' })).map(({ id }) => id)).toEqual([one])
+    await look.go(`queues/${name}/messages?state=delayed`)
+    for (const id of others)
+      await look.page.getByRole('checkbox', { name: `Choose message ${id}`, exact: true }).check()
+    await button(look, 'Retry now').click()
+    await soon(async () => (await queue().stats()).ready).toBe(3)
+  })
+
   test('archive', async () => {
     const id = await queue().send({ a: 1 })
     const look = await shop.look(`queues/${name}/messages/${id}`)

@@ -221,6 +221,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the roles of `tidings migr
     ['peek', ['consumer'], (bus) => bus.queue('orders').peek()],
     ['peek at the archive', ['consumer'], (bus) => bus.queue('orders').peek({ place: 'archived' })],
     ['cancel', ['consumer'], (bus) => bus.queue('orders').cancel(['999'])],
+    ['retry now', ['consumer'], (bus) => bus.queue('orders').retryNow(['999'])],
     ['stats', ['admin', 'consumer', 'monitor'], (bus) => bus.queue('orders').stats()],
     ['purge', ['admin'], (bus) => bus.queue('orders').purge()],
     ['bind', ['admin'], (bus) => bus.bind('Orders.#', 'orders')],

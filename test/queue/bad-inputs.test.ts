@@ -74,6 +74,7 @@ const missing: Row[] = (
     ['pop', (queue) => queue.pop()],
     ['peek', (queue) => queue.peek()],
     ['cancel', (queue) => queue.cancel('1')],
+    ['retryNow', (queue) => queue.retryNow('1')],
     ['purge', (queue) => queue.purge()],
     ['stats', (queue) => queue.stats()],
     ['redrive', (queue) => queue.deadLetters.redrive()],
@@ -221,6 +222,7 @@ const ids: Row[] = [5, null, undefined, '', 'a b', "1'; drop", {}, 'x'.repeat(65
   const calls: [string, (stage: Stage) => unknown][] = [
     ['readById', ({ jobs }) => jobs.readById(id as Bad)],
     ['cancel', ({ jobs }) => jobs.cancel(id as Bad)],
+    ['retryNow', ({ jobs }) => jobs.retryNow([id as Bad])],
     ['list', ({ jobs }) => jobs.deadLetters.list({ ids: ['1', id as Bad] })],
     ['redrive', ({ jobs }) => jobs.deadLetters.redrive({ ids: [id as Bad] })],
   ]
@@ -453,6 +455,7 @@ describe('30 after closing', () => {
     ['pop', (_, jobs) => jobs.pop()],
     ['peek', (_, jobs) => jobs.peek()],
     ['cancel', (_, jobs) => jobs.cancel('1')],
+    ['retryNow', (_, jobs) => jobs.retryNow('1')],
     ['create', (_, jobs) => jobs.create()],
     ['drop', (_, jobs) => jobs.drop()],
     ['purge', (_, jobs) => jobs.purge()],

@@ -3,10 +3,10 @@ import { bold, count, dim, type Output, printable, roughly, toText } from './out
 
 /** Prints messages with their details. */
 export function printMessages(out: Output, messages: readonly StoredCopy<unknown>[], none: string): void {
-  out.result(messages.map(toPlain), () => messages.map(describe).join('\n') || none)
+  out.result(messages.map(toPlain), () => messages.map(describeMessage).join('\n') || none)
 }
 
-function toPlain(message: StoredCopy<unknown>): object {
+export function toPlain(message: StoredCopy<unknown>): object {
   const data = printableData(message)
   return message instanceof Message ? { ...message, data, receipt: message.receipt } : { ...message, data }
 }
@@ -15,7 +15,7 @@ function toPlain(message: StoredCopy<unknown>): object {
 const printableData = ({ data }: StoredCopy<unknown>) =>
   data instanceof Uint8Array ? Buffer.from(data).toString('base64') : data
 
-function describe(message: StoredCopy<unknown>): string {
+export function describeMessage(message: StoredCopy<unknown>): string {
   const { id, meta, headers, priority, orderingKey, group } = message
   const { queueName: _, ...ownMeta } = meta
   const details: [string, string | undefined][] = [

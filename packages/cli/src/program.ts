@@ -13,6 +13,7 @@ import { events } from './commands/events.ts'
 import { generateMigration } from './commands/generate-migration.ts'
 import { init } from './commands/init.ts'
 import { local } from './commands/local.ts'
+import { message } from './commands/message.ts'
 import { migrate } from './commands/migrate.ts'
 import { peek } from './commands/peek.ts'
 import { pop } from './commands/pop.ts'
@@ -50,6 +51,7 @@ export function program(): Command {
     read,
     pop,
     peek,
+    message,
     cancel,
     publish,
     bind,

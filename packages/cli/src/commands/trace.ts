@@ -24,12 +24,12 @@ export const trace = () =>
         const bus = await context.connect()
         const events = await bus.trace(String(flagValues.target), options)
         out.result(events, () =>
-          events.length > 0 ? describe(events) : `nothing is known of target ${flagValues.target}`,
+          events.length > 0 ? eventTable(events) : `nothing is known of target ${flagValues.target}`,
         )
       }),
     )
 
-function describe(events: readonly TraceEvent[]): string {
+export function eventTable(events: readonly TraceEvent[]): string {
   return table(events, [
     ['TIME', ({ at }) => at.toISOString()],
     ['QUEUE', ({ queue }) => queue],

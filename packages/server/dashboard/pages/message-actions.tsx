@@ -23,6 +23,7 @@ export function MessageActions({ queue, message }: Props) {
   return (
     <>
       {origin !== null && may('admin') && button('Redrive…', () => redrive(origin, id))}
+      {may('receive') && (state === 'delayed' || state === 'ready') && button('Retry now', () => retryNow(queue, id))}
       {may('receive') && state === 'ready' && button('Delay…', () => askToDelay(queue, id))}
       {may('admin') && state === 'ready' && button('Move…', () => askToMove(queue, id))}
       {may('send') && button('Edit and send a copy…', () => askToCopy(queue, message))}
@@ -41,6 +42,13 @@ export function MessageActions({ queue, message }: Props) {
 
 const redrive = (origin: string, id: string) =>
   askToRedrive(origin, { ids: [id], onDone: () => go(toQueue(origin, 'messages')) })
+
+const retryNow = (queue: string, id: string) =>
+  doNow(async () => {
+    const { ready } = await post<{ ready: boolean[] }>(path`v1/queues/${queue}/retry`, { ids: [id] })
+    if (!ready[0]) throw new Error('It is in hand, or has ended, by now.')
+    return `Message ${id} is ready.`
+  })
 
 const lengthHint = 'Like 30s, 10 min or 2h.'
 

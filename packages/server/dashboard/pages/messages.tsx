@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { ApiError, asError, ask, may, path, post } from '../api.ts'
 import { useHeld, useLive } from '../live.ts'
-import { askFor } from '../parts/dialog.tsx'
+import { askFor, doNow } from '../parts/dialog.tsx'
 import { compact, counted } from '../parts/format.ts'
 import { Empty, Failure } from '../parts/notice.tsx'
 import { Badge, Page, Tabs } from '../parts/page.tsx'
@@ -237,6 +237,12 @@ const columns = (queue: string, state: MessageState | null): Column<Message>[] =
 ]
 
 function Chosen({ queue, ids, onDone }: { queue: string; ids: readonly string[]; onDone: () => void }) {
+  const retry = () =>
+    doNow(async () => {
+      const { ready } = await post<{ ready: boolean[] }>(path`v1/queues/${queue}/retry`, { ids })
+      onDone()
+      return `${counted(ready.filter(Boolean).length, 'message')} ready.`
+    })
   const cancel = () =>
     askFor({
       verb: 'Cancel messages',
@@ -255,6 +261,9 @@ function Chosen({ queue, ids, onDone }: { queue: string; ids: readonly string[];
   return (
     <div class="chosen" role="status">
       {counted(ids.length, 'message')} chosen
+      <button type="button" onClick={retry}>
+        Retry now
+      </button>
       <button type="button" class="danger" onClick={cancel}>
         Cancel…
       </button>

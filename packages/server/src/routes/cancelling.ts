@@ -34,4 +34,26 @@ export const cancelRoutes: readonly Route[] = [
       return { status: 200, body: { cancelled, asked: ended.map((one) => one === 'asked') } }
     },
   }),
+
+  route({
+    name: 'retryMessages',
+    method: 'POST',
+    path: '/v1/queues/{queue}/retry',
+    tag,
+    summary: 'Makes messages ready that wait for their time, before it',
+    description:
+      'Ends what holds back the queue and their groups, too. Limits, a pause and the order of keys stay as they are.',
+    scope: 'receive',
+    body: { ids: idList },
+    example: { ids: ['42'] },
+    answers: {
+      200: {
+        description: 'What became of each, in the order of the request.',
+        fields: { ready: shape.several('Which are ready now; the others are in hand, or not there.', shape.flag('')) },
+      },
+    },
+    async handle({ bus, params: { queue }, body: { ids } }) {
+      return { status: 200, body: { ready: await bus.stored.queue(queue).makeReady(ids) } }
+    },
+  }),
 ]

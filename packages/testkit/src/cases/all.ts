@@ -19,6 +19,7 @@ import { peeking } from './peeking.ts'
 import { priorities } from './priorities.ts'
 import { pruning } from './pruning.ts'
 import { queues } from './queues.ts'
+import { readying } from './readying.ts'
 import { receipts } from './receipts.ts'
 import { releasing } from './releasing.ts'
 import { replacing } from './replacing.ts'
@@ -64,6 +65,7 @@ export const allCases: readonly ConformanceCase[] = [
   pruning,
   peeking,
   cancelling,
+  readying,
   priorities,
   ordering,
   sharing,

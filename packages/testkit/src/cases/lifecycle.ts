@@ -116,6 +116,7 @@ async function tryAll(scene: Scene, state: State): Promise<void> {
     ]),
     ['extend', state.extendable, async (message) => (await scene.extend(message)) !== null],
     ['cancel', state.cancellable, async ({ id }) => only(await scene.engine.cancel(scene.queue, [id])) === 'removed'],
+    ['makeReady', state.cancellable, async ({ id }) => only(await scene.engine.makeReady(scene.queue, [id]))],
   ]
   for (const [name, expected, operate] of operations) {
     const message = await state.reach(scene)
@@ -148,6 +149,7 @@ function queueCalls(engine: Engine, queue: string, { id, receipt }: Pick<Leased,
     ),
     extend: () => engine.extend(queue, [{ id, receipt }], long),
     cancel: () => engine.cancel(queue, [id]),
+    makeReady: () => engine.makeReady(queue, [id]),
     listen: () => watch(engine, `queue:${queue}`),
     bind: () => engine.bind({ pattern: 'case.lifecycle.#', queue }),
     unbind: () => engine.unbind({ pattern: 'case.lifecycle.#', queue }),

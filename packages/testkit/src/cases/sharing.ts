@@ -267,6 +267,26 @@ export const sharing = group(
       await assertHeldBack(scene)
     },
 
+    'a message that is made ready ends the holds of its group and of the queue, and no others': async (scene) => {
+      const { engine, queue } = scene
+      await scene.send(...many(2, 'a'), ...many(2, 'b'), ...many(2, null))
+      const [a, b, none] = ['a1', 'b1', 'null1']
+      const leased = new Map((await scene.claim({ limit: 3 })).map((one) => [dataOf([one])[0], one]))
+      for (const [label, hold] of [
+        [a, 'group'],
+        [b, 'group'],
+        [none, 'queue'],
+      ] as const)
+        await scene.settle(leased.get(label)!, release({ delayMs: long, hold }))
+      await assertHeldBack(scene)
+      assert.deepEqual(await engine.makeReady(queue, [leased.get(a)!.id]), [true])
+      assert.deepEqual((await inTurn(scene, 4)).sort(), ['a1', 'a2', 'null2'])
+      await assertHeldBack(scene, { leaseMs: 10 * long })
+      const [held] = await scene.peek({ place: 'ready' })
+      assert.deepEqual(await engine.makeReady(queue, [held!.id]), [true], 'it was ready, and held back')
+      assert.deepEqual(await inTurn(scene, 1), ['b2'])
+    },
+
     'limits change at once, and their change ends holds': async (scene) => {
       await scene.send(...many(6, 'a'))
       await limit(scene, { per: 'queue', concurrency: 1 })

@@ -84,6 +84,19 @@ export class ById {
     return { queue: deadLetterQueue, id: newId }
   }
 
+  /**
+   * Makes messages ready before their time. @returns the ids of those that are
+   * @throws MESSAGE_NOT_FOUND for an id alone that is not ready
+   */
+  async makeReady(which: string | readonly string[]): Promise<string[]> {
+    const ids = typeof which === 'string' ? [which] : which
+    const made = ids.length === 0 ? [] : await this.#engine.makeReady(this.#queue, ids)
+    const ready = ids.filter((_, index) => made[index])
+    if (typeof which === 'string' && ready.length === 0)
+      throw this.#notFound(which, 'It is in hand, has ended, or never was in this queue.')
+    return ready
+  }
+
   /** A message like it, with what is changed, to be sent. The one that it comes from stays, and stands in its meta. */
   async copy(id: string, to: string, changes: CopyChanges): Promise<Composed> {
     const { message } = await this.find(id)

@@ -17,19 +17,22 @@ export interface CancelResult {
 const mostIds = 10_000
 
 /** @throws TYPE, MESSAGE_ID_INVALID, BATCH_SIZE */
-export function parseWhich(which: unknown): string | readonly string[] | Wanted {
-  if (typeof which === 'string') {
+export function parseIds(which: unknown): string | readonly string[] {
+  if (!Array.isArray(which)) {
     checkMessageId(which, 'id')
-    return which
+    return which as string
   }
-  if (Array.isArray(which)) {
-    if (which.length > mostIds)
-      throw new TidingsError('BATCH_SIZE', `${which.length} ids are given; at most ${mostIds}`, {
-        details: { field: 'ids' },
-      })
-    for (const [index, id] of which.entries()) checkMessageId(id, `ids[${index}]`)
-    return which as string[]
-  }
+  if (which.length > mostIds)
+    throw new TidingsError('BATCH_SIZE', `${which.length} ids are given; at most ${mostIds}`, {
+      details: { field: 'ids' },
+    })
+  for (const [index, id] of which.entries()) checkMessageId(id, `ids[${index}]`)
+  return which as string[]
+}
+
+/** @throws TYPE, MESSAGE_ID_INVALID, BATCH_SIZE */
+export function parseWhich(which: unknown): string | readonly string[] | Wanted {
+  if (typeof which === 'string' || Array.isArray(which)) return parseIds(which)
   const { meta, ...others } = (which ?? {}) as { meta?: unknown }
   if (meta === undefined) checkMessageId(which, 'id')
   const [other] = Object.keys(others)

@@ -33,7 +33,7 @@ import type { Engine, NewMessage, Place, SendResult, StoredMessage, Transaction 
 import { type ConsumeOptions, Consumer, type HoldingReader } from '../worker/consumer.ts'
 import { Iteration } from '../worker/iteration.ts'
 import { type BatchHandler, type BatchWorkOptions, type Handler, Worker, type WorkOptions } from '../worker/worker.ts'
-import { type CancelResult, type CancelWhich, cancelMessages, parseWhich } from './cancelling.ts'
+import { type CancelResult, type CancelWhich, cancelMessages, parseIds, parseWhich } from './cancelling.ts'
 import type { DeadLetters } from './dead-letters.ts'
 import { type History, type HistoryOptions, readHistory } from './history.ts'
 import type { Look } from './look.ts'
@@ -307,6 +307,19 @@ export class Queue<In = unknown, Out = In> {
   cancel(which: CancelWhich): Promise<CancelResult> {
     const wanted = parseWhich(which)
     return this.#existing(() => cancelMessages(this.#engine, this.name, wanted))
+  }
+
+  /**
+   * Makes messages ready that wait for their time, be it that of a delay or of the next attempt, and ends what holds back the queue
+   * and their groups (`context.holdBack`). Limits, a pause and the order of keys stay as they are. No attempt is counted.
+   * @param which an id, or several
+   * @returns the ids of those that are ready now; what is in hand, or not there, is left out
+   * @throws MESSAGE_NOT_FOUND for an id alone that is not ready; QUEUE_NOT_FOUND; MESSAGE_ID_INVALID, TYPE and the like
+   * @example await hires.retryNow('17')
+   */
+  retryNow(which: string | readonly string[]): Promise<string[]> {
+    const ids = parseIds(which)
+    return this.#existing(() => this.stored.byId.makeReady(ids))
   }
 
   /**

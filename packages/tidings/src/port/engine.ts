@@ -122,6 +122,11 @@ export interface Engine {
    * `cancelled_at` in its meta a message ends as cancelled.
    */
   cancel(queue: string, ids: readonly string[], options?: { readonly running?: boolean }): Promise<Cancelled[]>
+  /**
+   * Messages that wait for their time are ready before it, and holds of the queue and of their groups end; limits, a pause and
+   * the order of keys stay. @returns for each whether it is ready now; false: it is leased, or not there
+   */
+  makeReady(queue: string, ids: readonly string[]): Promise<boolean[]>
 
   /**
    * How far the tasks of a correlation are: the messages that were sent with it in `tracked`. A task is over when its

@@ -165,6 +165,7 @@ export const engineRules: Rules<Engine> = {
   ),
   extend: rule('settle', 'extend', (all: (string | null)[]) => counted(all.filter((one) => one !== null).length)),
   cancel: rule('settle', 'cancel', (all: readonly unknown[]) => counted(all.filter(Boolean).length)),
+  makeReady: rule('settle', 'makeReady', (all: boolean[]) => counted(all.filter(Boolean).length)),
   correlation: ofAll,
   transaction: ofAll,
   listen: ofAll,

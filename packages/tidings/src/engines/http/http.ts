@@ -226,6 +226,11 @@ export class HttpEngine implements Engine {
     return answer.cancelled.map((removed, index) => (removed ? 'removed' : answer.asked?.[index] ? 'asked' : null))
   }
 
+  async makeReady(queue: string, ids: readonly string[]): Promise<boolean[]> {
+    if (ids.length === 0) return []
+    return (await this.#read<{ ready: boolean[] }>('POST', `${of(queue)}/retry`, { ids })).ready
+  }
+
   async correlation(id: string): Promise<CorrelationState | null> {
     try {
       return fromWireCorrelation(await this.#read<WireCorrelation>('GET', `/v1/correlations/${encodeURIComponent(id)}`))

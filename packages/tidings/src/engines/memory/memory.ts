@@ -53,7 +53,7 @@ import {
 import { replaceUnread } from './replacing.ts'
 import { MemorySchedules } from './schedules.ts'
 import { archiveCancelled, type Inside, settleLater, settleOne, type Unread } from './settling.ts'
-import { charge, select } from './sharing.ts'
+import { charge, endHolds, select } from './sharing.ts'
 import { asRead, dueOf, endOf, isAskedFor, mergeMeta, placeOf } from './stored.ts'
 import { MemoryTopics } from './topics.ts'
 import { type MemoryTransaction, type TransactionMode, Transactions } from './transactions.ts'
@@ -331,6 +331,19 @@ export class MemoryEngine implements Engine {
       this.#remove(queue, message)
       this.#correlations.end(name, id, 'cancelled', now)
       return 'removed'
+    })
+  }
+
+  async makeReady(name: string, ids: readonly string[]): Promise<boolean[]> {
+    const queue = this.#find(name)
+    const now = this.#clock.now()
+    return ids.map((id) => {
+      const message = queue.live.get(id)
+      if (message === undefined || placeOf(message, now) === 'leased') return false
+      endHolds(queue, message)
+      queue.live.set(id, { ...message, visibleAt: Math.min(message.visibleAt, now) })
+      this.#wake(queue, now)
+      return true
     })
   }
 

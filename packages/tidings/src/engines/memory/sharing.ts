@@ -202,6 +202,12 @@ export function hold({ sharing }: SharedQueue, what: 'queue' | 'group', message:
   if (key !== null) sharing.holds.set(key, Math.max(until, sharing.holds.get(key) ?? 0))
 }
 
+/** Ends the holds of the queue and of the group of a message. */
+export function endHolds({ sharing }: SharedQueue, { group }: StoredMessage): void {
+  sharing.holds.delete('')
+  if (group !== null) sharing.holds.delete(group)
+}
+
 /** How many ready messages are in a queue or in groups of which nothing can be claimed now. */
 export function countHeldBack(queue: SharedQueue, ready: readonly StoredMessage[], now: number): number {
   const room = new Room(queue, queue.sharing.rates, now)

@@ -335,6 +335,13 @@ export class PostgresEngine implements Engine {
     return ids.map((id) => ended.get(id) ?? null)
   }
 
+  async makeReady(queue: string, ids: readonly string[]): Promise<boolean[]> {
+    const rows = await this.#calls.read(statements.makeReady, [queue, toIdList(ids)])
+    const ready = new Set(rows.map(({ id }) => id as string))
+    for (const id of ready) this.#claims.givenBack(queue, id)
+    return ids.map((id) => ready.has(id))
+  }
+
   async correlation(id: string): Promise<CorrelationState | null> {
     return toCorrelationState(await this.#calls.read(statements.correlation, [id]))
   }

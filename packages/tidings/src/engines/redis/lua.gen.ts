@@ -70,6 +70,7 @@ export const helpers = {
   "takeTurn": "local function takeTurn(q, id, m)\nif not m.g then return redis.call('ZREM', q.ready, id) == 1 end\nif redis.call('ZREM', shareKey(q, 'turns'), turnOf(id, m)) == 0 then return false end\nif #textsIn(shareKey(q, 'turns'), lineOf(m.g), 0, 1) == 0 then\nredis.call('ZREM', shareKey(q, 'lanes'), m.g)\nredis.call('ZREM', shareKey(q, 'shut'), m.g)\nif q.opened then q.opened[m.g] = nil end\nend\nreturn true\nend",
   "freeSlots": "local function freeSlots(q, id, m)\nif m.g then\nredis.call('ZREM', shareKey(q, 'slots'), lineOf(m.g) .. id)\nif redis.call('ZSCORE', shareKey(q, 'shut'), m.g) == 'inf' then\nreopenLane(q, m.g)\nq.wakeNow = true\nend\nend\nif m.q and redis.call('EXISTS', q.ready, shareKey(q, 'lanes')) > 0 then q.wakeNow = true end\nend",
   "holdBack": "local function holdBack(q, m, what, until_)\nlocal name = what == 'queue' and 'hold' or m.g and 'hold ' .. m.g\nif not name then return end\nredis.call('ZADD', shareKey(q, 'gates'), 'GT', until_, name)\nredis.call('HSET', q.meta, 'sharing', 1)\nend",
+  "endHolds": "local function endHolds(q, m)\nredis.call('ZREM', shareKey(q, 'gates'), 'hold', 'hold ' .. (m.g or ''))\nif m.g and redis.call('ZSCORE', shareKey(q, 'shut'), m.g) then reopenLane(q, m.g) end\nend",
   "sharingOf": "local function sharingOf(settings, isShared)\nlocal found = settings and cjson.decode(settings) or {}\nif not isShared and not found.limits then return false end\nlocal sharing = { limits = found.limits or {}, weights = found.weights or {}, all = {}, lanes = {} }\nfor _, limit in ipairs(sharing.limits) do\ntable.insert(sharing.all, limit)\nif limit.per ~= 'orderingKey' then table.insert(sharing.lanes, limit) end\nif limit.per == 'orderingKey' then sharing.hasKeys = true end\nif limit.per == 'queue' and limit.concurrency then sharing.hasSlots = true end\nend\nreturn sharing\nend",
   "newRoom": "local function newRoom(q, sharing)\nlocal room = { gates = {}, leased = {} }\nlocal function gate(name)\nif not room.gates[name] then\nroom.gates[name] = tonumber(redis.call('ZSCORE', shareKey(q, 'gates'), name) or 0)\nend\nreturn room.gates[name]\nend\nlocal function leasedIn(line)\nif not room.leased[line] then\nroom.leased[line] = line == '' and redis.call('ZCOUNT', q.leased, '(' .. now, '+inf')\nor redis.call('ZLEXCOUNT', shareKey(q, 'slots'), '[' .. line, '[' .. line .. '\\255')\nend\nreturn room.leased[line]\nend\nlocal function keyOf(limit, m)\nif limit.per == 'queue' then return '' end\nif limit.per == 'group' then return m.g end\nreturn m.k\nend\nlocal function rateName(limit, key)\nreturn limit.per .. ' ' .. string.format('%.0f', limit.rate.periodMs) .. ' ' .. key\nend\nfunction room.opensAt(m, limits)\nlocal opens = math.max(now, gate('hold'), m.g and gate('hold ' .. m.g) or 0)\nfor _, limit in ipairs(limits) do\nlocal key = keyOf(limit, m)\nif key and limit.concurrency and leasedIn(key == '' and '' or lineOf(key)) >= limit.concurrency then\nreturn math.huge\nend\nif key and limit.rate then\nlocal every = limit.rate.periodMs / limit.rate.count\nlocal next_ = gate(rateName(limit, key)) - ((limit.burst or 1) - 1) * every\nif next_ - now >= 0.001 then opens = math.max(opens, math.ceil(next_)) end\nend\nend\nreturn opens\nend\nfunction room.take(m)\nfor _, line in ipairs(m.g and { '', lineOf(m.g) } or { '' }) do\nif room.leased[line] then room.leased[line] = room.leased[line] + 1 end\nend\nfor _, limit in ipairs(sharing.all) do\nlocal key = keyOf(limit, m)\nif key and limit.rate then\nlocal name = rateName(limit, key)\nroom.gates[name] = math.max(now, gate(name)) + limit.rate.periodMs / limit.rate.count\nend\nend\nend\nfunction room.charge(messages)\nfor _, m in ipairs(messages) do room.take(m) end\nlocal gates = {}\nfor name, until_ in pairs(room.gates) do\nif until_ > now then addPair(gates, until_, name) end\nend\nwriteAll('ZADD', shareKey(q, 'gates'), gates)\nredis.call('ZREMRANGEBYSCORE', shareKey(q, 'gates'), '-inf', now)\nend\nreturn room\nend",
   "reopenDue": "local function reopenDue(q, until_, most)\nlocal due = redis.call('ZRANGEBYSCORE', shareKey(q, 'shut'), '-inf', until_, 'LIMIT', 0, most)\nfor _, group in ipairs(due) do reopenLane(q, group) end\nlocal parked = redis.call('ZRANGEBYSCORE', shareKey(q, 'parked'), '-inf', until_, 'LIMIT', 0, most)\nfor i, state in ipairs(readAll(q.state, parked)) do\nredis.call('ZREM', shareKey(q, 'parked'), parked[i])\naddReady(q, parked[i], unpacked(state))\nend\nend",
@@ -440,6 +441,38 @@ export const scripts = {
       "isThere"
     ],
     "code": "local q = queueAt(1)\nlocal more = forgetDedup(q, 1000)\nlocal left, followingLeft = leftEntries(q, ARGV[1], ARGV[2], ARGV[4])\nlocal old, followingOld = oldDeliveries(q, ARGV[3], ARGV[5])\nreturn { isThere(q) and 1 or 0, more and 1 or 0, left, old, followingLeft, followingOld }"
+  },
+  "make-ready": {
+    "flags": "#!lua flags=allow-oom",
+    "helpers": [
+      "queueAt",
+      "isThere",
+      "missing",
+      "unpacked",
+      "stateOf",
+      "readClock",
+      "now",
+      "shareKey",
+      "passOf",
+      "reopenLane",
+      "endHolds",
+      "save",
+      "lineOf",
+      "freeSlots",
+      "turnOf",
+      "textsIn",
+      "takeTurn",
+      "withdraw",
+      "openLane",
+      "addReady",
+      "noteWake",
+      "offer",
+      "atOnce",
+      "writeAll",
+      "flush",
+      "finish"
+    ],
+    "code": "local q = queueAt(1)\nif not isThere(q) then return missing(q) end\nlocal ready = {}\nfor i, id in ipairs(cjson.decode(ARGV[2])) do\nlocal m = stateOf(q, id)\nlocal waits = (m.v or 0) > now\nready[i] = 0\nif not (m.r and waits) and redis.call('ZSCORE', q.order, id) then\nready[i] = 1\nendHolds(q, m)\nif waits then\nm.v = now\nsave(q, id, m)\nif redis.call('ZSCORE', q.waiting, id) then\nredis.call('ZADD', q.waiting, now, id)\nelse\nwithdraw(q, id, m)\noffer(q, id, m, now)\nend\nend\nq.wakeNow = true\nend\nend\nfinish(q)\nreturn ready"
   },
   "peek": {
     "flags": "#!lua flags=no-writes",

@@ -321,6 +321,13 @@ export class RedisEngine implements Engine {
     })
   }
 
+  makeReady(queue: string, ids: readonly string[]): Promise<boolean[]> {
+    return this.#driver.whileOpen(async () => {
+      const ready = await this.#run<number[]>('make-ready', queue, [newNonce(), toIdList(ids)], repeatable)
+      return ready.map((one) => one === 1)
+    })
+  }
+
   correlation(id: string): Promise<CorrelationState | null> {
     return this.#driver.whileOpen(() => this.#correlations.state(id))
   }

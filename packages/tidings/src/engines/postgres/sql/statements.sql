@@ -222,6 +222,10 @@ SELECT id FROM tidings.cancel($1::text, ARRAY(SELECT jsonb_array_elements_text($
 -- $1 queue, $2 ids as JSON → id, asked
 SELECT id, asked FROM tidings.cancel_running($1::text, ARRAY(SELECT jsonb_array_elements_text($2::text::jsonb)::bigint));
 
+-- name: makeReady
+-- $1 queue, $2 ids as JSON → id
+SELECT id FROM tidings.make_ready($1::text, ARRAY(SELECT jsonb_array_elements_text($2::text::jsonb)::bigint));
+
 -- name: correlation
 -- $1 correlation id → queue, pending, running, done, dead, cancelled, started_at, completed_at, failed_at, done_at
 SELECT queue, pending::float8, running::float8, done::float8, dead::float8, cancelled::float8, started_at, completed_at,

@@ -83,6 +83,12 @@ local function holdBack(q, m, what, until_)
   redis.call('HSET', q.meta, 'sharing', 1)
 end
 
+-- Ends the holds of the queue and of the group of a message.
+local function endHolds(q, m)
+  redis.call('ZREM', shareKey(q, 'gates'), 'hold', 'hold ' .. (m.g or ''))
+  if m.g and redis.call('ZSCORE', shareKey(q, 'shut'), m.g) then reopenLane(q, m.g) end
+end
+
 -- Settings as a claim asks for them; false where nothing is shared.
 local function sharingOf(settings, isShared)
   local found = settings and cjson.decode(settings) or {}

@@ -78,12 +78,22 @@ BEGIN
     RETURN;
   END IF;
   PERFORM tidings.lock_lanes(queue);
-  UPDATE tidings.lane_clock c SET held_until = NULL, counting_until = clock_timestamp() + interval '5 seconds'
-  WHERE c.queue_name = queue;
+  UPDATE tidings.lane_clock c SET counting_until = clock_timestamp() + interval '5 seconds' WHERE c.queue_name = queue;
+  PERFORM tidings.end_holds(queue, NULL);
+END
+$$;
+
+-- Ends the hold of the queue, and those of these groups, or of all. Whoever calls it has locked the lanes.
+CREATE OR REPLACE FUNCTION tidings.end_holds(queue text, groups text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  UPDATE tidings.lane_clock c SET held_until = NULL WHERE c.queue_name = queue AND c.held_until IS NOT NULL;
   DELETE FROM tidings.lane_news n WHERE n.queue_name = queue AND n.name IS NULL;
-  UPDATE tidings.lane_news n SET held_until = NULL WHERE n.queue_name = queue AND n.held_until IS NOT NULL;
+  UPDATE tidings.lane_news n SET held_until = NULL
+  WHERE n.queue_name = queue AND n.held_until IS NOT NULL AND (groups IS NULL OR n.name = ANY (groups));
   UPDATE tidings.lane l SET shut_until = NULL, is_held = false, held_until = NULL, pass = greatest(l.pass, c.pass)
-  FROM tidings.lane_clock c WHERE c.queue_name = queue AND l.queue_name = queue AND l.is_held;
+  FROM tidings.lane_clock c
+  WHERE c.queue_name = queue AND l.queue_name = queue AND l.is_held AND (groups IS NULL OR l.name = ANY (groups));
 END
 $$;
 

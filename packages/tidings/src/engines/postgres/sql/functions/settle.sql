@@ -370,3 +370,35 @@ BEGIN
   END LOOP;
 END
 $$;
+
+-- Makes messages ready that wait for their time, before it, and ends the holds of the queue and of their groups. Returns the ids of
+-- those that are ready. In the schema of PGMQ itself a retry that waits looks like a lease, and stays.
+CREATE OR REPLACE FUNCTION tidings.make_ready(queue text, ids bigint[]) RETURNS TABLE (id text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  moment constant timestamptz := clock_timestamp();
+  ready bigint[];
+  heads jsonb[];
+BEGIN
+  PERFORM tidings.must('receive', queue);
+  -- Before they are moved: in the table one that was read, and is hidden, is in hand.
+  UPDATE tidings.delayed d SET due = moment WHERE d.queue_name = queue AND d.msg_id = ANY (ids) AND d.due > moment;
+  PERFORM tidings.recall(queue, ids);
+  EXECUTE format($sql$
+    UPDATE %s SET vt = $2 WHERE msg_id = ANY ($1) AND read_ct = 0 AND vt > $2 AND vt < 'infinity'
+  $sql$, tidings.table_of(queue)) USING ids, moment;
+  EXECUTE format('SELECT array_agg(msg_id), array_agg(headers) FROM %s WHERE msg_id = ANY ($1) AND vt <= clock_timestamp()',
+    tidings.table_of(queue)) INTO ready, heads USING ids;
+  IF ready IS NULL THEN
+    RETURN;
+  END IF;
+  IF (tidings.settings_of(queue)).has_lanes THEN
+    PERFORM tidings.lock_lanes(queue);
+    PERFORM tidings.end_holds(queue, ARRAY(SELECT h ->> 'x-tidings-group' FROM unnest(heads) h));
+    PERFORM tidings.note_ends(queue, NULL, heads);
+  ELSE
+    PERFORM tidings.announce(queue, 0);
+  END IF;
+  RETURN QUERY SELECT r::text FROM unnest(ready) r;
+END
+$$;
