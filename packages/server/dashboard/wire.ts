@@ -29,6 +29,8 @@ export interface Queue {
 
 export interface QueueMetrics {
   readonly queue_name: string
+  /** Only the first messages were looked at; what is behind them counts as ready. Left out: all were. */
+  readonly is_estimate?: boolean
   readonly queue_length: number
   readonly total_messages: number
   readonly scrape_time: string

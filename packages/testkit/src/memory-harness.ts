@@ -80,7 +80,7 @@ function forward(engine: Engine, around: Around): Engine {
     describe: (queue) => around(() => engine.describe(queue)),
     configure: (queue, change) => around(() => engine.configure(queue, change)),
     purgeQueue: (queue) => around(() => engine.purgeQueue(queue)),
-    stats: (queue) => around(() => engine.stats(queue)),
+    stats: (queue, options) => around(() => engine.stats(queue, options)),
     send: (queue, messages, transaction, terms) => around(() => engine.send(queue, messages, transaction, terms)),
     bind: (rule) => around(() => engine.bind(rule)),
     unbind: (rule) => around(() => engine.unbind(rule)),

@@ -1,8 +1,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { ApiError, asError, ask, may, path, post } from '../api.ts'
 import { useHeld, useLive } from '../live.ts'
-import { askFor, doNow } from '../parts/dialog.tsx'
-import { compact, counted } from '../parts/format.ts'
+import { askFor } from '../parts/dialog.tsx'
+import { about, compact, counted } from '../parts/format.ts'
 import { Empty, Failure } from '../parts/notice.tsx'
 import { Badge, Page, Tabs } from '../parts/page.tsx'
 import { Line, Shown } from '../parts/shown.tsx'
@@ -30,11 +30,11 @@ function nextOf(page: Found): string | null {
 /** A full page, or one that was cut by its size, may have a next one. */
 export const mayFollow = (page: MessagePage | null) => page !== null && (page.more || page.messages.length >= pageSize)
 
-const states: readonly (readonly [MessageState, string, (figures: QueueMetrics) => number])[] = [
-  ['ready', 'Ready', ({ ready }) => ready],
-  ['leased', 'In hand', ({ leased }) => leased],
-  ['delayed', 'Delayed', ({ delayed }) => delayed],
-  ['archived', 'Archived', ({ archived }) => archived],
+const states: readonly (readonly [MessageState, string, (figures: QueueMetrics) => string])[] = [
+  ['ready', 'Ready', (figures) => about(figures.ready, figures)],
+  ['leased', 'In hand', ({ leased }) => compact(leased)],
+  ['delayed', 'Delayed', ({ delayed }) => compact(delayed)],
+  ['archived', 'Archived', ({ archived }) => compact(archived)],
 ]
 
 export function Messages({ queue }: { queue: string }) {
@@ -83,7 +83,7 @@ export function Messages({ queue }: { queue: string }) {
               label,
               to: view({ state: name }),
               isHere: state === name,
-              count: figures.data ? compact(of(figures.data)) : undefined,
+              count: figures.data ? of(figures.data) : undefined,
             })),
           ]}
         />

@@ -2,7 +2,7 @@ import type { ComponentChildren } from 'preact'
 import { useMemo, useRef } from 'preact/hooks'
 import { get, may } from '../api.ts'
 import { useHeld, useLive } from '../live.ts'
-import { compact, count, counted, rate } from '../parts/format.ts'
+import { about, compact, count, counted, rate } from '../parts/format.ts'
 import { Empty } from '../parts/notice.tsx'
 import { Badge, Figures, Page } from '../parts/page.tsx'
 import { Shown } from '../parts/shown.tsx'
@@ -71,7 +71,7 @@ export function Overview() {
           of={[
             {
               label: 'Ready',
-              value: compact(totals.ready - dead),
+              value: about(totals.ready - dead, { is_estimate: rows?.some(({ metrics }) => metrics?.is_estimate) }),
               tone: 'ready',
               hint: 'Dead letters are not among them',
             },
@@ -195,7 +195,7 @@ function columns(sort: string): Column<Row>[] {
       ),
     },
     { name: 'hour', label: 'Last hour', goes: 2, cell: ({ queue_name }) => <Hour queue={queue_name} /> },
-    figure('ready', 'Ready', ({ ready }) => <Quantity value={ready} />),
+    figure('ready', 'Ready', (metrics) => <Quantity value={metrics.ready} show={(value) => about(value, metrics)} />),
     figure('hand', 'In hand', ({ leased }) => <Quantity value={leased} />),
     figure('delayed', 'Delayed', ({ delayed }) => <Quantity value={delayed} />, 2),
     number('failed', 'Failed', ({ dead, queue_name }) =>

@@ -42,7 +42,7 @@ export const resume = (queue: string) =>
     return `${queue} hands out messages again.`
   })
 
-export function askToPurge(queue: string, { ready, leased, delayed }: QueueMetrics): void {
+export function askToPurge(queue: string, { queue_length, is_estimate }: QueueMetrics): void {
   askFor({
     verb: 'Purge',
     title: `Purge ${queue}`,
@@ -50,8 +50,12 @@ export function askToPurge(queue: string, { ready, leased, delayed }: QueueMetri
     typed: queue,
     body: (
       <>
-        Removes <strong>{counted(ready + leased + delayed, 'message')}</strong> for good, those in the hands of workers
-        too. Archived messages stay.
+        Removes{' '}
+        <strong>
+          {is_estimate && 'about '}
+          {counted(queue_length, 'message')}
+        </strong>{' '}
+        for good, those in the hands of workers too. Archived messages stay.
       </>
     ),
     async run() {
@@ -61,7 +65,7 @@ export function askToPurge(queue: string, { ready, leased, delayed }: QueueMetri
   })
 }
 
-export function askToDrop(queue: string, { queue_length, archived }: QueueMetrics): void {
+export function askToDrop(queue: string, { queue_length, archived, is_estimate }: QueueMetrics): void {
   askFor({
     verb: 'Drop',
     title: `Drop ${queue}`,
@@ -69,8 +73,12 @@ export function askToDrop(queue: string, { queue_length, archived }: QueueMetric
     typed: queue,
     body: (
       <>
-        Removes the queue, its <strong>{counted(queue_length, 'message')}</strong> and its{' '}
-        <strong>{counted(archived, 'archived message')}</strong> for good, with its settings and bindings.
+        Removes the queue, its{' '}
+        <strong>
+          {is_estimate && 'about '}
+          {counted(queue_length, 'message')}
+        </strong>{' '}
+        and its <strong>{counted(archived, 'archived message')}</strong> for good, with its settings and bindings.
       </>
     ),
     async run() {

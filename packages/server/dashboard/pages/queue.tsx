@@ -1,7 +1,7 @@
 import { useRef } from 'preact/hooks'
 import { ask, get, may, path } from '../api.ts'
 import { useLive } from '../live.ts'
-import { compact, count, counted, duration, rate } from '../parts/format.ts'
+import { about, compact, count, counted, duration, rate } from '../parts/format.ts'
 import { Badge, Facts, Figures, Page, Section, Tabs } from '../parts/page.tsx'
 import { Shown, visible } from '../parts/shown.tsx'
 import { Age, Time } from '../parts/time.tsx'
@@ -13,8 +13,13 @@ import { Bindings } from './queue-bindings.tsx'
 import { Limits, Weights } from './queue-limits.tsx'
 import { flowsOf } from './rates.ts'
 
+/** So many messages are looked at for the figures of a page. */
+const countedUpTo = 10_000
+
 export const useQueue = (queue: string) =>
-  useLive(`metrics/${queue}`, (signal) => get<QueueMetrics>(path`v1/queues/${queue}/metrics`, { signal }))
+  useLive(`metrics/${queue}`, (signal) =>
+    get<QueueMetrics>(path`v1/queues/${queue}/metrics`, { query: { up_to: countedUpTo }, signal }),
+  )
 
 export const aboveQueue = (queue: string) =>
   [
@@ -25,18 +30,18 @@ export const aboveQueue = (queue: string) =>
 /** The views of one queue. */
 export const QueueTabs = ({ queue, figures }: { queue: string; figures: QueueMetrics | null }) => {
   const here = pathText.value
-  const tab = (label: string, rest: readonly string[], number?: number) => ({
+  const tab = (label: string, rest: readonly string[], number?: string) => ({
     label,
     to: toQueue(queue, ...rest),
     isHere: here === ['queues', queue, ...rest].join('/'),
-    count: number === undefined ? undefined : compact(number),
+    count: number,
   })
   return (
     <Tabs
       label={`Views of ${queue}`}
       of={[
         tab('Queue', []),
-        tab('Messages', ['messages'], figures?.queue_length),
+        tab('Messages', ['messages'], figures ? about(figures.queue_length, figures) : undefined),
         tab('Dead letters', ['dead-letters']),
       ]}
     />
@@ -65,7 +70,7 @@ export function Queue({ queue }: { queue: string }) {
           {data.pause && <PauseNote pause={data.pause} />}
           <Figures
             of={[
-              { label: 'Ready', value: compact(data.ready), tone: 'ready', to: toQueue(queue, 'messages') },
+              { label: 'Ready', value: about(data.ready, data), tone: 'ready', to: toQueue(queue, 'messages') },
               ...(data.held_back > 0
                 ? [
                     {
@@ -83,6 +88,11 @@ export function Queue({ queue }: { queue: string }) {
               { label: 'Oldest ready', value: <Age ms={data.oldest_ready_ms} /> },
             ]}
           />
+          {data.is_estimate && (
+            <p class="muted">
+              Of the first {count(countedUpTo)} messages; those behind them are estimated, and count as ready.
+            </p>
+          )}
           <History queue={queue} />
           <div class="columns">
             <Groups queue={queue} ready={data.ready} />

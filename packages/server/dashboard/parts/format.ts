@@ -6,6 +6,9 @@ const one = new Intl.NumberFormat('en', { minimumFractionDigits: 1, maximumFract
 export const count = (value: number) => whole.format(value)
 /** 12,345; from a million on 1.23M */
 export const compact = (value: number) => (Math.abs(value) < 1_000_000 ? whole : short).format(value)
+/** ~1.23M where it is estimated */
+export const about = (value: number, { is_estimate = false }: { readonly is_estimate?: boolean }) =>
+  `${is_estimate ? '~' : ''}${compact(value)}`
 /** 1 message, 2 messages */
 export const counted = (value: number, noun: string, nouns = `${noun}s`) =>
   `${count(value)} ${Math.abs(value) === 1 ? noun : nouns}`

@@ -1,4 +1,7 @@
 import * as option from 'tidings/internal/core/options'
+import { pauseIn } from 'tidings/internal/messages/settings'
+import type { QueueInfo } from 'tidings/internal/port/engine'
+import type { QueueFigures } from 'tidings/internal/port/pause'
 import { toWireStats } from 'tidings/internal/protocol/messages'
 import { named, shape } from '../http/fields.ts'
 import type { Counted } from '../http/queue-board.ts'
@@ -14,7 +17,9 @@ type Problem = (typeof problems)[number]
 
 interface Row {
   readonly queue: string
-  readonly counted: Counted | undefined
+  /** Null: not counted yet. */
+  readonly figures: QueueFigures | null
+  readonly countedAt: number
   readonly dead: number | null
   readonly problems: readonly Problem[]
 }
@@ -80,20 +85,19 @@ export const overviewRoutes: readonly Route[] = [
       },
     },
     async handle({ bus, access, board, query: { limit, after } }) {
-      const infos = (await bus.queues()).filter(
+      const infos = (await bus.stored.queues()).filter(
         ({ queue, unusable }) => unusable === undefined && access.allows('read', queue),
       )
-      const visible = infos.map(({ queue }) => queue)
-      const counted = await board.look(visible)
+      const counted = await board.look(infos.map(({ queue }) => queue))
       const lettersOf = new Map(
         infos.map(({ queue, settings = {} }) => [queue, bus.stored.queue(queue).rules.deadLetterQueueIn(settings)]),
       )
       const letters = new Set(lettersOf.values())
-      const rows = visible
-        .map((queue) => toRow(queue, counted, lettersOf.get(queue) ?? null, letters.has(queue)))
+      const rows = infos
+        .map((info) => toRow(info, counted, lettersOf.get(info.queue) ?? null, letters.has(info.queue)))
         .sort(byProblem)
       const sum = (field: 'ready' | 'delayed' | 'leased') =>
-        rows.reduce((all, { counted: one }) => all + (one?.figures[field] ?? 0), 0)
+        rows.reduce((all, { figures }) => all + (figures?.[field] ?? 0), 0)
       const totals = {
         queues: rows.length,
         counted: counted.size,
@@ -110,14 +114,15 @@ export const overviewRoutes: readonly Route[] = [
 ]
 
 function toRow(
-  queue: string,
+  { queue, settings }: QueueInfo,
   counted: ReadonlyMap<string, Counted>,
   deadLetterQueue: string | null,
   holdsLetters: boolean,
 ): Row {
   const one = counted.get(queue)
   const dead = deadLetterQueue === null ? null : (counted.get(deadLetterQueue)?.figures.ready ?? null)
-  const { oldestReadyMs = null, heldBack = 0, pause = null } = one?.figures ?? {}
+  const pause = pauseIn(settings, Date.now())
+  const { oldestReadyMs = null, heldBack = 0 } = one?.figures ?? {}
   const has: Record<Problem, boolean> = {
     dead_letters: (dead ?? 0) > 0,
     // Nobody is to take anything from one that is paused, and dead letters wait for somebody who looks at them.
@@ -125,12 +130,13 @@ function toRow(
     held_back: heldBack > 0,
     paused: pause !== null,
   }
-  return { queue, counted: one, dead, problems: problems.filter((problem) => has[problem]) }
+  const figures = one === undefined ? null : { ...one.figures, pause }
+  return { queue, figures, countedAt: one?.at ?? 0, dead, problems: problems.filter((problem) => has[problem]) }
 }
 
 function byProblem(a: Row, b: Row): number {
   const rank = ({ problems: [worst] }: Row) => (worst === undefined ? problems.length : problems.indexOf(worst))
-  const age = ({ counted }: Row) => counted?.figures.oldestReadyMs ?? 0
+  const age = ({ figures }: Row) => figures?.oldestReadyMs ?? 0
   return rank(a) - rank(b) || (b.dead ?? 0) - (a.dead ?? 0) || byAge(a, b, age) || (a.queue < b.queue ? -1 : 1)
 }
 
@@ -138,10 +144,10 @@ function byProblem(a: Row, b: Row): number {
 const byAge = (a: Row, b: Row, age: (row: Row) => number) =>
   a.problems.includes('waiting') && b.problems.includes('waiting') ? age(b) - age(a) : 0
 
-const toWireRow = ({ queue, counted, dead, problems }: Row) => ({
+const toWireRow = ({ queue, figures, countedAt, dead, problems }: Row) => ({
   queue_name: queue,
-  metrics: counted === undefined ? null : toWireStats(counted.figures, counted.at),
-  counted_at: counted === undefined ? null : new Date(counted.at).toISOString(),
+  metrics: figures && toWireStats(figures, countedAt),
+  counted_at: figures && new Date(countedAt).toISOString(),
   dead,
   problems,
 })

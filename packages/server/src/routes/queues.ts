@@ -21,6 +21,9 @@ const queueFields = {
 
 export const statsFields = {
   queue_name: shape.text('The name of the queue.'),
+  is_estimate: shape.optional(
+    shape.flag('Whether only a part of the messages was looked at; left out where all were.'),
+  ),
   queue_length: shape.number('Messages that are not archived.'),
   queue_visible_length: shape.number('The same as `ready`.'),
   newest_msg_age_sec: shape.nullable(shape.number('Age of the newest message, in seconds.')),
@@ -31,7 +34,7 @@ export const statsFields = {
   held_back: shape.number('Of the ready ones, those of which limits and holds let nothing be read now.'),
   delayed: shape.number('Messages that wait for their time.'),
   leased: shape.number('Messages in the hands of a reader.'),
-  archived: shape.number("Archived messages; exact up to 100,000, then the storage's estimate."),
+  archived: shape.number("Archived messages; exact up to 100,000, and up to `up_to`, then the storage's estimate."),
   oldest_ready_ms: shape.nullable(shape.number('For how long the oldest message has been ready.')),
   next_due_ms: shape.nullable(
     shape.number('In how long the next message becomes ready, by its time or the end of its lease.'),
@@ -215,9 +218,16 @@ export const queueRoutes: readonly Route[] = [
     tag,
     summary: 'The figures of a queue',
     scope: 'read',
+    query: {
+      up_to: option.integer(
+        'Where counting is dear, looks at so many messages, from the front, and estimates the rest, which counts as ready.',
+        { default: null, defaultText: 'all', min: 1, max: 1_000_000, rangeCode: 'LIMIT_RANGE' },
+      ),
+    },
     answers: { 200: { description: 'As of now.', fields: statsFields } },
-    async handle({ bus, params }) {
-      return { status: 200, body: toWireStats(await bus.stored.queue(params.queue).stats(), Date.now()) }
+    async handle({ bus, params, query: { up_to: upTo } }) {
+      const figures = await bus.stored.queue(params.queue).stats(upTo === null ? {} : { upTo })
+      return { status: 200, body: toWireStats(figures, Date.now()) }
     },
   }),
 ]

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import type { QueueStats } from 'tidings/internal/port/engine'
 import { group } from '../group.ts'
 import { archive, assertAtLeast, long, release, short, waits } from '../scene.ts'
 
@@ -94,6 +95,36 @@ export const statistics = group('stats', {
     await scene.send({})
     const { nextDueMs: later } = await scene.engine.stats(scene.queue)
     assert(later !== null && later > 0 && later <= long)
+  },
+
+  'figures of a part of the messages are those of all where there are no more': async (scene) => {
+    await scene.settle(await scene.lease(), archive())
+    await scene.lease({ orderingKey: 'k' })
+    await scene.send({ orderingKey: 'k' }, {}, {}, { delayMs: long }, ...waits.map((delayMs) => ({ delayMs })))
+    const counts = ({ oldestReadyMs, nextDueMs, newestMs, oldestMs, ...rest }: QueueStats) => rest
+    const some = await scene.engine.stats(scene.queue, { upTo: 10 })
+    assert.deepEqual(counts(some), counts(await scene.engine.stats(scene.queue)))
+    assertAtLeast(some.oldestReadyMs, 0, 'oldestReadyMs')
+    assertAtLeast(some.nextDueMs, 1, 'nextDueMs')
+  },
+
+  'figures of a part of the messages say so, and count all as far as is known': async (scene) => {
+    await scene.claim({ limit: 1, ids: [(await scene.sendMany(1))[0]!] })
+    await scene.sendMany(9)
+    const {
+      isEstimate = false,
+      ready,
+      leased,
+      delayed,
+      totalSent,
+      oldestReadyMs,
+    } = await scene.engine.stats(scene.queue, { upTo: 3 })
+    assert.deepEqual({ leased, delayed }, { leased: 1, delayed: 0 })
+    if (isEstimate) assert(ready >= 3 && ready <= 9)
+    else assert.equal(ready, 9)
+    assert(totalSent >= 10)
+    assertAtLeast(oldestReadyMs, 0, 'oldestReadyMs')
+    assert.equal((await scene.engine.stats(scene.queue)).ready, 9)
   },
 
   'archived messages have no age': async (scene) => {

@@ -29,6 +29,7 @@ import type {
   SendTerms,
   Settlement,
   SettleResult,
+  StatsOptions,
   StoredMessage,
   Transaction,
 } from '../port/engine.ts'
@@ -128,8 +129,8 @@ export class StoredQueue {
     return this.#engine.maintain({ kind: 'archive', queue: this.name, ...request })
   }
 
-  async stats(): Promise<QueueFigures> {
-    const [stats, { settings }] = await Promise.all([this.#engine.stats(this.name), this.info()])
+  async stats(options?: StatsOptions): Promise<QueueFigures> {
+    const [stats, { settings }] = await Promise.all([this.#engine.stats(this.name, options), this.info()])
     return { ...stats, pause: pauseIn(settings, this.#dependencies.clock.now()) }
   }
 

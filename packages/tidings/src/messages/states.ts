@@ -5,7 +5,8 @@ import type * as settings from './settings.ts'
 
 export interface Binding extends Dated<port.Binding> {}
 
-export interface QueueStats extends Dated<port.QueueStats> {}
+/** Of all messages: what only estimates is for looks at many queues. */
+export interface QueueStats extends Omit<Dated<port.QueueStats>, 'isEstimate'> {}
 
 /** Why a queue hands out no messages. */
 export interface Pause extends Dated<stored.Pause> {}

@@ -49,8 +49,11 @@ export interface Engine {
   configure(queue: string, change: JsonObject): Promise<JsonObject>
   /** Removes all messages that are not archived, leased ones too. Dedup ids stay taken. @returns how many */
   purgeQueue(queue: string): Promise<number>
-  /** Counts; dear where there is much to count. */
-  stats(queue: string): Promise<QueueStats>
+  /**
+   * Counts; dear where there is much to count.
+   * @param options upTo: where that is dear, so many messages are looked at, from the front, and the rest is estimated
+   */
+  stats(queue: string, options?: StatsOptions): Promise<QueueStats>
 
   /**
    * Stores messages in their order. A duplicate, of an earlier one in the batch too, is not stored and takes no dedup
@@ -190,8 +193,17 @@ export interface QueueInfo {
   readonly unusable?: string
 }
 
+export interface StatsOptions {
+  readonly upTo?: number
+}
+
 export interface QueueStats {
   readonly queue: string
+  /**
+   * Only so many messages were looked at as were asked for: what is behind them is estimated, and counts as ready. Left out: all
+   * were.
+   */
+  readonly isEstimate?: true
   /** Messages whose time has come, also those that wait for an earlier one of their key. */
   readonly ready: number
   /** Of the ready ones, those in a queue or in groups of which limits and holds let nothing be claimed now. */
@@ -200,7 +212,7 @@ export interface QueueStats {
   readonly delayed: number
   /** Messages in the hands of a reader. */
   readonly leased: number
-  /** Archived messages; exact up to 100,000, then the storage's estimate. */
+  /** Archived messages; exact up to 100,000, and up to how many are to be looked at, then the storage's estimate. */
   readonly archived: number
   /** Messages ever sent to the queue; gaps in the ids count too. */
   readonly totalSent: number

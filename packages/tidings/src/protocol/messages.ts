@@ -213,6 +213,8 @@ export const fromWireQueue = (one: WireQueue): QueueInfo => ({
 
 export interface WireStats {
   readonly queue_name: string
+  /** Left out where all messages were looked at. */
+  readonly is_estimate?: true
   readonly queue_length: number
   readonly queue_visible_length: number
   readonly newest_msg_age_sec: number | null
@@ -235,6 +237,7 @@ export interface WireStats {
 
 export const toWireStats = (stats: QueueFigures, now: number): WireStats => ({
   queue_name: stats.queue,
+  ...(stats.isEstimate ? { is_estimate: true } : {}),
   queue_length: stats.ready + stats.delayed + stats.leased,
   queue_visible_length: stats.ready,
   newest_msg_age_sec: wholeSeconds(stats.newestMs),
@@ -258,6 +261,7 @@ const wholeSeconds = (ms: number | null) => (ms === null ? null : Math.floor(ms 
 
 export const fromWireStats = (one: WireStats): QueueStats => ({
   queue: one.queue_name,
+  ...(one.is_estimate ? { isEstimate: true } : {}),
   ready: one.ready,
   heldBack: one.held_back ?? 0,
   delayed: one.delayed,

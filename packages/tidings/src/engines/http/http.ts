@@ -22,6 +22,7 @@ import type {
   SendTerms,
   Settlement,
   SettleResult,
+  StatsOptions,
   StoredMessage,
   Transaction,
 } from '../../port/engine.ts'
@@ -131,8 +132,9 @@ export class HttpEngine implements Engine {
     return (await this.#write<{ purged: number }>('POST', `${of(queue)}/purge`, {})).purged
   }
 
-  async stats(queue: string): Promise<QueueStats> {
-    return fromWireStats(await this.#read<WireStats>('GET', `${of(queue)}/metrics`))
+  async stats(queue: string, { upTo }: StatsOptions = {}): Promise<QueueStats> {
+    const query = upTo === undefined ? '' : `?up_to=${upTo}`
+    return fromWireStats(await this.#read<WireStats>('GET', `${of(queue)}/metrics${query}`))
   }
 
   async send(

@@ -23,6 +23,7 @@ import type {
   SendTerms,
   Settlement,
   SettleResult,
+  StatsOptions,
   StoredMessage,
   TopicRule,
   Transaction,
@@ -168,8 +169,8 @@ export class PostgresEngine implements Engine {
     return Number(row?.purged)
   }
 
-  async stats(queue: string): Promise<QueueStats> {
-    const [row] = await this.#calls.read(statements.stats, [queue])
+  async stats(queue: string, { upTo }: StatsOptions = {}): Promise<QueueStats> {
+    const [row] = await this.#calls.read(statements.stats, [queue, upTo ?? null])
     const {
       ready,
       delayed,
@@ -185,6 +186,7 @@ export class PostgresEngine implements Engine {
     } = row as Record<string, number>
     return {
       queue,
+      ...(row?.is_estimate === true ? { isEstimate: true } : {}),
       ready: ready!,
       heldBack: held_back!,
       delayed: delayed!,

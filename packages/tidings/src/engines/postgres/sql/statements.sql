@@ -85,10 +85,10 @@ SELECT tidings.drop_queue($1::text) AS dropped;
 
 -- name: describe
 -- $1 queue or null → queue, created_at in ms since 1970, is_partitioned, is_unlogged, settings as JSON text or null
-SELECT lower(m.queue_name) AS queue, (tidings.microseconds(min(m.created_at)) / 1000)::float8 AS created_at,
+SELECT lower(m.queue_name) AS queue, floor(round(date_part('epoch', min(m.created_at)) * 1000000) / 1000) AS created_at,
   bool_or(m.is_partitioned) AS is_partitioned, bool_or(m.is_unlogged) AS is_unlogged,
   min(s.settings::text) AS settings
-FROM pgmq.meta m LEFT JOIN tidings.all_settings() s ON s.queue_name = lower(m.queue_name)
+FROM pgmq.meta m LEFT JOIN tidings.all_settings($1::text) s ON s.queue_name = lower(m.queue_name)
 WHERE $1::text IS NULL OR lower(m.queue_name) = $1::text GROUP BY 1 ORDER BY 1;
 
 -- name: configure
@@ -104,12 +104,11 @@ SELECT tidings.purge_queue($1::text)::float8 AS purged;
 SELECT tidings.prune($1::text, $2::bigint, $3::bigint, $4::integer)::float8 AS pruned;
 
 -- name: stats
--- $1 queue → ready, delayed, leased, archived, total_sent, oldest_ready_ms, newest_ms, oldest_ms, created_at,
--- next_due_ms, held_back
+-- $1 queue, $2 at how many messages to look, or null → ready, delayed, leased, archived, total_sent, oldest_ready_ms, newest_ms,
+-- oldest_ms, created_at, next_due_ms, held_back, is_estimate
 SELECT ready::float8, delayed::float8, leased::float8, archived::float8, total_sent::float8,
-  oldest_ready_ms, newest_ms, oldest_ms, created_at, tidings.next_ready_ms($1::text) AS next_due_ms,
-  tidings.count_held_back($1::text)::float8 AS held_back
-FROM tidings.stats($1::text);
+  oldest_ready_ms, newest_ms, oldest_ms, created_at, next_due_ms, held_back::float8, is_estimate
+FROM tidings.stats($1::text, $2::bigint);
 
 -- name: enable
 -- $1 queue, $2 has ordering keys, $3 has priorities, $4 has groups

@@ -38,8 +38,7 @@ BEGIN
 END
 $$;
 
--- What lies in a queue; null if there is none. The first `most` messages are looked at, and as many delayed ones are counted:
--- of what is behind these PostgreSQL's estimate is taken, as ready.
+-- What lies in a queue, as tidings.places tells it; null if there is none.
 CREATE OR REPLACE FUNCTION tidings.gauges(
   queue text, most integer, OUT ready bigint, OUT leased bigint, OUT delayed bigint, OUT ready_since bigint,
   OUT total_sent bigint, OUT created integer
@@ -47,30 +46,16 @@ CREATE OR REPLACE FUNCTION tidings.gauges(
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   live regclass := tidings.find_table(queue);
-  moment constant timestamptz := clock_timestamp();
-  apart bigint;
+  found record;
 BEGIN
   IF live IS NULL THEN
     RETURN;
   END IF;
-  EXECUTE format($sql$
-    SELECT
-      count(*) FILTER (WHERE vt <= $2),
-      count(*) FILTER (WHERE vt > $2 AND read_ct > 0),
-      count(*) FILTER (WHERE vt > $2 AND read_ct = 0),
-      tidings.milliseconds(min(greatest(vt, enqueued_at)) FILTER (WHERE vt <= $2 AND vt > '-infinity'))::bigint
-    FROM (SELECT q.vt, q.read_ct, q.enqueued_at FROM %s q ORDER BY q.msg_id LIMIT $1) front
-  $sql$, live) USING most, moment INTO ready, leased, delayed, ready_since;
-  IF ready + leased + delayed >= most THEN
-    ready := greatest(ready, tidings.expected_rows(format('SELECT FROM %s', live)) - leased - delayed);
-  END IF;
-  SELECT count(*) INTO apart
-  FROM (SELECT FROM tidings.delayed d WHERE d.queue_name = queue LIMIT most) counted;
-  IF apart >= most THEN
-    apart := greatest(apart,
-      tidings.expected_rows(format('SELECT FROM tidings.delayed d WHERE d.queue_name = %L', queue)));
-  END IF;
-  delayed := delayed + apart;
+  SELECT * INTO found FROM tidings.places(queue, live, most);
+  ready := found.ready;
+  leased := found.leased;
+  delayed := found.delayed;
+  ready_since := CASE WHEN isfinite(found.ready_since) THEN tidings.milliseconds(found.ready_since) END;
   EXECUTE format('SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM %s',
     pg_get_serial_sequence(live::text, 'msg_id')) INTO total_sent;
   created := tidings.minute_of((tidings.meta_of(queue)).created_at);

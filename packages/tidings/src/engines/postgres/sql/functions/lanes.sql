@@ -184,10 +184,13 @@ END
 $$;
 
 -- How many ready messages are in a queue, or in groups, of which limits and holds let nothing be claimed now.
-CREATE OR REPLACE FUNCTION tidings.count_held_back(queue text) RETURNS bigint
+-- most: looks at so many messages from the front; null: at all
+CREATE OR REPLACE FUNCTION tidings.count_held_back(queue text, most bigint = NULL) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  live constant regclass := tidings.table_of(queue);
+  front constant text := format(
+    CASE WHEN most IS NULL THEN '%1$s' ELSE '(SELECT vt, headers FROM %1$s ORDER BY msg_id LIMIT %2$s) front' END,
+    tidings.table_of(queue), most);
   moment constant timestamptz := clock_timestamp();
   settings tidings.queue;
   limits jsonb;
@@ -211,13 +214,13 @@ BEGIN
       UNION ALL
       SELECT n.held_until FROM tidings.lane_news n WHERE n.queue_name = queue AND n.name IS NULL AND n.held_until > moment)
   THEN
-    EXECUTE format('SELECT count(*) FROM %s WHERE vt <= $1', live) INTO held USING moment;
+    EXECUTE format('SELECT count(*) FROM %s WHERE vt <= $1', front) INTO held USING moment;
     RETURN held;
   END IF;
   EXECUTE format(
     $sql$SELECT array_agg(lane), array_agg(count) FROM (
       SELECT headers ->> 'x-tidings-group' AS lane, count(*) FROM %s WHERE vt <= $1 AND %s GROUP BY 1
-    ) ready$sql$, live, tidings.grouped_expression()) INTO lanes, counts USING moment;
+    ) ready$sql$, front, tidings.grouped_expression()) INTO lanes, counts USING moment;
   EXECUTE format($sql$
     SELECT coalesce(sum(l.count), 0) FROM ROWS FROM (unnest($1), unnest($2), %s($3, 'group', $1, $4)) AS l (name, count, lane, room, opens_at)
     WHERE l.room <= 0 OR EXISTS (

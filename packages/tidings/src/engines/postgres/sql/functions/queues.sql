@@ -162,10 +162,16 @@ BEGIN
 END
 $$;
 
--- The settings of all queues that have some. A function, since not every role that lists queues may read the table.
-CREATE OR REPLACE FUNCTION tidings.all_settings() RETURNS TABLE (queue_name text, settings jsonb)
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT q.queue_name, q.configured FROM tidings.queue q WHERE q.configured <> '{}'
+-- The settings of all queues that have some, or of one. A function, since not every role that lists queues may read the table.
+CREATE OR REPLACE FUNCTION tidings.all_settings(wanted text = NULL) RETURNS TABLE (queue_name text, settings jsonb)
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF wanted IS NULL THEN
+    RETURN QUERY SELECT q.queue_name, q.configured FROM tidings.queue q WHERE q.configured <> '{}';
+  ELSE
+    RETURN QUERY SELECT q.queue_name, q.configured FROM tidings.queue q WHERE q.queue_name = wanted AND q.configured <> '{}';
+  END IF;
+END
 $$;
 
 -- Removes what belongs to a queue in our own schema.
@@ -246,40 +252,99 @@ EXCEPTION WHEN insufficient_privilege THEN
 END
 $$;
 
--- The figures of one queue; ages in milliseconds. The archive is counted up to 100,000, then estimated.
-CREATE OR REPLACE FUNCTION tidings.stats(
-  queue text, OUT ready bigint, OUT delayed bigint, OUT leased bigint, OUT archived bigint, OUT total_sent bigint,
-  OUT oldest_ready_ms double precision, OUT newest_ms double precision, OUT oldest_ms double precision,
-  OUT created_at double precision
+-- What lies in a queue, but for its archive, in one pass.
+-- most: looks at so many messages from the front, and at as many of those that wait apart. What is behind them is estimated, and
+-- counts as ready, or as delayed. null: looks at all
+-- behind: how many of the ready ones were not looked at
+CREATE OR REPLACE FUNCTION tidings.places(
+  queue text, live regclass, most bigint, OUT ready bigint, OUT leased bigint, OUT delayed bigint, OUT ready_since timestamptz,
+  OUT newest timestamptz, OUT oldest timestamptz, OUT next_due timestamptz, OUT behind bigint, OUT is_estimate boolean
 )
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  live regclass := tidings.table_of(queue);
-  archive regclass := tidings.table_of(queue, 'a_');
-  sequence text := pg_get_serial_sequence(live::text, 'msg_id');
+  moment constant timestamptz := clock_timestamp();
+  front constant text := CASE WHEN most IS NULL THEN '' ELSE 'ORDER BY msg_id LIMIT $3' END;
+  here bigint;
+  reached bigint;
+  apart bigint;
 BEGIN
-  PERFORM tidings.must('measure', queue);
+  -- No function of ours is called in it, so that it may run in parallel.
   EXECUTE format($sql$
-    WITH place AS (
-      SELECT enqueued_at, vt, vt <= clock_timestamp() AS is_ready, read_ct > 0 AS is_read FROM %1$s
+    WITH message AS (
+      (SELECT msg_id, enqueued_at, vt, vt <= $2 AS is_ready, read_ct > 0 AS is_read, false AS is_apart FROM %1$s %2$s)
       UNION ALL
-      SELECT enqueued_at, due, false, false FROM tidings.delayed d WHERE d.queue_name = $1
+      (SELECT msg_id, enqueued_at, due, false, false, true FROM tidings.delayed WHERE queue_name = $1 %2$s)
     )
     SELECT
       count(*) FILTER (WHERE is_ready),
-      count(*) FILTER (WHERE NOT is_ready AND NOT is_read),
       count(*) FILTER (WHERE NOT is_ready AND is_read),
-      -tidings.milliseconds_until(min(greatest(vt, enqueued_at)) FILTER (WHERE is_ready)),
-      -tidings.milliseconds_until(max(enqueued_at)),
-      -tidings.milliseconds_until(min(enqueued_at))
-    FROM place
-  $sql$, live) USING queue INTO ready, delayed, leased, oldest_ready_ms, newest_ms, oldest_ms;
-
-  EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT 100000) counted', archive) INTO archived;
-  IF archived = 100000 THEN
-    SELECT greatest(archived, c.reltuples::bigint) INTO archived FROM pg_class c WHERE c.oid = archive;
+      count(*) FILTER (WHERE NOT is_ready AND NOT is_read),
+      min(greatest(vt, enqueued_at)) FILTER (WHERE is_ready),
+      max(enqueued_at), min(enqueued_at),
+      min(vt) FILTER (WHERE NOT is_ready AND vt < 'infinity'),
+      count(*) FILTER (WHERE NOT is_apart), max(msg_id) FILTER (WHERE NOT is_apart), count(*) FILTER (WHERE is_apart)
+    FROM message
+  $sql$, live, front) USING queue, moment, most
+  INTO ready, leased, delayed, ready_since, newest, oldest, next_due, here, reached, apart;
+  behind := 0;
+  IF here = most THEN
+    EXECUTE format('SELECT msg_id - $1, greatest(enqueued_at, $2) FROM %s ORDER BY msg_id DESC LIMIT 1', live)
+    USING reached, newest INTO behind, newest;
+    IF behind > 0 THEN
+      -- One is there, and no more than there are ids.
+      behind := least(behind, greatest(1, tidings.expected_rows(format('SELECT FROM %s', live)) - here));
+    END IF;
+    ready := ready + behind;
   END IF;
-  EXECUTE format('SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM %s', sequence) INTO total_sent;
+  IF apart = most THEN
+    delayed := delayed - apart + greatest(apart,
+      tidings.expected_rows(format('SELECT FROM tidings.delayed d WHERE d.queue_name = %L', queue)));
+  END IF;
+  is_estimate := behind > 0 OR coalesce(apart = most, false);
+END
+$$;
+
+-- The figures of one queue; ages in milliseconds. The archive is counted up to 100,000, then estimated.
+-- most: as tidings.places has it, of the archive and of what is held back, too. null: looks at all
+CREATE OR REPLACE FUNCTION tidings.stats(
+  queue text, most bigint = NULL, OUT ready bigint, OUT delayed bigint, OUT leased bigint, OUT archived bigint,
+  OUT total_sent bigint, OUT oldest_ready_ms double precision, OUT newest_ms double precision, OUT oldest_ms double precision,
+  OUT created_at double precision, OUT next_due_ms double precision, OUT held_back bigint, OUT is_estimate boolean
+)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  live regclass := tidings.table_of(queue);
+  archive regclass := tidings.table_of(queue, 'a_');
+  most_archived constant bigint := least(most, 100000);
+  settings tidings.queue;
+  found record;
+BEGIN
+  PERFORM tidings.must('measure', queue);
+  SELECT * INTO settings FROM tidings.queue q WHERE q.queue_name = queue;
+  SELECT * INTO found FROM tidings.places(queue, live, most);
+  ready := found.ready;
+  leased := found.leased;
+  delayed := found.delayed;
+  oldest_ready_ms := -tidings.milliseconds_until(found.ready_since);
+  newest_ms := -tidings.milliseconds_until(found.newest);
+  oldest_ms := -tidings.milliseconds_until(found.oldest);
+  is_estimate := found.is_estimate;
+  next_due_ms := CASE
+    -- Of a key only the first message counts.
+    WHEN (settings.has_keys OR settings.has_lanes) AND NOT is_estimate THEN tidings.next_due_ms(queue, clock_timestamp())
+    WHEN found.next_due IS NOT NULL THEN greatest(tidings.milliseconds_until(found.next_due), 0)
+  END;
+  held_back := CASE WHEN settings.has_lanes THEN tidings.count_held_back(queue, most) ELSE 0 END;
+  IF held_back > 0 AND held_back = ready - found.behind THEN
+    held_back := ready;
+  END IF;
+
+  EXECUTE format('SELECT count(*) FROM (SELECT FROM %s LIMIT $1) counted', archive) INTO archived USING most_archived;
+  IF archived = most_archived THEN
+    archived := greatest(archived, tidings.expected_rows(format('SELECT FROM %s', archive)));
+  END IF;
+  EXECUTE format('SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM %s',
+    pg_get_serial_sequence(live::text, 'msg_id')) INTO total_sent;
   created_at := tidings.microseconds((tidings.meta_of(queue)).created_at) / 1000;
 EXCEPTION WHEN undefined_table OR syntax_error THEN
   -- It was dropped meanwhile; the number of a table that is gone is no name.
@@ -287,7 +352,7 @@ EXCEPTION WHEN undefined_table OR syntax_error THEN
 END
 $$;
 
--- In how many milliseconds the next message becomes ready, for who may see the figures of the queue.
+-- In how many milliseconds the next message becomes ready. Older programs ask for it by itself.
 CREATE OR REPLACE FUNCTION tidings.next_ready_ms(queue text) RETURNS double precision
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
