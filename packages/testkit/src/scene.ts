@@ -6,6 +6,7 @@ import type {
   Ending,
   Engine,
   NewMessage,
+  Peeked,
   PeekRequest,
   Place,
   PublishedCopy,
@@ -211,7 +212,7 @@ export class Scene {
     return await this.engine.pop(queue, limit)
   }
 
-  async peek(request: Partial<PeekRequest> = {}, queue = this.queue): Promise<StoredMessage[]> {
+  async peek(request: Partial<PeekRequest> = {}, queue = this.queue): Promise<Peeked> {
     return await this.engine.peek(queue, { place: null, limit: 1_000, afterId: null, ids: null, ...request })
   }
 

@@ -16,7 +16,7 @@ import { parseSearch, requestOf, type Search, searchHelp } from './search.ts'
 
 export const pageSize = 50
 
-/** A search tells how far it came, also where it found nothing. */
+/** Where only a part was looked at, it is told how far, also where nothing was found. */
 interface Found extends MessagePage {
   readonly after?: string | null
   readonly scanned?: number
@@ -93,7 +93,7 @@ export function Messages({ queue }: { queue: string }) {
       {found.data === null && !error ? (
         <p class="waiting">Searching…</p>
       ) : held.rows.length === 0 && !error ? (
-        <NoMessages queue={queue} isSearch={text !== '' || state !== null || after !== null} />
+        <NoMessages queue={queue} isSearch={text !== '' || state !== null || after !== null} goesOn={next !== null} />
       ) : (
         <Table
           label="Messages"
@@ -153,9 +153,9 @@ function SearchField({ text }: { text: string }) {
   )
 }
 
-const NoMessages = ({ queue, isSearch }: { queue: string; isSearch: boolean }) =>
+const NoMessages = ({ queue, isSearch, goesOn }: { queue: string; isSearch: boolean; goesOn: boolean }) =>
   isSearch ? (
-    <Empty>No message is like this.</Empty>
+    <Empty>{goesOn ? 'None of those that were looked at so far is like this.' : 'No message is like this.'}</Empty>
   ) : (
     <Empty command={`npx tidings enqueue ${queue} '{"orderId": 7}'`}>The queue is empty. This sends a message:</Empty>
   )

@@ -175,7 +175,7 @@ const sampled = 500
 /** Of the ready messages that come next: whose they are. */
 function Groups({ queue, ready }: { queue: string; ready: number }) {
   const { data } = useLive(`groups/${queue}`, (signal) =>
-    ask<MessagePage>(path`v1/queues/${queue}/peek`, { place: 'ready', limit: sampled }, signal),
+    ask<MessagePage>(path`v1/queues/${queue}/peek`, { place: 'ready', limit: sampled, scan: countedUpTo }, signal),
   )
   if (!data) return null
   const byGroup = new Map<string, number>()

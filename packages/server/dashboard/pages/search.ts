@@ -72,6 +72,9 @@ function set(into: Record<string, Json>, [first = '', ...rest]: readonly string[
   into[first] = inner
 }
 
+/** So many messages are looked at for a page of those in one state. */
+const scanned = 100_000
+
 /** A request for one page: a look into the queue, or a search where more is asked for than ids. */
 export function requestOf(
   { ids, wanted }: Search,
@@ -82,5 +85,5 @@ export function requestOf(
   const page = { place, limit, ...(after === null ? {} : { after }) }
   if (ids.length > 0) return { route: 'peek', body: { ...page, ids } }
   if (Object.keys(wanted).length > 0) return { route: 'search', body: { ...page, ...wanted } }
-  return { route: 'peek', body: page }
+  return { route: 'peek', body: place === null ? page : { ...page, scan: scanned } }
 }

@@ -12,7 +12,7 @@ export interface Counted {
 }
 
 /** So many messages of a queue are looked at. */
-export const countedUpTo = 10_000
+const countedUpTo = 10_000
 /** So many queues are counted at a time. */
 const atOnce = 4
 /** For so long an answer waits for what is being counted. */
@@ -77,8 +77,8 @@ export class QueueBoard {
 
   #count(queue: string): void {
     const startedAt = this.#clock.steady()
-    const counting = this.#bus.engine
-      .stats(queue, { upTo: countedUpTo })
+    const counting = this.#bus.stored
+      .counts(queue, { upTo: countedUpTo })
       .then((figures) => {
         this.#counted.set(queue, { figures, at: this.#clock.now(), costMs: this.#clock.steady() - startedAt })
       })

@@ -186,18 +186,38 @@ With \`holder\` and \`held\` the leases end with the process: when the streams o
         'Only messages whose meta has these texts in these fields, by the names of the wire.',
         { default: null, defaultText: 'any', typeText: 'object', jsonSchema: { type: 'object' }, parse: parseTexts },
       ),
+      scan: option.integer('Looks at about so many messages, those in other states too.', {
+        default: null,
+        defaultText: 'as many as it takes',
+        min: 1,
+        max: 1_000_000,
+        rangeCode: 'LIMIT_RANGE',
+      }),
     },
     example: { place: 'ready', limit: 10 },
-    answers: { 200: { description: 'By id. Receipts are null.', fields: { ...messageList, ...moreField } } },
-    async handle({ body: { place, limit, after, ids, meta }, ...call }) {
-      const request = { place, limit, afterId: after, ids, ...(meta === null ? {} : { meta }) }
-      const { messages, more } = await call.bus.stored.queue(call.params.queue).peekPage(request)
+    answers: {
+      200: {
+        description: 'By id. Receipts are null.',
+        fields: {
+          ...messageList,
+          ...moreField,
+          after: shape.optional(shape.text('Where to go on; left out where `scan` has not ended the look.')),
+        },
+      },
+    },
+    async handle({ body: { place, limit, after, ids, meta, scan }, ...call }) {
+      const request = {
+        ...{ place, limit, afterId: after, ids },
+        ...(meta === null ? {} : { meta }),
+        ...(scan === null ? {} : { scan }),
+      }
+      const { messages, ...rest } = await call.bus.stored.queue(call.params.queue).peekPage(request)
       return {
         status: 200,
         body: messagesText(
           messages.filter((one) => isFound(one, meta, call)),
           call,
-          { more },
+          rest,
         ),
       }
     },

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { Place } from 'tidings/internal/port/engine'
+import type { Peeked, Place } from 'tidings/internal/port/engine'
 import { group } from '../group.ts'
 import { archive, assertRejects, idsOf, long, only, release, waits } from '../scene.ts'
 
@@ -59,6 +59,21 @@ export const peeking = group('peeking', {
     const [first, second] = await scene.send({}, {})
     await scene.pop(1)
     assert.deepEqual(idsOf(await scene.peek({ afterId: first })), [second])
+  },
+
+  'a look at a part of the messages tells where to go on': async (scene) => {
+    const ids = await scene.send({}, {}, {}, { delayMs: long }, {}, {}, {}, { delayMs: long }, {})
+    const found: string[] = []
+    let after: string | null = null
+    for (let looks = 0; looks < 10; looks++) {
+      const part: Peeked = await scene.peek({ place: 'delayed', afterId: after, scan: 3 })
+      found.push(...idsOf(part))
+      after = part.after ?? null
+      if (after === null) break
+    }
+    assert.equal(after, null)
+    assert.deepEqual(found, [ids[3], ids[7]])
+    assert.equal((await scene.peek({ limit: 3, scan: 3 })).after, undefined)
   },
 
   'named messages are shown if they are there': async (scene) => {

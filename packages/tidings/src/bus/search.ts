@@ -78,7 +78,8 @@ export async function search(
   let [last, scanned] = [after, 0]
   do {
     const count = Math.min(ahead.count, scan - scanned)
-    const part = await engine.peek(queue, { place, limit: count, afterId: last, ids: null, meta: where.meta })
+    const request = { place, limit: count, afterId: last, ids: null, meta: where.meta, scan: scan - scanned }
+    const part = await engine.peek(queue, request)
     for (const message of part) {
       const one = shown(message)
       last = message.id
@@ -86,6 +87,7 @@ export async function search(
       if (fits(queue, one, where, wanted)) messages.push(one)
       if (messages.length === limit) return { messages, after: last, scanned }
     }
+    if (part.after !== undefined) return { messages, after: part.after, scanned: scan }
     if (part.length < count) return { messages, after: null, scanned }
     ahead.learn(part)
   } while (scanned < scan && performance.now() - startedAt < mostMs)

@@ -1,6 +1,15 @@
 import type { Logger } from '../core/logger.ts'
 import type { QueueOptions } from '../messages/options.ts'
-import type { Binding, CorrelationState, Engine, PublishedCopy, QueueInfo, RoutedMessage } from '../port/engine.ts'
+import type {
+  Binding,
+  CorrelationState,
+  Engine,
+  PublishedCopy,
+  QueueInfo,
+  QueueStats,
+  RoutedMessage,
+  StatsOptions,
+} from '../port/engine.ts'
 import type { QueueFigures } from '../port/pause.ts'
 import type { ScheduleStore } from '../port/schedule-store.ts'
 import type { TopicInfo } from '../port/topic-store.ts'
@@ -31,6 +40,8 @@ export interface StoredBus {
   /** What is put goes through `Bus.schedules`. */
   readonly schedules: Pick<ScheduleStore, 'list' | 'remove'>
   correlation(id: string): Promise<CorrelationState | null>
+  /** What `stats` tells of one queue, but for its settings. */
+  counts(queue: string, options: StatsOptions): Promise<QueueStats>
   /** The figures of the queues that are wanted, by name. */
   stats(isWanted: (queue: string) => boolean, options?: QueueListOptions): Promise<QueueFigures[]>
   /** @param queue null: all together @throws QUEUE_NOT_FOUND; RANGE, TYPE */
@@ -63,6 +74,7 @@ export function storedBus(
     publish: (messages) => engine.publish(messages, null),
     schedules: engine.schedules,
     correlation: (id) => engine.correlation(id),
+    counts: (queue, options) => engine.stats(queue, options),
     stats: (isWanted, options) => statsOfQueues(dependencies, isWanted, options),
     history: (queue, options) => readHistory(dependencies, queue, options),
     maintain: async () => void (await engine.maintain({ kind: 'due' })),

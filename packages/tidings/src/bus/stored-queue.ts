@@ -279,6 +279,7 @@ export class StoredQueue {
     return { found: found.filter((_, index) => deleted[index]), nextDueMs }
   }
 
+  /** @returns where to go on, too, if `scan` has ended it */
   peekPage({ limit, afterId, ...request }: PeekRequest): Promise<Page<StoredMessage>> {
     return readPage<StoredMessage>(limit, (count, last) =>
       this.#engine.peek(this.name, { ...request, limit: count, afterId: last?.id ?? afterId }),

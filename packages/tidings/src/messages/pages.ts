@@ -9,6 +9,8 @@ export interface Page<M> {
   readonly messages: M[]
   /** Whether the page ends before the limit because it is large. */
   readonly more: boolean
+  /** Where to go on if a part has said so. */
+  readonly after?: string
 }
 
 /**
@@ -17,7 +19,7 @@ export interface Page<M> {
  */
 export async function readPage<M extends { readonly data: string }>(
   limit: number,
-  read: (limit: number, last: M | undefined) => Promise<M[]>,
+  read: (limit: number, last: M | undefined) => Promise<M[] & { readonly after?: string }>,
 ): Promise<Page<M>> {
   const ahead = new ReadAhead(mostCount, firstCount)
   const messages: M[] = []
@@ -27,6 +29,7 @@ export async function readPage<M extends { readonly data: string }>(
     const count = Math.min(ahead.count, limit - messages.length)
     const part = await read(count, messages.at(-1))
     messages.push(...part)
+    if (part.after !== undefined) return { messages, more: false, after: part.after }
     if (part.length < count) break
     ahead.learn(part)
     characters += part.reduce((sum, { data }) => sum + data.length, 0)

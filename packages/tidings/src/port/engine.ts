@@ -106,7 +106,7 @@ export interface Engine {
    */
   pop(queue: string, limit: number): Promise<StoredMessage[]>
   /** Looks at messages, by id, without changing anything. Receipts are null. */
-  peek(queue: string, request: PeekRequest): Promise<StoredMessage[]>
+  peek(queue: string, request: PeekRequest): Promise<Peeked>
   /**
    * Ends leases. Each settlement stands for itself: one whose receipt is stale changes nothing and says so, while the
    * others are carried out. A receipt is stale once the lease was settled, extended or followed by another; that it
@@ -344,6 +344,13 @@ export interface PeekRequest {
   readonly ids: readonly string[] | null
   /** Only messages whose meta has these texts in these fields; numbers and booleans count as their text. */
   readonly meta?: Readonly<Record<string, string>>
+  /** Where messages are sorted out by place or meta, looks at about so many, those sorted out too. Left out: at as many as it takes. */
+  readonly scan?: number
+}
+
+/** Messages, and where to go on if `scan` has ended the look before there were enough. */
+export interface Peeked extends Array<StoredMessage> {
+  readonly after?: string
 }
 
 export interface Lease {

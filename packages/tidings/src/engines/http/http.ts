@@ -12,6 +12,7 @@ import type {
   Lease,
   MaintainRequest,
   NewMessage,
+  Peeked,
   PeekRequest,
   PublishedCopy,
   QueueInfo,
@@ -191,13 +192,16 @@ export class HttpEngine implements Engine {
     return answer.messages.map(fromWireMessage)
   }
 
-  async peek(queue: string, { place, limit, afterId, ids, meta }: PeekRequest): Promise<StoredMessage[]> {
+  async peek(queue: string, { place, limit, afterId, ids, meta, scan }: PeekRequest): Promise<Peeked> {
     if (ids?.length === 0) return []
-    return readAll(limit, async (count, last) => {
-      const body = { place, limit: count, after: last?.id ?? afterId, ids, meta }
-      const { messages, more } = await this.#read<WirePage<WireMessage>>('POST', `${of(queue)}/peek`, body)
-      return { messages: messages.map(fromWireMessage), more }
+    let after: string | undefined
+    const found = await readAll<StoredMessage>(limit, async (count, last) => {
+      const body = { place, limit: count, after: last?.id ?? afterId, ids, meta, scan }
+      const page = await this.#read<WirePage<WireMessage> & { after?: string }>('POST', `${of(queue)}/peek`, body)
+      after = page.after
+      return { messages: page.messages.map(fromWireMessage), more: page.more }
     })
+    return after === undefined ? found : Object.assign(found, { after })
   }
 
   async settle(queue: string, settlements: readonly Settlement[], transaction?: Transaction): Promise<SettleResult[]> {

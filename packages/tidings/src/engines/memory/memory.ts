@@ -13,6 +13,7 @@ import type {
   Lease,
   MaintainRequest,
   NewMessage,
+  Peeked,
   PeekRequest,
   PublishedCopy,
   QueueInfo,
@@ -304,7 +305,7 @@ export class MemoryEngine implements Engine {
     })
   }
 
-  async peek(name: string, request: PeekRequest): Promise<StoredMessage[]> {
+  async peek(name: string, request: PeekRequest): Promise<Peeked> {
     return lookInto(this.#find(name), request, this.#clock.now())
   }
 
@@ -316,8 +317,7 @@ export class MemoryEngine implements Engine {
   }
 
   async extend(name: string, leases: readonly Lease[], leaseMs: number): Promise<(string | null)[]> {
-    const now = this.#clock.now()
-    const queue = this.#find(name)
+    const [now, queue] = [this.#clock.now(), this.#find(name)]
     return leases.map((lease) => extend(queue, lease, leaseMs, { now, newReceipt: this.#newReceipt }))
   }
 

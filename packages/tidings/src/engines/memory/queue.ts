@@ -1,6 +1,7 @@
 import type { JsonObject } from '../../core/json.ts'
 import type {
   NewMessage,
+  Peeked,
   PeekRequest,
   Place,
   PruneRequest,
@@ -170,17 +171,20 @@ export function nextDueMs(queue: MemoryQueue, opensAt: number | null, now: numbe
 
 export function lookInto(
   { live, archive }: MemoryQueue,
-  { place, limit, afterId, ids, meta = {} }: PeekRequest,
+  { place, limit, afterId, ids, meta = {}, scan = Number.POSITIVE_INFINITY }: PeekRequest,
   now: number,
-): StoredMessage[] {
+): Peeked {
   const candidates = place === 'archived' ? byId(archive) : [...live.values()]
-  return candidates
+  const ahead = candidates.filter((message) => afterId === null || Number(message.id) > Number(afterId))
+  const found = ahead
+    .slice(0, scan)
     .filter((message) => place === null || placeOf(message, now) === place)
-    .filter((message) => afterId === null || Number(message.id) > Number(afterId))
     .filter((message) => ids?.includes(message.id) ?? true)
     .filter((message) => Object.entries(meta).every(([field, text]) => textOf(message.meta, field) === text))
     .slice(0, limit)
     .map((message) => structuredClone({ ...message, receipt: null }))
+  const isCut = ahead.length > scan && found.length < limit
+  return isCut ? Object.assign(found, { after: ahead[scan - 1]!.id }) : found
 }
 
 /** @returns how many it removed */

@@ -13,6 +13,7 @@ import type {
   Lease,
   MaintainRequest,
   NewMessage,
+  Peeked,
   PeekRequest,
   PublishedCopy,
   QueueInfo,
@@ -51,12 +52,13 @@ import {
   toIdList,
   toLeaseColumns,
   toLeaseEntry,
+  toPeeked,
   toPublishedCopies,
   toQueueInfo,
+  toQueueStats,
   toRoutedBatch,
   toSendResult,
   toSettleEntry,
-  toStoredMessage,
 } from './rows.ts'
 import { PostgresSchedules } from './schedules.ts'
 import { statements } from './sql.gen.ts'
@@ -171,34 +173,7 @@ export class PostgresEngine implements Engine {
 
   async stats(queue: string, { upTo }: StatsOptions = {}): Promise<QueueStats> {
     const [row] = await this.#calls.read(statements.stats, [queue, upTo ?? null])
-    const {
-      ready,
-      delayed,
-      leased,
-      archived,
-      total_sent,
-      oldest_ready_ms,
-      next_due_ms,
-      newest_ms,
-      oldest_ms,
-      created_at,
-      held_back,
-    } = row as Record<string, number>
-    return {
-      queue,
-      ...(row?.is_estimate === true ? { isEstimate: true } : {}),
-      ready: ready!,
-      heldBack: held_back!,
-      delayed: delayed!,
-      leased: leased!,
-      archived: archived!,
-      totalSent: total_sent!,
-      oldestReadyMs: oldest_ready_ms ?? null,
-      nextDueMs: next_due_ms ?? null,
-      newestMs: newest_ms ?? null,
-      oldestMs: oldest_ms ?? null,
-      createdAt: created_at!,
-    }
+    return toQueueStats(queue, row!)
   }
 
   async send(
@@ -276,11 +251,11 @@ export class PostgresEngine implements Engine {
     return this.#claims.pop(queue, limit)
   }
 
-  async peek(queue: string, { place, limit, afterId, ids, meta }: PeekRequest): Promise<StoredMessage[]> {
+  async peek(queue: string, { place, limit, afterId, ids, meta, scan }: PeekRequest): Promise<Peeked> {
     const after = afterId === null ? null : checkId(afterId)
     const wanted = meta ? JSON.stringify(meta) : null
-    const rows = await this.#calls.read(statements.peek, [queue, place, limit, after, ids && toIdList(ids), wanted])
-    return rows.map((row) => toStoredMessage(row, false))
+    const values = [queue, place, limit, after, ids && toIdList(ids), wanted, scan ?? null]
+    return toPeeked(await this.#calls.read(statements.peek, values))
   }
 
   async settle(

@@ -4,8 +4,10 @@ import type {
   CorrelationState,
   Lease,
   NewMessage,
+  Peeked,
   PublishedCopy,
   QueueInfo,
+  QueueStats,
   Replace,
   RoutedMessage,
   SendResult,
@@ -285,3 +287,26 @@ export const toQueueInfo = (row: Row): QueueInfo => ({
   ...(row.is_partitioned === true ? { isPartitioned: true } : {}),
   ...(row.is_unlogged === true ? { isUnlogged: true } : {}),
 })
+
+export const toQueueStats = (queue: string, row: Row): QueueStats => ({
+  queue,
+  ...(row.is_estimate === true ? { isEstimate: true } : {}),
+  ready: row.ready as number,
+  heldBack: row.held_back as number,
+  delayed: row.delayed as number,
+  leased: row.leased as number,
+  archived: row.archived as number,
+  totalSent: row.total_sent as number,
+  oldestReadyMs: row.oldest_ready_ms as number | null,
+  nextDueMs: row.next_due_ms as number | null,
+  newestMs: row.newest_ms as number | null,
+  oldestMs: row.oldest_ms as number | null,
+  createdAt: row.created_at as number,
+})
+
+/** A last row without data has nothing but the id to go on after. */
+export function toPeeked(rows: readonly Row[]): Peeked {
+  const end = rows.at(-1)?.data === null ? rows.at(-1) : undefined
+  const found = rows.slice(0, end && -1).map((row) => toStoredMessage(row, false))
+  return end ? Object.assign(found, { after: end.id as string }) : found
+}

@@ -11,6 +11,7 @@ import type {
   Lease,
   MaintainRequest,
   NewMessage,
+  Peeked,
   PeekRequest,
   PublishedCopy,
   QueueInfo,
@@ -239,13 +240,16 @@ export class RedisEngine implements Engine {
     })
   }
 
-  peek(queue: string, { place, limit, afterId, ids, meta = {} }: PeekRequest): Promise<StoredMessage[]> {
+  peek(queue: string, { place, limit, afterId, ids, meta = {}, scan }: PeekRequest): Promise<Peeked> {
     return this.#driver.whileOpen(async () => {
-      const common = { place: place ?? '', texts: needlesOf(meta), budget: peekBudget, ids: ids?.map(checkId) }
+      const common = { place: place ?? '', texts: needlesOf(meta), ids: ids?.map(checkId) }
+      let left = scan ?? Number.POSITIVE_INFINITY
       const found: StoredMessage[] = []
       let after: string | null = afterId === null ? '' : checkId(afterId)
-      while (after !== null && found.length < limit) {
-        const request: string = JSON.stringify({ ...common, after, limit: limit - found.length })
+      while (after !== null && found.length < limit && left > 0) {
+        const budget = Math.min(peekBudget, left)
+        left -= budget
+        const request: string = JSON.stringify({ ...common, after, budget, limit: limit - found.length })
         const [rows, last]: [Row[], string | null] = await this.#run<[Row[], string | null]>(
           'peek',
           queue,
@@ -255,7 +259,7 @@ export class RedisEngine implements Engine {
         found.push(...rows.map(toStoredMessage).filter((message) => hasMeta(message, meta)))
         after = last
       }
-      return found
+      return after !== null && found.length < limit ? Object.assign(found, { after }) : found
     })
   }
 

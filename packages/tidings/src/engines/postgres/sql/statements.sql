@@ -198,11 +198,12 @@ SELECT id, data, meta, headers, read_ct, vt_us, sent_at, visible_at, last_read_a
 FROM tidings.pop($1::text, $2::integer, $3::bigint, $4::text, $5::boolean);
 
 -- name: peek
--- $1 queue, $2 place or null, $3 quantity, $4 after id or null, $5 ids as JSON or null, $6 meta as JSON or null
--- → rows of tidings.message
+-- $1 queue, $2 place or null, $3 quantity, $4 after id or null, $5 ids as JSON or null, $6 meta as JSON or null,
+-- $7 at how many messages to look, or null → rows of tidings.message; of where that has ended it, nothing but the id
 SELECT id, data, meta, headers, read_ct, vt_us, sent_at, visible_at, last_read_at, archived_at
 FROM tidings.peek($1::text, $2::text, $3::integer, $4::bigint,
-  CASE WHEN $5::text IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text($5::text::jsonb)::bigint) END, $6::text::jsonb);
+  CASE WHEN $5::text IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text($5::text::jsonb)::bigint) END, $6::text::jsonb,
+  $7::integer);
 
 -- name: settle
 -- $1 queue, $2 batch, $3 plain → rows with at, new_id, as JSON text
