@@ -4,8 +4,8 @@ import type { History, HistoryPoint } from 'tidings/internal/bus/history'
 import { FakeClock } from 'tidings/internal/core/fake-clock'
 import { silentLogger } from 'tidings/internal/core/logger'
 import { MemoryEngine } from 'tidings/internal/engines/memory/memory'
-import type { Tally } from 'tidings/internal/port/history'
-import { onTestFinished, test } from 'vitest'
+import { allQueues, type Tally } from 'tidings/internal/port/history'
+import { expect, onTestFinished, test } from 'vitest'
 
 const minute = 60_000
 /** Rows go out within so many milliseconds after the end of their minute. */
@@ -18,14 +18,18 @@ function scene() {
   const add = writer.add
   const added: (readonly Tally[])[] = []
   const failures: unknown[] = []
+  /** Queues whose part of the storage cannot be reached. */
+  const away = new Set<string>()
   writer.add = async (tallies) => {
-    added.push(tallies)
+    added.push(tallies.filter(({ queue }) => queue !== allQueues))
     if (failures.length > 0) throw failures.shift()
-    await add(tallies)
+    const failed = tallies.filter(({ queue }) => away.has(queue))
+    await add(tallies.filter((tally) => !failed.includes(tally)))
+    return failed.map((tally) => ({ tallies: [tally], error: new TidingsError('CONNECTION_FAILED', 'away') }))
   }
   const bus = new Bus(engine, { clock })
   onTestFinished(() => bus.close())
-  return { clock, engine, bus, added, failures, queue: bus.queue('orders', { deadLetter: 'lost' }) }
+  return { clock, engine, bus, added, failures, away, queue: bus.queue('orders', { deadLetter: 'lost' }) }
 }
 
 const sumOf = ({ points }: History, figure: Exclude<keyof HistoryPoint, 'at'>) =>
@@ -137,6 +141,28 @@ test('what could not be added is added later, unless it may have been', async ({
   await clock.advance(10 * minute)
   expect(added).toHaveLength(4)
   expect(endsIn(await queue.history())).toEqual([2, 0, 0])
+})
+
+test.each(['bills', allQueues])('where the part of %j is away, nothing is added twice or left out', async (part) => {
+  const { clock, bus, queue, away } = scene()
+  const bills = bus.queue('bills')
+  const popAll = async () => {
+    for (const one of [queue, bills]) await one.send(1)
+    for (const one of [queue, bills]) await one.pop()
+  }
+  await popAll()
+  away.add(part)
+  await clock.advance(minute + soon)
+  await popAll()
+  await clock.advance(minute + soon)
+  away.clear()
+  await clock.advance(minute + soon)
+  expect([await queue.history(), await bills.history(), await bus.history()].map(endsIn)).toEqual([
+    [2, 0, 0],
+    [2, 0, 0],
+    [4, 0, 0],
+  ])
+  expect(latencyIn(await bus.history())).toEqual({ 5: 4 })
 })
 
 test('upkeep notes once a minute, whoever does it, and a failure to do so keeps nothing from its upkeep', async ({

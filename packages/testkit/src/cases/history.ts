@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomInt } from 'node:crypto'
 import {
+  allQueues,
   type HistoryPoint,
   type HistoryWriter,
   latencyBoundsMs,
@@ -219,6 +220,8 @@ export const historyWriting = group(
           staged.tally(0, { done: 3, failed: 2, dead: 1 }, [1, 2]),
           staged.tally(10, { done: 10 }, second),
           staged.tally(0, { done: 100 }, [], other),
+          staged.tally(0, { done: 103, failed: 2, dead: 1 }, [1, 2], allQueues),
+          staged.tally(10, { done: 10 }, second, allQueues),
         ]),
       )
       const read = await staged.read(0, 20)
@@ -240,9 +243,11 @@ export const historyWriting = group(
       const staged = await Staged.of(scene)
       await scene.send({})
       const open = new Array(latencyBoundsMs.length).fill(0)
-      await staged.writer.add([staged.tally(0, { done: 1 }, [...open, 7])])
+      const add = (done: number, latency: readonly number[]) =>
+        staged.writer.add([scene.queue, allQueues].map((name) => staged.tally(0, { done }, latency, name)))
+      await add(1, [...open, 7])
       await staged.note(5)
-      await staged.writer.add([staged.tally(0, { done: 2 })])
+      assert.deepEqual(await add(2, []), [])
       await staged.note(6)
       for (const whose of [scene.queue, null]) {
         const read = await staged.read(0, 10, whose)

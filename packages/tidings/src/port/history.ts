@@ -44,9 +44,15 @@ export interface Counts {
 
 /** What one process counted. */
 export interface Tally extends Counts {
+  /** `allQueues`: in all of them. */
   readonly queue: string
   /** How many minutes before this one. */
   readonly minutesAgo: number
+}
+
+export interface TallyFailure {
+  readonly tallies: readonly Tally[]
+  readonly error: unknown
 }
 
 export interface HistoryRow extends Counts {
@@ -112,8 +118,11 @@ export interface HistoryWriter {
   note(turn: HistoryTurn, queues: readonly string[]): Promise<Gauges & { readonly sent: number }>
   /** Notes those of the whole storage. */
   end(turn: HistoryTurn, total: Gauges & { readonly sent: number }): Promise<void>
-  /** Adds to the rows of queues, and to those of the whole storage. A queue that is not there is left out. */
-  add(tallies: readonly Tally[]): Promise<void>
+  /**
+   * Adds to the rows of queues, and of the whole storage, which the caller has summed up. A queue that is not there is left out.
+   * @returns what was not added where the rest was, and why
+   */
+  add(tallies: readonly Tally[]): Promise<readonly TallyFailure[]>
 }
 
 /**
@@ -171,17 +180,6 @@ export function sumOf(all: readonly (Gauges & { readonly sent: number })[]): Gau
 
 /** The whole storage, where it stands among the names of queues. */
 export const allQueues = ''
-
-/** The same, and for each minute their sum, for the whole storage. */
-export function withSums(tallies: readonly Tally[]): readonly Tally[] {
-  const sums = new Map<number, Tally>()
-  for (const tally of tallies) {
-    const { minutesAgo } = tally
-    const before = sums.get(minutesAgo) ?? { queue: allQueues, minutesAgo, done: 0, failed: 0, dead: 0, latency: [] }
-    sums.set(minutesAgo, { ...before, ...addUp(before, tally) })
-  }
-  return [...sums.values(), ...tallies]
-}
 
 export const addUp = (one: Counts, other: Counts): Counts => ({
   done: one.done + other.done,

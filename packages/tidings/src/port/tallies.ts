@@ -4,7 +4,17 @@ import type { JsonObject } from '../core/json.ts'
 import type { Logger } from '../core/logger.ts'
 import { loggable } from '../core/message-error.ts'
 import type { Settlement, SettleResult, StoredMessage } from './engine.ts'
-import { addUp, type HistoryWriter, latencyBoundsMs, latencyClass, minuteMs, minuteOf } from './history.ts'
+import {
+  addUp,
+  allQueues,
+  type Counts,
+  type HistoryWriter,
+  latencyBoundsMs,
+  latencyClass,
+  minuteMs,
+  minuteOf,
+  type Tally,
+} from './history.ts'
 
 /** Rows go out after a random part of this in the next minute, so that processes do not come together. */
 const spreadMs = 5_000
@@ -42,25 +52,32 @@ export class Tallies {
 
   /** @param heldMs how long ago they were claimed */
   handed(queue: string, messages: readonly StoredMessage[], heldMs = 0): void {
-    for (const { readCount, lastReadAt, sentAt } of messages)
-      if (readCount === 1 && lastReadAt !== null)
-        this.#row(queue).latency[latencyClass(Math.max(0, lastReadAt - sentAt) + heldMs)]!++
+    for (const { readCount, lastReadAt, sentAt } of messages) {
+      if (readCount !== 1 || lastReadAt === null) continue
+      const at = latencyClass(Math.max(0, lastReadAt - sentAt) + heldMs)
+      for (const row of this.#rows(queue)) row.latency[at]!++
+    }
   }
 
   popped(queue: string, messages: readonly StoredMessage[]): void {
     this.handed(queue, messages)
-    if (messages.length > 0) this.#row(queue).done += messages.length
+    if (messages.length > 0) for (const row of this.#rows(queue)) row.done += messages.length
   }
 
   settled(queue: string, settlements: readonly Settlement[], results: readonly SettleResult[]): void {
     for (const [index, settlement] of settlements.entries()) {
       const ended = results[index]?.settled ? endOf(settlement) : null
-      if (ended !== null) this.#row(queue)[ended]++
+      if (ended !== null) for (const row of this.#rows(queue)) row[ended]++
     }
   }
 
-  #row(queue: string): Row {
+  /** That of a queue, and that of the whole storage. */
+  #rows(queue: string): readonly Row[] {
     const minute = minuteOf(this.#clock.now())
+    return [this.#row(minute, queue), this.#row(minute, allQueues)]
+  }
+
+  #row(minute: number, queue: string): Row {
     const rows = this.#minutes.get(minute) ?? new Map<string, Row>()
     this.#minutes.set(minute, rows)
     const row = rows.get(queue) ?? nothing()
@@ -99,24 +116,23 @@ export class Tallies {
       [...rows].map(([queue, row]) => ({ queue, minutesAgo: Math.max(0, now - minute), ...row })),
     )
     if (tallies.length === 0) return
-    try {
-      await this.#writer.add(tallies)
-    } catch (error) {
-      this.#logger.debug({ err: loggable(error) }, 'the history of the queues could not be written')
-      // It may have been added.
-      if (isTidingsError(error, 'OUTCOME_UNKNOWN') || !isTidingsError(error) || !error.retryable) return
-      for (const [minute, rows] of minutes) if (now - minute < patienceMinutes) this.#takeBack(minute, rows)
-    }
+    const failures = await this.#writer.add(tallies).catch((error: unknown) => [{ tallies, error }])
+    for (const { tallies, error } of failures) this.#failed(tallies, error, now)
   }
 
-  #takeBack(minute: number, rows: ReadonlyMap<string, Row>): void {
-    const into = this.#minutes.get(minute) ?? new Map<string, Row>()
-    for (const [queue, row] of rows) {
-      const { latency, ...ended } = addUp(row, into.get(queue) ?? nothing())
-      into.set(queue, { ...ended, latency: [...latency] })
-    }
-    this.#minutes.set(minute, into)
-    if (this.#timer === undefined && !this.#closed) this.#arm()
+  #failed(tallies: readonly Tally[], error: unknown, now: number): void {
+    this.#logger.debug({ err: loggable(error) }, 'the history of the queues could not be written')
+    // It may have been added.
+    if (isTidingsError(error, 'OUTCOME_UNKNOWN') || !isTidingsError(error) || !error.retryable) return
+    for (const { queue, minutesAgo, ...counts } of tallies)
+      if (minutesAgo < patienceMinutes) this.#takeBack(now - minutesAgo, queue, counts)
+  }
+
+  #takeBack(minute: number, queue: string, counts: Counts): void {
+    const row = this.#row(minute, queue)
+    const { latency, ...ended } = addUp(row, counts)
+    Object.assign(row, ended)
+    row.latency.splice(0, latency.length, ...latency)
   }
 }
 

@@ -11,7 +11,8 @@ export async function noteHistory(engine: Engine): Promise<void> {
   const turn = await writer?.begin()
   if (!writer || !turn) return
   const names = (await engine.describe(null)).map(({ queue }) => queue)
-  const queues = names.filter((queue) => !isInternalQueue(queue) && whyUnusable(queue) === undefined)
+  // In the order of counts that are added, so that these and notes do not lock rows of each other.
+  const queues = names.filter((queue) => !isInternalQueue(queue) && whyUnusable(queue) === undefined).sort()
   let total: Parameters<typeof writer.end>[1] = noGauges
   for (let from = 0; from < queues.length; from += atOnce)
     total = sumOf([total, await writer.note(turn, queues.slice(from, from + atOnce))])

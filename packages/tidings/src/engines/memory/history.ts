@@ -8,6 +8,7 @@ import {
   type HistoryRow,
   type HistoryStore,
   type HistoryTurn,
+  type HistoryWriter,
   inSteps,
   keptMinutes,
   minuteOf,
@@ -15,7 +16,6 @@ import {
   type StoredHistory,
   sumOf,
   type Tally,
-  withSums,
 } from '../../port/history.ts'
 import { type MemoryQueue, statsOf } from './queue.ts'
 
@@ -33,18 +33,19 @@ export class MemoryHistory implements HistoryStore {
   readonly #noted = new Set<number>()
   /** The minute that was begun last. */
   #begun: number | null = null
-  readonly writer = {
+  readonly writer: HistoryWriter = {
     begin: async () => this.#begin(),
-    note: async (turn: HistoryTurn, queues: readonly string[]) =>
+    note: async (turn, queues) =>
       sumOf(queues.flatMap((queue) => this.#tryToFind(queue) ?? []).map((queue) => this.#note(turn, queue))),
-    end: async ({ minute }: HistoryTurn, total: Gauges & { readonly sent: number }) => {
+    end: async ({ minute }, total) => {
       this.#tryToFind(allQueues)
       this.#noted.add(minute)
       this.#change(allQueues, minute, (row) => ({ ...row, gauges: gaugesIn(total), sent: row.sent + total.sent }))
     },
-    add: async (tallies: readonly Tally[]) => {
+    add: async (tallies) => {
       const isThere = ({ queue }: Tally) => queue === allQueues || this.#tryToFind(queue) !== null
-      for (const tally of withSums(tallies).filter(isThere)) this.#add(tally)
+      for (const tally of tallies.filter(isThere)) this.#add(tally)
+      return []
     },
   }
 

@@ -10,7 +10,6 @@ import {
   repeatMinutes,
   type StoredHistory,
   type Tally,
-  withSums,
 } from '../../port/history.ts'
 import { fromAnswer } from './answer.ts'
 import type { Calls } from './calls.ts'
@@ -52,8 +51,10 @@ export class PostgresHistory implements HistoryStore {
       },
       end: async ({ minute }, total) =>
         void (await calls.write(statements.endHistory, [minute, JSON.stringify(total)])),
-      add: async (tallies) =>
-        void (await calls.write(statements.addHistory, [JSON.stringify(withSums(tallies).map(toEntry))])),
+      add: async (tallies) => {
+        await calls.write(statements.addHistory, [JSON.stringify(tallies.map(toEntry))])
+        return []
+      },
     }
   }
 

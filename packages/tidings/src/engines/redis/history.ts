@@ -14,7 +14,7 @@ import {
   type StoredHistory,
   sumOf,
   type Tally,
-  withSums,
+  type TallyFailure,
 } from '../../port/history.ts'
 import { toMap } from './calling.ts'
 import type { Driver } from './driver.ts'
@@ -47,8 +47,9 @@ export class RedisHistory implements HistoryStore {
       }),
     add: (tallies) =>
       this.#driver.whileOpen(async () => {
-        const byQueue = groupBy(withSums(tallies), ({ queue }) => queue)
-        await Promise.all([...byQueue].map(([queue, own]) => this.#add(queue, own)))
+        const byQueue = [...groupBy(tallies, ({ queue }) => queue)]
+        // A node of a cluster may be away.
+        return (await Promise.all(byQueue.map(([queue, own]) => this.#add(queue, own)))).flat()
       }),
   }
 
@@ -71,12 +72,17 @@ export class RedisHistory implements HistoryStore {
     return { ready, leased, delayed, readySince, sent }
   }
 
-  async #add(queue: string, tallies: readonly Tally[]): Promise<void> {
+  async #add(queue: string, tallies: readonly Tally[]): Promise<readonly TallyFailure[]> {
     const counts = tallies.flatMap(({ minutesAgo, done, failed, dead, latency }) => [
       minutesAgo,
       [done, failed, dead, ...latency.slice(0, latency.findLastIndex((count) => count > 0) + 1)].join(' '),
     ])
-    await this.#driver.run('history-add', [keyFor(queue)], [kindOf(queue), keptMs, ...counts], once)
+    try {
+      await this.#driver.run('history-add', [keyFor(queue)], [kindOf(queue), keptMs, ...counts], once)
+      return []
+    } catch (error) {
+      return [{ tallies, error }]
+    }
   }
 
   read(queue: string | null, range: HistoryRange): Promise<StoredHistory> {
