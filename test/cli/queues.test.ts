@@ -1,4 +1,5 @@
 import pg from 'pg'
+import { connect } from 'tidings'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { startHttpServer } from '../support/http-server.ts'
 import { type Ended, ownDatabase, spawned, Tidings, tidings, useDatabase } from './support.ts'
@@ -103,6 +104,46 @@ describe('queue', () => {
     expect(await set('--retention', '30d')).toMatchObject({ code: 2, stderr: expect.stringContaining("'30d'") })
     await set('--unset', ...Object.keys(settings).map((name) => name.replace(/[A-Z]/g, (at) => `-${at.toLowerCase()}`)))
     expect(await json('queue', 'show', 'stored')).toEqual({ queue: 'stored', settings: {} })
+  })
+
+  it('sets nothing where one of its settings cannot be', async () => {
+    await run('queue', 'create', 'whole')
+    const set = (...args: string[]) => run('queue', 'set', 'whole', ...args)
+    await set('--max-length', '7')
+    for (const [flag, value, named] of [
+      ['--lease', '0', '--lease'],
+      ['--backoff', 'linear,factor=2', '--backoff'],
+      ['--dead-letter', 'whole', 'the dead-letter queues form a circle'],
+      ['--retention', 'keepFor=0', '--retention'],
+    ] as const)
+      expect(await set('--max-length', '5', '--ttl', '1h', flag, value)).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining(named),
+      })
+    expect(await json('queue', 'show', 'whole')).toEqual({ queue: 'whole', settings: { maxLength: 7 } })
+  })
+
+  it('shows the history of a queue, to which two processes add at once', async () => {
+    const bus = await connect(env.DATABASE_URL)
+    await bus.queue('counted').sendBatch(Array.from({ length: 40 }, (_, data) => ({ data })))
+    await bus.close()
+    const popped = await Promise.all([1, 2].map(() => json('pop', 'counted', '--limit', '20')))
+    expect(popped.flat()).toHaveLength(40)
+    const { queue, points, latency } = await json('queue', 'history', 'counted')
+    const sum = (values: number[]) => values.reduce((all, one) => all + one, 0)
+    expect([queue, points.length]).toEqual(['counted', 61])
+    expect(sum(points.map(({ done }: { done: number }) => done))).toBe(40)
+    expect(sum(latency.map(({ count }: { count: number }) => count))).toBe(40)
+    const { stdout } = await run('queue', 'history', 'counted')
+    expect(stdout).toMatch(/^counted: \d{4}-\S+Z to \d{4}-\S+Z, 1 minute a step\nFIGURE +LAST +MOST +ALL *\n/)
+    expect(stdout).toMatch(/^done +\d+ +\d+ +40 +\S/m)
+    expect(stdout).toMatch(/^from being sent to a reader: p50 ≤ \S+, p95 ≤ \S+, p99 ≤ \S+$/m)
+    expect((await run('queue', 'history')).stdout).toMatch(/^all queues: /)
+    expect(await run('queue', 'history', 'counted', '--since', 'yesterday')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('--since'),
+    })
+    expect((await run('queue', 'history', 'missing')).code).toBe(1)
   })
 
   it('cancels what waits and what somebody has in hand, and says so', async () => {

@@ -53,6 +53,7 @@ describe("idle: 'sleep'", () => {
     const asked = async () => (await sessions()).map(({ asked_at }) => asked_at).sort()
     const before = await asked()
     await bus.engine.maintain({ kind: 'due' })
+    expect(await bus.engine.history.writer!.begin()).toBeNull()
     expect(await asked()).toEqual(before)
 
     const again = await connect(url, { idle: 'sleep' })

@@ -223,6 +223,10 @@ describe.each(['postgres15', 'postgres18'] as const)('the roles of `tidings migr
     ['cancel', ['consumer'], (bus) => bus.queue('orders').cancel(['999'])],
     ['retry now', ['consumer'], (bus) => bus.queue('orders').retryNow(['999'])],
     ['stats', ['admin', 'consumer', 'monitor'], (bus) => bus.queue('orders').stats()],
+    ['history', ['admin', 'consumer', 'monitor'], (bus) => bus.queue('orders').history()],
+    ['history of all queues', [...kinds], (bus) => bus.history()],
+    ['settings', [...kinds, 'web'], (bus) => bus.queue('orders').settings()],
+    ['configure', ['admin'], (bus) => bus.queue('orders').configure({ ttl: null })],
     ['purge', ['admin'], (bus) => bus.queue('orders').purge()],
     ['bind', ['admin'], (bus) => bus.bind('Orders.#', 'orders')],
     ['publish by a routing key', ['producer'], (bus) => bus.publish('Orders.Paid', 1)],
@@ -331,6 +335,30 @@ describe.each(['postgres15', 'postgres18'] as const)('the roles of `tidings migr
     await expect(buses.web.queue('orders').read()).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
     await grant('receive', true)
     await expect(buses.web.queue('single').read()).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
+  })
+
+  test('who may not read settings sends all the same', async () => {
+    const queue = buses.admin.queue(newName('blind'))
+    await queue.create()
+    await queue.configure({ delay: '1h' })
+    const readers = `ON FUNCTION tidings.all_settings()`
+    await query(url, `REVOKE EXECUTE ${readers} FROM ${prefix}_producer`)
+    const bus = await connect(as('producer'))
+    await bus.queue(queue.name).send('now')
+    await query(url, `GRANT EXECUTE ${readers} TO ${prefix}_producer`)
+    await buses.producer.queue(queue.name).send('later')
+    await bus.close()
+    expect(await queue.stats()).toMatchObject({ ready: 1, delayed: 1 })
+  })
+
+  test('what a process counted is added to the queues that it may receive from', async () => {
+    const queue = buses.admin.queue(newName('counted'))
+    await queue.create()
+    const tally = { queue: queue.name, minutesAgo: 0, done: 1, failed: 0, dead: 0, latency: [1] }
+    for (const name of [...kinds, 'web'] as const)
+      await buses[name].engine.history.writer!.add([tally, { ...tally, queue: 'missing' }]).catch(() => [])
+    const { points } = await buses.monitor.queue(queue.name).history()
+    expect(points.reduce((sum, { done }) => sum + done, 0)).toBe(1)
   })
 
   test('clients of PGMQ have the same rights', async () => {
