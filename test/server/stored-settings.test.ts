@@ -42,6 +42,16 @@ test('a setting that cannot be is refused, and only an administrator may set one
     ask(server, 'POST', '/v1/queues/orders/configure', { body: { settings }, headers: bearer(secret) })
   expect((await configure(sender.secret, { maxLength: 1 })).status).toBe(403)
   expect(await configure(admin.secret, { maxLength: 0 })).toMatchObject({ status: 400, body: { code: 'RANGE' } })
+  for (const [wrong, name] of [
+    [{ lease: 0 }, 'lease'],
+    [{ deadLetter: 'orders' }, 'dead-letter'],
+    [{ retention: {} }, 'retention'],
+    [{ backoff: { curve: 'cubic' } }, 'backoff'],
+  ] as const) {
+    const { status, body } = await configure(admin.secret, { maxLength: 5, ttl: '1h', ...wrong })
+    expect([status, body.message]).toEqual([400, expect.stringContaining(name)])
+  }
+  expect(await server.bus.queue('orders').settings()).toEqual({})
   expect(await configure(admin.secret, { maxLenght: 1 })).toMatchObject({
     status: 400,
     body: { code: 'OPTION_UNKNOWN' },

@@ -110,11 +110,38 @@ describe.each(storages)('what one process stores for a queue, on $name', (storag
       timeout: 60_000,
       interval: 100,
     })
-    await own.configure({ maxLength: null })
-    await vi.waitFor(async () => expect(await codeOf(other.send('later'))).toBeNull(), {
+    // One that is made anew has none.
+    await own.drop()
+    await own.create()
+    await own.send('first')
+    await vi.waitFor(async () => expect(await codeOf(other.send('second'))).toBeNull(), {
       timeout: 60_000,
       interval: 100,
     })
+  })
+
+  test('is heard of by workers that run', async ({ onTestFinished }) => {
+    const { own, other } = await scene({ maxAttempts: 5 }, onTestFinished)
+    const seen: number[] = []
+    const worker = other.work((_, { maxAttempts }) => void seen.push(maxAttempts))
+    await own.send('before')
+    await vi.waitFor(() => expect(seen).toEqual([5]), { timeout: 60_000 })
+    await own.configure({ maxAttempts: 2 })
+    await vi.waitFor(
+      async () => {
+        await own.send('after')
+        expect(seen.at(-1)).toBe(2)
+      },
+      { timeout: 60_000, interval: 100 },
+    )
+    await worker.stop()
+  })
+
+  test('is refused as a whole', async ({ onTestFinished }) => {
+    const { name, other } = await scene({ maxLength: 3 }, onTestFinished)
+    expect(await codeOf(other.configure({ ttl: '1h', lease: 0 }))).toBe('LEASE_RANGE')
+    expect(await codeOf(other.configure({ ttl: '1h', deadLetter: name }))).toBe('DEAD_LETTER_INVALID')
+    expect(await other.settings()).toEqual({ maxLength: 3 })
   })
 })
 
