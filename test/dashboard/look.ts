@@ -67,6 +67,7 @@ export class Look {
   async fill(fields: Readonly<Record<string, string>>): Promise<void> {
     for (const [label, value] of Object.entries(fields)) {
       const field = this.dialog.getByLabel(label, { exact: true })
+      await field.waitFor()
       if ((await field.and(this.dialog.locator('select')).count()) > 0) await field.selectOption({ label: value })
       else await field.fill(value)
     }
