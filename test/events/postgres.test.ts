@@ -200,7 +200,8 @@ describe.each([
     expect(await nothingBefore(seen, () => queue.send(3))).toMatchObject([{ data: 3 }])
   })
 
-  test('on plain tables of PGMQ, without schema tidings', async () => {
+  // A server keeps what its clients hold in that schema.
+  test.runIf(way === 'direct')('on plain tables of PGMQ, without schema tidings', async () => {
     const { bus, url } = await open(server, null)
     await query(url, 'DROP SCHEMA tidings CASCADE')
     await query(

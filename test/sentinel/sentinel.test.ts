@@ -418,7 +418,9 @@ describe('of several sentinels', () => {
     await bus.queue('orders').send(1)
     const describeQueues = engine.describe.bind(engine)
     let answer: () => void = () => {}
-    engine.describe = () => new Promise((resolve) => (answer = () => resolve(describeQueues(null))))
+    // The check asks for all queues.
+    engine.describe = (queue) =>
+      queue === null ? new Promise((resolve) => (answer = () => resolve(describeQueues(null)))) : describeQueues(queue)
     await clock.advance(10_000)
     engine.extend = () => Promise.reject(new Error('no connection'))
     await clock.advance(6_001)

@@ -71,14 +71,16 @@ class ChannelStream implements Subscriber {
   #watch: Watch | undefined
   #failure: unknown = null
   #wakeUp = () => {}
-  #end: (failure?: Promise<never>) => void = () => {}
+  #left = () => {}
+  #failed: (error: unknown) => void = () => {}
 
   constructor({ bus, channels, signal }: ChannelStreamSettings) {
     this.#bus = bus
     this.interests = interestsIn(channels)
     this.#signal = signal
-    this.over = new Promise((resolve) => {
-      this.#end = resolve
+    this.over = new Promise((resolve, reject) => {
+      this.#left = resolve
+      this.#failed = reject
     })
     this.over.catch(() => {})
   }
@@ -134,12 +136,12 @@ class ChannelStream implements Subscriber {
   #fail(error: unknown): void {
     if (this.#failure !== null) return
     this.#failure = error
-    this.#end(Promise.reject(error))
+    this.#failed(error)
     this.#wakeUp()
   }
 
   readonly #gone = (): void => {
-    this.#end()
+    this.#left()
     this.#wakeUp()
   }
 }
