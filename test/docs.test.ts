@@ -97,8 +97,8 @@ declare global {
 }`
   const config = {
     extends: '../../tsconfig.json',
-    // Nest's classes take what they need as parameters that are properties.
-    compilerOptions: { noUnusedLocals: false, erasableSyntaxOnly: false },
+    // Nest's classes take what they need as parameters that are properties, and its decorators are those of old.
+    compilerOptions: { noUnusedLocals: false, erasableSyntaxOnly: false, experimentalDecorators: true },
     include: ['*.ts'],
   }
   await writeFile(join(work, 'given.d.ts'), given)
