@@ -56,7 +56,7 @@ export class KnownSettings {
    * @throws what can be tried again, where they were never read
    */
   latest(maxAgeMs = Number.POSITIVE_INFINITY): QueueSettings | Promise<QueueSettings> {
-    if (this.#awaited) return this.#awaited
+    if (this.#awaited !== undefined) return this.#awaited
     const last = this.#last
     if (last === undefined || this.#isOutdated) return this.#await()
     const ageMs = passedBetween(last.at, momentOf(this.#clock))
