@@ -55,6 +55,14 @@ const failure = async (call: Promise<unknown>): Promise<TidingsError> => {
 
 const claimOne = { limit: 1, leaseMs: 60_000, ids: null } as const
 
+test('a server that keeps no history yet is one of an older version', async () => {
+  const missing = JSON.stringify({ code: 'ROUTE_NOT_FOUND', message: 'there is no such route' })
+  const { url } = await serveBy((_, response) => response.writeHead(404).end(missing))
+  const { history } = await open(url)
+  const range = { since: 0, until: 60, step: 1 }
+  for (const whose of ['orders', null]) assert.equal((await failure(history.read(whose, range))).code, 'UNSUPPORTED')
+})
+
 describe('a server that cannot be reached', () => {
   test('is named, the token is not', async () => {
     const port = await freePort()
