@@ -53,7 +53,8 @@ export const cancelRoutes: readonly Route[] = [
       },
     },
     async handle({ bus, params: { queue }, body: { ids } }) {
-      return { status: 200, body: { ready: await bus.stored.queue(queue).makeReady(ids) } }
+      const ready = new Set(await bus.stored.queue(queue).byId.makeReady(ids))
+      return { status: 200, body: { ready: ids.map((id) => ready.has(id)) } }
     },
   }),
 ]

@@ -5,7 +5,7 @@ import * as option from '../core/options.ts'
 import type { QueueAccess } from '../messages/access.ts'
 import type { QueueCalls } from '../messages/calls.ts'
 import { type Decoded, decodeAll } from '../messages/decode.ts'
-import { anything, scan, type Wanted } from '../messages/filter.ts'
+import { anything, collect, scan } from '../messages/filter.ts'
 import { Message, StoredCopy } from '../messages/message.ts'
 import { withNearestName } from '../messages/missing-queue.ts'
 import {
@@ -29,7 +29,7 @@ import {
 import { checkTransactions, duplicateError, prepare, prepareBatch } from '../messages/prepare.ts'
 import { type PauseOptions, pauseOptions, type QueueSettingsChange } from '../messages/settings.ts'
 import { type QueueFigures, type QueueSettings, toQueueFigures, toQueueSettings } from '../messages/states.ts'
-import type { Engine, NewMessage, Place, SendResult, StoredMessage, Transaction } from '../port/engine.ts'
+import type { Engine, NewMessage, SendResult, StoredMessage, Transaction } from '../port/engine.ts'
 import { type ConsumeOptions, Consumer, type HoldingReader } from '../worker/consumer.ts'
 import { Iteration } from '../worker/iteration.ts'
 import { type BatchHandler, type BatchWorkOptions, type Handler, Worker, type WorkOptions } from '../worker/worker.ts'
@@ -252,26 +252,12 @@ export class Queue<In = unknown, Out = In> {
    */
   async peek(options?: PeekOptions): Promise<StoredCopy<In>[]> {
     const { limit, place, after, meta, newest } = option.parseOptions(peekOptions, options, 'peek')
-    if (newest) return this.#existing(() => this.#lookBack(place, meta ?? anything, after, limit))
-    if (meta !== null) return this.#existing(() => this.#look(place, meta, after, limit))
+    if (newest || meta !== null) {
+      const pages = scan(this.#engine, this.name, place, meta ?? anything, after, this.stored.show)
+      return this.#existing(() => collect(pages as AsyncIterable<StoredCopy<In>[]>, limit, newest))
+    }
     const stored = await this.#existing(() => this.#engine.peek(this.name, { limit, place, afterId: after, ids: null }))
     return stored.map((message) => new StoredCopy(this.name, message, this.stored.show(message) as In))
-  }
-
-  async #look(place: Place | null, wanted: Wanted, after: string | null, limit: number): Promise<StoredCopy<In>[]> {
-    const found: StoredCopy<In>[] = []
-    for await (const page of scan(this.#engine, this.name, place, wanted, after, this.stored.show)) {
-      found.push(...(page as StoredCopy<In>[]))
-      if (found.length >= limit) break
-    }
-    return found.slice(0, limit)
-  }
-
-  async #lookBack(place: Place | null, wanted: Wanted, after: string | null, limit: number) {
-    let last: StoredCopy<In>[] = []
-    for await (const page of scan(this.#engine, this.name, place, wanted, after, this.stored.show))
-      last = [...last, ...(page as StoredCopy<In>[])].slice(-limit)
-    return last.reverse()
   }
 
   /**

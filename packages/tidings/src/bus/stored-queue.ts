@@ -316,10 +316,6 @@ export class StoredQueue {
     return this.#engine.cancel(this.name, ids, options)
   }
 
-  makeReady(ids: readonly string[]): Promise<boolean[]> {
-    return this.#engine.makeReady(this.name, ids)
-  }
-
   /** What failed too often. */
   get deadLetters(): DeadLetters {
     return new DeadLetters(this.name, this.rules, this.#engine, this.show)

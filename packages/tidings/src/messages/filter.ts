@@ -50,6 +50,16 @@ export async function* scan(
   }
 }
 
+/** The first messages of these pages; or the last of all, which come first then. */
+export async function collect<M>(pages: AsyncIterable<M[]>, limit: number, newest: boolean): Promise<M[]> {
+  let found: M[] = []
+  for await (const page of pages) {
+    found = newest ? [...found, ...page].slice(-limit) : [...found, ...page].slice(0, limit)
+    if (!newest && found.length === limit) break
+  }
+  return newest ? found.reverse() : found
+}
+
 /** @throws TYPE, OPTION_UNKNOWN and what cannot be JSON */
 export function parseWhere(value: unknown, path: string): Wanted {
   if (typeof value === 'function') return { meta: {}, fits: value as Predicate }

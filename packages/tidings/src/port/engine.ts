@@ -5,10 +5,21 @@ import type { Limits } from './limits.ts'
 import type { Listener, Listening } from './listening.ts'
 import type { ScheduleStore } from './schedule-store.ts'
 import type { AppendResult, TopicStore } from './topic-store.ts'
-import type { Finding, NewMessage, SendResult, SendTerms, Transaction } from './types.ts'
+import type { Finding, MaintainRequest, NewMessage, SendResult, SendTerms, Transaction } from './types.ts'
 
 export type { Completion, CorrelationState, Milestone, TaskCounts } from './correlation.ts'
-export type { Dedup, Finding, NewMessage, Replace, SendResult, SendTerms, Tracked, Transaction } from './types.ts'
+export type {
+  Dedup,
+  Finding,
+  MaintainRequest,
+  NewMessage,
+  PruneRequest,
+  Replace,
+  SendResult,
+  SendTerms,
+  Tracked,
+  Transaction,
+} from './types.ts'
 
 /**
  * The port: what a storage must do so that everything above it works. It is the whole of what an engine has to
@@ -224,24 +235,6 @@ export interface QueueStats {
   readonly newestMs: number | null
   readonly oldestMs: number | null
   readonly createdAt: number
-}
-
-/**
- * - due: what time asks for. Removes expired dedup ids, moves due messages into their queues, trims topics.
- * - archive: removes archived messages for good, those first that were archived first
- */
-export type MaintainRequest =
-  | { readonly kind: 'due' }
-  | ({ readonly kind: 'archive'; readonly queue: string } & PruneRequest)
-
-/** Which archived messages are to go; each reason is enough. Null: not for this reason. */
-export interface PruneRequest {
-  /** Those that were archived longer ago than this. */
-  readonly archivedForMs: number | null
-  /** Those beyond this number. */
-  readonly keep: number | null
-  /** At most so many in one call. */
-  readonly limit: number
 }
 
 export interface RoutedMessage extends NewMessage {

@@ -100,3 +100,21 @@ export interface Finding {
   /** What to do; empty if nothing. */
   readonly remedy: string
 }
+
+/**
+ * - due: what time asks for. Removes expired dedup ids, moves due messages into their queues, trims topics.
+ * - archive: removes archived messages for good, those first that were archived first
+ */
+export type MaintainRequest =
+  | { readonly kind: 'due' }
+  | ({ readonly kind: 'archive'; readonly queue: string } & PruneRequest)
+
+/** Which archived messages are to go; each reason is enough. Null: not for this reason. */
+export interface PruneRequest {
+  /** Those that were archived longer ago than this. */
+  readonly archivedForMs: number | null
+  /** Those beyond this number. */
+  readonly keep: number | null
+  /** At most so many in one call. */
+  readonly limit: number
+}

@@ -51,21 +51,16 @@ import {
   putInOrder,
   statsOf,
 } from './queue.ts'
+import { makeReady } from './readying.ts'
 import { replaceUnread } from './replacing.ts'
 import { MemorySchedules } from './schedules.ts'
 import { archiveCancelled, type Inside, settleLater, settleOne, type Unread } from './settling.ts'
-import { charge, endHolds, select } from './sharing.ts'
+import { charge, select } from './sharing.ts'
 import { asRead, dueOf, endOf, isAskedFor, mergeMeta, placeOf } from './stored.ts'
 import { MemoryTopics } from './topics.ts'
-import { type MemoryTransaction, type TransactionMode, Transactions } from './transactions.ts'
+import { type MemoryOptions, type MemoryTransaction, Transactions } from './transactions.ts'
 
 const features = ['topics', 'limits', 'schedules'] as const
-
-export interface MemoryOptions {
-  readonly clock?: Clock
-  /** Default: 'refuse'. */
-  readonly transactions?: TransactionMode
-}
 
 /**
  * The port in memory: the executable specification of every other engine, and the engine for unit tests. Nothing
@@ -158,8 +153,7 @@ export class MemoryEngine implements Engine {
 
   async describe(name: string | null): Promise<QueueInfo[]> {
     this.#checkOpen()
-    const names = name === null ? this.#names() : [name]
-    return names.map((queue) => infoOf(this.#find(queue)))
+    return (name === null ? this.#names() : [name]).map((queue) => infoOf(this.#find(queue)))
   }
 
   async configure(name: string, change: JsonObject): Promise<JsonObject> {
@@ -337,14 +331,7 @@ export class MemoryEngine implements Engine {
   async makeReady(name: string, ids: readonly string[]): Promise<boolean[]> {
     const queue = this.#find(name)
     const now = this.#clock.now()
-    return ids.map((id) => {
-      const message = queue.live.get(id)
-      if (message === undefined || placeOf(message, now) === 'leased') return false
-      endHolds(queue, message)
-      queue.live.set(id, { ...message, visibleAt: Math.min(message.visibleAt, now) })
-      this.#wake(queue, now)
-      return true
-    })
+    return makeReady(queue, ids, now, () => this.#wake(queue, now))
   }
 
   async correlation(id: string): Promise<CorrelationState | null> {

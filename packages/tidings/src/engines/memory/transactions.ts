@@ -1,3 +1,4 @@
+import type { Clock } from '../../core/clock.ts'
 import { TidingsError } from '../../core/errors.ts'
 import type { Transaction } from '../../port/engine.ts'
 
@@ -9,6 +10,12 @@ import type { Transaction } from '../../port/engine.ts'
  * In both of the latter the engine has transactions of its own.
  */
 export type TransactionMode = 'refuse' | 'atOnce' | 'byHand'
+
+export interface MemoryOptions {
+  readonly clock?: Clock
+  /** Default: 'refuse'. */
+  readonly transactions?: TransactionMode
+}
 
 /** What is done in it waits here until it commits. Ids, dedup ids and targets are given at once, and given back. */
 export class MemoryTransaction implements Transaction {

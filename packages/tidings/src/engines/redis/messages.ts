@@ -1,6 +1,14 @@
 import { show, TidingsError } from '../../core/errors.ts'
 import type { JsonObject, JsonValue } from '../../core/json.ts'
-import type { Dedup, NewMessage, PeekRequest, SendResult, Settlement, StoredMessage } from '../../port/engine.ts'
+import type {
+  Dedup,
+  NewMessage,
+  PeekRequest,
+  SendResult,
+  Settlement,
+  SettleResult,
+  StoredMessage,
+} from '../../port/engine.ts'
 
 /** The options of a message in send.lua. Defaults are left out. */
 export interface Options {
@@ -160,6 +168,13 @@ export function toSettlement(settlement: Settlement, keyNumberOf: (queue: string
       return { ...common, m: texts(meta), d: delayMs, to, q: keyNumberOf(to) }
     }
   }
+}
+
+/** @param moved the ids of copies in other queues, by outbox entry */
+export function toSettleResult(result: string, moved?: ReadonlyMap<string, string>): SettleResult {
+  if (result === '') return { settled: false, newId: null }
+  const rest = result.slice(1)
+  return { settled: true, newId: result.startsWith('>') ? (moved?.get(rest) ?? null) : rest || null }
 }
 
 /** Looks whether meta has these texts in these fields. */

@@ -46,6 +46,7 @@ import {
   toReceipt,
   toSendResult,
   toSettlement,
+  toSettleResult,
   toStoredMessage,
 } from './messages.ts'
 import { queues, Registry, topics } from './registry.ts'
@@ -274,7 +275,7 @@ export class RedisEngine implements Engine {
       const [results, entries] = await (settlements.every(({ kind }) => kind === 'delete')
         ? this.#delete(queue, settlements)
         : this.#settle(queue, settlements))
-      let moved = nothingMoved
+      let moved: ReadonlyMap<string, string> | undefined
       // Only a move needs the results of its deliveries.
       if (results.some((result) => result.startsWith('>'))) moved = (await this.#relay.deliver(queue, entries)).moved
       else if (entries.length > 0) await this.#relay.tryDeliver(queue, entries)
@@ -387,15 +388,7 @@ const untracked: Announced = { nonce: '', names: [], intent: '' }
 
 type SettleAnswer = [results: string[], entries: string[]]
 
-const nothingMoved: ReadonlyMap<string, string> = new Map()
-
 type SendAnswer = [results: string[], entries: string[], length?: number, count?: number]
-
-function toSettleResult(result: string, moved: ReadonlyMap<string, string>): SettleResult {
-  if (result === '') return { settled: false, newId: null }
-  const rest = result.slice(1)
-  return { settled: true, newId: result.startsWith('>') ? (moved.get(rest) ?? null) : rest || null }
-}
 
 const cancelled: readonly Cancelled[] = [null, 'removed', 'asked']
 
