@@ -57,6 +57,9 @@ describe('topic', () => {
       ]),
       [[2, 0]],
     )
+    assert.deepEqual(await json('topic', 'seek', 'news', 'earliest', '--dry-run'), [
+      { subscription: 'payroll', from: 2, to: 0 },
+    ])
     assert.equal(await run('topic', 'seek', 'news', '2'), 'moved 1 subscription of news\n')
     assert.deepEqual(await json('topic', 'seek', 'news', 'earliest', '--subscription', 'payroll'), {
       topic: 'news',

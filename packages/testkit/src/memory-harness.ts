@@ -142,5 +142,6 @@ function forwardTopics(store: TopicStore, around: Around): TopicStore {
     leave: (topic, subscription, receipt) => around(() => store.leave(topic, subscription, receipt)),
     ack: (topic, subscription, offset, receipt) => around(() => store.ack(topic, subscription, offset, receipt)),
     seek: (topic, subscription, position) => around(() => store.seek(topic, subscription, position)),
+    planSeek: (topic, subscription, position) => around(() => store.planSeek(topic, subscription, position)),
   }
 }

@@ -5,6 +5,7 @@ import type {
   AppendResult,
   Hold,
   Position,
+  SeekMove,
   SubscriptionState,
   TopicInfo,
   TopicMessage,
@@ -105,6 +106,10 @@ export class StagedTopic {
 
   async leave(receipt: string, subscription = 's'): Promise<boolean> {
     return await this.store.leave(this.name, subscription, receipt)
+  }
+
+  async planSeek(position: Position, subscription: string | null = 's'): Promise<SeekMove[]> {
+    return await this.store.planSeek(this.name, subscription, position)
   }
 
   async seek(position: Position, subscription: string | null = 's'): Promise<number> {

@@ -124,6 +124,8 @@ const subscriptions = () =>
 
 const seekFlags = new Flags(seekOptions)
 
+const dryRunFlag = ['--dry-run', 'Only shows what would be moved.'] as const
+
 const seek = () =>
   seekFlags
     .addTo(
@@ -131,7 +133,7 @@ const seek = () =>
         'seek',
         'Moves the subscriptions of a topic, so that they go on from there.',
         'tidings topic seek news earliest',
-        'tidings topic seek news 120 --subscription payroll',
+        'tidings topic seek news 120 --subscription payroll --dry-run',
         'tidings topic seek news 2026-07-01T00:00:00Z',
       ),
     )
@@ -141,8 +143,13 @@ const seek = () =>
         readPosition,
       ),
     )
+    .option(...dryRunFlag)
     .action(
       withContext(async ({ flagValues, out, connect }, name, position) => {
+        if (flagValues.dryRun) {
+          const moves = await (await connect()).topic(name!).planSeek(position!, seekFlags.read(flagValues))
+          return out.result(moves, () => (moves.length > 0 ? table(moves, moveColumns) : 'no subscriptions yet'))
+        }
         const moved = await (await connect()).topic(name!).seek(position!, seekFlags.read(flagValues))
         out.result({ topic: name, moved }, () => `moved ${count(moved, 'subscription')} of ${name}`)
       }),
@@ -202,6 +209,12 @@ const columns = [
   ['BYTES', (row: { bytes: number }) => row.bytes],
   ['SUBSCRIPTIONS', (row: { subscriptions: number }) => row.subscriptions],
   ['CREATED', (row: { createdAt: Date }) => row.createdAt],
+] as const
+
+const moveColumns = [
+  ['SUBSCRIPTION', (row: { subscription: string }) => row.subscription],
+  ['FROM', (row: { from: number }) => row.from],
+  ['TO', (row: { to: number }) => row.to],
 ] as const
 
 const stateColumns = [

@@ -1,7 +1,9 @@
-import { get, path, post } from '../api.ts'
+import { useEffect, useState } from 'preact/hooks'
+import { ApiError, path, post } from '../api.ts'
 import { askFor } from '../parts/dialog.tsx'
 import type { Values } from '../parts/field.tsx'
 import { count, counted } from '../parts/format.ts'
+import { Failure } from '../parts/notice.tsx'
 import { Shown } from '../parts/shown.tsx'
 import type { Subscription, Topic } from '../wire.ts'
 import { toIso } from './queue-actions.tsx'
@@ -34,20 +36,10 @@ function positionIn({ to, number, time }: Values): Position {
   return to === 'offset' ? { offset: value } : { back: value }
 }
 
-/** Where the cursor would be; null: the server alone knows which message was the last one before a time. */
-function cursorAt(position: Position, { first_offset, last_offset }: Topic, cursor: number): number | null {
-  const within = (offset: number) => Math.min(last_offset, Math.max(first_offset - 1, offset))
-  if (position === 'earliest') return first_offset - 1
-  if (position === 'latest') return last_offset
-  if ('offset' in position) return within(position.offset - 1)
-  return 'back' in position ? within(cursor - position.back) : null
-}
-
 /** @param only null: all subscriptions of the topic */
-export async function askToSeek(topic: string, info: Topic, only: Subscription | null): Promise<void> {
-  const route = path`v1/topics/${topic}/subscriptions`
-  const all = () => get<{ subscriptions: readonly Subscription[] }>(route).catch(() => ({ subscriptions: [] }))
-  const moved = only === null ? (await all()).subscriptions : [only]
+export function askToSeek(topic: string, info: Topic, only: Subscription | null): void {
+  const to =
+    only === null ? path`v1/topics/${topic}/seek` : path`v1/topics/${topic}/subscriptions/${only.subscription}/seek`
   askFor({
     verb: 'Seek',
     title: `Seek ${only?.subscription ?? 'all subscriptions'} of ${topic}`,
@@ -58,49 +50,70 @@ export async function askToSeek(topic: string, info: Topic, only: Subscription |
       { name: 'number', label: 'Number', kind: 'number', min: 0, hint: 'Of messages, or the offset.' },
       { name: 'time', label: 'Time', kind: 'time' },
     ],
-    preview: (values) => <Preview values={values} info={info} subscriptions={moved} />,
+    preview: (values) => <Preview values={values} to={to} />,
     async run(values) {
-      const body = { position: positionIn(values) }
-      const to =
-        only === null ? path`v1/topics/${topic}/seek` : `${route}/${encodeURIComponent(only.subscription)}/seek`
-      const { moved: number } = await post<{ moved: number }>(to, body)
-      return `Moved ${counted(number, 'subscription')}.`
+      const { moved } = await post<{ moved: number }>(to, { position: positionIn(values) })
+      return `Moved ${counted(moved, 'subscription')}.`
     },
   })
 }
 
 const mostShown = 8
 
-interface PreviewProps {
-  readonly values: Values
-  readonly info: Topic
-  readonly subscriptions: readonly Subscription[]
+interface Move {
+  readonly subscription: string
+  readonly from: number
+  readonly to: number
 }
 
-function Preview({ values, info, subscriptions }: PreviewProps) {
-  let position: Position
-  try {
-    position = positionIn(values)
-  } catch {
-    return null
-  }
+/** What it would do, asked of the server: it alone knows which message was the last one before a time. */
+function Preview({ values, to }: { values: Values; to: string }) {
+  const [moves, setMoves] = useState<readonly Move[] | ApiError | null>(null)
+  const position = positionOrNull(values)
+  const asked = position === null ? null : JSON.stringify({ position, dry_run: true })
+  useEffect(() => {
+    if (asked === null) return
+    const stop = new AbortController()
+    const timer = setTimeout(() => {
+      post<{ moves: readonly Move[] }>(to, JSON.parse(asked), { signal: stop.signal }).then(
+        (answer) => setMoves(answer.moves),
+        (error: unknown) => {
+          if (!stop.signal.aborted && error instanceof ApiError) setMoves(error)
+        },
+      )
+    }, 200)
+    return () => {
+      clearTimeout(timer)
+      stop.abort()
+      setMoves(null)
+    }
+  }, [to, asked])
+  if (asked === null || moves === null) return null
+  if (moves instanceof ApiError) return <Failure error={moves} />
   return (
     <ul class="preview-of" aria-live="polite">
-      {subscriptions.slice(0, mostShown).map(({ subscription, cursor }) => (
-        <li key={subscription}>
-          <Shown text={subscription} />: {effectOf(cursorAt(position, info, cursor), cursor)}
+      {moves.slice(0, mostShown).map((move) => (
+        <li key={move.subscription}>
+          <Shown text={move.subscription} />: {effectOf(move)}
         </li>
       ))}
-      {subscriptions.length > mostShown && <li>and {count(subscriptions.length - mostShown)} more</li>}
+      {moves.length > mostShown && <li>and {count(moves.length - mostShown)} more</li>}
     </ul>
   )
 }
 
-function effectOf(to: number | null, cursor: number): string {
-  if (to === null) return `from ${count(cursor)}, to the last message before that time`
-  const way = `from ${count(cursor)} to ${count(to)}`
-  if (to === cursor) return `${way}, where it is`
-  return to < cursor
-    ? `${way}: ${counted(cursor - to, 'message')} will be handled again`
-    : `${way}: ${counted(to - cursor, 'message')} will be left out`
+function positionOrNull(values: Values): Position | null {
+  try {
+    return positionIn(values)
+  } catch {
+    return null
+  }
+}
+
+function effectOf({ from, to }: Move): string {
+  const way = `from ${count(from)} to ${count(to)}`
+  if (to === from) return `${way}, where it is`
+  return to < from
+    ? `${way}: ${counted(from - to, 'message')} will be handled again`
+    : `${way}: ${counted(to - from, 'message')} will be left out`
 }

@@ -25,7 +25,7 @@ export function Topic({ topic }: { topic: string }) {
         data &&
         may('admin') && (
           <>
-            <button type="button" onClick={() => void askToSeek(topic, data, null)}>
+            <button type="button" onClick={() => askToSeek(topic, data, null)}>
               Seek all…
             </button>
             <button type="button" class="danger" onClick={() => askToDrop(topic, data)}>
@@ -172,7 +172,7 @@ function Subscriptions({ topic, info }: { topic: string; info: Info }) {
                       type="button"
                       class="quiet"
                       aria-label={`Seek ${one.subscription}`}
-                      onClick={() => void askToSeek(topic, info, one)}
+                      onClick={() => askToSeek(topic, info, one)}
                     >
                       Seek…
                     </button>

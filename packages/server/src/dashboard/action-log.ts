@@ -14,7 +14,8 @@ export const actionLog =
     const { method } = context.req
     const { status } = context.res
     const isRefused = [401, 403, 421, 429].includes(status)
-    const isAction = method !== 'GET' && method !== 'HEAD' && context.get('route')?.scope !== 'read'
+    const isAction =
+      method !== 'GET' && method !== 'HEAD' && context.get('route')?.scope !== 'read' && !isPreview(context)
     if (!isRefused && !isAction) return
     const details = {
       who: context.get('caller') ?? null,
@@ -35,4 +36,10 @@ function what(context: AppContext): object {
     .filter(([name, value]) => value !== null && (telling.has(name) || ['number', 'boolean'].includes(typeof value)))
     .map(([name, value]) => [name, Array.isArray(value) ? value.slice(0, mostIds) : value])
   return { ...asked.params, ...Object.fromEntries(told) }
+}
+
+/** What would be done is asked for anew while one types. */
+function isPreview(context: AppContext): boolean {
+  const body: { readonly dry_run?: unknown } = context.get('asked')?.body ?? {}
+  return body.dry_run === true
 }

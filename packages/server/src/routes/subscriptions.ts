@@ -3,7 +3,7 @@ import { TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
 import { maxLeaseMs } from 'tidings/internal/messages/message'
 import { checkKey, parseIsoTime } from 'tidings/internal/messages/options'
-import type { Position, TopicMessage } from 'tidings/internal/port/topic-store'
+import type { Position, SeekMove, TopicMessage } from 'tidings/internal/port/topic-store'
 import { topicMessageText, toWireHold, toWireSubscription } from 'tidings/internal/protocol/topics'
 import { holder, named, shape } from '../http/fields.ts'
 import { holderName } from '../http/holders.ts'
@@ -52,7 +52,36 @@ const position = named(
   ),
 )
 const seekAnswer = {
-  200: { description: 'Done.', fields: { moved: shape.number('How many subscriptions were moved.') } },
+  200: {
+    description: 'Done, or with `dry_run` what would be done.',
+    fields: {
+      moved: shape.number('How many subscriptions were moved.'),
+      moves: shape.optional(
+        shape.several(
+          'With `dry_run`: from and to which cursor, by name.',
+          named(
+            'SeekMove',
+            option.object('', {
+              subscription: shape.text('Its name.'),
+              from: shape.number('Its cursor.'),
+              to: shape.number('Where it would be.'),
+            }),
+          ),
+        ),
+      ),
+    },
+  },
+}
+const dryRun = option.boolean('Only tells what would be done, and moves nothing.', { default: false })
+
+interface Movable {
+  seek(position: Position): Promise<number>
+  planSeek(position: Position): Promise<readonly SeekMove[]>
+}
+
+async function seek(what: Movable, { position, dry_run }: { position: Position; dry_run: boolean }) {
+  if (dry_run) return { status: 200, body: { moved: 0, moves: await what.planSeek(position) } } as const
+  return { status: 200, body: { moved: await what.seek(position) } } as const
 }
 
 export const subscriptionRoutes: readonly Route[] = [
@@ -182,12 +211,10 @@ export const subscriptionRoutes: readonly Route[] = [
     summary: 'Moves a subscription',
     description: 'Forward or back; whoever holds it loses it.',
     scope: 'receive',
-    body: { position: option.required(position) },
+    body: { position: option.required(position), dry_run: dryRun },
     example: { position: { back: 10 } },
     answers: seekAnswer,
-    async handle(call) {
-      return { status: 200, body: { moved: await subscriptionOf(call).seek(call.body.position) } }
-    },
+    handle: (call) => seek(subscriptionOf(call), call.body),
   }),
 
   route({
@@ -197,12 +224,10 @@ export const subscriptionRoutes: readonly Route[] = [
     tag,
     summary: 'Moves all subscriptions of a topic',
     scope: 'admin',
-    body: { position: option.required(position) },
+    body: { position: option.required(position), dry_run: dryRun },
     example: { position: 'earliest' },
     answers: seekAnswer,
-    async handle({ bus, params: { topic }, body }) {
-      return { status: 200, body: { moved: await bus.stored.topic(topic).seek(body.position) } }
-    },
+    handle: ({ bus, params: { topic }, body }) => seek(bus.stored.topic(topic), body),
   }),
 
   route({

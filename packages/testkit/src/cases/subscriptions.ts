@@ -260,6 +260,22 @@ const moving = group(
       }
     },
 
+    'what a seek would do is told, and nothing is moved': async (scene) => {
+      const topic = await topicWith(scene, 4, 9)
+      await topic.subscribe({ offset: 8 })
+      const { receipt } = await topic.hold()
+      const before = await topic.state()
+      for (const [position, to] of places)
+        assert.deepEqual(await topic.planSeek(position), [{ subscription: 's', from: 7, to }], JSON.stringify(position))
+      assert.deepEqual(await topic.state(), before)
+      assert.equal(await topic.ack(8, receipt), true, 'the receipt is good')
+      await topic.subscribe('latest', 'a')
+      assert.deepEqual(await topic.planSeek({ back: 1 }, null), [
+        { subscription: 'a', from: 9, to: 8 },
+        { subscription: 's', from: 8, to: 7 },
+      ])
+    },
+
     'a seek moves all subscriptions of the topic, each from its place': async (scene) => {
       const topic = await topicWith(scene, 1, 9)
       assert.equal(await topic.seek('earliest', null), 0)

@@ -17,6 +17,7 @@ function topicCalls(scene: Scene, topic: string, engine = scene.engine) {
     subscribe: () => store.subscribe(topic, 's', 'earliest'),
     subscriptions: () => store.subscriptions(topic, null),
     'seek by all': () => store.seek(topic, null, 'latest'),
+    'planSeek by all': () => store.planSeek(topic, null, 'latest'),
     listen: () => watch(engine, `topic:${topic}`),
     ...subscriptionCalls(scene, topic, 's', engine),
     unsubscribe: () => store.unsubscribe(topic, 's'),
@@ -32,6 +33,7 @@ function subscriptionCalls(scene: Scene, topic: string, subscription: string, en
     'ack with a receipt': () => store.ack(topic, subscription, 1, 'none'),
     leave: () => store.leave(topic, subscription, 'none'),
     seek: () => store.seek(topic, subscription, { offset: 1 }),
+    planSeek: () => store.planSeek(topic, subscription, { offset: 1 }),
   }
 }
 

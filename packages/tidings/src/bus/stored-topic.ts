@@ -9,6 +9,7 @@ import type {
   AppendResult,
   Hold,
   Position,
+  SeekMove,
   SubscriptionState,
   TopicInfo,
   TopicMessage,
@@ -100,6 +101,10 @@ export class StoredTopic {
     return this.#store.seek(this.name, null, position)
   }
 
+  planSeek(position: Position): Promise<SeekMove[]> {
+    return this.#store.planSeek(this.name, null, position)
+  }
+
   subscription(name: string): StoredSubscription {
     return new StoredSubscription(this, name, this.#store, this.#dependencies)
   }
@@ -152,5 +157,9 @@ export class StoredSubscription {
 
   seek(position: Position): Promise<number> {
     return this.#store.seek(this.topic.name, this.name, position)
+  }
+
+  planSeek(position: Position): Promise<SeekMove[]> {
+    return this.#store.planSeek(this.topic.name, this.name, position)
   }
 }

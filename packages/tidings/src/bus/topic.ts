@@ -9,7 +9,7 @@ import { withNearestName } from '../messages/missing-queue.ts'
 import { type SendEntry, type TxOptions, txOption } from '../messages/options.ts'
 import { checkTransactions, prepare, prepareBatch } from '../messages/prepare.ts'
 import type { Engine, NewMessage, Transaction } from '../port/engine.ts'
-import type { AppendResult, Position, TopicMessage, TopicSettings, TopicStore } from '../port/topic-store.ts'
+import type { AppendResult, Position, SeekMove, TopicMessage, TopicSettings, TopicStore } from '../port/topic-store.ts'
 import type { Running, SubscriptionAccess } from '../subscription/access.ts'
 import { TopicConsumer } from '../subscription/consumer.ts'
 import type { SubscriptionHandler } from '../subscription/handler.ts'
@@ -184,6 +184,18 @@ export class Topic<In = unknown, Out = In> {
     if (subscription === null) return this.#existing(() => this.#store.seek(this.name, null, parsed))
     await this.subscription(subscription).seek(position)
     return 1
+  }
+
+  /**
+   * What the same call of `seek` would do, and moves nothing.
+   * @returns for each subscription by name its cursor: from where to where
+   * @throws TOPIC_NOT_FOUND, SUBSCRIPTION_NOT_FOUND; TYPE, RANGE
+   * @example const [{ from, to }] = await news.planSeek('earliest', { subscription: 'payroll' })
+   */
+  async planSeek(position: PositionInput, options?: SeekOptions): Promise<SeekMove[]> {
+    const parsed = parsePosition(position, 'position')
+    const { subscription } = option.parseOptions(seekOptions, options, 'planSeek')
+    return this.#existing(() => this.#store.planSeek(this.name, subscription, parsed))
   }
 
   /**

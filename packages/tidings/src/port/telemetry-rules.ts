@@ -186,6 +186,7 @@ export const topicRules: Rules<TopicStore> = {
   leave: ofOne,
   ack: rule('settle', 'ack', () => nothing),
   seek: ofOne,
+  planSeek: ofOne,
 }
 
 /** Occurrences that are sent begin a trace: what declared the schedule is long over. */

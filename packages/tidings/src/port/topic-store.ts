@@ -60,6 +60,15 @@ export interface TopicStore {
    * @returns how many subscriptions there were to be moved
    */
   seek(topic: string, subscription: string | null, position: Position): Promise<number>
+  /** What the same call of `seek` would do, by name in the order of bytes. Nothing is moved, and receipts stay good. */
+  planSeek(topic: string, subscription: string | null, position: Position): Promise<SeekMove[]>
+}
+
+/** How a subscription is moved: from the one cursor to the other. */
+export interface SeekMove {
+  readonly subscription: string
+  readonly from: number
+  readonly to: number
 }
 
 /** What is left out, or null as a limit, is not set; retention is replaced as a whole. */

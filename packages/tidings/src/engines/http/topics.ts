@@ -3,6 +3,7 @@ import type {
   AppendResult,
   Hold,
   Position,
+  SeekMove,
   SubscriptionState,
   TopicInfo,
   TopicMessage,
@@ -108,6 +109,12 @@ export class HttpTopics implements TopicStore {
   async seek(topic: string, subscription: string | null, position: Position): Promise<number> {
     const path = `${subscription === null ? of(topic) : of(topic, subscription)}/seek`
     return (await this.#write<{ moved: number }>('POST', path, { position: toWirePosition(position) })).moved
+  }
+
+  async planSeek(topic: string, subscription: string | null, position: Position): Promise<SeekMove[]> {
+    const path = `${subscription === null ? of(topic) : of(topic, subscription)}/seek`
+    const body = { position: toWirePosition(position), dry_run: true }
+    return [...(await this.#read<{ moves: readonly SeekMove[] }>('POST', path, body)).moves]
   }
 
   async #remove(path: string, missing: 'TOPIC_NOT_FOUND' | 'SUBSCRIPTION_NOT_FOUND'): Promise<boolean> {

@@ -5,6 +5,7 @@ import type {
   Hold,
   Position,
   Retention,
+  SeekMove,
   SubscriptionState,
   TopicInfo,
   TopicMessage,
@@ -172,6 +173,16 @@ export class MemoryTopic {
     }
     this.#wake()
     return moved.length
+  }
+
+  planSeek(name: string | null, position: Position): SeekMove[] {
+    const planned = name === null ? [...this.subscriptions] : [[name, this.#find(name)] as const]
+    const moves = planned.map(([subscription, { cursor: from }]) => ({
+      subscription,
+      from,
+      to: this.#cursorAt(position, from),
+    }))
+    return moves.sort((a, b) => (a.subscription < b.subscription ? -1 : 1))
   }
 
   /** The offset after which the position is, `from` being that of the subscription. */

@@ -5,6 +5,7 @@ import type {
   AppendResult,
   Hold,
   Position,
+  SeekMove,
   SubscriptionState,
   TopicInfo,
   TopicMessage,
@@ -175,6 +176,10 @@ export class MemoryTopics implements TopicStore {
 
   async seek(name: string, subscription: string | null, position: Position): Promise<number> {
     return this.#find(name).seek(subscription, position, this.#engine.now())
+  }
+
+  async planSeek(name: string, subscription: string | null, position: Position): Promise<SeekMove[]> {
+    return this.#find(name).planSeek(subscription, position)
   }
 
   /** Throws TOPIC_NOT_FOUND. */

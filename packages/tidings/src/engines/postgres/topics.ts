@@ -5,6 +5,7 @@ import type {
   AppendResult,
   Hold,
   Position,
+  SeekMove,
   SubscriptionState,
   TopicInfo,
   TopicMessage,
@@ -98,6 +99,15 @@ export class PostgresTopics implements TopicStore {
   async seek(topic: string, subscription: string | null, position: Position): Promise<number> {
     const [row] = await this.#calls.write(statements.seekTopic, [topic, subscription, JSON.stringify(position)])
     return Number(row?.moved)
+  }
+
+  async planSeek(topic: string, subscription: string | null, position: Position): Promise<SeekMove[]> {
+    const rows = await this.#calls.read(statements.planSeek, [topic, subscription, JSON.stringify(position)])
+    return rows.map((row) => ({
+      subscription: row.subscription as string,
+      from: row.was as number,
+      to: row.becomes as number,
+    }))
   }
 
   /** Topic by topic, in small steps, so that none of them is locked for long. */

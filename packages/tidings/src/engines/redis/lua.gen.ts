@@ -837,18 +837,18 @@ export const scripts = {
       "missing",
       "subscriptionOf",
       "noSubscription",
-      "readClock",
-      "now",
-      "saveSubscription",
       "idOf",
-      "showCursor",
-      "moveTo",
       "fieldAt",
       "firstWith",
       "cursorAt",
+      "readClock",
+      "now",
+      "saveSubscription",
+      "showCursor",
+      "moveTo",
       "wakeReaders"
     ],
-    "code": "local t = topicAt(1)\nif not look(t) then return missing(t) end\nlocal position = cjson.decode(ARGV[2])\nlocal names = ARGV[1] == '' and redis.call('HKEYS', t.subscriptions) or { ARGV[1] }\nfor _, name in ipairs(names) do\nlocal s = subscriptionOf(t, name)\nif not s then return noSubscription(t, name) end\ns.r, s.p = nil, nil\nmoveTo(t, name, s, cursorAt(t, position, s.c))\nend\nwakeReaders(t)\nreturn #names"
+    "code": "local t = topicAt(1)\nif not look(t) then return missing(t) end\nlocal position = cjson.decode(ARGV[2])\nlocal names = ARGV[1] == '' and redis.call('HKEYS', t.subscriptions) or { ARGV[1] }\nlocal moves = {}\nfor i, name in ipairs(names) do\nlocal s = subscriptionOf(t, name)\nif not s then return noSubscription(t, name) end\nmoves[i] = { name, s.c, cursorAt(t, position, s.c) }\nif ARGV[3] ~= '1' then\ns.r, s.p = nil, nil\nmoveTo(t, name, s, moves[i][3])\nend\nend\nif ARGV[3] ~= '1' then wakeReaders(t) end\nreturn moves"
   },
   "topic-subscribe": {
     "flags": "#!lua",

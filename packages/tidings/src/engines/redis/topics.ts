@@ -6,6 +6,7 @@ import type {
   Hold,
   Position,
   Retention,
+  SeekMove,
   SubscriptionState,
   TopicInfo,
   TopicMessage,
@@ -134,8 +135,17 @@ export class RedisTopics implements TopicStore {
     return (await this.#run<0 | 1>('topic-ack', topic, args, repeatable)) === 1
   }
 
-  seek(topic: string, subscription: string | null, position: Position): Promise<number> {
-    return this.#run('topic-seek', topic, [subscription ?? '', JSON.stringify(position)], once)
+  async seek(topic: string, subscription: string | null, position: Position): Promise<number> {
+    const args = [subscription ?? '', JSON.stringify(position), 0]
+    return (await this.#run<SeekAnswer>('topic-seek', topic, args, once)).length
+  }
+
+  async planSeek(topic: string, subscription: string | null, position: Position): Promise<SeekMove[]> {
+    const args = [subscription ?? '', JSON.stringify(position), 1]
+    const moves = await this.#run<SeekAnswer>('topic-seek', topic, args, repeatable)
+    return moves
+      .map(([name, from, to]) => ({ subscription: name, from, to }))
+      .sort((a, b) => (a.subscription < b.subscription ? -1 : 1))
   }
 
   #run<T>(
@@ -206,3 +216,5 @@ type StateRow = readonly [
 function toState([subscription, cursor, lag, missed, createdAt, movedAt, consumer]: StateRow): SubscriptionState {
   return { subscription, cursor, lag, missed, createdAt, movedAt, consumer }
 }
+
+type SeekAnswer = [name: string, from: number, to: number][]

@@ -352,6 +352,10 @@ SELECT tidings.ack_topic($1::text, $2::text, $3::bigint, $4::text) AS done;
 -- $1 topic, $2 subscription or null, $3 position as JSON → moved
 SELECT tidings.seek_topic($1::text, $2::text, $3::text::jsonb) AS moved;
 
+-- name: planSeek
+-- $1 topic, $2 subscription or null, $3 position as JSON → subscription, was, becomes
+SELECT subscription, was::float8, becomes::float8 FROM tidings.plan_seek($1::text, $2::text, $3::text::jsonb);
+
 -- name: maintainTopic
 -- $1 topic. Gives what is pending its offsets, whatever the session believes to know of it.
 SELECT tidings.take_in(tidings.topic_id($1::text));

@@ -190,3 +190,19 @@ BEGIN
   RETURN moved;
 END
 $$;
+
+-- What the same call of seek_topic would do.
+CREATE OR REPLACE FUNCTION tidings.plan_seek(topic text, wanted text, place jsonb)
+RETURNS TABLE (subscription text, was bigint, becomes bigint)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  source integer := tidings.up_to_date(topic);
+BEGIN
+  IF wanted IS NOT NULL THEN
+    PERFORM tidings.must_be_subscribed(topic, wanted);
+  END IF;
+  RETURN QUERY
+  SELECT s.name::text, s.cursor, tidings.cursor_at(source, place, s.cursor) FROM tidings.subscription s
+  WHERE s.topic_id = source AND (wanted IS NULL OR s.name = wanted) ORDER BY s.name COLLATE "C";
+END
+$$;

@@ -110,7 +110,7 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   FROM unnest('{begin_life,end_life,give_back_of_gone,give_back_claim,add_history}'::text[]) AS name
   UNION ALL
   SELECT name, '{consumer}' FROM unnest('{
-    read_topic,subscribe,unsubscribe,hold_subscription,leave_subscription,ack_topic,seek_topic,
+    read_topic,subscribe,unsubscribe,hold_subscription,leave_subscription,ack_topic,seek_topic,plan_seek,
     v1_subscribe,v1_unsubscribe,v1_fetch,v1_ack,v1_seek
   }'::text[]) AS name
   UNION ALL
