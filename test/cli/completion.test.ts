@@ -64,7 +64,7 @@ describe.each(['bash', 'zsh', 'fish'] as const)('completion for %s', (shell) => 
       for (const one of command.commands) await check(one, [...path, one.name()])
     }
     await check(program(), [])
-  }, 60_000)
+  }, 300_000)
 
   it('offers what the value of a flag may be, and files where it may be anything', async () => {
     expect((await offer('queue', 'grant', 'orders', '--may', '')).sort()).toEqual(['measure', 'receive', 'send'])

@@ -9,7 +9,7 @@ const short = ['--seconds', '4', '--seed', '7', '--kill-every', '1s', '--seek-ev
 const others = storages.filter(({ name }) => name !== 'PostgreSQL')
 
 describe('stress', () => {
-  it('finds a run with kills and seeks valid, and leaves nothing behind', { timeout: 120_000 }, async () => {
+  it('finds a run with kills and seeks valid, and leaves nothing behind', { timeout: 300_000 }, async () => {
     const env = { DATABASE_URL: await ownDatabase() }
     const histories = join(folder, 'histories')
     const { code, stdout, stderr } = await tidings(['stress', ...short, '--json', '--history', histories], { env })
@@ -27,7 +27,7 @@ describe('stress', () => {
     expect((await tidings(['topic', 'list', '--json'], { env })).stdout).toBe('[]\n')
   })
 
-  it.each(others)('finds a run on $name valid', { timeout: 120_000 }, async ({ url }) => {
+  it.each(others)('finds a run on $name valid', { timeout: 300_000 }, async ({ url }) => {
     const { code, stdout, stderr } = await tidings(['stress', ...short, '--json', '--url', await url()])
     expect(JSON.parse(stdout), stderr).toMatchObject({ valid: true, violations: [] })
     expect(JSON.parse(stdout).figures.kills).toBeGreaterThan(0)

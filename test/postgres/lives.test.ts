@@ -363,7 +363,7 @@ test('a server that starts again takes no leases away', async () => {
     await Promise.all(engines.map((engine) => engine.close()))
     await server.stop()
   }
-}, 60_000)
+}, 300_000)
 
 test('idle workers of one process share one look, and ask for nothing else', async () => {
   const server = await startPostgres(18, { shared_preload_libraries: 'pg_stat_statements' })
@@ -391,7 +391,7 @@ test('idle workers of one process share one look, and ask for nothing else', asy
     await bus.close()
     await server.stop()
   }
-}, 60_000)
+}, 300_000)
 
 describe('a claim whose answer nobody gets', () => {
   let database: { url: string; drop(): Promise<void> }
@@ -457,7 +457,7 @@ describe('a claim whose answer nobody gets', () => {
     expect([...counts.values()]).toEqual(Array(20).fill(1))
     await Promise.all(workers.map((worker) => worker.stop()))
     await outside.close()
-  }, 90_000)
+  }, 300_000)
 
   test('gives back what it leased in the meantime, as if it had not been', async () => {
     const engine = await openEngine(line.url)

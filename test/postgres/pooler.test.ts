@@ -56,7 +56,7 @@ default_pool_size = 4
       ),
     'the pooler answers',
   )
-}, 120_000)
+}, 300_000)
 afterAll(() => stop?.())
 
 test('behind a transaction pooler everything works; new messages are found by polling', async () => {

@@ -28,7 +28,7 @@ describe('a database whose transactions have snapshots of their own', () => {
     expect(await engines[0]!.stats(queue)).toMatchObject({ ready: 80 })
     for (const engine of engines) await engine.close()
     await drop()
-  }, 30_000)
+  }, 300_000)
 })
 
 describe('a server that is killed while two publishers append', () => {
@@ -78,5 +78,5 @@ describe('a server that is killed while two publishers append', () => {
       expect(offsets.has(label)).toBe(true)
       if (offset > 0) expect(offsets.get(label)).toBe(offset)
     }
-  }, 120_000)
+  }, 300_000)
 })

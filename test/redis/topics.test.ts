@@ -28,7 +28,7 @@ import {
   whilePaused,
 } from './support.ts'
 
-const slow = { timeout: 60_000 }
+const slow = { timeout: 300_000 }
 const numbers = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, index) => first + index)
 
 const running: ChildProcess[] = []
@@ -229,7 +229,7 @@ describe('on a Cluster, a process that is killed while it publishes', () => {
   let cluster: TestCluster
   beforeAll(async () => {
     cluster = await startCluster()
-  }, 60_000)
+  }, 300_000)
   afterAll(() => cluster?.stop())
 
   /** A name whose keys are on the node of the port, or on any other. */

@@ -73,7 +73,7 @@ test('whatever shows messages shows what is left of them', async () => {
       'traceTarget',
     ]),
   )
-}, 120_000)
+}, 300_000)
 
 test('what may not be seen is not found, by search or by a trace', async () => {
   const { act, ask } = await startWithCanaries()

@@ -19,7 +19,7 @@ async function hastyEngine(url: string, atEnd: (work: () => Promise<void>) => vo
 // All at the same time: most of it is waiting.
 test.concurrent.for(storages)(
   'trees of tasks in four queues end once each, while processes are killed: $name',
-  { timeout: 150_000 },
+  { timeout: 300_000 },
   async (storage, { expect, onTestFinished }) => {
     const { url } = await ownServer(storage, onTestFinished)
     const bus = await openBus(url, onTestFinished)

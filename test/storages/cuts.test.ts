@@ -10,7 +10,7 @@ const enoughMs = 6_000
 
 test.concurrent.for(storages)(
   'processes whose connections are cut, and whose server is killed and comes back, keep what they have: $name',
-  { timeout: 150_000 },
+  { timeout: 300_000 },
   async (storage, { expect, onTestFinished }) => {
     const server = await ownServer(storage, onTestFinished)
     const bus = await openBus(server.url, onTestFinished)

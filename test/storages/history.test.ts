@@ -45,7 +45,7 @@ const withFailures = ({ data }: ReturnType<typeof works>[number], failures: numb
 describe('of three processes, one of which is killed', () => {
   test.concurrent.for(storages.filter(({ name }) => !name.startsWith('HTTP')))(
     'the history has all that the others did: $name',
-    { timeout: 150_000 },
+    { timeout: 300_000 },
     async (storage, { expect, onTestFinished }) => {
       const since = new Date(Date.now() - 60_000)
       const url = await storage.url()
@@ -65,7 +65,7 @@ describe('of three processes, one of which is killed', () => {
     },
   )
 
-  test('over HTTP the server counts, and loses nothing', { timeout: 150_000 }, async ({ expect, onTestFinished }) => {
+  test('over HTTP the server counts, and loses nothing', { timeout: 300_000 }, async ({ expect, onTestFinished }) => {
     const since = new Date(Date.now() - 60_000)
     const storage = await sharedServer('postgres18')
     const server = await startHttpServer(storage)

@@ -26,7 +26,7 @@ const deadLetters = async (bus: Bus, origin: string) => {
 describe('a worker that is killed', () => {
   test.concurrent.for(storages)(
     'what it had in hand or read ahead is soon in another process, each once: $name',
-    { timeout: 150_000 },
+    { timeout: 300_000 },
     async (storage, { expect, onTestFinished }) => {
       const url = await storage.url()
       const bus = await openGuard(url, onTestFinished)
@@ -52,7 +52,7 @@ describe('a worker that is killed', () => {
 describe('workers that are killed', () => {
   test.concurrent.for(storages)(
     'six in a row make no dead letter of what no handler saw: $name',
-    { timeout: 200_000 },
+    { timeout: 300_000 },
     async (storage, { expect, onTestFinished }) => {
       const url = await storage.url()
       const bus = await openGuard(url, onTestFinished)
@@ -83,7 +83,7 @@ describe('workers that are killed', () => {
 describe('workers that are killed by a message', () => {
   test.concurrent.for(storages)(
     'it is dead-lettered after as many handler calls as it may have: $name',
-    { timeout: 200_000 },
+    { timeout: 300_000 },
     async (storage, { expect, onTestFinished }) => {
       const url = await storage.url()
       const bus = await openGuard(url, onTestFinished)
@@ -114,7 +114,7 @@ describe('workers that are killed by a message', () => {
 describe('subscribers that are killed', () => {
   test.concurrent.for(storages)(
     'six in a row: another goes on soon each time, in order, and there is no dead letter: $name',
-    { timeout: 200_000 },
+    { timeout: 300_000 },
     async (storage, { expect, onTestFinished }) => {
       const url = await storage.url()
       const bus = await openGuard(url, onTestFinished)

@@ -23,7 +23,7 @@ const isEmpty = { ready: 0, leased: 0, delayed: 0 }
 describe('on a line that loses answers', () => {
   test.concurrent.for(onALine)(
     'all is handled once, and nothing is told as lost that was done: $name',
-    { timeout: 120_000 },
+    { timeout: 300_000 },
     async (storage, { expect, onTestFinished }) => {
       const { line, bus } = await withLine(storage, onTestFinished)
       const [queue, topic] = [newName('answers'), newName('answers')]
@@ -67,7 +67,7 @@ describe('on a slow line', () => {
     ]),
   )(
     '$what are each handled once: $name',
-    { timeout: 150_000 },
+    { timeout: 300_000 },
     async ({ count, size, bytesPerSecond, ...storage }, { expect, onTestFinished }) => {
       const { line, bus } = await withLine(storage, onTestFinished)
       const queue = newName('slow')

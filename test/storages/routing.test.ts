@@ -26,14 +26,14 @@ async function untilComplete(storage: Storage, bus: Bus, queues: readonly string
     await bus.engine.maintain({ kind: 'due' })
     found = await copiesOf(bus, queues)
     return [...found.values()].every((copies) => copies === queues.length)
-  }, 15_000)
+  }, 300_000)
   return found
 }
 
 // All at the same time: most of it is waiting for servers.
 test.concurrent.for(storages)(
   'a server that is killed leaves each published message in all of 20 queues or in none: $name',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async (storage, { expect, onTestFinished }) => {
     const server = await ownServer(storage, onTestFinished)
     const start = newName('fan')

@@ -63,7 +63,7 @@ async function slowPuts(url: string): Promise<void> {
 describe('schedules of a second, sent by processes that are killed', () => {
   test.concurrent.for(storages.filter(({ name }) => !name.startsWith('HTTP')))(
     'every occurrence once, in a queue, a topic and under a routing key: $name',
-    { timeout: 150_000 },
+    { timeout: 300_000 },
     async (storage, { expect, onTestFinished }) => {
       // They are seen by every process on a storage.
       const { url } = await ownServer(storage, onTestFinished)

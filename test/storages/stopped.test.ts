@@ -8,7 +8,7 @@ import { after, works } from './support.ts'
 describe('a process that stands still', () => {
   test.concurrent.for(storages)(
     'whose event loop is blocked for 30 s keeps what it has, and says so: $name',
-    { timeout: 150_000 },
+    { timeout: 300_000 },
     async (storage, { expect, onTestFinished }) => {
       const url = await storage.url()
       const bus = await openBus(url, onTestFinished)
@@ -39,7 +39,7 @@ describe('a process that stands still', () => {
 
   test.concurrent.for(storages)(
     'frozen for longer than its leases: others get what it had, and it begins none of that: $name',
-    { timeout: 200_000 },
+    { timeout: 300_000 },
     async (storage, { expect, onTestFinished }) => {
       const url = await storage.url()
       const bus = await openBus(url, onTestFinished)

@@ -43,7 +43,7 @@ describe.each(storages)('subscribers on $name', (storage) => {
     const letters = await bus.queue(`${news.name}_all_dlq`).peek()
     expect(letters.map(({ meta }) => [meta.originOffset, meta.attempts])).toEqual([[31, 2]])
     expect(letters[0]!.meta.errorMessage).toMatch(/^2 consumers in a row went away without leaving/)
-  }, 120_000)
+  }, 300_000)
 
   test('two on one subscription handle every message once while nothing fails', async () => {
     const news = await newTopic('two')
@@ -106,5 +106,5 @@ describe.each(storages)('subscribers on $name', (storage) => {
     const isDone = async () => (await news.subscription('payroll').state()).lag === 0
     expect(await poll(isDone, 90_000)).toBe(true)
     expect([...handled]).toEqual(numbers(1, 601))
-  }, 180_000)
+  }, 300_000)
 })

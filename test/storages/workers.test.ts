@@ -125,7 +125,7 @@ describe.each(storages)('a worker on $name', (storage) => {
             `${number} after the one before it`,
           ).toBe(true)
     }
-  }, 120_000)
+  }, 300_000)
 
   test('leases are renewed', async () => {
     const { queue } = await newQueue('renews')
@@ -205,5 +205,5 @@ describe.each(storages)('a worker on $name', (storage) => {
     // What an HTTP server had claimed, and told nobody before it was killed, comes back with the end of its lease.
     expect(await poll(() => isEmpty(queue), 90_000)).toBe(true)
     expect(sorted(handled)).toEqual(numbers(600).map(({ data }) => data))
-  }, 180_000)
+  }, 300_000)
 })

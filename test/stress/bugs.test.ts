@@ -100,7 +100,7 @@ async function plant(url: string, sql: Required<Bug>['sql']): Promise<void> {
   }
 }
 
-describe('stress in several processes on PostgreSQL', { timeout: 150_000 }, () => {
+describe('stress in several processes on PostgreSQL', { timeout: 300_000 }, () => {
   const run = async ({ sql = {}, preload, flags }: Omit<Bug, 'found'>) => {
     const url = await ownDatabase()
     await plant(url, sql)

@@ -290,7 +290,7 @@ describe('stress', () => {
 
 describe.concurrent('stress catches an engine that', () => {
   for (const [bug, { kinds, ...given }] of Object.entries(bugs))
-    test(bug, { timeout: 60_000 }, async () => {
+    test(bug, { timeout: 300_000 }, async () => {
       const found = (await run(given)).map(({ kind }) => kind)
       assert(
         kinds.some((kind) => found.includes(kind)),
