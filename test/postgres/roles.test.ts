@@ -341,7 +341,7 @@ describe.each(['postgres15', 'postgres18'] as const)('the roles of `tidings migr
     const queue = buses.admin.queue(newName('blind'))
     await queue.create()
     await queue.configure({ delay: '1h' })
-    const readers = `ON FUNCTION tidings.all_settings()`
+    const readers = `ON FUNCTION tidings.all_settings(text)`
     await query(url, `REVOKE EXECUTE ${readers} FROM ${prefix}_producer`)
     const bus = await connect(as('producer'))
     await bus.queue(queue.name).send('now')
