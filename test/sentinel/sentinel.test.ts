@@ -417,14 +417,13 @@ describe('of several sentinels', () => {
     await clock.advance(1_000)
     await bus.queue('orders').send(1)
     const describeQueues = engine.describe.bind(engine)
-    let answer: () => void = () => {}
-    // The check asks for all queues.
-    engine.describe = (queue) =>
-      queue === null ? new Promise((resolve) => (answer = () => resolve(describeQueues(null)))) : describeQueues(queue)
+    const answers: (() => void)[] = []
+    engine.describe = (queue) => new Promise((resolve) => answers.push(() => resolve(describeQueues(queue))))
     await clock.advance(10_000)
     engine.extend = () => Promise.reject(new Error('no connection'))
     await clock.advance(6_001)
-    answer()
+    engine.describe = describeQueues
+    for (const answer of answers) answer()
     await clock.advance(0)
     expect(areActive(first)).toEqual([false])
     expect(alertsIn(first.said)).toEqual([])
