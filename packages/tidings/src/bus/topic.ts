@@ -190,7 +190,7 @@ export class Topic<In = unknown, Out = In> {
    * What the same call of `seek` would do, and moves nothing.
    * @returns for each subscription by name its cursor: from where to where
    * @throws TOPIC_NOT_FOUND, SUBSCRIPTION_NOT_FOUND; TYPE, RANGE
-   * @example const [{ from, to }] = await news.planSeek('earliest', { subscription: 'payroll' })
+   * @example for (const { subscription, to } of await news.planSeek('earliest')) console.log(subscription, to)
    */
   async planSeek(position: PositionInput, options?: SeekOptions): Promise<SeekMove[]> {
     const parsed = parsePosition(position, 'position')
