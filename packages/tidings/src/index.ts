@@ -3,8 +3,16 @@ export type { AnyTransaction } from './adapters/recognise.ts'
 export { Bus } from './bus/bus.ts'
 export type { CancelResult, CancelWhich } from './bus/cancelling.ts'
 export type { Correlation } from './bus/correlation.ts'
-export { DeadLetters, type ListDeadLettersOptions, type Redriven, type RedriveOptions } from './bus/dead-letters.ts'
+export {
+  DeadLetters,
+  type LetterGroupsFound,
+  type LetterGroupsOptions,
+  type ListDeadLettersOptions,
+  type Redriven,
+  type RedriveOptions,
+} from './bus/dead-letters.ts'
 export type { History, HistoryOptions, HistoryPoint, LatencyClass } from './bus/history.ts'
+export type { LetterGroup } from './bus/letter-groups.ts'
 export { Queue, type QueueState } from './bus/queue.ts'
 export type { Replayed, ReplayOptions } from './bus/replay.ts'
 export { Topic } from './bus/topic.ts'
@@ -60,7 +68,7 @@ export type {
   Transaction,
 } from './port/engine.ts'
 export type { MessageMeta } from './port/meta.ts'
-export type { AppendResult, Retention } from './port/topic-store.ts'
+export type { AppendResult, Retention, SeekMove } from './port/topic-store.ts'
 export { type AnyMiddleware, logging, type Middleware, pipe, timeout, validated } from './router/middleware.ts'
 export { type Route, type RoutesOptions, routes } from './router/routes.ts'
 export { type Upcaster, type VersionsOptions, versions } from './router/versions.ts'
