@@ -66,7 +66,7 @@ export default defineConfig({
   },
   test: {
     pool: 'forks',
-    // More than there are cores: most tests wait.
+    // More than there are cores: most tests wait. Those of the chaos project are processes that work, see its script.
     maxWorkers: 4,
     maxConcurrency: 8,
     sequence: { sequencer: LongestFirst },

@@ -109,6 +109,22 @@ describe.each(['PostgreSQL', 'Redis'] as const)('on %s', (storage) => {
       expect(message!.visibleAt.getTime() - Date.now()).toBeGreaterThan(7_000_000)
     })
 
+    test('retry now, one that waits and several of a list', async () => {
+      const [one, ...others] = [
+        await queue().send(1, { delay: '1h' }),
+        await queue().send(2, { delay: '1h' }),
+        await queue().send(3, { delay: '1h' }),
+      ]
+      const look = await shop.look(`queues/${name}/messages/${one}`)
+      await button(look, 'Retry now').click()
+      await soon(async () => (await queue().peek({ place: 'ready' })).map(({ id }) => id)).toEqual([one])
+      await look.go(`queues/${name}/messages?state=delayed`)
+      for (const id of others)
+        await look.page.getByRole('checkbox', { name: `Choose message ${id}`, exact: true }).check()
+      await button(look, 'Retry now').click()
+      await soon(async () => (await queue().stats()).ready).toBe(3)
+    })
+
     once('archive', async () => {
       const id = await queue().send({ a: 1 })
       const look = await shop.look(`queues/${name}/messages/${id}`)
@@ -258,115 +274,36 @@ describe.each(['PostgreSQL', 'Redis'] as const)('on %s', (storage) => {
     })
   })
 
-  test('dead-letter, with the reason', async () => {
-    const id = await queue().send({ a: 1 })
-    const look = await shop.look(`queues/${name}/messages/${id}`)
-    mayBeGone(look)
-    await look.act('Dead-letter…', { Reason: 'it is a test order' }, 'Dead-letter')
-    expect(await queue().peek()).toEqual([])
-    const [letter] = await queue().deadLetters.list()
-    expect(letter).toMatchObject({ data: { a: 1 }, meta: { errorMessage: 'it is a test order' } })
-  })
-})
+  describe('of a topic', () => {
+    const topic = () => shop.bus.topic(name)
+    beforeEach(async () => {
+      for (const data of [1, 2, 3, 4]) await topic().publish(data)
+      for (const subscription of ['one', 'two']) await topic().subscription(subscription).create({ from: 'latest' })
+    })
+    const cursors = async () => (await topic().subscriptions()).map(({ cursor }) => cursor)
 
-describe('of dead letters', () => {
-  beforeEach(async () => {
-    await queue().sendBatch([1, 2, 3].map((data) => ({ data })))
-    await queue()
-      .work(
-        ({ data }) => {
-          throw new Error(data === 2 ? 'no such order' : 'the bank is closed')
-        },
-        { maxAttempts: 1 },
-      )
-      .drain()
-  })
-  const dataOf = (messages: readonly { data: unknown }[]) => messages.map(({ data }) => data).sort()
+    test('seek one subscription, and all', async () => {
+      const look = await shop.look(`topics/${name}`)
+      await button(look, 'Seek one').click()
+      await look.fill({ Where: 'Before a time', Time: '2000-01-01T00:00:00' })
+      await look.dialog.getByText('one: from 4 to 0: 4 messages will be handled again').waitFor()
+      expect(await cursors(), 'a preview').toEqual([4, 4])
+      await look.fill({ Where: 'So many messages back', Number: '3' })
+      await look.dialog.getByText('one: from 4 to 1').waitFor()
+      await look.confirm('Seek')
+      expect(await cursors()).toEqual([1, 4])
+      await look.act('Seek all…', { Where: 'To the beginning' }, 'Seek')
+      expect(await cursors()).toEqual([0, 0])
+    })
 
-  test('redrive all, after a look at how many', async () => {
-    const look = await shop.look(`queues/${name}/dead-letters`)
-    await button(look, 'Redrive all…').click()
-    await look.dialog.getByText('3 messages will be sent again').waitFor()
-    expect(await queue().peek()).toEqual([])
-    await look.confirm('Redrive')
-    expect(dataOf(await queue().peek())).toEqual([1, 2, 3])
-    expect(await queue().deadLetters.list()).toEqual([])
-  })
-
-  test('redrive those of one error, so many a second', async () => {
-    const look = await shop.look(`queues/${name}/dead-letters`)
-    const row = look.page
-      .getByRole('table', { name: 'Errors' })
-      .getByRole('row')
-      .filter({ hasText: 'the bank is closed' })
-    await text(row).toMatch(/ 2 /)
-    await row.getByRole('button', { name: /Redrive/ }).click()
-    await look.dialog.getByText('2 messages will be sent again').waitFor()
-    await look.fill({ 'Ready a second': '1', 'Ready after': '1h' })
-    await look.confirm('Redrive')
-    const again = await queue().peek()
-    expect(dataOf(again)).toEqual([1, 3])
-    const [first, second] = again.map(({ visibleAt }) => visibleAt.getTime()).sort()
-    expect(second! - first!).toBeGreaterThanOrEqual(900)
-    expect(dataOf(await queue().deadLetters.list())).toEqual([2])
-  })
-
-  test('redrive those that are chosen', async () => {
-    const [, letter] = await queue().deadLetters.list()
-    const look = await shop.look(`queues/${name}/dead-letters`)
-    await look.page.getByLabel(`Choose message ${letter!.id}`).check()
-    await look.act('Redrive 1 message…', {}, 'Redrive')
-    expect(dataOf(await queue().peek())).toEqual([letter!.data])
-  })
-})
-
-describe('of a schedule', () => {
-  beforeEach(() => shop.bus.schedule(name, { every: '7d', queue: name, data: { report: 1 } }))
-
-  test('run now', async () => {
-    const look = await shop.look(`schedules/${name}`)
-    await look.act('Run now…', {}, 'Run now')
-    expect((await queue().peek()).map(({ data }) => data)).toEqual([{ report: 1 }])
-  })
-
-  test('disable and enable', async () => {
-    const look = await shop.look(`schedules/${name}`)
-    await look.act('Disable…', {}, 'Disable')
-    expect((await shop.bus.schedules.get(name)).enabled).toBe(false)
-    await button(look, 'Enable').click()
-    await soon(async () => (await shop.bus.schedules.get(name)).enabled).toBe(true)
-  })
-})
-
-describe('of a topic', () => {
-  const topic = () => shop.bus.topic(name)
-  beforeEach(async () => {
-    for (const data of [1, 2, 3, 4]) await topic().publish(data)
-    for (const subscription of ['one', 'two']) await topic().subscription(subscription).create({ from: 'latest' })
-  })
-  const cursors = async () => (await topic().subscriptions()).map(({ cursor }) => cursor)
-
-  test('seek one subscription, and all', async () => {
-    const look = await shop.look(`topics/${name}`)
-    await button(look, 'Seek one').click()
-    await look.fill({ Where: 'Before a time', Time: '2000-01-01T00:00:00' })
-    await look.dialog.getByText('one: from 4 to 0: 4 messages will be handled again').waitFor()
-    expect(await cursors(), 'a preview').toEqual([4, 4])
-    await look.fill({ Where: 'So many messages back', Number: '3' })
-    await look.dialog.getByText('one: from 4 to 1').waitFor()
-    await look.confirm('Seek')
-    expect(await cursors()).toEqual([1, 4])
-    await look.act('Seek all…', { Where: 'To the beginning' }, 'Seek')
-    expect(await cursors()).toEqual([0, 0])
-  })
-
-  test('remove a subscription, and drop the topic', async () => {
-    const look = await shop.look(`topics/${name}`)
-    mayBeGone(look)
-    await look.act('Remove one', { 'Type “one” to confirm': 'one' }, 'Remove')
-    expect((await topic().subscriptions()).map(({ subscription }) => subscription)).toEqual(['two'])
-    await look.act('Drop…', { [`Type “${name}” to confirm`]: name }, 'Drop')
-    await look.loaded('topics')
-    expect((await shop.bus.topics()).map((one) => one.topic)).not.toContain(name)
+    test('remove a subscription, and drop the topic', async () => {
+      const look = await shop.look(`topics/${name}`)
+      mayBeGone(look)
+      await look.act('Remove one', { 'Type “one” to confirm': 'one' }, 'Remove')
+      expect((await topic().subscriptions()).map(({ subscription }) => subscription)).toEqual(['two'])
+      await look.act('Drop…', { [`Type “${name}” to confirm`]: name }, 'Drop')
+      await look.loaded('topics')
+      expect((await shop.bus.topics()).map((one) => one.topic)).not.toContain(name)
+    })
   })
 })

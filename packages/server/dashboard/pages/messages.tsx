@@ -1,7 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { ApiError, asError, ask, may, path, post } from '../api.ts'
 import { useHeld, useLive } from '../live.ts'
-import { askFor } from '../parts/dialog.tsx'
+import { askFor, doNow } from '../parts/dialog.tsx'
 import { about, compact, counted } from '../parts/format.ts'
 import { Empty, Failure } from '../parts/notice.tsx'
 import { Badge, Page, Tabs } from '../parts/page.tsx'
