@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { atExit } from './directories.ts'
 
 const program = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.meta.url))
 
@@ -31,9 +32,11 @@ export async function startHttpServer(storage: string, ...args: string[]): Promi
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, LOG_LEVEL: 'warn' },
   })
+  // Where a test ended before it could stop it.
+  const forget = atExit(() => void child.kill('SIGKILL'))
   const log: string[] = []
   child.stderr.on('data', (chunk: Buffer) => log.push(String(chunk)))
-  const ended = once(child, 'exit')
+  const ended = once(child, 'exit').finally(forget)
   const [line] = await Promise.race([
     once(createInterface(child.stdout), 'line') as Promise<[string]>,
     ended.then(() => {
