@@ -8,6 +8,7 @@ import { databases, exactly, record } from './support.ts'
 
 const server = await sharedServer('postgres18')
 const openDirectly = databases()
+const openOverHttp = databases('over HTTP')
 
 describe.each(['direct', 'over HTTP'] as const)('%s', (way) => {
   const open = databases(way)
@@ -280,7 +281,7 @@ describe('channels of the application', () => {
     for (const name of ['', 'x'.repeat(64), 'tidings.orders', 'pgmq.q_orders.INSERT', 'pgmq_message_due'])
       await expect(bus.listen(name, () => {})).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
     await expect(bus.listen('shop', 'handler' as never)).rejects.toMatchObject({ code: 'TYPE' })
-    const { bus: remote } = await databases('over HTTP')(server, null)
+    const { bus: remote } = await openOverHttp(server, null)
     await expect(remote.listen('shop', () => {})).rejects.toMatchObject({ code: 'CONFIG_INVALID' })
     await using memory = await connect('memory:')
     await expect(memory.listen('shop', () => {})).rejects.toMatchObject({ code: 'UNSUPPORTED' })
