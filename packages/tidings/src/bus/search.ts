@@ -1,9 +1,8 @@
-import { TidingsError } from '../core/errors.ts'
 import { fromJson, type JsonObject } from '../core/json.ts'
 import * as option from '../core/options.ts'
 import { parseWhere, type Wanted, type Where } from '../messages/filter.ts'
 import { StoredCopy } from '../messages/message.ts'
-import { checkMessageId, parseIsoTime, peekOptions } from '../messages/options.ts'
+import { checkMessageId, moment, peekOptions } from '../messages/options.ts'
 import { ReadAhead } from '../messages/read-ahead.ts'
 import type { Engine, StoredMessage } from '../port/engine.ts'
 
@@ -12,14 +11,6 @@ const mostMs = 500
 const firstCount = 50
 const mostCount = 1_000
 
-const time = (doc: string) =>
-  option.value<Date | string, number | null>(doc, {
-    default: null,
-    defaultText: 'any time',
-    typeText: 'Date or ISO 8601 text',
-    jsonSchema: { type: 'string', format: 'date-time' },
-    parse: parseMoment,
-  })
 const textOption = (doc: string) => option.text(doc, { default: null })
 
 export const searchOptions = {
@@ -33,8 +24,8 @@ export const searchOptions = {
   error: { ...textOption('What the error of the last attempt contains.'), defaultText: 'any' },
   orderingKey: { ...textOption('Only messages of this ordering key.'), defaultText: 'any' },
   group: { ...textOption('Only messages of this group.'), defaultText: 'any' },
-  sentAfter: time('Only messages that were sent at this time or later.'),
-  sentBefore: time('Only messages that were sent before this time.'),
+  sentAfter: moment('Only messages that were sent at this time or later.', 'any time'),
+  sentBefore: moment('Only messages that were sent before this time.', 'any time'),
   place: peekOptions.place,
   after: option.text('Goes on after this id: `after` of the search before.', { default: null, check: checkMessageId }),
   limit: option.integer('The largest number of messages.', {
@@ -130,10 +121,4 @@ const has = (whole: string, part: string) => whole.toLowerCase().includes(part.t
 function parseParts(value: unknown, path: string): Wanted {
   if (typeof value === 'function') throw option.typeError(path, value, 'an object')
   return parseWhere(value, path)
-}
-
-function parseMoment(value: unknown, path: string): number {
-  const moment = value instanceof Date ? value.getTime() : typeof value === 'string' ? parseIsoTime(value) : Number.NaN
-  if (Number.isFinite(moment)) return moment
-  throw new TidingsError('TYPE', `${path} is not a Date or an ISO 8601 text`, { details: { field: path } })
 }
