@@ -1,11 +1,11 @@
-import { path, post } from '../api.ts'
+import { get, path, post } from '../api.ts'
 import { askFor } from '../parts/dialog.tsx'
 import { count, duration } from '../parts/format.ts'
 import { Empty } from '../parts/notice.tsx'
 import { Section } from '../parts/page.tsx'
 import { Shown, visible } from '../parts/shown.tsx'
 import { Table } from '../parts/table.tsx'
-import type { QueueLimit, QueueSettings } from '../wire.ts'
+import type { Queue, QueueLimit, QueueSettings } from '../wire.ts'
 import { orNull } from './queue-actions.tsx'
 
 const perNames = { queue: 'the queue', group: 'each group', orderingKey: 'each ordering key' } as const
@@ -13,10 +13,18 @@ const perNames = { queue: 'the queue', group: 'each group', orderingKey: 'each o
 const rateText = ({ count: number, periodMs }: NonNullable<QueueLimit['rate']>) =>
   `${count(number)} in ${duration(periodMs)}`
 
+/**
+ * Changes lists of settings as they are stored now, not as the page shows them: it may be seconds behind, and somebody
+ * else may have changed them. An empty list takes the setting away.
+ */
+async function change(queue: string, to: (settings: QueueSettings) => Partial<QueueSettings>): Promise<void> {
+  const { settings = {} } = await get<Queue>(path`v1/queues/${queue}`)
+  const changed = Object.entries(to(settings)).map(([name, list]) => [name, Object.keys(list).length > 0 ? list : null])
+  await post(path`v1/queues/${queue}/configure`, { settings: Object.fromEntries(changed) })
+}
+
 export function Limits({ queue, settings, mayChange }: { queue: string; settings: QueueSettings; mayChange: boolean }) {
   const limits = settings.limits ?? []
-  const set = (changed: readonly QueueLimit[]) =>
-    post(path`v1/queues/${queue}/configure`, { settings: { limits: changed.length > 0 ? changed : null } })
   const add = () =>
     askFor({
       verb: 'Add',
@@ -35,17 +43,18 @@ export function Limits({ queue, settings, mayChange }: { queue: string; settings
           ...(orNull(rate) ? { rate: orNull(rate) } : {}),
           ...(burst ? { burst: Number(burst) } : {}),
         }
-        await set([...limits, limit as QueueLimit])
+        await change(queue, ({ limits = [] }) => ({ limits: [...limits, limit as QueueLimit] }))
         return `${queue} has a further limit.`
       },
     })
-  const remove = (index: number) =>
+  const remove = (limit: QueueLimit) =>
     askFor({
       verb: 'Remove',
-      title: `Remove the limit for ${perNames[limits[index]!.per]}`,
+      title: `Remove the limit for ${perNames[limit.per]}`,
       body: 'What it held back is handed out from now on.',
       async run() {
-        await set(limits.filter((_, at) => at !== index))
+        const gone = JSON.stringify(limit)
+        await change(queue, ({ limits = [] }) => ({ limits: limits.filter((one) => JSON.stringify(one) !== gone) }))
         return 'The limit is gone.'
       },
     })
@@ -67,8 +76,8 @@ export function Limits({ queue, settings, mayChange }: { queue: string; settings
       ) : (
         <Table
           label="Limits"
-          rows={limits.map((limit, index) => ({ ...limit, index }))}
-          keyOf={({ index }) => String(index)}
+          rows={limits}
+          keyOf={(limit) => JSON.stringify(limit)}
           columns={[
             { name: 'per', label: 'Holds for', grows: true, cell: ({ per }) => perNames[per] },
             {
@@ -82,9 +91,9 @@ export function Limits({ queue, settings, mayChange }: { queue: string; settings
             {
               name: 'do',
               label: <span class="unseen">Actions</span>,
-              cell: ({ index }) =>
+              cell: (limit) =>
                 mayChange && (
-                  <button type="button" class="quiet" onClick={() => remove(index)}>
+                  <button type="button" class="quiet" onClick={() => remove(limit)}>
                     Remove…
                   </button>
                 ),
@@ -107,11 +116,7 @@ export function Weights({
   mayChange: boolean
 }) {
   const weights = settings.weights ?? {}
-  const set = (changed: Readonly<Record<string, number>>) =>
-    post(path`v1/queues/${queue}/configure`, {
-      settings: { weights: Object.keys(changed).length > 0 ? changed : null },
-    })
-  const change = (group = '') =>
+  const set = (group = '') =>
     askFor({
       verb: 'Set',
       title: group === '' ? 'Set the weight of a group' : `Set the weight of ${visible(group)}`,
@@ -129,8 +134,9 @@ export function Weights({
       ],
       async run({ group: named, weight }) {
         const name = group || (named ?? '')
-        const { [name]: _, ...others } = weights
-        await set(weight ? { ...others, [name]: Number(weight) } : others)
+        await change(queue, ({ weights: { [name]: _, ...others } = {} }) => ({
+          weights: weight ? { ...others, [name]: Number(weight) } : others,
+        }))
         return weight ? `${name} has the weight ${weight}.` : `${name} has no weight of its own.`
       },
     })
@@ -140,7 +146,7 @@ export function Weights({
       title="Weights"
       actions={
         mayChange && (
-          <button type="button" onClick={() => change()}>
+          <button type="button" onClick={() => set()}>
             Set weight…
           </button>
         )
@@ -165,7 +171,7 @@ export function Weights({
                     type="button"
                     class="quiet"
                     aria-label={`Change the weight of ${visible(group)}`}
-                    onClick={() => change(group)}
+                    onClick={() => set(group)}
                   >
                     Change…
                   </button>
