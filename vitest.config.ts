@@ -22,6 +22,17 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+/** The packages as their sources are, where nothing runs in another process; elsewhere they are tested as compiled. */
+const sources = {
+  alias: [
+    { find: /^tidings\/(testing|pgmq)$/, replacement: `${packages}/tidings/src/$1.ts` },
+    { find: /^tidings\/internal\/(.+)$/, replacement: `${packages}/tidings/src/$1.ts` },
+    { find: /^tidings-(\w+)\/internal\/(.+)$/, replacement: `${packages}/$1/src/$2.ts` },
+    { find: /^tidings-(\w+)$/, replacement: `${packages}/$1/src/index.ts` },
+    { find: /^tidings$/, replacement: `${packages}/tidings/src/index.ts` },
+  ],
+}
+
 const all = 'test/**/*.test.ts'
 /** Campaigns that kill processes and servers, what waits for somebody to notice, and further versions. */
 const chaos = [
@@ -54,16 +65,6 @@ const broker = { globalSetup: ['test/support/global-setup.ts'] }
 
 export default defineConfig({
   plugins: [mutationPlugin()],
-  // The packages are tested as their sources are; what runs in processes of its own is compiled before.
-  resolve: {
-    alias: [
-      { find: /^tidings\/(testing|pgmq)$/, replacement: `${packages}/tidings/src/$1.ts` },
-      { find: /^tidings\/internal\/(.+)$/, replacement: `${packages}/tidings/src/$1.ts` },
-      { find: /^tidings-(\w+)\/internal\/(.+)$/, replacement: `${packages}/$1/src/$2.ts` },
-      { find: /^tidings-(\w+)$/, replacement: `${packages}/$1/src/index.ts` },
-      { find: /^tidings$/, replacement: `${packages}/tidings/src/index.ts` },
-    ],
-  },
   test: {
     pool: 'forks',
     // More than there are cores: most tests wait. Those of the chaos project are processes that work, see its script.
@@ -81,6 +82,7 @@ export default defineConfig({
     projects: [
       {
         extends: true,
+        resolve: sources,
         test: {
           name: 'unit',
           include: unit,

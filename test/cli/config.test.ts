@@ -2,12 +2,16 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
 import { describe, expect, it } from 'vitest'
-import { type Ended, folder, ownDatabase, type RunSetting, Tidings, tidings, useDatabase, write } from './support.ts'
+import { newDatabase } from '../postgres/support.ts'
+import { sharedServer } from '../support/shared-servers.ts'
+import { type Ended, folder, type RunSetting, Tidings, tidings, useDatabase, write } from './support.ts'
 
 let env: Record<string, string>
 useDatabase((url) => {
   env = { DATABASE_URL: url }
 })
+
+const emptyDatabase = async () => (await newDatabase(await sharedServer('postgres18'))).url
 
 /** Runs in a folder of its own. */
 const runIn = (name: string, args: string[], setting: RunSetting = { env }): Promise<Ended> => {
@@ -335,7 +339,7 @@ describe('migrate', () => {
   const isInstalled = async () => (await query(`SELECT to_regnamespace('tidings') IS NOT NULL AS there`))[0]?.there
 
   it('shows what it would do, does it, and has nothing more to do', async () => {
-    url = await ownDatabase()
+    url = await emptyDatabase()
     const plan = await migrate('--dry-run')
     expect(plan.stdout).toMatch(
       /^-- the schema is not installed; would install version \d+: \d+ steps in one transaction/,
@@ -356,13 +360,13 @@ describe('migrate', () => {
   })
 
   it('shows SQL that does the same', async () => {
-    url = await ownDatabase()
+    url = await emptyDatabase()
     await query((await migrate('--dry-run')).stdout)
     expect((await migrate()).stdout).toMatch(/^up to date: /)
   })
 
   it('refuses a schema that is newer', async () => {
-    url = await ownDatabase()
+    url = await emptyDatabase()
     await migrate()
     await query(`INSERT INTO tidings.migration (version, name, fingerprint) VALUES (99, 'future', '')`)
     for (const args of [[], ['--dry-run']])
@@ -375,7 +379,7 @@ describe('migrate', () => {
   })
 
   it('leads back to its own functions from newer ones, and says where there is nothing to do', async () => {
-    url = await ownDatabase()
+    url = await emptyDatabase()
     await migrate()
     expect((await migrate('--down')).stdout).toMatch(/^up to date: /)
     await query("UPDATE tidings.migration SET fingerprint = '2999-01-01T00:00:00.000Z newer'")
@@ -386,7 +390,7 @@ describe('migrate', () => {
   })
 
   it('makes roles by the SQL that it shows, and lets a role use one queue', async () => {
-    url = await ownDatabase()
+    url = await emptyDatabase()
     const prefix = new URL(url).pathname.slice(1)
     await migrate()
     const { stdout: sql } = await migrate('--roles', prefix, '--dry-run')
@@ -425,13 +429,13 @@ describe('migrate', () => {
     [['--adopt', '--hand-over'], '--adopt and --hand-over cannot be together'],
     [['--hand-over', 'missing.sql'], '--hand-over is "missing.sql", which cannot be read'],
   ])('refuses %j', async (args, text) => {
-    url = await ownDatabase()
+    url = await emptyDatabase()
     expect(await migrate(...args)).toMatchObject({ code: 2, stderr: expect.stringContaining(text) })
     expect(await isInstalled()).toBe(false)
   })
 
   it('is done once when two processes start it at the same time', async () => {
-    url = await ownDatabase()
+    url = await emptyDatabase()
     const ended = await Promise.all([migrate(), migrate(), migrate()])
     expect(ended.map(({ code, stderr }) => ({ code, stderr }))).toEqual(Array(3).fill({ code: 0, stderr: '' }))
     const said = ended.map(({ stdout }) => stdout.replace(/version \d+\n/, '')).toSorted()
@@ -439,7 +443,7 @@ describe('migrate', () => {
   })
 
   it('says so where the role may not', async () => {
-    url = await ownDatabase()
+    url = await emptyDatabase()
     const role = `migrates_not_${process.pid}`
     await query(`CREATE ROLE ${role} LOGIN`)
     const asRole = new URL(url)

@@ -3,14 +3,14 @@ import { connect } from 'tidings'
 import { loadHandlers, processQueues } from 'tidings-cli'
 import { runMsgBus } from 'tidings-cli/internal/msg-bus'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
-import { newDatabase } from '../postgres/support.ts'
+import { migratedDatabase } from '../postgres/support.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { folder, write } from './support.ts'
 
 let url: string
 let drop: () => Promise<void>
 beforeAll(async () => {
-  ;({ url, drop } = await newDatabase(await sharedServer('postgres18')))
+  ;({ url, drop } = await migratedDatabase(await sharedServer('postgres18')))
 })
 afterAll(() => drop())
 

@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { type Ended, folder, type RunSetting, spawned, Tidings, useDatabase, write } from './support.ts'
+import { type Ended, folder, type RunSetting, spawned, Tidings, tidings, useDatabase, write } from './support.ts'
 
 let env: Record<string, string>
 useDatabase((url) => {
   env = { DATABASE_URL: url }
 })
-const run = (args: string[], setting: RunSetting = {}): Promise<Ended> => spawned(args, { env, ...setting })
+/** What runs handlers has a process of its own. */
+const run = (args: string[], setting: RunSetting = {}): Promise<Ended> =>
+  (args[0] === 'process' ? spawned : tidings)(args, { env, ...setting })
 const figures = async (queue: string) => JSON.parse((await run(['queue', 'status', queue, '--json'])).stdout)
 const enqueue = (queue: string, ...data: unknown[]) =>
   run(['enqueue', queue, '--file', '-'], { input: data.map((one) => JSON.stringify(one)).join('\n') })

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
+import { migratedDatabase } from '../postgres/support.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 
 const main = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.meta.url))
@@ -175,16 +175,7 @@ export function useDatabase(use: (url: string) => void, fill: () => Promise<unkn
   afterEach(() => use(url))
 }
 
-/** A database of this test file's own. @returns its URL */
+/** A database of this test file's own, with the schema in it. @returns its URL */
 export async function ownDatabase(): Promise<string> {
-  const server = await sharedServer('postgres18')
-  const name = `cli_${process.pid}_${Date.now()}`
-  const client = new pg.Client({ connectionString: server })
-  await client.connect()
-  try {
-    await client.query(`create database ${name}`)
-  } finally {
-    await client.end()
-  }
-  return server.replace(/[^/]+$/, name)
+  return (await migratedDatabase(await sharedServer('postgres18'))).url
 }

@@ -2,7 +2,7 @@ import type { Browser, BrowserContextOptions } from 'playwright-core'
 import { type Bus, connect } from 'tidings'
 import { type DashboardOptions, dashboard } from 'tidings-server'
 import { afterAll, beforeAll, expect, onTestFinished } from 'vitest'
-import { newDatabase } from '../postgres/support.ts'
+import { migratedDatabase } from '../postgres/support.ts'
 import { launchChromium } from '../support/chromium.ts'
 import { startRedis } from '../support/redis.ts'
 import { sharedServer } from '../support/shared-servers.ts'
@@ -15,7 +15,7 @@ type StorageName = 'PostgreSQL' | 'Redis'
 /** A storage of the file's own, since the overview shows all that is in it. */
 const storages: Record<StorageName, () => Promise<{ url: string; stop(): Promise<void> }>> = {
   async PostgreSQL() {
-    const { url, drop } = await newDatabase(await sharedServer('postgres18'))
+    const { url, drop } = await migratedDatabase(await sharedServer('postgres18'))
     return { url, stop: drop }
   },
   Redis: () => startRedis({ appendfsync: 'no' }),

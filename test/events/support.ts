@@ -5,7 +5,7 @@ import type { QueueEvent } from 'tidings/internal/events/event'
 import type { Events } from 'tidings/internal/events/events'
 import type { EventsOptions } from 'tidings/internal/events/options'
 import { afterAll } from 'vitest'
-import { newDatabase, query, until } from '../postgres/support.ts'
+import { migratedDatabase, query, until } from '../postgres/support.ts'
 import { startHttpServer } from '../support/http-server.ts'
 
 type Settings = Parameters<typeof eventsMigration>[0]
@@ -32,7 +32,7 @@ export function databases(way: Way = 'direct') {
 
   /** @param settings of the migration; null: it is not applied */
   return async (postgres: string, settings: Settings | null = {}): Promise<Scene> => {
-    const database = await newDatabase(postgres)
+    const database = await migratedDatabase(postgres)
     const server = way === 'direct' ? undefined : await startHttpServer(database.url)
     const at = server?.url ?? database.url
     const bus = await connect(at)

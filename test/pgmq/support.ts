@@ -1,5 +1,5 @@
 import { Pgmq } from 'tidings/pgmq'
-import { newDatabase, newName } from '../postgres/support.ts'
+import { migratedDatabase, newName } from '../postgres/support.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 
 /** A client on a database of its own. */
@@ -12,7 +12,7 @@ export interface OwnPgmq {
 }
 
 export async function openPgmq(server: 'postgres15' | 'postgres18'): Promise<OwnPgmq> {
-  const { url, drop } = await newDatabase(await sharedServer(server))
+  const { url, drop } = await migratedDatabase(await sharedServer(server))
   const pgmq = await Pgmq.new(url)
   return {
     url,

@@ -4,7 +4,7 @@ import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import type { Ending, StoredMessage } from 'tidings/internal/port/engine'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { message, newDatabase, newName, openEngine, query } from './support.ts'
+import { message, migratedDatabase, newName, openEngine, query } from './support.ts'
 
 // What other clients of PGMQ may put into a queue harms nothing else in it, and is handled itself.
 describe.each(['postgres15', 'postgres18'] as const)('odd rows on %s', (server) => {
@@ -13,7 +13,7 @@ describe.each(['postgres15', 'postgres18'] as const)('odd rows on %s', (server) 
   let engine: PostgresEngine
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(await sharedServer(server)))
+    ;({ url, drop } = await migratedDatabase(await sharedServer(server)))
     engine = await openEngine(url)
   })
   afterAll(async () => {
@@ -134,7 +134,7 @@ describe.each(['postgres15', 'postgres18'] as const)('odd rows on %s', (server) 
   })
 
   test('a message that is hidden for ever is sent where events are installed, and announces nothing', async () => {
-    const { url: own, drop: dropOwn } = await newDatabase(await sharedServer(server))
+    const { url: own, drop: dropOwn } = await migratedDatabase(await sharedServer(server))
     const watched = await openEngine(own)
     await watched.createQueue('jobs')
     await query(own, eventsMigration().up)

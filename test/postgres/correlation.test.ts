@@ -3,7 +3,7 @@ import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import type { Settlement, StoredMessage } from 'tidings/internal/port/engine'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { claimAll, message, newDatabase, newName, openEngine, query, until } from './support.ts'
+import { claimAll, message, migratedDatabase, newName, openEngine, query, until } from './support.ts'
 
 const everything = { place: null, limit: 100_000, afterId: null, ids: null }
 
@@ -16,7 +16,7 @@ describe.each(['postgres15', 'postgres18'] as const)('correlations on %s', (serv
   const clients = new Set<pg.Client>()
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(await sharedServer(server)))
+    ;({ url, drop } = await migratedDatabase(await sharedServer(server)))
     engine = await openEngine(url)
   })
   afterEach(async () => {

@@ -2,7 +2,7 @@ import pg from 'pg'
 import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { message, newDatabase, newName, openEngine, query } from './support.ts'
+import { message, migratedDatabase, newName, openEngine, query } from './support.ts'
 
 // What a statement reads does not depend on what else is there: counted in rows, not in time.
 describe.each(['postgres15', 'postgres18'] as const)('rows that are read on %s', (server) => {
@@ -13,7 +13,7 @@ describe.each(['postgres15', 'postgres18'] as const)('rows that are read on %s',
   const [lined, blocked] = [newName('lined'), newName('blocked')]
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(await sharedServer(server)))
+    ;({ url, drop } = await migratedDatabase(await sharedServer(server)))
     engine = await openEngine(url)
     await engine.createQueue(full)
     await engine.createQueue(delayed)

@@ -3,7 +3,7 @@ import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { sharedServer } from '../support/shared-servers.ts'
-import { message, newDatabase, newName, openEngine, query } from './support.ts'
+import { message, migratedDatabase, newName, openEngine, query } from './support.ts'
 
 const onDisk = { durability: 'fsync' } as const
 const unavailable = (found: string) => ({
@@ -14,11 +14,11 @@ const unavailable = (found: string) => ({
 const lengthOf = async (engine: PostgresEngine, queue: string) => (await engine.stats(queue)).ready
 
 describe('what has to be on disk', () => {
-  let database: Awaited<ReturnType<typeof newDatabase>>
+  let database: Awaited<ReturnType<typeof migratedDatabase>>
   let engine: PostgresEngine
   const queue = newName('disk')
   beforeAll(async () => {
-    database = await newDatabase(await sharedServer('postgres18'))
+    database = await migratedDatabase(await sharedServer('postgres18'))
     engine = await openEngine(database.url)
     await engine.createQueue(queue)
   })

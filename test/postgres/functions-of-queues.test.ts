@@ -3,7 +3,7 @@ import { PostgresMigrations } from 'tidings/internal/engines/postgres/migrate'
 import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { claimAll, message, newDatabase, newName, openEngine, query } from './support.ts'
+import { claimAll, message, migratedDatabase, newName, openEngine, query } from './support.ts'
 
 // What every message passes through is planned once a session, in functions of its queue.
 describe.each(['postgres15', 'postgres18'] as const)('functions of a queue on %s', (server) => {
@@ -12,7 +12,7 @@ describe.each(['postgres15', 'postgres18'] as const)('functions of a queue on %s
   let engine: PostgresEngine
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(await sharedServer(server)))
+    ;({ url, drop } = await migratedDatabase(await sharedServer(server)))
     engine = await openEngine(url)
   })
   afterAll(async () => {
@@ -261,7 +261,7 @@ describe.each(['postgres15', 'postgres18'] as const)('functions of a queue on %s
   })
 
   test('a program that is connected while the database gets roles goes on', async () => {
-    const own = await newDatabase(await sharedServer(server))
+    const own = await migratedDatabase(await sharedServer(server))
     const running = await openEngine(own.url)
     const prefix = newName('r')
     const migrations = new PostgresMigrations({ url: own.url })

@@ -1,7 +1,7 @@
 import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { message, newDatabase, newName, openEngine, query } from './support.ts'
+import { message, migratedDatabase, newName, openEngine, query } from './support.ts'
 
 // The order within x-pgmq-group does not depend on what our own senders have told the queue.
 describe.each(['postgres15', 'postgres18'] as const)('groups on %s', (server) => {
@@ -11,7 +11,7 @@ describe.each(['postgres15', 'postgres18'] as const)('groups on %s', (server) =>
   let queue: string
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(await sharedServer(server)))
+    ;({ url, drop } = await migratedDatabase(await sharedServer(server)))
     engine = await openEngine(url)
   })
   afterAll(async () => {

@@ -1,10 +1,10 @@
 import { connect } from 'tidings'
 import { expect, onTestFinished, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { newDatabase, query } from './support.ts'
+import { migratedDatabase, query } from './support.ts'
 
 test('a server that only reads shows the history', async () => {
-  const { url, drop } = await newDatabase(await sharedServer('postgres18'))
+  const { url, drop } = await migratedDatabase(await sharedServer('postgres18'))
   onTestFinished(drop)
   const writer = await connect(url)
   await writer.queue('orders').send(1)

@@ -1,7 +1,7 @@
 import { connect } from 'tidings/internal/connect'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { newDatabase, newName, query, until } from './support.ts'
+import { migratedDatabase, newName, query, until } from './support.ts'
 
 /** Longer than any pause between two looks. */
 const quietMs = 4_000
@@ -12,7 +12,7 @@ describe("idle: 'sleep'", () => {
   let bus: Awaited<ReturnType<typeof connect>>
   let queues: string[]
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(await sharedServer('postgres18')))
+    ;({ url, drop } = await migratedDatabase(await sharedServer('postgres18')))
   })
   afterAll(() => drop())
   beforeEach(async () => {

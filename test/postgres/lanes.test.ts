@@ -2,7 +2,7 @@ import pg from 'pg'
 import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { claimAll, message, newDatabase, newName, openEngine, query } from './support.ts'
+import { claimAll, message, migratedDatabase, newName, openEngine, query } from './support.ts'
 
 const limits = (...all: Record<string, string | number>[]) => ({ limits: all })
 const inGroup = (group: string, orderingKey: string | null = null) => message({ group, orderingKey })
@@ -14,7 +14,7 @@ describe.each(['postgres15', 'postgres18'] as const)('lanes on %s', (server) => 
   let queue: string
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(await sharedServer(server)))
+    ;({ url, drop } = await migratedDatabase(await sharedServer(server)))
     engine = await openEngine(url)
   })
   afterAll(async () => {

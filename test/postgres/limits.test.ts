@@ -5,14 +5,14 @@ import { nextTurn } from 'tidings/internal/core/turns'
 import { Connections } from 'tidings/internal/engines/postgres/connections'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { newDatabase, newName, query, until } from './support.ts'
+import { migratedDatabase, newName, query, until } from './support.ts'
 
 let database: { url: string; drop(): Promise<void> }
 const role = newName('limited')
 let roleUrl: string
 
 beforeAll(async () => {
-  database = await newDatabase(await sharedServer('postgres18'))
+  database = await migratedDatabase(await sharedServer('postgres18'))
   await query(database.url, `CREATE ROLE ${role} LOGIN SUPERUSER`)
   const url = new URL(database.url)
   url.username = role

@@ -12,7 +12,7 @@ import { type Line, startLine } from '../support/line.ts'
 import { pgmqPeer } from '../support/pgmq-peer.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { sharedServer } from '../support/shared-servers.ts'
-import { message, newDatabase, newName, openEngine, query, until } from './support.ts'
+import { message, migratedDatabase, newName, openEngine, query, until } from './support.ts'
 
 const held = { limit: 10, leaseMs: 60_000, ids: null, held: true } satisfies ClaimRequest
 const logger = { debug() {}, info() {}, warn() {}, error() {} }
@@ -24,7 +24,7 @@ describe.each(['postgres15', 'postgres18'] as const)('leases of a process on %s'
   const children: ChildProcess[] = []
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(await sharedServer(server)))
+    ;({ url, drop } = await migratedDatabase(await sharedServer(server)))
   })
   afterEach(async () => {
     for (const child of children.splice(0)) child.kill('SIGKILL')
@@ -309,7 +309,7 @@ test.each([
   ['of PGMQ', '1.12.0'],
   ['of PGMQ before 1.10', '1.5.1'],
 ] as const)("what waits for a retry is nobody's, in a schema %s", async (_, version) => {
-  const { url, drop } = await newDatabase(await sharedServer('postgres18'))
+  const { url, drop } = await migratedDatabase(await sharedServer('postgres18'))
   if (version !== undefined) await query(url, `CREATE SCHEMA pgmq; ${pgmqPeer(version)}`)
   const engine = await openEngine(url)
   try {
@@ -399,7 +399,7 @@ describe('a claim whose answer nobody gets', () => {
   let bus: Bus
 
   beforeAll(async () => {
-    database = await newDatabase(await sharedServer('postgres18'))
+    database = await migratedDatabase(await sharedServer('postgres18'))
     line = await startLine(database.url)
     bus = new Bus(await openEngine(line.url))
   })

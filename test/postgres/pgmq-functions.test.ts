@@ -1,7 +1,7 @@
 import { Bus } from 'tidings/internal/bus/bus'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { newDatabase, newName, openEngine, query } from './support.ts'
+import { migratedDatabase, newName, openEngine, query } from './support.ts'
 
 // PGMQ's own functions, which its clients in other languages call, on a schema that Tidings made.
 describe.each(['postgres15', 'postgres18'] as const)("PGMQ's functions on %s", (server) => {
@@ -12,7 +12,7 @@ describe.each(['postgres15', 'postgres18'] as const)("PGMQ's functions on %s", (
   const ours = queue.toLowerCase()
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(await sharedServer(server)))
+    ;({ url, drop } = await migratedDatabase(await sharedServer(server)))
     bus = new Bus(await openEngine(url))
     await query(url, 'SELECT pgmq.create($1)', [queue])
   })

@@ -1,5 +1,5 @@
 import pg from 'pg'
-import { newDatabase, openEngine } from './support.ts'
+import { migratedDatabase, openEngine } from './support.ts'
 
 /** What PGMQ's clients see of a call. */
 export interface Answer {
@@ -69,7 +69,7 @@ export async function pgmqSession(url: string): Promise<PgmqClient> {
 
 /** A database with the schema of Tidings, and a session in it. */
 export async function pgmqDatabase(server: string) {
-  const { url, drop } = await newDatabase(server)
+  const { url, drop } = await migratedDatabase(server)
   const sessions: PgmqClient[] = []
   const session = async () => {
     const client = await pgmqSession(url)

@@ -3,7 +3,7 @@ import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import type { NewMessage } from 'tidings/internal/port/engine'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { message, newDatabase, newName, openEngine, query, until } from './support.ts'
+import { message, migratedDatabase, newName, openEngine, query, until } from './support.ts'
 
 // Each race is held open by a second session: it stops one of the two between the statements that matter.
 describe.each(['postgres15', 'postgres18'] as const)('races on %s', (server) => {
@@ -14,7 +14,7 @@ describe.each(['postgres15', 'postgres18'] as const)('races on %s', (server) => 
   const sessions: pg.Client[] = []
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(await sharedServer(server)))
+    ;({ url, drop } = await migratedDatabase(await sharedServer(server)))
     engine = await openEngine(url)
   })
   afterAll(async () => {

@@ -5,7 +5,7 @@ import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
 import { keys, naiveMatches, patterns } from '../unit/pattern-support.ts'
-import { claimAll, message, newDatabase, newName, openEngine, query } from './support.ts'
+import { claimAll, message, migratedDatabase, newName, openEngine, query } from './support.ts'
 
 const routed = (routingKey: string, label: unknown, fields = {}) => ({
   ...message({ data: JSON.stringify(label), ...fields }),
@@ -34,7 +34,7 @@ describe.each(['postgres15', 'postgres18'] as const)('routing on %s', (server) =
   let engine: PostgresEngine
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(await sharedServer(server)))
+    ;({ url, drop } = await migratedDatabase(await sharedServer(server)))
     engine = await openEngine(url)
   })
   afterAll(async () => {
@@ -157,7 +157,7 @@ describe.each(['postgres15', 'postgres18'] as const)('routing on %s', (server) =
 
   // PostgreSQL says so of a function that is dropped and made again while it is looked up, which a test cannot time.
   test('goes on where the functions of a queue are made again meanwhile', async () => {
-    const own = await newDatabase(await sharedServer(server))
+    const own = await migratedDatabase(await sharedServer(server))
     const publisher = await openEngine(own.url)
     for (const queue of ['one', 'two']) {
       await publisher.createQueue(queue)

@@ -1,5 +1,5 @@
+import { migrations } from 'tidings/internal/engines/postgres/sql.gen'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { migrations } from '../../packages/tidings/src/engines/postgres/sql.gen.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { message, newDatabase, newName, openEngine, query } from './support.ts'
 

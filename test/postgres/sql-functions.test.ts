@@ -1,13 +1,13 @@
 import { connect } from 'tidings'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { newDatabase, newName, query } from './support.ts'
+import { migratedDatabase, newName, query } from './support.ts'
 
 describe.each(['postgres15', 'postgres18'] as const)('the functions for SQL on %s', (server) => {
   let url: string
   let drop: () => Promise<void>
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(await sharedServer(server)))
+    ;({ url, drop } = await migratedDatabase(await sharedServer(server)))
     await (await connect(url)).close()
   })
   afterAll(() => drop())

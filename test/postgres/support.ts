@@ -2,6 +2,7 @@ import pg from 'pg'
 import { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import type { StoredMessage } from 'tidings/internal/port/engine'
 import { newName } from '../support/engine.ts'
+import { migratedTemplate } from '../support/migrated-template.ts'
 
 export { claimAll, message, newName } from '../support/engine.ts'
 
@@ -11,10 +12,15 @@ export async function openEngine(url: string): Promise<PostgresEngine> {
   return engine
 }
 
-/** A database of the test's own on a shared server; `drop` removes it. */
-export async function newDatabase(url: string): Promise<{ url: string; drop(): Promise<void> }> {
+/** A database of the test's own on a shared server, with nothing in it; `drop` removes it. */
+export const newDatabase = (url: string) => createDatabase(url, 'template1')
+
+/** The same with the schema of Tidings in it: a copy costs a third of what the migrations do. */
+export const migratedDatabase = (url: string) => createDatabase(url, migratedTemplate)
+
+async function createDatabase(url: string, template: string): Promise<{ url: string; drop(): Promise<void> }> {
   const name = newName('db')
-  await query(url, `CREATE DATABASE ${name}`)
+  await query(url, `CREATE DATABASE ${name} TEMPLATE ${template}`)
   const own = new URL(url)
   own.pathname = `/${name}`
   return { url: own.href, drop: () => query(url, `DROP DATABASE ${name} WITH (FORCE)`).then(() => {}) }

@@ -1,7 +1,7 @@
 import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { claimAll, claimWhenDue, message, newDatabase, newName, openEngine, query, until } from './support.ts'
+import { claimAll, claimWhenDue, message, migratedDatabase, newName, openEngine, query, until } from './support.ts'
 
 const hourMs = 3_600_000
 
@@ -10,7 +10,7 @@ describe.each(['postgres15', 'postgres18'] as const)('much that is hidden behind
   let drop: () => Promise<void>
   let engine: PostgresEngine
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(await sharedServer(server)))
+    ;({ url, drop } = await migratedDatabase(await sharedServer(server)))
     await query(
       url,
       `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET track_functions = ''all''', current_database()); END $$`,

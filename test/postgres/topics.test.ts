@@ -7,7 +7,7 @@ import type { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import type { Transaction } from 'tidings/internal/port/engine'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { newDatabase, newName, openEngine, query, until } from './support.ts'
+import { migratedDatabase, newName, openEngine, query, until } from './support.ts'
 import { follow, labelled, numbers, numbersOf, readAll } from './topic-support.ts'
 
 const publisherScript = fileURLToPath(new URL('topic-publisher.mjs', import.meta.url))
@@ -23,7 +23,7 @@ describe.each(['postgres15', 'postgres18'] as const)('topics on %s', (server) =>
   const clients = new Set<pg.Client>()
 
   beforeAll(async () => {
-    ;({ url, drop } = await newDatabase(await sharedServer(server)))
+    ;({ url, drop } = await migratedDatabase(await sharedServer(server)))
     engine = await openEngine(url)
     other = await openEngine(url)
   })

@@ -1,8 +1,8 @@
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import type * as tidings from 'tidings'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type * as tidings from '../../packages/tidings/src/index.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { newDatabase, query } from './support.ts'
 
@@ -41,7 +41,7 @@ async function build({ mark, madeAt, migration }: Changes): Promise<typeof tidin
   return { ...(await load('index.js')), migrations: migrationsOf }
 }
 
-type Migrator = typeof import('../../packages/tidings/src/connect.ts').migrationsOf
+type Migrator = typeof import('tidings/internal/connect').migrationsOf
 
 describe.each(['postgres15', 'postgres18'] as const)('two builds beside each other on %s', (server) => {
   let url: string
@@ -50,7 +50,7 @@ describe.each(['postgres15', 'postgres18'] as const)('two builds beside each oth
 
   beforeAll(async () => {
     ;({ url, drop } = await newDatabase(await sharedServer(server)))
-    const { migrations } = await import('../../packages/tidings/src/engines/postgres/sql.gen.ts')
+    const { migrations } = await import('tidings/internal/engines/postgres/sql.gen')
     current = migrations.length
   })
   afterAll(async () => {

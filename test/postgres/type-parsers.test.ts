@@ -3,7 +3,7 @@ import { Bus } from 'tidings/internal/bus/bus'
 import { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { expect, onTestFinished, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { newDatabase, newName } from './support.ts'
+import { migratedDatabase, newName } from './support.ts'
 
 const url = await sharedServer('postgres18')
 
@@ -31,7 +31,7 @@ test.each(Object.entries(sets))('parsers of the application change nothing: %s',
   onTestFinished(() => {
     for (const [oid, parse] of before) pg.types.setTypeParser(oid as never, parse as never)
   })
-  const database = await newDatabase(url)
+  const database = await migratedDatabase(url)
   onTestFinished(() => database.drop())
   const engine = new PostgresEngine({ url: database.url })
   await engine.open()

@@ -1,12 +1,12 @@
 import pg from 'pg'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { message, newDatabase, newName, openEngine, query, until } from './support.ts'
+import { message, migratedDatabase, newName, openEngine, query, until } from './support.ts'
 
 let url: string
 let drop: () => Promise<void>
 beforeAll(async () => {
-  ;({ url, drop } = await newDatabase(await sharedServer('postgres18')))
+  ;({ url, drop } = await migratedDatabase(await sharedServer('postgres18')))
 })
 afterAll(() => drop())
 

@@ -2,7 +2,7 @@ import { connect } from 'tidings'
 import type { Bus } from 'tidings/internal/bus/bus'
 import { eventsMigration } from 'tidings/internal/engines/postgres/events-migration'
 import { expect, onTestFinished } from 'vitest'
-import { newDatabase, query } from '../postgres/support.ts'
+import { migratedDatabase, query } from '../postgres/support.ts'
 import { startHttpServer, type TestHttpServer } from '../support/http-server.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { EventClient } from './event-client.ts'
@@ -11,7 +11,7 @@ import { EventClient } from './event-client.ts'
 export async function openDatabase(
   settings: Parameters<typeof eventsMigration>[0] = {},
 ): Promise<{ url: string; bus: Bus }> {
-  const database = await newDatabase(await sharedServer('postgres18'))
+  const database = await migratedDatabase(await sharedServer('postgres18'))
   onTestFinished(() => database.drop())
   await (await connect(database.url)).close()
   await query(database.url, eventsMigration(settings).up)

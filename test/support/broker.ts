@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { chromiumProgram } from './chromium.ts'
 import { startHttpServer } from './http-server.ts'
+import { makeTemplate } from './migrated-template.ts'
 import { postgresPrograms, startPostgres } from './postgres.ts'
 import { redisProgram, startRedis, startValkey } from './redis.ts'
 import { startCluster } from './redis-cluster.ts'
@@ -28,8 +29,8 @@ interface Started {
 
 const starts: Record<SharedServer, (url: (name: SharedServer) => Promise<string>) => Promise<Started>> = {
   /** TIDINGS_TEST_POSTGRES may name a server of another version, to try that one. */
-  postgres15: () => givenOr(process.env.TIDINGS_TEST_POSTGRES, () => startPostgres(15)),
-  postgres18: () => startPostgres(18),
+  postgres15: async () => withTemplate(await givenOr(process.env.TIDINGS_TEST_POSTGRES, () => startPostgres(15))),
+  postgres18: async () => withTemplate(await startPostgres(18)),
   /** Keeps its data on disk. */
   redis: () => startRedis(),
   /** '' where its package cannot be had: not every release of Debian has it. */
@@ -42,6 +43,16 @@ const starts: Record<SharedServer, (url: (name: SharedServer) => Promise<string>
 
 const givenOr = async (url: string | undefined, start: () => Promise<Started>): Promise<Started> =>
   url ? { url, stop: async () => {} } : start()
+
+async function withTemplate(server: Started): Promise<Started> {
+  try {
+    await makeTemplate(server.url)
+  } catch (error) {
+    await server.stop()
+    throw error
+  }
+  return server
+}
 
 /** Starts the servers that test files share, each when the first file asks for it; files run in processes of their own. */
 export class Broker {

@@ -1,4 +1,5 @@
 import type { Engine } from 'tidings/internal/port/engine'
+import type { Listening } from 'tidings/internal/port/listening'
 import type { Runner } from 'tidings-testkit'
 import { describe, test } from 'vitest'
 
@@ -30,4 +31,38 @@ export function withUpkeepInTurn<E extends Engine>(engine: E): E {
     return done
   }
   return engine
+}
+
+/**
+ * Engines that several cases use, one after the other: a session of PostgreSQL costs a tenth of a second until it knows
+ * the schema. One that a case has closed is used no more; what a case listens to ends with the case.
+ */
+export function reusedEngines<E extends Engine>(open: () => Promise<E>) {
+  const idle: Engine[] = []
+  const closed = new WeakSet<Engine>()
+  const listenings = new WeakMap<Engine, Listening[]>()
+  const openNew = async () => {
+    const engine: Engine = await open()
+    const [close, listen] = [engine.close.bind(engine), engine.listen.bind(engine)]
+    engine.close = () => {
+      closed.add(engine)
+      return close()
+    }
+    engine.listen = async (listener) => {
+      const listening = await listen(listener)
+      listenings.set(engine, [...(listenings.get(engine) ?? []), listening])
+      return listening
+    }
+    return engine
+  }
+  const createEngine = async () => idle.pop() ?? (await openNew())
+  return {
+    createEngine,
+    secondEngine: createEngine,
+    async releaseEngine(engine: Engine): Promise<void> {
+      await Promise.all((listenings.get(engine) ?? []).map((listening) => listening.close()))
+      listenings.delete(engine)
+      if (!closed.has(engine)) idle.push(engine)
+    },
+  }
 }

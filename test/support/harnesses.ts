@@ -5,7 +5,7 @@ import type { RedisSource } from 'tidings/internal/engines/redis/driver'
 import { RedisEngine } from 'tidings/internal/engines/redis/redis'
 import type { Engine } from 'tidings/internal/port/engine'
 import type { Harness } from 'tidings-testkit'
-import { withUpkeepInTurn } from './conformance.ts'
+import { reusedEngines, withUpkeepInTurn } from './conformance.ts'
 
 /** The server's clock runs like ours, but timers may be early by a millisecond. */
 const passTime = (_engine: Engine, milliseconds: number) => wait(milliseconds + 5)
@@ -21,8 +21,7 @@ export function postgresHarness(name: string, url: string): Harness {
   return {
     name,
     supports: ['transactions', 'durable', 'events', 'topics', 'limits', 'schedules'],
-    createEngine: () => openPostgres(url),
-    secondEngine: () => openPostgres(url),
+    ...reusedEngines(() => openPostgres(url)),
     passTime,
     async transaction(_engine, work) {
       const client = new pg.Client({ connectionString: url })
@@ -52,8 +51,7 @@ export function redisHarness(name: string, source: RedisSource, skips: Harness['
   return {
     name,
     supports: ['durable', 'topics', 'limits', 'schedules'],
-    createEngine: () => openRedis(source),
-    secondEngine: () => openRedis(source),
+    ...reusedEngines(() => openRedis(source)),
     passTime,
     skips,
   }

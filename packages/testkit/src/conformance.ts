@@ -32,10 +32,10 @@ export async function runCase(one: ConformanceCase, harness: Harness): Promise<v
     await withDeadline(one.run(scene), harness.caseTimeoutMs ?? 45_000)
   } catch (error) {
     // The first error tells more than one of the cleaning up.
-    await scene.close().catch(() => {})
+    await scene.close(false).catch(() => {})
     throw error
   }
-  await scene.close()
+  await scene.close(true)
 }
 
 /** Why the case does not apply to this engine; null if it does. */

@@ -8,6 +8,8 @@ export interface Harness {
   readonly supports: readonly Feature[]
   /** An engine of its own, opened. Several may share one server. */
   createEngine(): Promise<Engine>
+  /** Takes back an engine of either kind after a case that passed, closed or not, for later cases. Default: closes it. */
+  releaseEngine?(engine: Engine): Promise<void>
   /** Resolves when at least so many milliseconds went by on the clock of the engine's storage. */
   passTime(engine: Engine, milliseconds: number): Promise<void>
   /** With 'transactions': runs `work` in an application's transaction; commits, or rolls back if it rejects. */

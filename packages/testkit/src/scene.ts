@@ -68,11 +68,13 @@ export class Scene {
     return scene
   }
 
-  /** Drops the queues and topics of the case and closes its engines. */
-  async close(): Promise<void> {
+  /** Drops the queues and topics of the case and gives its engines back; after a case that failed, closes them. */
+  async close(passed: boolean): Promise<void> {
     for (const name of this.#topicNames) await this.#cleanUp((engine) => topicsOf(engine).dropTopic(name))
     for (const name of this.#names) await this.#cleanUp((engine) => engine.dropQueue(name))
-    for (const engine of this.#engines) await engine.close()
+    for (const engine of this.#engines)
+      if (passed && this.harness.releaseEngine) await this.harness.releaseEngine(engine)
+      else await engine.close()
   }
 
   async #cleanUp(drop: (engine: Engine) => Promise<unknown>): Promise<void> {
