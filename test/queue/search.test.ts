@@ -27,6 +27,21 @@ describe('a search', () => {
     expect(await dataOf({ text: 'eve' })).toEqual([])
   })
 
+  test('finds by a dedup id, wherever the message is, and looks at no other', async () => {
+    const { queue, find } = await makeQueue()
+    await queue.sendBatch([{ data: 1 }, { data: 2, dedupId: 'two' }, { data: 3 }])
+    const found = async (asked: object = {}) => {
+      const { messages, scanned } = await find({ dedupId: 'two', ...asked })
+      return [messages.map(({ data }) => data), scanned]
+    }
+    expect(await found()).toEqual([['2'], 1])
+    expect(await found({ group: 'g' })).toEqual([[], 1])
+    await (await queue.readById('2'))!.archive()
+    expect(await found()).toEqual([['2'], 1])
+    expect(await found({ place: 'ready' })).toEqual([[], 0])
+    expect(await found({ dedupId: 'three' })).toEqual([[], 0])
+  })
+
   test('finds by parts, key, group, time and error', async () => {
     const { queue, dataOf } = await makeQueue({ deadLetter: false })
     await queue.send({ order: { id: 7, total: 1 } }, { orderingKey: 'k' })

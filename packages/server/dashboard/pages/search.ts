@@ -9,10 +9,11 @@ export interface Search {
 }
 
 export const searchHelp =
-  'Words anywhere in data, headers and meta; or id:, error:, key:, group:, correlation:, target:, data.field:, meta.field:, header.field:, after: and before: (2h, or a date). Quotes around a value with spaces.'
+  'Words anywhere in data, headers and meta; or id:, dedup:, error:, key:, group:, correlation:, target:, data.field:, meta.field:, header.field:, after: and before: (2h, or a date). Quotes around a value with spaces.'
 
 const fields: Readonly<Record<string, string>> = {
   error: 'error',
+  dedup: 'dedup_id',
   key: 'ordering_key',
   group: 'group',
   correlation: 'correlation_id',

@@ -11,7 +11,7 @@ import { anyObject } from './entry.ts'
 import { eventList, toWireEvent } from './messages.ts'
 
 const tag = 'Messages'
-const { text, error, orderingKey, group, sentAfter, sentBefore, after, limit, scan } = searchOptions
+const { text, error, dedupId, orderingKey, group, sentAfter, sentBefore, after, limit, scan } = searchOptions
 
 const place = option.choice(
   'Only messages in this state; archived ones are looked at only when asked for.',
@@ -45,6 +45,7 @@ export const searchRoutes: readonly Route[] = [
       correlation_id: option.text('Only messages of this correlation.', { default: null, check: checkKey }),
       target: option.text('Only messages for this target.', { default: null }),
       error,
+      dedup_id: dedupId,
       ordering_key: orderingKey,
       group,
       sent_after: sentAfter,
@@ -67,7 +68,8 @@ export const searchRoutes: readonly Route[] = [
     },
     async handle({ body, ...call }) {
       const { queue } = call.params
-      const { data, headers, meta, correlation_id, target, ordering_key, sent_after, sent_before, ...asked } = body
+      const { data, headers, meta, correlation_id, target, dedup_id, ordering_key, sent_after, sent_before, ...asked } =
+        body
       const named = {
         ...(correlation_id === null ? {} : { correlation_id }),
         ...(target === null ? {} : { target_id: target }),
@@ -81,6 +83,7 @@ export const searchRoutes: readonly Route[] = [
         {
           ...asked,
           where: parseWhere(parts, 'where'),
+          dedupId: dedup_id,
           orderingKey: ordering_key,
           sentAfter: sent_after,
           sentBefore: sent_before,
@@ -90,6 +93,23 @@ export const searchRoutes: readonly Route[] = [
       const { messages, after: next, scanned } = found
       // They are redacted already, and what is redacted twice may be unlike what was looked for.
       return { status: 200, body: messagesText(messages, { ...call, redacted: unredacted }, { after: next, scanned }) }
+    },
+  }),
+
+  route({
+    name: 'sentWith',
+    method: 'GET',
+    path: '/v1/queues/{queue}/sent-with',
+    tag,
+    summary: 'The message that was sent with a dedup id',
+    description: 'While the dedup id is taken. The message itself may be gone.',
+    scope: 'read',
+    query: { dedup_id: option.required(searchOptions.dedupId) },
+    answers: {
+      200: { description: 'As of now.', fields: { id: shape.nullable(shape.text('Its id; null: it is free.')) } },
+    },
+    async handle({ bus, params: { queue }, query }) {
+      return { status: 200, body: { id: await bus.stored.queue(queue).sentWith(query.dedup_id) } }
     },
   }),
 

@@ -57,6 +57,17 @@ export const dedup = group('dedup', {
     assert.deepEqual(await scene.peek(), [])
   },
 
+  'the message that was sent with an id is told, while the id is taken': async (scene) => {
+    const { engine, queue } = scene
+    assert.equal(await engine.sentWith(queue, 'a'), null)
+    const [first, other] = [await sendOnce(scene, 'first', long, 'a'), await sendOnce(scene, 'other', long, "A'/?")]
+    await sendOnce(scene, 'again', long, 'a')
+    assert.deepEqual([await engine.sentWith(queue, 'a'), await engine.sentWith(queue, "A'/?")], [first.id, other.id])
+    await scene.delete(await scene.claimOne({ ids: [first.id] }))
+    assert.equal(await engine.sentWith(queue, 'a'), first.id, 'it is gone, and its id is taken')
+    assert.equal(await engine.sentWith(await scene.newQueue(), 'a'), null, 'an id is taken in one queue')
+  },
+
   'after the window the id is free, and taken again': async (scene) => {
     const first = await sendOnce(scene, 'first', short)
     await scene.passTime(short)

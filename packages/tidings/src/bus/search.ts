@@ -2,7 +2,7 @@ import { fromJson, type JsonObject } from '../core/json.ts'
 import * as option from '../core/options.ts'
 import { parseWhere, type Wanted, type Where } from '../messages/filter.ts'
 import { StoredCopy } from '../messages/message.ts'
-import { checkMessageId, moment, peekOptions } from '../messages/options.ts'
+import { checkDedupId, checkMessageId, moment, peekOptions } from '../messages/options.ts'
 import { ReadAhead } from '../messages/read-ahead.ts'
 import type { Engine, StoredMessage } from '../port/engine.ts'
 
@@ -22,6 +22,13 @@ export const searchOptions = {
     parse: parseParts,
   }),
   error: { ...textOption('What the error of the last attempt contains.'), defaultText: 'any' },
+  dedupId: {
+    ...option.text('Only the message that was sent with this dedup id, while that is taken.', {
+      default: null,
+      check: checkDedupId,
+    }),
+    defaultText: 'any',
+  },
   orderingKey: { ...textOption('Only messages of this ordering key.'), defaultText: 'any' },
   group: { ...textOption('Only messages of this group.'), defaultText: 'any' },
   sentAfter: moment('Only messages that were sent at this time or later.', 'any time'),
@@ -60,16 +67,21 @@ export interface Found<M> {
 export async function search(
   engine: Engine,
   queue: string,
-  { after, limit, scan, place, where, ...wanted }: Search,
+  { after, limit, scan, place, where, dedupId, ...wanted }: Search,
   shown: (message: StoredMessage) => StoredMessage = (message) => message,
 ): Promise<Found<StoredMessage>> {
+  // Looked up, not looked for.
+  const sent = dedupId === null ? null : await engine.sentWith(queue, dedupId)
+  if (dedupId !== null && sent === null) return { messages: [], after: null, scanned: 0 }
+  const ids = sent === null ? null : [sent]
   const ahead = new ReadAhead(mostCount, firstCount)
   const messages: StoredMessage[] = []
   const startedAt = performance.now()
   let [last, scanned] = [after, 0]
   do {
     const count = Math.min(ahead.count, scan - scanned)
-    const request = { place, limit: count, afterId: last, ids: null, meta: where.meta, scan: scan - scanned }
+    const look = ids === null ? { ids, scan: scan - scanned } : { ids }
+    const request = { place, limit: count, afterId: last, meta: where.meta, ...look }
     const part = await engine.peek(queue, request)
     for (const message of part) {
       const one = shown(message)
@@ -96,7 +108,7 @@ function fits(
     group,
     sentAfter,
     sentBefore,
-  }: Omit<Search, 'after' | 'limit' | 'scan' | 'place' | 'where'>,
+  }: Omit<Search, 'after' | 'limit' | 'scan' | 'place' | 'where' | 'dedupId'>,
 ): boolean {
   const { meta, sentAt } = message
   if (sentAfter !== null && sentAt < sentAfter) return false

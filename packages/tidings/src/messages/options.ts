@@ -379,7 +379,7 @@ export function checkMessageId(value: unknown, path: string): asserts value is s
     })
 }
 
-function checkDedupId(value: string, path: string): void {
+export function checkDedupId(value: string, path: string): void {
   checkKey(value, path, 'DEDUP_ID_INVALID')
 }
 

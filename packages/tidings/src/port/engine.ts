@@ -118,6 +118,8 @@ export interface Engine {
   pop(queue: string, limit: number): Promise<StoredMessage[]>
   /** Looks at messages, by id, without changing anything. Receipts are null. */
   peek(queue: string, request: PeekRequest): Promise<Peeked>
+  /** The id of the message that was sent with a dedup id, while that is taken; the message itself may be gone. Null: it is free. */
+  sentWith(queue: string, dedupId: string): Promise<string | null>
   /**
    * Ends leases. Each settlement stands for itself: one whose receipt is stale changes nothing and says so, while the
    * others are carried out. A receipt is stale once the lease was settled, extended or followed by another; that it

@@ -204,6 +204,11 @@ export class HttpEngine implements Engine {
     return after === undefined ? found : Object.assign(found, { after })
   }
 
+  async sentWith(queue: string, dedupId: string): Promise<string | null> {
+    const path = `${of(queue)}/sent-with?dedup_id=${encodeURIComponent(dedupId)}`
+    return (await this.#read<{ id: string | null }>('GET', path)).id
+  }
+
   async settle(queue: string, settlements: readonly Settlement[], transaction?: Transaction): Promise<SettleResult[]> {
     refuseTransaction(transaction ?? null)
     if (settlements.length === 0) return []

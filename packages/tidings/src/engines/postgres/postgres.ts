@@ -258,6 +258,11 @@ export class PostgresEngine implements Engine {
     return toPeeked(await this.#calls.read(statements.peek, values))
   }
 
+  async sentWith(queue: string, dedupId: string): Promise<string | null> {
+    const [row] = await this.#calls.read(statements.sentWith, [queue, dedupId])
+    return (row?.id as string | null | undefined) ?? null
+  }
+
   async settle(
     queue: string,
     settlements: readonly Settlement[],

@@ -655,6 +655,25 @@ export const scripts = {
     ],
     "code": "local q = queueAt(1)\nif not readNewest(q) then return missing(q) end\nif not fulfil(q, ARGV[2]) then return noIntent() end\nlocal options = {}\nlocal hasDedup = false\nfor i = 5, #ARGV, 2 do\nlocal o = ARGV[i] == '' and {} or cjson.decode(ARGV[i])\noptions[#options + 1] = o\nhasDedup = hasDedup or o.u\nend\nlocal function countFresh()\nlocal count, ids, targets = 0, {}, {}\nfor _, o in ipairs(options) do\nlocal isRepeated = (o.u and ids[o.u[1]]) or (o.t and targets[o.t])\nif not isRepeated and not firstOf(q, o) then\ncount = count + 1\nif o.u then ids[o.u[1]] = true end\nif o.t then targets[o.t] = true end\nend\nend\nreturn count\nend\nif ARGV[3] ~= '' then\nlocal length, most = redis.call('ZCARD', q.order), tonumber(ARGV[3])\nlocal count = length + #options > most and countFresh() or 0\nif count > 0 and length + count > most then\nfor _, o in ipairs(options) do postVoid(q, o) end\nreturn { {}, q.posted, length, count }\nend\nend\nif hasDedup then forgetDedup(q, 10) end\nlocal results = {}\nfor i, o in ipairs(options) do table.insert(results, storeOnce(q, ARGV[2 + 2 * i], o)) end\nfinish(q)\nreturn { results, q.posted }"
   },
+  "sent-with": {
+    "flags": "#!lua flags=no-writes",
+    "helpers": [
+      "queueAt",
+      "isThere",
+      "missing",
+      "readClock",
+      "now",
+      "firstWithId",
+      "atOnce",
+      "writeAll",
+      "flush",
+      "unpacked",
+      "stateOf",
+      "isUnread",
+      "holderOf"
+    ],
+    "code": "local q = queueAt(1)\nif not isThere(q) then return missing(q) end\nreturn holderOf(q, { u = { ARGV[1] } }) or false"
+  },
   "set-field": {
     "flags": "#!lua flags=allow-oom",
     "helpers": [],

@@ -264,6 +264,10 @@ export class RedisEngine implements Engine {
     })
   }
 
+  sentWith(queue: string, dedupId: string): Promise<string | null> {
+    return this.#driver.whileOpen(() => this.#run<string | null>('sent-with', queue, [dedupId], repeatable))
+  }
+
   async settle(
     queue: string,
     settlements: readonly Settlement[],

@@ -222,6 +222,10 @@ SELECT id FROM tidings.cancel($1::text, ARRAY(SELECT jsonb_array_elements_text($
 -- $1 queue, $2 ids as JSON → id, asked
 SELECT id, asked FROM tidings.cancel_running($1::text, ARRAY(SELECT jsonb_array_elements_text($2::text::jsonb)::bigint));
 
+-- name: sentWith
+-- $1 queue, $2 dedup id → id
+SELECT tidings.sent_with($1::text, $2::text)::text AS id;
+
 -- name: makeReady
 -- $1 queue, $2 ids as JSON → id
 SELECT id FROM tidings.make_ready($1::text, ARRAY(SELECT jsonb_array_elements_text($2::text::jsonb)::bigint));

@@ -66,3 +66,14 @@ BEGIN
   END IF;
 END
 $$;
+
+-- The message that was sent with a dedup id, or null if that is free.
+CREATE OR REPLACE FUNCTION tidings.sent_with(queue text, dedup_id text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM tidings.must('look', queue);
+  RETURN coalesce(
+    tidings.holder_of_dedup_id(queue, dedup_id),
+    tidings.holder_of_lasting_id(queue, tidings.table_of(queue), dedup_id, '{}'));
+END
+$$;

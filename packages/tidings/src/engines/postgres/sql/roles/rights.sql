@@ -96,7 +96,7 @@ $$;
 CREATE OR REPLACE FUNCTION tidings.entry_points() RETURNS TABLE (function_name text, audience text[])
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT name, '{queue,admin,producer,consumer,monitor}'::text[] FROM unnest('{
-    create_queue,drop_queue,configure,all_settings,purge_queue,prune,stats,history_of,count_held_back,unlimited_leases,next_ready_ms,parked,enable,send,send_limited,claim,claim_ids,sweep_step,pop,peek,settle,extend,cancel,cancel_running,make_ready,
+    create_queue,drop_queue,configure,all_settings,purge_queue,prune,stats,history_of,count_held_back,unlimited_leases,next_ready_ms,parked,enable,send,send_limited,claim,claim_ids,sweep_step,pop,peek,sent_with,settle,extend,cancel,cancel_running,make_ready,
     bind,unbind,bindings,start_waiting,still_open,look,tables_behind,index_queue,prepare_queue,waiting_lock,microseconds,next_delayed_ms,may_manage,v1_claim
   }'::text[]) AS name
   UNION ALL
