@@ -92,7 +92,6 @@ function forward(engine: Engine, around: Around): Engine {
     settle: (queue, settlements, transaction) => around(() => engine.settle(queue, settlements, transaction)),
     extend: (queue, leases, leaseMs) => around(() => engine.extend(queue, leases, leaseMs)),
     cancel: (queue, ids, options) => around(() => engine.cancel(queue, ids, options)),
-    sentWith: (queue, dedupId) => around(() => engine.sentWith(queue, dedupId)),
     makeReady: (queue, ids) => around(() => engine.makeReady(queue, ids)),
     correlation: (id) => around(() => engine.correlation(id)),
     transaction: (work) => around(() => engine.transaction(work)),

@@ -1,3 +1,4 @@
+import { searchOptions } from 'tidings/internal/bus/search'
 import { systemClock } from 'tidings/internal/core/clock'
 import { TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
@@ -182,6 +183,7 @@ With \`holder\` and \`held\` the leases end with the process: when the streams o
       }),
       after: afterId,
       ids: idsOption('Only these messages.'),
+      dedup_id: searchOptions.dedupId,
       meta: option.value<object, Readonly<Record<string, string>> | null>(
         'Only messages whose meta has these texts in these fields, by the names of the wire.',
         { default: null, defaultText: 'any', typeText: 'object', jsonSchema: { type: 'object' }, parse: parseTexts },
@@ -205,9 +207,10 @@ With \`holder\` and \`held\` the leases end with the process: when the streams o
         },
       },
     },
-    async handle({ body: { place, limit, after, ids, meta, scan }, ...call }) {
+    async handle({ body: { place, limit, after, ids, dedup_id, meta, scan }, ...call }) {
       const request = {
         ...{ place, limit, afterId: after, ids },
+        ...(dedup_id === null ? {} : { dedupId: dedup_id }),
         ...(meta === null ? {} : { meta }),
         ...(scan === null ? {} : { scan }),
       }

@@ -97,23 +97,6 @@ export const searchRoutes: readonly Route[] = [
   }),
 
   route({
-    name: 'sentWith',
-    method: 'GET',
-    path: '/v1/queues/{queue}/sent-with',
-    tag,
-    summary: 'The message that was sent with a dedup id',
-    description: 'While the dedup id is taken. The message itself may be gone.',
-    scope: 'read',
-    query: { dedup_id: option.required(searchOptions.dedupId) },
-    answers: {
-      200: { description: 'As of now.', fields: { id: shape.nullable(shape.text('Its id; null: it is free.')) } },
-    },
-    async handle({ bus, params: { queue }, query }) {
-      return { status: 200, body: { id: await bus.stored.queue(queue).sentWith(query.dedup_id) } }
-    },
-  }),
-
-  route({
     name: 'traceTarget',
     method: 'GET',
     path: '/v1/trace',

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
+import type { PeekRequest } from 'tidings/internal/port/engine'
 import { group } from '../group.ts'
-import { archive, dataOf, long, move, newMessage, only, patiently, type Scene, short, text } from '../scene.ts'
+import { archive, dataOf, idsOf, long, move, newMessage, only, patiently, type Scene, short, text } from '../scene.ts'
 
 async function sendOnce(scene: Scene, label: string, windowMs = long, id = 'dedup-id', queue = scene.queue) {
   return only(await scene.engine.send(queue, [newMessage({ ...text(label), dedup: { id, windowMs } })], null))
@@ -57,15 +58,22 @@ export const dedup = group('dedup', {
     assert.deepEqual(await scene.peek(), [])
   },
 
-  'the message that was sent with an id is told, while the id is taken': async (scene) => {
-    const { engine, queue } = scene
-    assert.equal(await engine.sentWith(queue, 'a'), null)
+  'the message that was sent with an id is found by it, while the id is taken': async (scene) => {
+    const { queue } = scene
+    const sentWith = async (dedupId: string, more: Partial<PeekRequest> = {}, name = queue) =>
+      idsOf(await scene.peek({ dedupId, ...more }, name))
+    assert.deepEqual(await sentWith('a'), [])
     const [first, other] = [await sendOnce(scene, 'first', long, 'a'), await sendOnce(scene, 'other', long, "A'/?")]
     await sendOnce(scene, 'again', long, 'a')
-    assert.deepEqual([await engine.sentWith(queue, 'a'), await engine.sentWith(queue, "A'/?")], [first.id, other.id])
-    await scene.delete(await scene.claimOne({ ids: [first.id] }))
-    assert.equal(await engine.sentWith(queue, 'a'), first.id, 'it is gone, and its id is taken')
-    assert.equal(await engine.sentWith(await scene.newQueue(), 'a'), null, 'an id is taken in one queue')
+    assert.deepEqual([await sentWith('a'), await sentWith("A'/?")], [[first.id], [other.id]])
+    assert.deepEqual(await sentWith('a', { place: 'delayed' }), [])
+    assert.deepEqual(await sentWith('a', { afterId: first.id }), [])
+    assert.deepEqual(await sentWith('a', {}, await scene.newQueue()), [], 'an id is taken in one queue')
+    const brief = await sendOnce(scene, 'brief', short, 'b')
+    await scene.passTime(short)
+    assert.deepEqual([await sentWith('b'), await scene.placeOf(brief.id)], [[], 'ready'], 'the id is free')
+    await scene.settle(await scene.claimOne({ ids: [first.id] }), archive())
+    assert.deepEqual([await sentWith('a'), await sentWith('a', { place: 'archived' })], [[], [first.id]])
   },
 
   'after the window the id is free, and taken again': async (scene) => {

@@ -70,18 +70,14 @@ export async function search(
   { after, limit, scan, place, where, dedupId, ...wanted }: Search,
   shown: (message: StoredMessage) => StoredMessage = (message) => message,
 ): Promise<Found<StoredMessage>> {
-  // Looked up, not looked for.
-  const sent = dedupId === null ? null : await engine.sentWith(queue, dedupId)
-  if (dedupId !== null && sent === null) return { messages: [], after: null, scanned: 0 }
-  const ids = sent === null ? null : [sent]
   const ahead = new ReadAhead(mostCount, firstCount)
   const messages: StoredMessage[] = []
   const startedAt = performance.now()
   let [last, scanned] = [after, 0]
   do {
     const count = Math.min(ahead.count, scan - scanned)
-    const look = ids === null ? { ids, scan: scan - scanned } : { ids }
-    const request = { place, limit: count, afterId: last, meta: where.meta, ...look }
+    const look = dedupId === null ? { scan: scan - scanned } : { dedupId }
+    const request = { place, limit: count, afterId: last, ids: null, meta: where.meta, ...look }
     const part = await engine.peek(queue, request)
     for (const message of part) {
       const one = shown(message)

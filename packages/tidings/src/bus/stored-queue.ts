@@ -286,10 +286,6 @@ export class StoredQueue {
     )
   }
 
-  sentWith(dedupId: string): Promise<string | null> {
-    return this.#engine.sentWith(this.name, dedupId)
-  }
-
   bind(pattern: string): Promise<boolean> {
     return this.#engine.bind({ pattern, queue: this.name })
   }

@@ -118,8 +118,6 @@ export interface Engine {
   pop(queue: string, limit: number): Promise<StoredMessage[]>
   /** Looks at messages, by id, without changing anything. Receipts are null. */
   peek(queue: string, request: PeekRequest): Promise<Peeked>
-  /** The id of the message that was sent with a dedup id, while that is taken; the message itself may be gone. Null: it is free. */
-  sentWith(queue: string, dedupId: string): Promise<string | null>
   /**
    * Ends leases. Each settlement stands for itself: one whose receipt is stale changes nothing and says so, while the
    * others are carried out. A receipt is stale once the lease was settled, extended or followed by another; that it
@@ -337,6 +335,8 @@ export interface PeekRequest {
   /** Only ids after this one. */
   readonly afterId: string | null
   readonly ids: readonly string[] | null
+  /** Only the message that was sent with this dedup id, while that is taken. It is looked up, not looked for; `ids` is null. */
+  readonly dedupId?: string
   /** Only messages whose meta has these texts in these fields; numbers and booleans count as their text. */
   readonly meta?: Readonly<Record<string, string>>
   /** Where messages are sorted out by place or meta, looks at about so many, those sorted out too. Left out: at as many as it takes. */

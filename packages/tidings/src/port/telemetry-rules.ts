@@ -158,7 +158,6 @@ export const engineRules: Rules<Engine> = {
     (tallies, messages: StoredMessage[], [queue]) => tallies.popped(queue as string, messages),
   ),
   peek: ofOne,
-  sentWith: ofOne,
   settle: tallied(
     rule('settle', 'settle', (all: SettleResult[]) => counted(all.filter(({ settled }) => settled).length), settling),
     (tallies, results: SettleResult[], [queue, settlements]) =>

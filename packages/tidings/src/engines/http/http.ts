@@ -192,21 +192,16 @@ export class HttpEngine implements Engine {
     return answer.messages.map(fromWireMessage)
   }
 
-  async peek(queue: string, { place, limit, afterId, ids, meta, scan }: PeekRequest): Promise<Peeked> {
+  async peek(queue: string, { place, limit, afterId, ids, dedupId, meta, scan }: PeekRequest): Promise<Peeked> {
     if (ids?.length === 0) return []
     let after: string | undefined
     const found = await readAll<StoredMessage>(limit, async (count, last) => {
-      const body = { place, limit: count, after: last?.id ?? afterId, ids, meta, scan }
+      const body = { place, limit: count, after: last?.id ?? afterId, ids, dedup_id: dedupId, meta, scan }
       const page = await this.#read<WirePage<WireMessage> & { after?: string }>('POST', `${of(queue)}/peek`, body)
       after = page.after
       return { messages: page.messages.map(fromWireMessage), more: page.more }
     })
     return after === undefined ? found : Object.assign(found, { after })
-  }
-
-  async sentWith(queue: string, dedupId: string): Promise<string | null> {
-    const path = `${of(queue)}/sent-with?dedup_id=${encodeURIComponent(dedupId)}`
-    return (await this.#read<{ id: string | null }>('GET', path)).id
   }
 
   async settle(queue: string, settlements: readonly Settlement[], transaction?: Transaction): Promise<SettleResult[]> {

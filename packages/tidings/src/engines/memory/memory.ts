@@ -303,11 +303,6 @@ export class MemoryEngine implements Engine {
     return lookInto(this.#find(name), request, this.#clock.now())
   }
 
-  async sentWith(name: string, dedupId: string): Promise<string | null> {
-    const dedup = { id: dedupId, windowMs: null }
-    return firstOf(this.#find(name), { dedup, uniqueTarget: null }, this.#clock.now()) ?? null
-  }
-
   async settle(name: string, settlements: readonly Settlement[], transaction?: Transaction): Promise<SettleResult[]> {
     const tx = this.transactions.within(transaction ?? null)
     const queue = this.#find(name)

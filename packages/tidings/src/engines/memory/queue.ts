@@ -88,6 +88,9 @@ export function firstOf(queue: MemoryQueue, { dedup, uniqueTarget }: Unique, now
   return holder !== undefined && (queue.live.has(holder) || queue.pending.has(holder)) ? holder : undefined
 }
 
+const sentWith = (queue: MemoryQueue, dedupId: string, now: number) =>
+  firstOf(queue, { dedup: { id: dedupId, windowMs: null }, uniqueTarget: null }, now)
+
 /** Nobody can have read what no transaction has committed. */
 const isUnread = ({ live, pending }: MemoryQueue, id: string) => pending.has(id) || live.get(id)?.readCount === 0
 
@@ -169,11 +172,10 @@ export function nextDueMs(queue: MemoryQueue, opensAt: number | null, now: numbe
   return least(waits.filter((wait) => wait > 0))
 }
 
-export function lookInto(
-  { live, archive }: MemoryQueue,
-  { place, limit, afterId, ids, meta = {}, scan = Number.POSITIVE_INFINITY }: PeekRequest,
-  now: number,
-): Peeked {
+export function lookInto(queue: MemoryQueue, request: PeekRequest, now: number): Peeked {
+  const { live, archive } = queue
+  const { place, limit, afterId, dedupId, meta = {}, scan = Number.POSITIVE_INFINITY } = request
+  const ids = dedupId === undefined ? request.ids : [sentWith(queue, dedupId, now)]
   const candidates = place === 'archived' ? byId(archive) : [...live.values()]
   const ahead = candidates.filter((message) => afterId === null || Number(message.id) > Number(afterId))
   const found = ahead

@@ -251,16 +251,11 @@ export class PostgresEngine implements Engine {
     return this.#claims.pop(queue, limit)
   }
 
-  async peek(queue: string, { place, limit, afterId, ids, meta, scan }: PeekRequest): Promise<Peeked> {
+  async peek(queue: string, { place, limit, afterId, ids, dedupId, meta, scan }: PeekRequest): Promise<Peeked> {
     const after = afterId === null ? null : checkId(afterId)
     const wanted = meta ? JSON.stringify(meta) : null
-    const values = [queue, place, limit, after, ids && toIdList(ids), wanted, scan ?? null]
+    const values = [queue, place, limit, after, ids && toIdList(ids), wanted, scan ?? null, dedupId ?? null]
     return toPeeked(await this.#calls.read(statements.peek, values))
-  }
-
-  async sentWith(queue: string, dedupId: string): Promise<string | null> {
-    const [row] = await this.#calls.read(statements.sentWith, [queue, dedupId])
-    return (row?.id as string | null | undefined) ?? null
   }
 
   async settle(

@@ -482,12 +482,18 @@ export const scripts = {
       "missing",
       "readClock",
       "now",
+      "firstWithId",
+      "atOnce",
+      "writeAll",
+      "flush",
       "unpacked",
       "stateOf",
+      "isUnread",
+      "holderOf",
       "timeOf",
       "row"
     ],
-    "code": "local q = queueAt(1)\nif not isThere(q) then return missing(q) end\nlocal request = cjson.decode(ARGV[1])\nlocal isArchive = request.place == 'archived'\nlocal source = isArchive and q.archive or q.order\nlocal function few()\nlocal found = {}\nfor _, set in ipairs(request.place == 'leased' and { q.leased } or { q.delayed, q.waiting }) do\nlocal some = redis.call('ZRANGE', set, '(' .. now, '+inf', 'BYSCORE', 'LIMIT', 0, request.budget)\nif #some == request.budget then return nil end\nfor _, id in ipairs(some) do\nif id > request.after then found[#found + 1] = id end\nend\nend\ntable.sort(found)\nreturn found\nend\nlocal isWhole = true\nlocal function candidates()\nif not request.ids then\nlocal found = (request.place == 'leased' or request.place == 'delayed') and few()\nif found then return found end\nisWhole = false\nlocal after = request.after == '' and '-' or '(' .. request.after\nreturn redis.call('ZRANGEBYLEX', source, after, '+', 'LIMIT', 0, request.budget)\nend\nlocal found, seen = {}, {}\nfor _, id in ipairs(request.ids) do\nif not seen[id] and id > request.after and redis.call('ZSCORE', source, id) then table.insert(found, id) end\nseen[id] = true\nend\ntable.sort(found)\nreturn found\nend\nlocal function placeOf(id, m)\nlocal isToCome = (m.v or 0) > now\nif not isToCome then return 'ready' end\nreturn m.r and 'leased' or 'delayed'\nend\nlocal function contains(body, m, text)\nlocal firstLine = string.sub(body, 1, (string.find(body, '\\n', 1, true)))\nif string.find(firstLine, text, 1, true) then return true end\nfor _, change in pairs(m.m or {}) do\nif string.find(change, text, 1, true) then return true end\nend\nreturn false\nend\nlocal function fits(id, body, m)\nif request.place ~= '' and not isArchive and placeOf(id, m) ~= request.place then return false end\nfor _, text in ipairs(request.texts) do\nif not contains(body, m, text) then return false end\nend\nreturn true\nend\nlocal messages, last = {}, false\nlocal ids = candidates()\nfor i, id in ipairs(ids) do\nlocal body, m\nif isArchive then\nm, body = unpack(cmsgpack.unpack(redis.call('HGET', q.archived, id)))\nelse\nm, body = stateOf(q, id), redis.call('HGET', q.body, id)\nend\nif fits(id, body, m) then\nm.r = nil\ntable.insert(messages, row(id, body, m))\nend\nif #messages == request.limit or (i == #ids and not isWhole and #ids == request.budget) then\nlast = id\nbreak\nend\nend\nreturn { messages, last }"
+    "code": "local q = queueAt(1)\nif not isThere(q) then return missing(q) end\nlocal request = cjson.decode(ARGV[1])\nlocal isArchive = request.place == 'archived'\nlocal source = isArchive and q.archive or q.order\nlocal function few()\nlocal found = {}\nfor _, set in ipairs(request.place == 'leased' and { q.leased } or { q.delayed, q.waiting }) do\nlocal some = redis.call('ZRANGE', set, '(' .. now, '+inf', 'BYSCORE', 'LIMIT', 0, request.budget)\nif #some == request.budget then return nil end\nfor _, id in ipairs(some) do\nif id > request.after then found[#found + 1] = id end\nend\nend\ntable.sort(found)\nreturn found\nend\nlocal isWhole = true\nif request.dedupId then request.ids = { holderOf(q, { u = { request.dedupId } }) or nil } end\nlocal function candidates()\nif not request.ids then\nlocal found = (request.place == 'leased' or request.place == 'delayed') and few()\nif found then return found end\nisWhole = false\nlocal after = request.after == '' and '-' or '(' .. request.after\nreturn redis.call('ZRANGEBYLEX', source, after, '+', 'LIMIT', 0, request.budget)\nend\nlocal found, seen = {}, {}\nfor _, id in ipairs(request.ids) do\nif not seen[id] and id > request.after and redis.call('ZSCORE', source, id) then table.insert(found, id) end\nseen[id] = true\nend\ntable.sort(found)\nreturn found\nend\nlocal function placeOf(id, m)\nlocal isToCome = (m.v or 0) > now\nif not isToCome then return 'ready' end\nreturn m.r and 'leased' or 'delayed'\nend\nlocal function contains(body, m, text)\nlocal firstLine = string.sub(body, 1, (string.find(body, '\\n', 1, true)))\nif string.find(firstLine, text, 1, true) then return true end\nfor _, change in pairs(m.m or {}) do\nif string.find(change, text, 1, true) then return true end\nend\nreturn false\nend\nlocal function fits(id, body, m)\nif request.place ~= '' and not isArchive and placeOf(id, m) ~= request.place then return false end\nfor _, text in ipairs(request.texts) do\nif not contains(body, m, text) then return false end\nend\nreturn true\nend\nlocal messages, last = {}, false\nlocal ids = candidates()\nfor i, id in ipairs(ids) do\nlocal body, m\nif isArchive then\nm, body = unpack(cmsgpack.unpack(redis.call('HGET', q.archived, id)))\nelse\nm, body = stateOf(q, id), redis.call('HGET', q.body, id)\nend\nif fits(id, body, m) then\nm.r = nil\ntable.insert(messages, row(id, body, m))\nend\nif #messages == request.limit or (i == #ids and not isWhole and #ids == request.budget) then\nlast = id\nbreak\nend\nend\nreturn { messages, last }"
   },
   "pop": {
     "flags": "#!lua flags=allow-oom",
@@ -654,25 +660,6 @@ export const scripts = {
       "finish"
     ],
     "code": "local q = queueAt(1)\nif not readNewest(q) then return missing(q) end\nif not fulfil(q, ARGV[2]) then return noIntent() end\nlocal options = {}\nlocal hasDedup = false\nfor i = 5, #ARGV, 2 do\nlocal o = ARGV[i] == '' and {} or cjson.decode(ARGV[i])\noptions[#options + 1] = o\nhasDedup = hasDedup or o.u\nend\nlocal function countFresh()\nlocal count, ids, targets = 0, {}, {}\nfor _, o in ipairs(options) do\nlocal isRepeated = (o.u and ids[o.u[1]]) or (o.t and targets[o.t])\nif not isRepeated and not firstOf(q, o) then\ncount = count + 1\nif o.u then ids[o.u[1]] = true end\nif o.t then targets[o.t] = true end\nend\nend\nreturn count\nend\nif ARGV[3] ~= '' then\nlocal length, most = redis.call('ZCARD', q.order), tonumber(ARGV[3])\nlocal count = length + #options > most and countFresh() or 0\nif count > 0 and length + count > most then\nfor _, o in ipairs(options) do postVoid(q, o) end\nreturn { {}, q.posted, length, count }\nend\nend\nif hasDedup then forgetDedup(q, 10) end\nlocal results = {}\nfor i, o in ipairs(options) do table.insert(results, storeOnce(q, ARGV[2 + 2 * i], o)) end\nfinish(q)\nreturn { results, q.posted }"
-  },
-  "sent-with": {
-    "flags": "#!lua flags=no-writes",
-    "helpers": [
-      "queueAt",
-      "isThere",
-      "missing",
-      "readClock",
-      "now",
-      "firstWithId",
-      "atOnce",
-      "writeAll",
-      "flush",
-      "unpacked",
-      "stateOf",
-      "isUnread",
-      "holderOf"
-    ],
-    "code": "local q = queueAt(1)\nif not isThere(q) then return missing(q) end\nreturn holderOf(q, { u = { ARGV[1] } }) or false"
   },
   "set-field": {
     "flags": "#!lua flags=allow-oom",

@@ -241,9 +241,9 @@ export class RedisEngine implements Engine {
     })
   }
 
-  peek(queue: string, { place, limit, afterId, ids, meta = {}, scan }: PeekRequest): Promise<Peeked> {
+  peek(queue: string, { place, limit, afterId, ids, dedupId, meta = {}, scan }: PeekRequest): Promise<Peeked> {
     return this.#driver.whileOpen(async () => {
-      const common = { place: place ?? '', texts: needlesOf(meta), ids: ids?.map(checkId) }
+      const common = { place: place ?? '', texts: needlesOf(meta), ids: ids?.map(checkId), dedupId }
       let left = scan ?? Number.POSITIVE_INFINITY
       const found: StoredMessage[] = []
       let after: string | null = afterId === null ? '' : checkId(afterId)
@@ -262,10 +262,6 @@ export class RedisEngine implements Engine {
       }
       return after !== null && found.length < limit ? Object.assign(found, { after }) : found
     })
-  }
-
-  sentWith(queue: string, dedupId: string): Promise<string | null> {
-    return this.#driver.whileOpen(() => this.#run<string | null>('sent-with', queue, [dedupId], repeatable))
   }
 
   async settle(

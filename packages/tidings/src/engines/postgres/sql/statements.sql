@@ -199,10 +199,12 @@ FROM tidings.pop($1::text, $2::integer, $3::bigint, $4::text, $5::boolean);
 
 -- name: peek
 -- $1 queue, $2 place or null, $3 quantity, $4 after id or null, $5 ids as JSON or null, $6 meta as JSON or null,
--- $7 at how many messages to look, or null → rows of tidings.message; of where that has ended it, nothing but the id
+-- $7 at how many messages to look, or null, $8 dedup id or null → rows of tidings.message; of where the seventh has ended it,
+-- nothing but the id
 SELECT id, data, meta, headers, read_ct, vt_us, sent_at, visible_at, last_read_at, archived_at
 FROM tidings.peek($1::text, $2::text, $3::integer, $4::bigint,
-  CASE WHEN $5::text IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text($5::text::jsonb)::bigint) END, $6::text::jsonb,
+  CASE WHEN $5::text IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text($5::text::jsonb)::bigint)
+    WHEN $8::text IS NOT NULL THEN ARRAY[tidings.sent_with($1::text, $8::text)] END, $6::text::jsonb,
   $7::integer);
 
 -- name: settle
@@ -221,10 +223,6 @@ SELECT id FROM tidings.cancel($1::text, ARRAY(SELECT jsonb_array_elements_text($
 -- name: cancelRunning
 -- $1 queue, $2 ids as JSON → id, asked
 SELECT id, asked FROM tidings.cancel_running($1::text, ARRAY(SELECT jsonb_array_elements_text($2::text::jsonb)::bigint));
-
--- name: sentWith
--- $1 queue, $2 dedup id → id
-SELECT tidings.sent_with($1::text, $2::text)::text AS id;
 
 -- name: makeReady
 -- $1 queue, $2 ids as JSON → id

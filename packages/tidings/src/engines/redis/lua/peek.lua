@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Looks at messages, by id.
 -- KEYS  1… the queue
--- ARGV  1 JSON: place or '', limit, after (an id or ''), ids (a list; missing for any), texts that body or changed meta
+-- ARGV  1 JSON: place or '', limit, after (an id or ''), ids (a list; missing for any), dedupId (missing for any), texts that body or changed meta
 --       must contain (which finds too much, but misses nothing), and how many messages may be looked at
 -- Returns the messages, and the id from which to go on, or false at the end.
 local q = queueAt(1)
@@ -25,6 +25,8 @@ local function few()
 end
 
 local isWhole = true
+
+if request.dedupId then request.ids = { holderOf(q, { u = { request.dedupId } }) or nil } end
 
 local function candidates()
   if not request.ids then
