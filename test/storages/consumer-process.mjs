@@ -31,6 +31,16 @@ async function handle({ id, offset, data, meta, redelivered }, { attempt, topic 
   tell({ type: 'ended', from, number })
 }
 
+/** A machine that is busy with other processes may be silent for longer than one attempt waits. */
+async function connected(attempts) {
+  try {
+    return await connect(url)
+  } catch (error) {
+    if (!error.retryable || attempts === 1) throw error
+    return connected(attempts - 1)
+  }
+}
+
 const idOf = (message) => message.id ?? message.offset
 /** Not those of each call and claim, which would be most lines: handlers tell when they begin. */
 const observe = ({ message, messages, error, ...event }) =>
@@ -42,7 +52,7 @@ const observe = ({ message, messages, error, ...event }) =>
     ...(error ? { code: error.code, error: error.message } : {}),
   })
 
-const bus = await connect(url)
+const bus = await connected(5)
 const running = consumers.map(({ queue, topic, options }) => {
   const all = { observe, ...options }
   return queue

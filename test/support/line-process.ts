@@ -9,6 +9,8 @@ export class LineProcess<Line> {
   readonly ended: Promise<void>
   readonly #child: ChildProcess
   readonly #waiting = new Set<() => void>()
+  /** Why nothing will come any more, where the script has failed; a signal is what a test wants. */
+  #failure: Error | undefined
   #looking: NodeJS.Timeout | undefined
 
   /**
@@ -23,7 +25,13 @@ export class LineProcess<Line> {
       // Many lines, one look: it may go through all of them.
       this.#looking ??= setTimeout(() => this.#look(), 5)
     })
-    this.ended = new Promise((resolve) => this.#child.on('close', () => resolve()))
+    this.ended = new Promise((resolve) =>
+      this.#child.on('close', (code) => {
+        if (code) this.#failure = new Error(`${script} ended with code ${code}; it has said why`)
+        this.#look()
+        resolve()
+      }),
+    )
     atEnd(() => this.kill())
   }
 
@@ -32,13 +40,15 @@ export class LineProcess<Line> {
     for (const check of this.#waiting) check()
   }
 
-  /** Waits until the lines are so. */
+  /** Waits until the lines are so. Rejects once the script has failed. */
   until(isSo: (lines: readonly Line[]) => boolean): Promise<void> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const check = () => {
-        if (!isSo(this.lines)) return
+        const isOver = isSo(this.lines)
+        if (!isOver && !this.#failure) return
         this.#waiting.delete(check)
-        resolve()
+        if (isOver) resolve()
+        else reject(this.#failure)
       }
       this.#waiting.add(check)
       check()
