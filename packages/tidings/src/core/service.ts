@@ -23,6 +23,8 @@ export abstract class Service implements AsyncDisposable {
   #started: Promise<void> | undefined
   #stopped: Promise<void> | undefined
   readonly #finished: Promise<void>
+  /** One for all calls, of which a worker makes one a message. */
+  readonly #alone: ReadonlySet<Service> = new Set([this])
   #resolveFinished: () => void = () => {}
 
   constructor() {
@@ -53,7 +55,8 @@ export abstract class Service implements AsyncDisposable {
 
   /** Calls a user function. */
   protected call<T>(user: () => T): T {
-    return callers.run(new Set([...(callers.getStore() ?? []), this]), user)
+    const outer = callers.getStore()
+    return callers.run(outer ? new Set([...outer, this]) : this.#alone, user)
   }
 
   get state(): 'new' | 'running' | 'stopping' | 'stopped' {

@@ -39,7 +39,7 @@ export class MessageLease {
   #receipt: string
   #term: Term
   #ending: Promise<boolean> | undefined
-  #extending: Promise<unknown> = Promise.resolve()
+  #extending: Promise<unknown> | undefined
   /** The answer to a settlement was lost: it took the message out of the queue, or gave it back. */
   #mayHave: 'ended' | 'released' | null = null
   #endedBefore = false
@@ -98,14 +98,16 @@ export class MessageLease {
    * @throws LEASE_LOST if another reader has the message now; OUTCOME_UNKNOWN, also where an earlier answer was lost and
    *   it cannot be told any more whether the message was settled then, or another reader has it
    */
-  async settle(ending: Ending): Promise<boolean> {
-    if (this.#ending !== undefined) {
-      await this.#ending
-      return false
-    }
-    this.#ending = this.#settleNow(ending)
+  settle(ending: Ending): Promise<boolean> {
+    if (this.#ending !== undefined) return this.#ending.then(() => false)
+    this.#ending = this.#settleOnce(ending)
+    return this.#ending
+  }
+
+  async #settleOnce(ending: Ending): Promise<boolean> {
     try {
-      return await this.#ending
+      if (this.#extending !== undefined) await this.#extending
+      return await this.#settleNow(ending)
     } catch (error) {
       // A lost lease stays lost; what the storage did not carry out may be tried again.
       if (!isTidingsError(error, 'LEASE_LOST')) this.#ending = undefined
@@ -114,7 +116,6 @@ export class MessageLease {
   }
 
   async #settleNow(ending: Ending): Promise<boolean> {
-    await this.#extending
     for (;;) {
       const receipt = this.#receipt
       const { settled } = await this.#carryOut(ending)
@@ -207,7 +208,8 @@ export class MessageLease {
   /** @throws LEASE_LOST; CANCELLED once, after which the lease can be extended again */
   async extend(leaseMs: number): Promise<void> {
     if (this.ended) throw this.#lost('extend')
-    const extending = this.#extending.then(() => this.#extendNow(leaseMs))
+    const before = this.#extending ?? Promise.resolve()
+    const extending = before.then(() => this.#extendNow(leaseMs))
     this.#extending = extending.catch(() => {})
     await extending
   }

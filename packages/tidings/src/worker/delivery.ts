@@ -59,14 +59,18 @@ export class Delivery extends MessageLease {
     return !this.isInDoubt
   }
 
-  override async settle(ending: Ending): Promise<boolean> {
-    if (this.transactional && this.phase === 'handling')
-      throw new TidingsError(
-        'UNSUPPORTED',
-        `message ${this.message.id} cannot be settled by itself: it ends with the transaction of its handler`,
-        { hint: 'Return done(), archive(), retry(), snooze() or deadLetter() instead.' },
-      )
-    return super.settle(ending)
+  override settle(ending: Ending): Promise<boolean> {
+    return this.transactional && this.phase === 'handling'
+      ? Promise.reject(this.#isTransactional())
+      : super.settle(ending)
+  }
+
+  #isTransactional(): TidingsError {
+    return new TidingsError(
+      'UNSUPPORTED',
+      `message ${this.message.id} cannot be settled by itself: it ends with the transaction of its handler`,
+      { hint: 'Return done(), archive(), retry(), snooze() or deadLetter() instead.' },
+    )
   }
 
   override async extend(leaseMs: number): Promise<void> {

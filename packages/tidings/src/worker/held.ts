@@ -98,10 +98,14 @@ export class Held implements Iterable<Delivery>, LifeMember {
     return this.#isClear
   }
 
+  areInDoubt(deliveries: readonly Delivery[]): boolean {
+    this.#access.life.look()
+    return deliveries.some((one) => one.isInDoubt && !one.lost && !one.ended)
+  }
+
   /** Resolves when each of these is certain, or lost. */
   async confirm(deliveries: readonly Delivery[]): Promise<void> {
-    this.#access.life.look()
-    while (deliveries.some((one) => one.isInDoubt && !one.lost && !one.ended)) {
+    while (this.areInDoubt(deliveries)) {
       for (const delivery of deliveries) if (delivery.isInDoubt) void this.#renew(delivery)
       await new Promise<void>((resolve) => this.#unconfirmed.push(resolve))
     }

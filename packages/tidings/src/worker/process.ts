@@ -70,16 +70,18 @@ export class Process {
 
     const context = new CallContext(this.#access, this.#options.maxAttempts, admitted)
     const call = () => this.#call(admitted, messages, context)
-    verdicts.push(...(await (this.#options.transactional ? this.#callInTransaction(admitted, context, call) : call())))
-    return verdicts
+    const judged = await (this.#options.transactional ? this.#callInTransaction(admitted, context, call) : call())
+    return verdicts.length === 0 ? judged : [...verdicts, ...judged]
   }
 
   async #call(admitted: Delivery[], decoded: Message<unknown>[], context: CallContext): Promise<Verdict[]> {
     const { clock, name, telemetry } = this.#access
-    await this.#held.confirm(admitted)
-    const deliveries = admitted.filter(({ lost }) => !lost)
-    if (deliveries.length === 0) return admitted.map(dropped)
-    const messages = decoded.filter((_, index) => !admitted[index]!.lost)
+    if (this.#held.areInDoubt(admitted)) await this.#held.confirm(admitted)
+    const lost = admitted.filter((one) => one.lost)
+    if (lost.length === admitted.length) return lost.map(dropped)
+    // Seldom is one lost, and this is done for each message.
+    const deliveries = lost.length === 0 ? admitted : admitted.filter((one) => !one.lost)
+    const messages = lost.length === 0 ? decoded : decoded.filter((_, index) => !admitted[index]!.lost)
     const startedAt = clock.now()
     for (const { message, heldMs } of deliveries) {
       telemetry.handed(name, [message], heldMs)
@@ -89,7 +91,7 @@ export class Process {
     const outcomes = await this.#handle(messages, stored, context)
     const durationMs = clock.now() - startedAt
     const judged = deliveries.map((one, index) => this.#judge(one, outcomes[index] as Outcome, context, durationMs))
-    return [...judged, ...admitted.filter((one) => !deliveries.includes(one)).map(dropped)]
+    return lost.length === 0 ? judged : [...judged, ...lost.map(dropped)]
   }
 
   async #callInTransaction(
