@@ -1,7 +1,7 @@
 import { Bus } from 'tidings/internal/bus/bus'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
-import { newName, openEngine, query, until } from './support.ts'
+import { newName, openEngine, queryAlone as query, until } from './support.ts'
 
 // A standby has the same answer to writes as a server that was set so; connections stay as they are.
 let server: TestPostgres

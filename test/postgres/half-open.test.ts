@@ -2,7 +2,7 @@ import { Bus } from 'tidings/internal/bus/bus'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Line, startLine } from '../support/line.ts'
 import { sharedServer } from '../support/shared-servers.ts'
-import { message, migratedDatabase, newName, openEngine, query, until } from './support.ts'
+import { message, migratedDatabase, newName, openEngine, queryAlone as query, until } from './support.ts'
 
 /** What is asked for; a busy machine notices later, so the best of three counts. */
 const soonMs = 5_000

@@ -1,7 +1,7 @@
 import { connect } from 'tidings/internal/connect'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { migratedDatabase, newName, query, until } from './support.ts'
+import { migratedDatabase, newName, queryAlone as query, until } from './support.ts'
 
 /** Longer than any pause between two looks. */
 const quietMs = 4_000

@@ -12,7 +12,7 @@ import { type Line, startLine } from '../support/line.ts'
 import { pgmqPeer } from '../support/pgmq-peer.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { sharedServer } from '../support/shared-servers.ts'
-import { message, migratedDatabase, newName, openEngine, query, until } from './support.ts'
+import { message, migratedDatabase, newName, openEngine, queryAlone as query, until } from './support.ts'
 
 const held = { limit: 10, leaseMs: 60_000, ids: null, held: true } satisfies ClaimRequest
 const logger = { debug() {}, info() {}, warn() {}, error() {} }

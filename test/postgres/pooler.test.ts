@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { unpackDebian } from '../support/debian.ts'
 import { freePort } from '../support/directories.ts'
 import { sharedServer } from '../support/shared-servers.ts'
-import { newDatabase, newName, openEngine, query, until } from './support.ts'
+import { newDatabase, newName, openEngine, queryAlone as query, until } from './support.ts'
 
 // PgBouncer in transaction mode: every transaction may get another server connection.
 let stop: () => Promise<void>

@@ -2,7 +2,7 @@ import type { Transaction } from 'tidings/internal/port/engine'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startPostgres, type TestPostgres } from '../support/postgres.ts'
 import { sharedServer } from '../support/shared-servers.ts'
-import { newDatabase, newName, openEngine, query, until } from './support.ts'
+import { newDatabase, newName, openEngine, queryAlone as query, until } from './support.ts'
 import { labelled, numbers, readAll } from './topic-support.ts'
 
 describe('a database whose transactions have snapshots of their own', () => {

@@ -1,6 +1,6 @@
 import { type Bus, connect } from 'tidings'
 import { onTestFinished } from 'vitest'
-import { query } from '../postgres/support.ts'
+import { queryAlone as query } from '../postgres/support.ts'
 import { freePort } from './directories.ts'
 import { startHttpServer } from './http-server.ts'
 import { startLine } from './line.ts'
