@@ -1,7 +1,7 @@
 import { Bus } from 'tidings/internal/bus/bus'
 import { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { newName, query } from '../postgres/support.ts'
+import { newName, queryAlone as query } from '../postgres/support.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { libraries, type Opened } from './libraries.ts'
 

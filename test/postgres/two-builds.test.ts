@@ -4,7 +4,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import type * as tidings from 'tidings'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { sharedServer } from '../support/shared-servers.ts'
-import { newDatabase, query } from './support.ts'
+import { newDatabase, queryAlone as query } from './support.ts'
 
 const packageFolder = fileURLToPath(new URL('../../packages/tidings/', import.meta.url))
 const builds: string[] = []

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { exactly, record } from '../events/support.ts'
-import { query, until } from '../postgres/support.ts'
+import { queryAlone as query, until } from '../postgres/support.ts'
 import { freePort } from '../support/directories.ts'
 import { hasRoom, listen, open, openDatabase, serve } from './event-support.ts'
 import { ask } from './support.ts'
