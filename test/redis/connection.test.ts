@@ -301,10 +301,10 @@ describe('a server of its own', () => {
     const all = ['~{tidings*', '&{tidings*', '+@all']
     expect(await findings(...all)).toMatchObject([{ level: 'ok' }, { check: 'security' }])
     const lacking = ['-zadd', '-hsetnx', '-xgroup|setid', '-cluster|slots', '-client|setname', '-pubsub|numsub']
-    lacking.push('-ssubscribe', '-subscribe', '-ping')
+    lacking.push('-pubsub|channels', '-unsubscribe', '-ssubscribe', '-subscribe', '-ping')
     const [rights, ...others] = await findings(...all, ...lacking, '-info', '-config')
     const named =
-      'ZADD, HSETNX, XGROUP SETID, CLUSTER SLOTS, CLIENT SETNAME, PUBSUB NUMSUB, SSUBSCRIBE, SUBSCRIBE, PING'
+      'ZADD, HSETNX, XGROUP SETID, CLUSTER SLOTS, CLIENT SETNAME, PUBSUB NUMSUB, PUBSUB CHANNELS, SSUBSCRIBE, SUBSCRIBE, PING, UNSUBSCRIBE'
     expect(rights).toMatchObject({ level: 'problem', message: expect.stringContaining(`may not run ${named} on`) })
     expect(others.map(({ message }) => message)).toEqual([
       expect.stringContaining('may not run INFO'),

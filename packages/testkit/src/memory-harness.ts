@@ -96,6 +96,7 @@ function forward(engine: Engine, around: Around): Engine {
     correlation: (id) => around(() => engine.correlation(id)),
     transaction: (work) => around(() => engine.transaction(work)),
     listen: (listener) => around(() => engine.listen(listener)),
+    processes: () => around(() => engine.processes()),
     maintain: (request) => around(() => engine.maintain(request)),
     diagnose: () => around(() => engine.diagnose()),
     topics: forwardTopics(topicsOf(engine), around),

@@ -13,6 +13,7 @@ export {
 } from './bus/dead-letters.ts'
 export type { History, HistoryOptions, HistoryPoint, LatencyClass } from './bus/history.ts'
 export type { LetterGroup } from './bus/letter-groups.ts'
+export type { ProcessInfo } from './bus/processes.ts'
 export { Queue, type QueueState } from './bus/queue.ts'
 export type { Replayed, ReplayOptions } from './bus/replay.ts'
 export { Topic } from './bus/topic.ts'

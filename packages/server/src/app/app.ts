@@ -3,7 +3,8 @@ import type { Bus } from 'tidings/internal/bus/bus'
 import { systemClock } from 'tidings/internal/core/clock'
 import { show, TidingsError } from 'tidings/internal/core/errors'
 import { messageBytesOption } from 'tidings/internal/messages/options'
-import { defaultMaxBodyBytes, wireError } from 'tidings/internal/protocol/messages'
+import { fromWord, readDescription } from 'tidings/internal/port/processes'
+import { defaultMaxBodyBytes, processHeader, wireError } from 'tidings/internal/protocol/messages'
 import { everything } from '../auth/caller.ts'
 import { AckBoard } from '../http/ack-board.ts'
 import { Claims } from '../http/claims.ts'
@@ -168,7 +169,8 @@ async function answer(context: AppContext, route: Route, { hooks, ...rest }: Dep
   context.set('asked', { params, query, body })
   const connection = new ClientConnection(context, access, hooks.stopping)
   const exact = context.req.header('Tidings-Data') === 'text'
-  const call = { ...rest, access, params, query, body, exact, signal: connection.signal } as Call
+  const about = readDescription(fromWord(context.req.header(processHeader) ?? ''))
+  const call = { ...rest, access, params, query, body, exact, about, signal: connection.signal } as Call
   try {
     const reply = await rest.bus.telemetry.within(context.req.header(), () => route.handle(call))
     await checkStillGood(route, reply, connection)

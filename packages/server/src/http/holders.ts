@@ -1,4 +1,7 @@
+import { createHash } from 'node:crypto'
 import type { Clock, Timer } from 'tidings/internal/core/clock'
+
+import type { ProcessDescription, ProcessInfo } from 'tidings/internal/port/processes'
 
 /** Why a call is given up whose client has gone by itself; the server's stopping and an ended token are other reasons. */
 export const clientLeft = new Error('the client has left')
@@ -26,6 +29,12 @@ interface Stream {
 
 interface Holder {
   readonly streams: Set<Stream>
+  /** Since when it has been there, by the time of day. */
+  readonly since: number
+  /** Who it says that it is; null: it has not said so. */
+  about: ProcessDescription | null
+  /** From which queues it has claimed messages that are held. */
+  readonly queues: Set<string>
   /** When it was there for the last time. */
   seenAt: number
   look: Timer | undefined
@@ -48,10 +57,15 @@ export class Holders {
     this.#lost = lost
   }
 
-  /** The holder is there for as long as the stream runs. */
-  async attend(name: string, signal: AbortSignal, stream: () => Promise<void>): Promise<void> {
-    const holder = this.#holders.get(name) ?? { streams: new Set(), seenAt: 0, look: undefined }
+  /** The holder is there for as long as the stream runs. @param about who it says that it is, if it does */
+  async attend(
+    name: string,
+    { signal, about }: { readonly signal: AbortSignal; readonly about: ProcessDescription | null },
+    stream: () => Promise<void>,
+  ): Promise<void> {
+    const holder = this.#holders.get(name) ?? this.#newHolder()
     this.#holders.set(name, holder)
+    holder.about = about
     const own = { since: performance.now() }
     holder.streams.add(own)
     holder.look?.cancel()
@@ -70,6 +84,24 @@ export class Holders {
   heard(name: string): void {
     const holder = this.#holders.get(name)
     if (holder) holder.seenAt = performance.now()
+  }
+
+  /** It has claimed messages from the queue, which are held. */
+  claimed(name: string, queue: string): void {
+    this.#holders.get(name)?.queues.add(queue)
+  }
+
+  /** Those that are there, and have said who they are. */
+  get processes(): ProcessInfo[] {
+    return [...this.#holders].flatMap(([name, { about, since, queues, streams }]) =>
+      about === null || streams.size === 0
+        ? []
+        : [{ ...about, id: idOf(name), since, queues: [...queues].sort(), ...tokenIn(name) }],
+    )
+  }
+
+  #newHolder(): Holder {
+    return { streams: new Set(), since: this.#clock.now(), about: null, queues: new Set(), seenAt: 0, look: undefined }
   }
 
   isThere(name: string): boolean {
@@ -112,3 +144,8 @@ export class Holders {
     return [...this.#holders.values()].some(({ streams }) => [...streams].some(({ since }) => now - since >= witnessMs))
   }
 }
+
+/** Says nothing of the name, by which others could speak for it. */
+const idOf = (name: string) => createHash('sha256').update(name).digest('base64url').slice(0, 16)
+
+const tokenIn = (name: string) => (callerIn(name) === '' ? {} : { token: callerIn(name) })

@@ -30,6 +30,8 @@ export interface OwnerOfRead {
   /** That of the message at this place. */
   readonly ownerOf: (index: number) => Owner
   readonly claiming: Claiming
+  /** It has got some. */
+  readonly claimed: () => void
   /** What earlier reads leased, whose answers never came. */
   readonly lost: readonly KnownLease[]
 }
@@ -51,6 +53,9 @@ export function ownerIn({ access, params, body, holders, leases, claims }: Owned
   return {
     ownerOf: (index) => ({ holder: name, held, ahead: held && index >= qty - ahead, claim }),
     claiming: claims.begin(name, claim),
+    claimed: () => {
+      if (held) holders.claimed(name, params.queue)
+    },
     lost:
       lost.size === 0
         ? []

@@ -3,6 +3,7 @@ import { checkQueueName, checkScheduleName, checkSubscriptionName, checkTopicNam
 import * as option from 'tidings/internal/core/options'
 import { checkPattern } from 'tidings/internal/core/pattern'
 import { checkKey, checkMessageId } from 'tidings/internal/messages/options'
+import type { ProcessDescription } from 'tidings/internal/port/processes'
 import type { AckBoard } from './ack-board.ts'
 import type { Claims } from './claims.ts'
 import type { HoldBook } from './hold-book.ts'
@@ -96,6 +97,8 @@ export interface Call<
   readonly params: { readonly [K in ParametersOf<P>]: string }
   readonly query: option.OptionsOutput<Q>
   readonly body: option.OptionsOutput<B>
+  /** Who the client says that its process is; null: it does not. */
+  readonly about: ProcessDescription | null
   /** Data travels as text in `data`, meta is taken and given as it is: for clients that must not round integers. */
   readonly exact: boolean
   /** A message of a queue or topic as it may be shown; what shows messages shows no others. */

@@ -5,6 +5,7 @@ import { eventRoutes } from './events.ts'
 import { historyRoutes } from './history.ts'
 import { messageRoutes } from './messages.ts'
 import { overviewRoutes } from './overview.ts'
+import { processRoutes } from './processes.ts'
 import { queueRoutes } from './queues.ts'
 import { readingRoutes } from './reading.ts'
 import { routingRoutes } from './routing.ts'
@@ -35,5 +36,6 @@ export const allRoutes: readonly Route[] = [
   ...scheduleRoutes,
   ...watchRoutes,
   ...eventRoutes,
+  ...processRoutes,
   ...storageRoutes,
 ]

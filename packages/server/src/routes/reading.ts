@@ -297,6 +297,7 @@ interface Reading {
   readonly pollMs?: number
   readonly ownerOf?: OwnerOfRead['ownerOf']
   readonly claiming?: OwnerOfRead['claiming']
+  readonly claimed?: OwnerOfRead['claimed']
 }
 
 type ReadCall = Pick<Call<'{queue}'>, 'bus' | 'params' | 'leases' | 'exact' | 'redacted' | 'signal'>
@@ -305,7 +306,18 @@ async function read(call: ReadCall, asked: Reading): Promise<Reply> {
   const { bus, params, leases, exact, signal } = call
   const queue = bus.stored.queue(params.queue)
   const leaseMs = await queue.rules.leaseMs(leaseOf(asked))
-  const { qty: limit, ids, conditional: wanted, max_bytes, ahead = 0, waitMs, pollMs, ownerOf, claiming } = asked
+  const {
+    qty: limit,
+    ids,
+    conditional: wanted,
+    max_bytes,
+    ahead = 0,
+    waitMs,
+    pollMs,
+    ownerOf,
+    claiming,
+    claimed,
+  } = asked
   if (wanted !== anything && call.redacted !== unredacted)
     throw new TidingsError('UNSUPPORTED', "'conditional' would find messages by what is redacted", {
       hint: 'Search for them.',
@@ -327,6 +339,7 @@ async function read(call: ReadCall, asked: Reading): Promise<Reply> {
   }
   const { found, nextDueMs, more = false, heldBack = false } = await queue.read(request)
   leases.given(queue.name, found, leaseMs, ownerOf)
+  if (found.length > 0) claimed?.()
   if (claiming?.isLost) await giveBack(queue, leasesOf(found.splice(0)), leases)
   return {
     status: 200,

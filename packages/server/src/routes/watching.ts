@@ -116,7 +116,7 @@ export const watchRoutes: readonly Route[] = [
         },
       },
     },
-    async handle({ bus: { wakeups }, body, access, signal, holders }) {
+    async handle({ bus: { wakeups }, body, access, signal, holders, about }) {
       const asked = [...new Set(body.interests as Interest[])]
       const isLife = asked.includes('life')
       checkHasHolder(body.holder, { life: isLife })
@@ -139,7 +139,7 @@ export const watchRoutes: readonly Route[] = [
       const { run } = await watching({ wakeups, interests, signal, refused, opening, toEvent })
       if (body.holder === null) return { run }
       const name = holderName(access, body.holder)
-      return { run: (events) => holders.attend(name, signal, () => run(events)) }
+      return { run: (events) => holders.attend(name, { signal, about }, () => run(events)) }
     },
   }),
 ]

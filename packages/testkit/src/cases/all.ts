@@ -17,6 +17,7 @@ import { moving } from './moving.ts'
 import { ordering } from './ordering.ts'
 import { peeking } from './peeking.ts'
 import { priorities } from './priorities.ts'
+import { processes } from './processes.ts'
 import { pruning } from './pruning.ts'
 import { queues } from './queues.ts'
 import { readying } from './readying.ts'
@@ -81,6 +82,7 @@ export const allCases: readonly ConformanceCase[] = [
   statistics,
   watching,
   lives,
+  processes,
   transactions,
   topics,
   topicLinks,

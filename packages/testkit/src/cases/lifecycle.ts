@@ -214,6 +214,7 @@ const queueStates = group('lifecycle', {
       'all bindings': () => engine.bindings(null),
       publish: () => engine.publish([{ ...newMessage({}), routingKey: 'case.lifecycle' }], null),
       'maintain: due': () => engine.maintain({ kind: 'due' }),
+      processes: () => engine.processes(),
       diagnose: () => engine.diagnose(),
     }
     for (const [name, call] of Object.entries(calls)) await assertRejects(call(), 'CLOSED', name)

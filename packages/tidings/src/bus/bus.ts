@@ -43,6 +43,7 @@ import { type Correlation, correlation } from './correlation.ts'
 import { DeadLetterPaths } from './dead-letter-paths.ts'
 import { BusFigures } from './figures.ts'
 import { type History, type HistoryOptions, readHistory } from './history.ts'
+import type { ProcessInfo } from './processes.ts'
 import { type BoundPlace, Publisher, type QueueOrName } from './publisher.ts'
 import { Queue, type QueueDependencies } from './queue.ts'
 import { ifThere, type QueueListOptions } from './queue-list.ts'
@@ -301,6 +302,17 @@ export class Bus implements AsyncDisposable {
    */
   correlation(id: string | number): Promise<Correlation | null> {
     return correlation(this.#engine, id)
+  }
+
+  /**
+   * The processes that work on the storage now: those in which a worker, a subscriber or a consumer runs, of any host. Each has said
+   * itself who it is. One that ends or is killed is not listed any more; where no connection lasts, as behind a pooler, none is.
+   * @returns by host and process, at most 1,000
+   * @throws PERMISSION_DENIED where the user of a Redis may not ask; FORBIDDEN for a token that does not see all queues
+   * @example for (const { host, pid, version } of await bus.processes()) console.log(host, pid, version)
+   */
+  async processes(): Promise<ProcessInfo[]> {
+    return (await this.stored.processes()).map(dated)
   }
 
   /**

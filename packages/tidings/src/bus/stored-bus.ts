@@ -11,6 +11,7 @@ import type {
   StatsOptions,
 } from '../port/engine.ts'
 import type { QueueFigures } from '../port/pause.ts'
+import { inOrder, type ProcessInfo } from '../port/processes.ts'
 import type { ScheduleStore } from '../port/schedule-store.ts'
 import type { TopicInfo } from '../port/topic-store.ts'
 import { Upkeep, type UpkeepDependencies } from '../sentinel/upkeep.ts'
@@ -40,6 +41,8 @@ export interface StoredBus {
   /** What is put goes through `Bus.schedules`. */
   readonly schedules: Pick<ScheduleStore, 'list' | 'remove'>
   correlation(id: string): Promise<CorrelationState | null>
+  /** As `Bus.processes`. */
+  processes(): Promise<ProcessInfo[]>
   /** What `stats` tells of one queue, but for its settings. */
   counts(queue: string, options: StatsOptions): Promise<QueueStats>
   /** The figures of the queues that are wanted, by name. */
@@ -74,6 +77,7 @@ export function storedBus(
     publish: (messages) => engine.publish(messages, null),
     schedules: engine.schedules,
     correlation: (id) => engine.correlation(id),
+    processes: async () => inOrder(await engine.processes()),
     counts: (queue, options) => engine.stats(queue, options),
     stats: (isWanted, options) => statsOfQueues(dependencies, isWanted, options),
     history: (queue, options) => readHistory(dependencies, queue, options),

@@ -3,6 +3,7 @@ import type { CorrelationState } from './correlation.ts'
 import type { HistoryStore } from './history.ts'
 import type { Limits } from './limits.ts'
 import type { Listener, Listening } from './listening.ts'
+import type { ProcessInfo } from './processes.ts'
 import type { ScheduleStore } from './schedule-store.ts'
 import type { AppendResult, TopicStore } from './topic-store.ts'
 import type { Finding, MaintainRequest, NewMessage, SendResult, SendTerms, Transaction } from './types.ts'
@@ -168,6 +169,12 @@ export interface Engine {
    * that wait; poll slowly underneath.
    */
   listen(listener: Listener): Promise<Listening>
+
+  /**
+   * The processes that the storage looks after now, see the interest 'life', in any order and at most `maxProcesses`: each
+   * has said who it is when its life began. Those of earlier versions have not. What they say is theirs to say.
+   */
+  processes(): Promise<ProcessInfo[]>
 
   /** Topics and their subscriptions. Only with 'topics'. */
   readonly topics?: TopicStore

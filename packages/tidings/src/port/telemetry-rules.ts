@@ -169,6 +169,7 @@ export const engineRules: Rules<Engine> = {
   correlation: ofAll,
   transaction: ofAll,
   listen: ofAll,
+  processes: ofAll,
   maintain: ofAll,
   diagnose: ofAll,
 }

@@ -14,6 +14,7 @@ import type {
 } from '../port/engine.ts'
 import type { Interest } from '../port/listening.ts'
 import type { Pause, QueueFigures } from '../port/pause.ts'
+import type { ProcessDescription, ProcessInfo } from '../port/processes.ts'
 import type { Dedup, NewMessage } from '../port/types.ts'
 
 /**
@@ -22,6 +23,9 @@ import type { Dedup, NewMessage } from '../port/types.ts'
  */
 
 /** With this header, data travels as JSON text in `data`, and meta and headers as they are. */
+/** What a client says of its process, as a word, with the request that names it. */
+export const processHeader = 'Tidings-Process'
+
 export const exactHeader = { name: 'Tidings-Data', value: 'text' } as const
 
 export interface WireMessage {
@@ -289,6 +293,23 @@ export const fromWireBinding = ({ pattern, queue, bound_at }: WireBinding): Bind
   pattern,
   queue,
   boundAt: Date.parse(bound_at),
+})
+
+export interface WireProcess extends ProcessDescription {
+  readonly id: string
+  readonly since: string
+  readonly queues: readonly string[] | null
+  readonly token: string | null
+}
+export const toWireProcess = ({ since, token, ...process }: ProcessInfo): WireProcess => ({
+  ...process,
+  since: isoTime(since),
+  token: token ?? null,
+})
+export const fromWireProcess = ({ since, token, ...process }: WireProcess): ProcessInfo => ({
+  ...process,
+  since: Date.parse(since),
+  ...(token === null ? {} : { token }),
 })
 
 /** Their names are the same on both sides. */

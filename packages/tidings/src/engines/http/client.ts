@@ -21,6 +21,8 @@ export interface StreamRequest {
   readonly method: 'GET' | 'POST'
   readonly path: string
   readonly body?: object
+  /** Beside those of every request. */
+  readonly headers?: Record<string, string>
 }
 
 const maxConnections = 32
@@ -97,7 +99,7 @@ export class Client {
    * An answer that goes on for as long as somebody listens. It has a connection of its own, and is the caller's to
    * destroy.
    */
-  stream({ method, path, body }: StreamRequest, signal: AbortSignal): Promise<http.IncomingMessage> {
+  stream({ method, path, body, headers }: StreamRequest, signal: AbortSignal): Promise<http.IncomingMessage> {
     return this.#calls.run(async () => {
       const ended = new AbortController()
       const end = () => ended.abort()
@@ -107,6 +109,7 @@ export class Client {
         lostAs: 'CONNECTION_LOST',
         signal: ended.signal,
         agent: false,
+        headers,
       }).finally(() => patience.cancel())
       this.#streams.add(answer)
       answer.once('close', () => {
@@ -197,7 +200,12 @@ export class Client {
     method: string,
     path: string,
     text: string | undefined,
-    options: { lostAs: 'CONNECTION_LOST' | 'OUTCOME_UNKNOWN'; signal: AbortSignal; agent: http.Agent | false },
+    options: {
+      lostAs: 'CONNECTION_LOST' | 'OUTCOME_UNKNOWN'
+      signal: AbortSignal
+      agent: http.Agent | false
+      headers?: Record<string, string> | undefined
+    },
   ): Promise<http.IncomingMessage> {
     return new Promise((resolve, reject) => {
       let connected = false
@@ -211,7 +219,7 @@ export class Client {
           method,
           agent: options.agent,
           signal: options.signal,
-          headers: this.#headersOf(text),
+          headers: { ...this.#headersOf(text), ...options.headers },
         },
         resolve,
       )

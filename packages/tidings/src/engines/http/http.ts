@@ -29,11 +29,13 @@ import type {
 } from '../../port/engine.ts'
 import { type Limits, usualLimits } from '../../port/limits.ts'
 import type { Listener, Listening } from '../../port/listening.ts'
+import type { ProcessInfo } from '../../port/processes.ts'
 import type { TopicStore } from '../../port/topic-store.ts'
 import {
   fromWireBinding,
   fromWireCorrelation,
   fromWireMessage,
+  fromWireProcess,
   fromWireQueue,
   fromWireSettleResult,
   fromWireStats,
@@ -43,6 +45,7 @@ import {
   type WireCopy,
   type WireCorrelation,
   type WireMessage,
+  type WireProcess,
   type WireQueue,
   type WireServer,
   type WireSettleResult,
@@ -271,6 +274,10 @@ export class HttpEngine implements Engine {
       if (!isTidingsError(error, 'FORBIDDEN')) throw error
     }
     return 0
+  }
+
+  async processes(): Promise<ProcessInfo[]> {
+    return (await this.#read<{ processes: WireProcess[] }>('GET', '/v1/processes')).processes.map(fromWireProcess)
   }
 
   async diagnose(): Promise<Finding[]> {

@@ -8,7 +8,8 @@ import {
   type Listening,
   nameIn,
 } from '../../port/listening.ts'
-import { fromWireError, maxChannels, type WireRefusal, type WireWake } from '../../protocol/messages.ts'
+import { thisProcess, toWord } from '../../port/processes.ts'
+import { fromWireError, maxChannels, processHeader, type WireRefusal, type WireWake } from '../../protocol/messages.ts'
 import type { Client } from './client.ts'
 import type { ServerEvent } from './event-reader.ts'
 import { EventStream } from './event-stream.ts'
@@ -16,6 +17,9 @@ import { refused } from './failures.ts'
 import type { Holdings } from './holdings.ts'
 
 type Refusals = ReadonlyMap<Interest, unknown>
+
+/** Not in the body: a server of an older version refuses fields that it does not know. */
+const introduction = { [processHeader]: toWord(thisProcess) }
 
 /** For so long the server is listened to for what nobody wants: most readers wait again soon. */
 const keptMs = 1_000
@@ -139,7 +143,12 @@ export class HttpListening implements Listening {
       came: (event) => this.#woken(event),
       ended: (error) => this.#broken(stream, error),
     })
-    const text = await stream.open({ method: 'POST', path: '/v1/watch', body: { interests, ...told } })
+    const text = await stream.open({
+      method: 'POST',
+      path: '/v1/watch',
+      body: { interests, ...told },
+      headers: introduction,
+    })
     const { refused: answers, look_ms } = JSON.parse(text) as { refused: WireRefusal[]; look_ms?: number | null }
     this.#lookMs = look_ms ?? undefined
     const refusals = new Map<Interest, unknown>()

@@ -1,5 +1,6 @@
 import { isTidingsError } from '../../core/errors.ts'
 import type { Interest, Listener, Listening } from '../../port/listening.ts'
+import { type ProcessInfo, thisProcess } from '../../port/processes.ts'
 
 /** Who is to be told of new messages, and of what. */
 export class Listeners {
@@ -7,9 +8,14 @@ export class Listeners {
   /** Processes that are gone, until somebody is there who gives back what they had. */
   readonly #gone = new Set<Listener>()
   readonly #giveBack: (holder: object) => void
+  readonly #now: () => number
+  /** Those that are looked after. */
+  readonly #lives = new Map<object, ProcessInfo & { readonly queues: string[] }>()
+  #begun = 0
 
-  constructor(giveBack: (holder: object) => void) {
+  constructor(giveBack: (holder: object) => void, now: () => number) {
     this.#giveBack = giveBack
+    this.#now = now
   }
 
   /** The process to which leases belong now: the one that came last. */
@@ -24,6 +30,8 @@ export class Listeners {
     const own = { ...listener }
     this.#all.set(own, interests)
     const giveBackOfGone = () => this.#giveBackOfGone()
+    const live = () => this.#live(own)
+    const liveNoMore = () => this.#lives.delete(own)
     return {
       async listen(asked) {
         const refused = new Map<Interest, unknown>()
@@ -31,6 +39,7 @@ export class Listeners {
           try {
             check(interest)
             interests.add(interest)
+            if (interest === 'life') live()
           } catch (error) {
             if (isTidingsError(error, 'CLOSED')) throw error
             refused.set(interest, error)
@@ -40,12 +49,29 @@ export class Listeners {
       },
       unlisten(unwanted) {
         for (const interest of unwanted) interests.delete(interest)
+        if (unwanted.includes('life')) liveNoMore()
       },
       close: async () => {
         if (this.#all.delete(own) && interests.has('life')) this.#gone.add(own)
+        liveNoMore()
         giveBackOfGone()
       },
     }
+  }
+
+  #live(holder: object): void {
+    if (this.#lives.has(holder)) return
+    this.#lives.set(holder, { ...thisProcess, id: String(++this.#begun), since: this.#now(), queues: [] })
+  }
+
+  get processes(): ProcessInfo[] {
+    return [...this.#lives.values()].map((one) => ({ ...one, queues: one.queues.toSorted() }))
+  }
+
+  /** It claims from the queue what is held. */
+  claims(holder: object, queue: string): void {
+    const { queues } = this.#lives.get(holder)!
+    if (!queues.includes(queue)) queues.push(queue)
   }
 
   #giveBackOfGone(): void {
@@ -80,5 +106,6 @@ export class Listeners {
 
   clear(): void {
     this.#all.clear()
+    this.#lives.clear()
   }
 }

@@ -29,6 +29,7 @@ import type {
 } from '../../port/engine.ts'
 import { usualLimits } from '../../port/limits.ts'
 import { type Interest, isChannel, isPlace, type Listener, type Listening, nameIn } from '../../port/listening.ts'
+import type { ProcessInfo } from '../../port/processes.ts'
 import { durabilityUnavailable, noEvents, noQueue, queueFull } from '../../port/refusals.ts'
 import { Bindings } from './bindings.ts'
 import { Correlations, completionMessage } from './correlations.ts'
@@ -76,7 +77,10 @@ export class MemoryEngine implements Engine {
   readonly #clock: Clock
   readonly #queues = new Map<string, MemoryQueue>()
   readonly #bindings = new Bindings()
-  readonly #listeners = new Listeners((holder) => this.#giveBack(holder))
+  readonly #listeners = new Listeners(
+    (holder) => this.#giveBack(holder),
+    () => this.#clock.now(),
+  )
   readonly topics = new MemoryTopics({
     now: () => this.#clock.now(),
     newReceipt: () => this.#newReceipt(),
@@ -277,6 +281,7 @@ export class MemoryEngine implements Engine {
     const queue = this.#find(name)
     const now = this.#clock.now()
     const holder = request.held ? this.#listeners.holder : undefined
+    if (holder !== undefined) this.#listeners.claims(holder, name)
     return leaseNext(queue, request, { now, holder, newReceipt: this.#newReceipt })
   }
 
@@ -364,6 +369,11 @@ export class MemoryEngine implements Engine {
     this.#correlations.maintain(now)
     this.topics.maintain(now)
     return 0
+  }
+
+  async processes(): Promise<ProcessInfo[]> {
+    this.#checkOpen()
+    return this.#listeners.processes
   }
 
   async diagnose(): Promise<Finding[]> {

@@ -4,6 +4,7 @@ import { TidingsError } from '../../core/errors.ts'
 import { isEventChannel } from '../../events/channels.ts'
 import { inTurn } from '../../port/in-turn.ts'
 import { type Interest, isCancels, isChannel, type Listener, nameIn } from '../../port/listening.ts'
+import { thisProcess } from '../../port/processes.ts'
 import type { Connection } from './connections.ts'
 import type { Driver, Row } from './driver.ts'
 import { toTidingsError } from './errors.ts'
@@ -112,7 +113,7 @@ export class ListeningConnection {
   async #live(): Promise<void> {
     try {
       await this.#life.begin(this, async (before) => {
-        const values = [before?.number ?? null, before?.secret ?? null]
+        const values = [before?.number ?? null, before?.secret ?? null, JSON.stringify(thisProcess)]
         const [row] = await this.#query(statements.beginLife, values)
         return { number: row?.number as number, secret: row?.secret as string }
       })

@@ -31,6 +31,7 @@ import type {
 } from '../../port/engine.ts'
 import { usualLimits } from '../../port/limits.ts'
 import type { Listener, Listening } from '../../port/listening.ts'
+import type { ProcessInfo } from '../../port/processes.ts'
 import { noQueue, queueFull } from '../../port/refusals.ts'
 import { Calls } from './calls.ts'
 import { Claims } from './claims.ts'
@@ -53,6 +54,7 @@ import {
   toLeaseColumns,
   toLeaseEntry,
   toPeeked,
+  toProcess,
   toPublishedCopies,
   toQueueInfo,
   toQueueStats,
@@ -372,6 +374,10 @@ export class PostgresEngine implements Engine {
       if (isTidingsError(error, 'QUEUE_NOT_FOUND')) return
       throw isTidingsError(error) ? error.within(`queue '${queue}'`) : error
     }
+  }
+
+  async processes(): Promise<ProcessInfo[]> {
+    return (await this.#calls.read(statements.processes, [])).flatMap(toProcess)
   }
 
   diagnose(): Promise<Finding[]> {

@@ -14,6 +14,7 @@ import type {
   Settlement,
   StoredMessage,
 } from '../../port/engine.ts'
+import { type ProcessInfo, readDescription } from '../../port/processes.ts'
 import type { SubscriptionState, TopicInfo, TopicMessage } from '../../port/topic-store.ts'
 import type { Row } from './driver.ts'
 
@@ -287,6 +288,15 @@ export const toQueueInfo = (row: Row): QueueInfo => ({
   ...(row.is_partitioned === true ? { isPartitioned: true } : {}),
   ...(row.is_unlogged === true ? { isUnlogged: true } : {}),
 })
+
+/** None for what has not said properly who it is. */
+export function toProcess({ id, about, since, queues }: Row): ProcessInfo[] {
+  const description = readDescription(JSON.parse(about as string))
+  if (description === null) return []
+  return [
+    { ...description, id: id as string, since: since as number, queues: JSON.parse(queues as string) as string[] },
+  ]
+}
 
 export const toQueueStats = (queue: string, row: Row): QueueStats => ({
   queue,

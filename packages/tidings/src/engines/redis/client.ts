@@ -4,6 +4,7 @@ import { TidingsError } from '../../core/errors.ts'
 /** The members of an ioredis client, version 5 or 6, that Tidings uses. */
 export interface RedisClient {
   readonly status: string
+  readonly options?: { readonly db?: number | null }
   /** The socket, once there is one. */
   readonly stream?: { readonly bytesRead: number }
   connect(): Promise<void>

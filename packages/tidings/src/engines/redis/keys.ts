@@ -111,6 +111,11 @@ export const lookedAtKeysOf = (queue: string) => allKeys(tagOf(queue), ['meta', 
 /** A process is there as long as it listens to this. No slot has it: every server tells who listens to it there. */
 export const lifeChannelOf = (token: string) => `{tidings}:life:${token}`
 
+/** A process says there who it is, in a word: a channel beside that of its life, to which nobody publishes. */
+export const processChannelOf = (database: number, token: string, word: string) =>
+  `{tidings}:process:${database}:${token}:${word}`
+export const processChannels = '{tidings}:process:*'
+
 /** So that receipts with a token differ from others by their length: see `holderIn` in lua/common.lua. */
 const tokenLength = 8
 

@@ -1,6 +1,7 @@
 import type { Interest } from '../../port/listening.ts'
+import { thisProcess, toWord } from '../../port/processes.ts'
 import { isTransient, replyCode } from './errors.ts'
-import { lifeChannelOf, newToken } from './keys.ts'
+import { lifeChannelOf, newToken, processChannelOf } from './keys.ts'
 import type { SubscriberConnection } from './subscriber-connection.ts'
 
 const askedMs = 4_000
@@ -14,8 +15,38 @@ export class Life {
   /** The connections that keep it, and whether the user may have it kept there. */
   readonly #keepers = new Map<SubscriberConnection, Promise<boolean>>()
   readonly #keeping = new Set<SubscriberConnection>()
+  /** Says who this process is; null while nobody wants it to be looked after. */
+  #word: string | null = null
   /** In which queues and topics something may be in hand, and until when at most. */
   readonly #held = new Map<Interest, number>()
+
+  /** From now on it is said who this process is, wherever its life is kept. */
+  async begin(): Promise<void> {
+    this.#word ??= toWord({ ...thisProcess, since: Date.now() })
+    await Promise.all([...this.#keeping].map((subscriber) => this.#introduceAt(subscriber)))
+  }
+
+  end(): void {
+    const word = this.#word
+    this.#word = null
+    if (word !== null) for (const subscriber of this.#keeping) this.#withdrawAt(subscriber, word)
+  }
+
+  /** Nothing depends on it: where it fails, this process is not listed. */
+  async #introduceAt(subscriber: SubscriberConnection): Promise<void> {
+    const word = this.#word
+    if (word === null) return
+    await subscriber.subscribe(this.#channelAt(subscriber, word), 'subscribe').catch(() => {})
+    if (this.#word !== word) this.#withdrawAt(subscriber, word)
+  }
+
+  #withdrawAt(subscriber: SubscriberConnection, word: string): void {
+    subscriber.unsubscribe(this.#channelAt(subscriber, word), 'unsubscribe')
+  }
+
+  #channelAt({ server }: SubscriberConnection, word: string): string {
+    return processChannelOf(server.database, this.token, word)
+  }
 
   /** Resolves once it is in force, or known to be refused: false then. */
   async keepAt(subscriber: SubscriberConnection): Promise<boolean> {
@@ -41,7 +72,9 @@ export class Life {
       if (replyCode(error) === '' || isTransient(error)) throw error
       return false
     }
-    if (!subscriber.isOver) this.#keeping.add(subscriber)
+    if (subscriber.isOver) return true
+    this.#keeping.add(subscriber)
+    await this.#introduceAt(subscriber)
     return true
   }
 

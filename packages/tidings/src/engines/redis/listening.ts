@@ -97,7 +97,7 @@ export class RedisListening implements Listening {
   async #listenForLife(): Promise<void> {
     this.#wantsLife = true
     try {
-      await Promise.all(this.#lifeAt().map((subscriber) => this.#life.keepAt(subscriber)))
+      await Promise.all([this.#life.begin(), ...this.#lifeAt().map((subscriber) => this.#life.keepAt(subscriber))])
     } catch (error) {
       throw toTidingsError(error, this.#driver.where, 'CONNECTION_LOST')
     }
@@ -146,7 +146,10 @@ export class RedisListening implements Listening {
   }
 
   #forget(interest: Interest): void {
-    if (interest === 'life') this.#wantsLife = false
+    if (interest === 'life') {
+      this.#wantsLife = false
+      this.#life.end()
+    }
     if (!this.#heard.has(interest)) return
     this.#heard.get(interest)?.unsubscribe(channelTo(interest))
     this.#heard.delete(interest)

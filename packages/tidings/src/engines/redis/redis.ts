@@ -27,6 +27,7 @@ import type {
 } from '../../port/engine.ts'
 import { usualLimits } from '../../port/limits.ts'
 import type { Interest, Listener, Listening } from '../../port/listening.ts'
+import type { ProcessInfo } from '../../port/processes.ts'
 import { queueFull } from '../../port/refusals.ts'
 import { slowMs } from './calling.ts'
 import { Claims } from './claims.ts'
@@ -49,6 +50,7 @@ import {
   toSettleResult,
   toStoredMessage,
 } from './messages.ts'
+import { listProcesses } from './processes.ts'
 import { queues, Registry, topics } from './registry.ts'
 import { Relay } from './relay/relay.ts'
 import { Routes } from './routes.ts'
@@ -361,6 +363,10 @@ export class RedisEngine implements Engine {
       await this.#upkeep.run()
       return 0
     })
+  }
+
+  processes(): Promise<ProcessInfo[]> {
+    return this.#driver.whileOpen(() => listProcesses(this.#driver))
   }
 
   diagnose(): Promise<Finding[]> {

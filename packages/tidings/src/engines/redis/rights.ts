@@ -86,11 +86,13 @@ function probes(key: string): Command[] {
     ['CLUSTER', 'SLOTS'],
     ['CLIENT', 'SETNAME', 'tidings'],
     ['PUBSUB', 'NUMSUB', key],
+    ['PUBSUB', 'CHANNELS', key],
     ['SELECT', 'not a number'],
     // The connection listens after that, and takes little else. The client knows these by their small letters.
     ['ssubscribe', key],
     ['subscribe', key],
     ['ping'],
     ['sunsubscribe', key],
+    ['unsubscribe', key],
   ]
 }

@@ -27,6 +27,7 @@ export class Server {
   #client: RedisClient | undefined
   #connecting: Promise<RedisClient> | undefined
   #calls = 0
+  #database = 0
   #isLeft = false
   #closed = false
 
@@ -36,6 +37,11 @@ export class Server {
     this.#disk = new Disk(where)
     this.#newClient = newClient
     this.#mayBeReplica = mayBeReplica
+  }
+
+  /** The number of the database; known once there was a connection. Channels are those of all databases. */
+  get database(): number {
+    return this.#database
   }
 
   /**
@@ -75,6 +81,7 @@ export class Server {
       // The database could not be selected.
       if (this.#failures.has(client)) throw this.#failures.get(client)
       if (this.#mayBeReplica) await refuseReplica(client)
+      this.#database = client.options?.db ?? 0
       return client
     } catch (error) {
       client.disconnect()

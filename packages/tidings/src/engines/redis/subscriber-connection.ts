@@ -46,9 +46,9 @@ export class SubscriberConnection {
     }
   }
 
-  unsubscribe(channel: string): void {
+  unsubscribe(channel: string, how: 'sunsubscribe' | 'unsubscribe' = 'sunsubscribe'): void {
     if (!this.#subscribed.delete(channel) || !this.#client) return
-    this.#ask(this.#client, 'sunsubscribe', channel).catch(() => {})
+    this.#ask(this.#client, how, channel).catch(() => {})
   }
 
   /** Notices a connection that is half-open. */

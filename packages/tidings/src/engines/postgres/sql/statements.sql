@@ -379,8 +379,14 @@ SELECT to_json(tidings.start_waiting($1::text))::text AS writers;
 SELECT to_json(tidings.still_open(ARRAY(SELECT jsonb_array_elements_text($1::text::jsonb))))::text AS writers;
 
 -- name: beginLife
--- $1 number that this process had before, or null, $2 its secret; on the listening connection → number, secret
-SELECT number, secret::text AS secret FROM tidings.begin_life($1::integer, $2::text::uuid);
+-- $1 number that this process had before, or null, $2 its secret, $3 who it is, as JSON; on the listening connection
+-- → number, secret
+SELECT life.number, life.secret::text AS secret FROM tidings.begin_life($1::integer, $2::text::uuid) life
+CROSS JOIN LATERAL tidings.introduce(life.number, life.secret, $3::text::jsonb);
+
+-- name: processes
+-- → id, about, queues, as JSON, since, in milliseconds since 1970
+SELECT number::text AS id, about::text AS about, since, to_json(queues)::text AS queues FROM tidings.processes();
 
 -- name: endLife
 -- $1 number of this process, $2 its secret; on the listening connection

@@ -102,6 +102,32 @@ BEGIN
 END
 $$;
 
+-- Notes who a process is that has begun its life. It may say what it likes, in few words.
+CREATE OR REPLACE FUNCTION tidings.introduce(mine integer, proof uuid, told jsonb) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  UPDATE tidings.holder h SET about = told
+  WHERE h.number = mine AND h.secret = proof AND octet_length(told::text) <= 2000 AND h.about IS DISTINCT FROM told;
+  RETURN FOUND;
+END
+$$;
+
+-- The processes that have said who they are and whose sessions hold their locks, with the queues from which they have
+-- claimed. Looks at the locks without taking any.
+CREATE OR REPLACE FUNCTION tidings.processes()
+RETURNS TABLE (number integer, about jsonb, since double precision, queues text[])
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT h.number, h.about, tidings.milliseconds(h.created_at),
+    ARRAY(SELECT q.queue_name FROM tidings.holder_queue q WHERE q.number = h.number ORDER BY q.queue_name)
+  FROM tidings.holder h
+  WHERE h.about IS NOT NULL AND h.number IN (
+    SELECT l.objid::bigint::integer FROM pg_locks l
+    WHERE l.locktype = 'advisory' AND l.classid = hashtext('tidings.holder')::oid AND l.objsubid = 2
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+      AND l.mode = 'ShareLock' AND l.granted)
+  ORDER BY h.number LIMIT 1000
+$$;
+
 -- For the listening session of a process that wants to be looked after no more; it holds nothing.
 CREATE OR REPLACE FUNCTION tidings.end_life(mine integer, proof uuid) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -100,14 +100,14 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
     bind,unbind,bindings,start_waiting,still_open,look,tables_behind,index_queue,prepare_queue,waiting_lock,microseconds,next_delayed_ms,may_manage,v1_claim
   }'::text[]) AS name
   UNION ALL
-  SELECT name, '{admin,producer,consumer,monitor}' FROM unnest('{topics,topic_id,correlation_state,history_of_all}'::text[]) AS name
+  SELECT name, '{admin,producer,consumer,monitor}' FROM unnest('{topics,topic_id,correlation_state,history_of_all,processes}'::text[]) AS name
   UNION ALL
   SELECT name, '{producer}' FROM unnest('{publish,append,v1_publish}'::text[]) AS name
   UNION ALL
   SELECT name, '{admin,producer}' FROM unnest('{put_schedule,remove_schedule,schedules}'::text[]) AS name
   UNION ALL
   SELECT name, '{queue,consumer}'
-  FROM unnest('{begin_life,end_life,give_back_of_gone,give_back_claim,add_history}'::text[]) AS name
+  FROM unnest('{begin_life,introduce,end_life,give_back_of_gone,give_back_claim,add_history}'::text[]) AS name
   UNION ALL
   SELECT name, '{consumer}' FROM unnest('{
     read_topic,subscribe,unsubscribe,hold_subscription,leave_subscription,ack_topic,seek_topic,plan_seek,
