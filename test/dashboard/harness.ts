@@ -28,6 +28,7 @@ export class Shop {
   browser!: Browser
   /** Of the dashboard, with a slash at its end. */
   url!: string
+  storageUrl!: string
   readonly #toClose: (() => Promise<unknown>)[] = []
 
   constructor(storage: StorageName) {
@@ -41,6 +42,7 @@ export class Shop {
       () => browser.close(),
     )
     this.browser = browser
+    this.storageUrl = server.url
     this.bus = await connect(server.url)
     this.#toClose.push(() => this.bus.close())
     await fillShop(this.bus)

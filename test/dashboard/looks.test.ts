@@ -1,9 +1,11 @@
 import axe from 'axe-core'
-import { describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { openShop } from './harness.ts'
 import { viewsOf } from './views.ts'
 
 const shop = openShop()
+/** So that there is a process to be shown. It handles nothing, and ends with the bus. */
+beforeAll(() => void shop.bus.queue('reports').work(() => {}))
 
 interface Finding {
   readonly id: string

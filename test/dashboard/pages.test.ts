@@ -1,4 +1,7 @@
+import { hostname } from 'node:os'
 import { describe, expect, test } from 'vitest'
+import { newName } from '../support/engine.ts'
+import { LineProcess } from '../support/line-process.ts'
 import { openShop } from './harness.ts'
 import { soon, text } from './look.ts'
 
@@ -121,6 +124,27 @@ describe.each(['PostgreSQL', 'Redis'] as const)('the pages on %s', (storage) => 
     await page.getByRole('img', { name: 'hired-17 led to 4 tasks in 4 queues; 3 have ended' }).waitFor()
     const rows = page.getByRole('table', { name: 'Tasks by queue' })
     await text(rows.getByRole('row').filter({ hasText: 'badges' })).toMatch(/badges( · none){3} 1 · none/)
+  })
+
+  test('processes: who works on the storage now, until it is gone', async () => {
+    const { page } = await shop.look('processes')
+    const main = page.getByRole('main')
+    await text(main).toMatch(/No process works on this storage.*npx tidings process/)
+    const queue = shop.bus.queue(newName('q'))
+    await queue.send({})
+    const worker = new LineProcess<{ pid: number }>('dashboard/worker-process.mjs', [shop.storageUrl, queue.name])
+    await worker.until((lines) => lines.length > 0)
+    const [{ pid }] = worker.lines as [{ pid: number }]
+    const row = page.getByRole('table', { name: 'Processes' }).locator('tbody tr')
+    const queues = storage === 'Redis' ? '' : ` ${queue.name}`
+    await text(row).toMatch(new RegExp(`^${hostname()} ${pid} \\d+\\.\\d+\\.\\d+ (now|.* ago)${queues}$`))
+    await text(main).toMatch(/1 process 1 host/)
+    if (storage !== 'Redis') expect(await row.getByRole('link').getAttribute('href')).toBe(`#/queues/${queue.name}`)
+    await worker.kill()
+    // The pointer lies where it was, and somebody who reads the table would keep the row.
+    await page.mouse.move(0, 0)
+    await text(main).toMatch(/No process works on this storage/)
+    await queue.drop()
   })
 
   test('doctor: what could hurt', async () => {

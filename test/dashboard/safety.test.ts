@@ -70,6 +70,29 @@ describe('a hostile message is text', () => {
     expect(await isHacked(look)).toBe(false)
   })
 
+  test('as what a process says of itself', async () => {
+    const since = new Date().toISOString()
+    const told = { host: hostile.markup + hostile.marks, pid: 7, since, queues: ['orders'], token: hostile.markup }
+    const processes = [
+      { ...told, id: 'a', version: hostile.markup },
+      { ...told, id: 'b', version: '1.0.0', host: 'h'.repeat(255), token: null, queues: null },
+      { ...told, id: 'c', version: '1.0.0', queues: Array.from({ length: 300 }, (_, index) => `queue_${index}`) },
+    ]
+    const look = await shop.look('', { viewport: { width: 360, height: 740 } })
+    await look.page.route('**/v1/processes', (route) => route.fulfill({ json: { processes } }))
+    await look.go('processes')
+    const main = look.page.getByRole('main')
+    await text(main).toContain('<script>window.hacked=1</script>')
+    await text(main).toMatch(/2 versions are in use at once: .* by 1, 1\.0\.0 by 2\./s)
+    await text(main).toContain('queue_7 and 292 more')
+    const shown = await main.textContent()
+    expect(shown).toContain('‹202E›gnp.exe')
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: none of them may be there
+    expect(shown).not.toMatch(/[\u0001\u001b\u007f\u202a-\u202e\u2066-\u2069\u200b\ufeff\u2028]/)
+    expect(await isHacked(look)).toBe(false)
+    expect(await isTooWide(look)).toBe(false)
+  })
+
   test('of a megabyte', async () => {
     const queue = await newQueue()
     const id = await queue.send({ long: 'x'.repeat(500_000), words: 'word '.repeat(100_000), end: 'the end' })

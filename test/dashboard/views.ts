@@ -18,6 +18,7 @@ export async function viewsOf(bus: Bus): Promise<readonly (readonly [name: strin
     ['topic', 'topics/hired'],
     ['correlations', 'correlations'],
     ['correlation', 'correlations/hired-17'],
+    ['processes', 'processes'],
     ['doctor', 'doctor'],
   ]
 }

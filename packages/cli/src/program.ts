@@ -18,6 +18,7 @@ import { migrate } from './commands/migrate.ts'
 import { peek } from './commands/peek.ts'
 import { pop } from './commands/pop.ts'
 import { processQueues } from './commands/process.ts'
+import { processes } from './commands/processes.ts'
 import { publish } from './commands/publish.ts'
 import { queue } from './commands/queue.ts'
 import { read } from './commands/read.ts'
@@ -66,6 +67,7 @@ export function program(): Command {
     events,
     generateMigration,
     correlation,
+    processes,
     sentinel,
     init,
     validateConfig,

@@ -15,6 +15,7 @@ import { Doctor } from './pages/doctor.tsx'
 import { Message } from './pages/message.tsx'
 import { Messages } from './pages/messages.tsx'
 import { Overview } from './pages/overview.tsx'
+import { Processes } from './pages/processes.tsx'
 import { Queue } from './pages/queue.tsx'
 import { Schedules, ScheduleView } from './pages/schedules.tsx'
 import { SignIn } from './pages/sign-in.tsx'
@@ -49,6 +50,8 @@ function Here() {
     case 'targets':
       if (name === '') break
       return <Target key={name} target={name} />
+    case 'processes':
+      return <Processes />
     case 'doctor':
       return <Doctor />
   }

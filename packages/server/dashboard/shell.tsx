@@ -14,6 +14,7 @@ const pages = [
   ['Schedules', ['schedules']],
   ['Topics', ['topics']],
   ['Correlations', ['correlations']],
+  ['Processes', ['processes']],
   ['Doctor', ['doctor']],
 ] as const
 

@@ -71,6 +71,18 @@ export interface MessagePage {
   readonly more: boolean
 }
 
+export interface Process {
+  readonly id: string
+  readonly host: string
+  readonly pid: number
+  readonly version: string
+  readonly since: string
+  /** Null: the storage does not know. */
+  readonly queues: readonly string[] | null
+  /** Null: it has none. */
+  readonly token: string | null
+}
+
 export interface Finding {
   readonly level: 'ok' | 'warning' | 'problem'
   readonly check: string
