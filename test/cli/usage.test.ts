@@ -103,7 +103,7 @@ describe('asked for wrongly', () => {
 
 describe('help', () => {
   const commands = [
-    ...['enqueue', 'process', 'status', 'read', 'pop', 'peek', 'replay', 'trace', 'doctor'],
+    ...['enqueue', 'process', 'status', 'read', 'pop', 'peek', 'replay', 'trace', 'processes', 'doctor'],
     ...['create', 'list', 'status', 'purge', 'drop'].map((name) => `queue ${name}`),
     ...['list', 'redrive'].map((name) => `dead-letters ${name}`),
     ...['start', 'stop', 'status'].map((name) => `local ${name}`),

@@ -271,6 +271,11 @@ describe.each(['postgres15', 'postgres18'] as const)('the roles of `tidings migr
     const request = { limit: 1, leaseMs: 60_000, ids: null, held: true }
     for (const { engine } of consumers) expect((await engine.claim(queue, request)).messages).toHaveLength(1)
     const holders = await query(url, 'SELECT number, secret FROM tidings.holder ORDER BY number')
+    for (const kind of kinds)
+      expect((await buses[kind].processes()).map(({ id }) => Number(id))).toEqual(
+        expect.arrayContaining(holders.map(({ number }) => Number(number))),
+      )
+    await expect(buses.web.processes()).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
     const [first, second] = holders.map(({ number }) => Number(number)) as [number, number]
     await query(url, "SELECT pg_sleep(2.6); UPDATE tidings.holder SET missed_at = now() - interval '1 minute'")
 
