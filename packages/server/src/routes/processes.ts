@@ -1,7 +1,8 @@
 import { TidingsError } from 'tidings/internal/core/errors'
 import * as option from 'tidings/internal/core/options'
-import { inOrder } from 'tidings/internal/port/processes'
+import { inOrder, type ProcessInfo } from 'tidings/internal/port/processes'
 import { toWireProcess } from 'tidings/internal/protocol/messages'
+import { everybody } from '../auth/caller.ts'
 import { named, shape } from '../http/fields.ts'
 import { type Route, route } from '../http/route.ts'
 
@@ -41,8 +42,12 @@ export const processRoutes: readonly Route[] = [
         throw new TidingsError('FORBIDDEN', 'the token does not see all queues, on which these processes work', {
           hint: 'Ask with a token without names of queues.',
         })
-      const processes = inOrder([...(await bus.stored.processes()), ...holders.processes])
+      const processes = inOrder([...(await bus.stored.processes()), ...holders.processes.map(withoutEverybody)])
       return { status: 200, body: { processes: processes.map(toWireProcess) } }
     },
   }),
 ]
+
+/** Who needs no token has none. */
+const withoutEverybody = ({ token, ...one }: ProcessInfo): ProcessInfo =>
+  token === undefined || token === everybody.name ? one : { ...one, token }

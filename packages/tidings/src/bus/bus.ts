@@ -4,7 +4,6 @@ import { TidingsError } from '../core/errors.ts'
 import { silentLogger } from '../core/logger.ts'
 import type { StandardSchemaV1 } from '../core/schema.ts'
 import { isCalledBy, onItsOwn, Service } from '../core/service.ts'
-import { nextTurn } from '../core/turns.ts'
 import { WeakValues } from '../core/weak-values.ts'
 import { ChannelListening } from '../events/channel-listening.ts'
 import { Events } from '../events/events.ts'
@@ -50,6 +49,7 @@ import { ifThere, type QueueListOptions } from './queue-list.ts'
 import { type StoredBus, storedBus } from './stored-bus.ts'
 import { Topic, type TopicDependencies } from './topic.ts'
 import { type TraceEvent, type TraceOptions, trace } from './trace.ts'
+import { untilIdle } from './until-idle.ts'
 
 /** One connection of the application to its storage: gives out queues, and stops what was started when it is closed. */
 export class Bus implements AsyncDisposable {
@@ -305,10 +305,8 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
-   * The processes that work on the storage now: those in which a worker, a subscriber or a consumer runs, of any host. Each has said
-   * itself who it is. One that ends or is killed is not listed any more; where no connection lasts, as behind a pooler, none is.
-   * @returns by host and process, at most 1,000
-   * @throws PERMISSION_DENIED where the user of a Redis may not ask; FORBIDDEN for a token that does not see all queues
+   * The processes in which workers, subscribers or consumers run now, on any host, by host and process; at most 1,000.
+   * Each has said itself who it is. Behind a pooler none is known. @throws PERMISSION_DENIED, FORBIDDEN
    * @example for (const { host, pid, version } of await bus.processes()) console.log(host, pid, version)
    */
   async processes(): Promise<ProcessInfo[]> {
@@ -363,20 +361,10 @@ export class Bus implements AsyncDisposable {
       await Promise.all([this.wakeups.close(), ...[...this.#workers, ...this.#sentinels].map((one) => one.stop())])
       await Promise.all([...this.#dependencies.readers].map((one) => one.giveBack()))
       await this.#upkeep?.stop()
-      await this.#pending()
+      await untilIdle(() => [...this.#calls.values(), ...this.#topicCalls.values(), this.#publisher])
       await this.telemetry.tallies?.close()
     } finally {
       await this.#engine.close()
-    }
-  }
-
-  /** What was sent before closing is still stored, with the calls that this takes. */
-  async #pending(): Promise<void> {
-    for (let isBusy = true; isBusy; ) {
-      await nextTurn()
-      const calls = [...this.#calls.values(), ...this.#topicCalls.values(), this.#publisher].filter((one) => one.isBusy)
-      isBusy = calls.length > 0
-      await Promise.all(calls.map((one) => one.idle()))
     }
   }
 

@@ -170,12 +170,6 @@ export interface Engine {
    */
   listen(listener: Listener): Promise<Listening>
 
-  /**
-   * The processes that the storage looks after now, see the interest 'life', in any order and at most `maxProcesses`: each
-   * has said who it is when its life began. Those of earlier versions have not. What they say is theirs to say.
-   */
-  processes(): Promise<ProcessInfo[]>
-
   /** Topics and their subscriptions. Only with 'topics'. */
   readonly topics?: TopicStore
   readonly schedules: ScheduleStore
@@ -185,6 +179,8 @@ export interface Engine {
   maintain(request: MaintainRequest): Promise<number>
   /** Looks for what could hurt: versions, permissions, durability, surroundings. */
   diagnose(): Promise<Finding[]>
+  /** Those that are there now, at most `maxProcesses`, in any order. */
+  processes(): Promise<ProcessInfo[]>
 }
 
 /**

@@ -9,7 +9,10 @@ export interface ProcessDescription {
   readonly version: string
 }
 
-/** A process that the storage looks after: somebody in it listens to 'life'. */
+/**
+ * A process that the storage looks after: somebody in it listens to 'life'. It has said who it is when that began, and what it
+ * says is its to say; one of an earlier version has not, and is not listed.
+ */
 export interface ProcessInfo extends ProcessDescription {
   /** No other process that is there has it. */
   readonly id: string

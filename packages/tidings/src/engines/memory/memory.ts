@@ -32,10 +32,11 @@ import { type Interest, isChannel, isPlace, type Listener, type Listening, nameI
 import type { ProcessInfo } from '../../port/processes.ts'
 import { durabilityUnavailable, noEvents, noQueue, queueFull } from '../../port/refusals.ts'
 import { Bindings } from './bindings.ts'
+import { cancelOne } from './cancelling.ts'
 import { Correlations, completionMessage } from './correlations.ts'
 import { notDurable } from './diagnose.ts'
 import { MemoryHistory } from './history.ts'
-import { askToCancel, extend, giveBack, leaseNext } from './leases.ts'
+import { extend, giveBack, leaseNext } from './leases.ts'
 import { Listeners } from './listeners.ts'
 import {
   claimable,
@@ -57,7 +58,7 @@ import { replaceUnread } from './replacing.ts'
 import { MemorySchedules } from './schedules.ts'
 import { archiveCancelled, type Inside, settleLater, settleOne, type Unread } from './settling.ts'
 import { charge, select } from './sharing.ts'
-import { asRead, dueOf, endOf, isAskedFor, mergeMeta, placeOf } from './stored.ts'
+import { asRead, dueOf, endOf, isAskedFor, mergeMeta } from './stored.ts'
 import { MemoryTopics } from './topics.ts'
 import { type MemoryOptions, type MemoryTransaction, Transactions } from './transactions.ts'
 
@@ -77,12 +78,10 @@ export class MemoryEngine implements Engine {
   readonly #clock: Clock
   readonly #queues = new Map<string, MemoryQueue>()
   readonly #bindings = new Bindings()
-  readonly #listeners = new Listeners(
-    (holder) => this.#giveBack(holder),
-    () => this.#clock.now(),
-  )
+  readonly #now = () => this.#clock.now()
+  readonly #listeners = new Listeners((holder) => this.#giveBack(holder), this.#now)
   readonly topics = new MemoryTopics({
-    now: () => this.#clock.now(),
+    now: this.#now,
     newReceipt: () => this.#newReceipt(),
     holder: () => this.#listeners.holder,
     checkOpen: () => this.#checkOpen(),
@@ -104,7 +103,7 @@ export class MemoryEngine implements Engine {
   #closed = false
   readonly #inside: Inside = {
     correlations: this.#correlations,
-    now: () => this.#clock.now(),
+    now: this.#now,
     create: (name) => this.#create(name),
     find: (name) => this.#find(name),
     store: (queue, message) => this.#store(queue, message),
@@ -322,20 +321,11 @@ export class MemoryEngine implements Engine {
 
   async cancel(name: string, ids: readonly string[], { running = false } = {}): Promise<Cancelled[]> {
     const queue = this.#find(name)
-    return ids.map((id) => {
-      const message = queue.live.get(id)
-      const now = this.#clock.now()
-      if (message === undefined) return null
-      if (placeOf(message, now) === 'leased') return running ? askToCancel(queue, message, now, this.#listeners) : null
-      this.#remove(queue, message)
-      this.#correlations.end(name, id, 'cancelled', now)
-      return 'removed'
-    })
+    return ids.map((id) => cancelOne(this.#inside, queue, id, running ? this.#listeners : null))
   }
 
   async makeReady(name: string, ids: readonly string[]): Promise<boolean[]> {
-    const queue = this.#find(name)
-    const now = this.#clock.now()
+    const [now, queue] = [this.#clock.now(), this.#find(name)]
     return makeReady(queue, ids, now, () => this.#wake(queue, now))
   }
 

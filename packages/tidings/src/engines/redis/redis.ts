@@ -393,9 +393,7 @@ interface Announced {
 const untracked: Announced = { nonce: '', names: [], intent: '' }
 
 type SettleAnswer = [results: string[], entries: string[]]
-
 type SendAnswer = [results: string[], entries: string[], length?: number, count?: number]
 
 const cancelled: readonly Cancelled[] = [null, 'removed', 'asked']
-
 const toIdList = (ids: readonly string[]) => JSON.stringify(ids.map(checkId))
