@@ -120,12 +120,12 @@ describe.each(['postgres15', 'postgres18'] as const)('functions of a queue on %s
     const queue = newName('comes')
     await engine.createQueue(queue)
     expect((await functionsOf(queue)).map(({ name }) => name)).toEqual(
-      ['claim', 'pick', 'send', 'settle'].map((verb) => `${verb}:${queue}`),
+      ['claim', 'due', 'pick', 'send', 'settle'].map((verb) => `${verb}:${queue}`),
     )
     await sendAndSettle(queue)
     await query(url, `SELECT tidings.enable_lanes('${queue}')`)
     expect((await functionsOf(queue)).map(({ name }) => name)).toEqual(
-      ['claim', 'pick', 'rooms', 'send', 'settle', 'turns'].map((verb) => `${verb}:${queue}`),
+      ['claim', 'due', 'pick', 'rooms', 'send', 'settle', 'turns'].map((verb) => `${verb}:${queue}`),
     )
     await sendAndSettle(queue)
     await engine.dropQueue(queue)
@@ -251,7 +251,7 @@ describe.each(['postgres15', 'postgres18'] as const)('functions of a queue on %s
         GRANT USAGE ON SEQUENCE pgmq.q_${queue}_msg_id_seq TO ${role}`,
       )
       await sendAndSettle(queue, app)
-      expect(await functionsOf(queue)).toMatchObject(Array(4).fill({ is_public: false, as_owner: false }))
+      expect(await functionsOf(queue)).toMatchObject(Array(5).fill({ is_public: false, as_owner: false }))
       await query(url, `REVOKE EXECUTE ON ${functions} FROM ${role}`)
       await expect(app.send(queue, [message()], null)).rejects.toMatchObject({ code: 'PERMISSION_DENIED' })
       await app.close()

@@ -113,17 +113,16 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- The last row of a sweep. With messages left over there is no need to know what comes later.
+-- due_ms: of what comes next in the queue, or null
 -- held_back, opens_at: see tidings.turns_text
 CREATE OR REPLACE FUNCTION tidings.sweep_summary(
-  queue text, short boolean, left_out boolean, started_at timestamptz, held_back boolean = false, opens_at timestamptz = NULL
+  due_ms double precision, left_out boolean, started_at timestamptz, held_back boolean = false, opens_at timestamptz = NULL
 ) RETURNS SETOF tidings.message
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   next_due_ms double precision := CASE
     WHEN left_out THEN 0
-    ELSE least(
-      CASE WHEN short THEN tidings.next_due_ms(queue, started_at) END,
-      CASE WHEN opens_at IS NOT NULL THEN greatest(tidings.milliseconds_until(opens_at), 1) END)
+    ELSE least(due_ms, CASE WHEN opens_at IS NOT NULL THEN greatest(tidings.milliseconds_until(opens_at), 1) END)
   END;
 BEGIN
   RETURN QUERY SELECT NULL::text, NULL::text, NULL::text, NULL::text,
@@ -198,36 +197,42 @@ BEGIN
 END
 $$;
 
--- Milliseconds until the next message becomes ready that was not at the time `since`, when a sweep began: delayed, or
--- with a lease that runs out. 0 if it has become ready meanwhile, since the sweep may have passed it before. Null if
--- there is none. In one statement, which sees what is moved from one place to the other exactly once.
+-- When the next message becomes ready that was not at the time `since`, an expression: delayed, or with a lease that runs
+-- out. Null if there is none. It is one statement, which sees what is moved from one place to the other exactly once.
 -- By the primary key, which leads past dead rows: under load there are many times as many of them, until vacuum comes.
+-- is_keyed: of an ordering key only the first message counts
+CREATE OR REPLACE FUNCTION tidings.soonest_due_expression(
+  queue text, live text, is_keyed boolean, has_lanes boolean, since text
+) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $text$
+DECLARE
+  -- The times of other lanes are known.
+  is_to_come constant text := format('vt > %s AND vt < ''infinity''', since)
+    || CASE WHEN has_lanes THEN ' AND ' || tidings.ungrouped_expression() ELSE '' END;
+  delayed constant text := format('(SELECT due FROM tidings.delayed WHERE queue_name = %L ORDER BY due LIMIT 1)', queue);
+BEGIN
+  RETURN CASE
+    WHEN is_keyed THEN format($sql$(
+      WITH RECURSIVE %1$s
+      SELECT least(
+        (SELECT min(vt) FROM %2$s WHERE msg_id > 0 AND headers ->> 'x-pgmq-group' IS NULL AND %3$s),
+        (SELECT min(vt) FROM head WHERE %3$s), %4$s))$sql$, tidings.heads_expression(live), live, is_to_come, delayed)
+    ELSE format('least((SELECT min(vt) FROM %s WHERE msg_id > 0 AND %s), %s)', live, is_to_come, delayed)
+  END;
+END
+$text$;
+
+-- Milliseconds until then. 0 if it has become ready meanwhile, since a sweep that began at that time may have passed it before.
+-- Claims ask "due:<queue>", which is planned once.
 CREATE OR REPLACE FUNCTION tidings.next_due_ms(queue text, since timestamptz) RETURNS double precision
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   live constant regclass := tidings.table_of(queue);
   settings constant tidings.queue := tidings.settings_of(queue);
-  -- The times of other lanes are known.
-  which constant text := CASE WHEN settings.has_lanes THEN ' AND ' || tidings.ungrouped_expression() ELSE '' END;
   soonest timestamptz;
 BEGIN
-  IF settings.has_keys OR settings.has_lanes THEN
-    -- Of a key only the first message counts.
-    EXECUTE format($sql$
-      WITH RECURSIVE %2$s
-      SELECT least(
-        (SELECT min(vt) FROM %1$s
-          WHERE msg_id > 0 AND headers ->> 'x-pgmq-group' IS NULL AND vt > $1 AND vt < 'infinity' %3$s),
-        (SELECT min(vt) FROM head WHERE vt > $1 AND vt < 'infinity' %3$s),
-        (SELECT due FROM tidings.delayed WHERE queue_name = $2 ORDER BY due LIMIT 1))
-    $sql$, live, tidings.heads_expression(live::text), which) INTO soonest USING since, queue;
-  ELSE
-    EXECUTE format($sql$
-      SELECT least(
-        (SELECT min(vt) FROM %s WHERE msg_id > 0 AND vt > $1 AND vt < 'infinity'),
-        (SELECT due FROM tidings.delayed WHERE queue_name = $2 ORDER BY due LIMIT 1))
-    $sql$, live) INTO soonest USING since, queue;
-  END IF;
+  EXECUTE 'SELECT ' || tidings.soonest_due_expression(
+    queue, live::text, settings.has_keys OR settings.has_lanes, settings.has_lanes, '$1') INTO soonest USING since;
   RETURN CASE WHEN soonest IS NOT NULL THEN greatest(tidings.milliseconds_until(soonest), 0) END;
 END
 $$;

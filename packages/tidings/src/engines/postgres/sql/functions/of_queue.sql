@@ -1,5 +1,5 @@
 -- Functions of a single queue: "send:<queue>", "claim:<queue>" and "settle:<queue>", which do what every message passes
--- through, and what they call: "pick:<queue>", and of queues with lanes "turns:<queue>" and "rooms:<queue>". The name of the table stands in them, so that PostgreSQL plans their statements once a session, and not at every
+-- through, and what they call: "pick:<queue>", "due:<queue>", and of queues with lanes "turns:<queue>" and "rooms:<queue>". The name of the table stands in them, so that PostgreSQL plans their statements once a session, and not at every
 -- call. They are made when a process uses the queue for the first time, from the texts below, and replaced where these have
 -- changed since. Nothing depends on them: they find the table by its name, also a new one after a drop.
 
@@ -221,12 +221,15 @@ $body$, live, queue, found, may_receive, tidings.size_expression(), tidings.prio
     CASE WHEN has_lanes THEN charging ELSE '' END,
     CASE WHEN has_lanes
       THEN format('IF sweep OR left_out OR held_back OR opens_at IS NOT NULL THEN
-    RETURN QUERY SELECT * FROM tidings.sweep_summary(%L, sweep AND exhausted, left_out, started_at, held_back, opens_at);
-  END IF;', queue)
+    RETURN QUERY SELECT * FROM tidings.sweep_summary(
+      CASE WHEN sweep AND exhausted AND NOT left_out THEN tidings.%I(true, started_at) END,
+      left_out, started_at, held_back, opens_at);
+  END IF;', 'due:' || queue)
       ELSE format('IF sweep OR left_out THEN
     RETURN QUERY SELECT * FROM tidings.sweep_summary(
-      %L, coalesce(cardinality(ids), 0) < quantity, left_out, started_at);
-  END IF;', queue) END,
+      CASE WHEN coalesce(cardinality(ids), 0) < quantity AND NOT left_out THEN tidings.%I(settings.has_keys, started_at) END,
+      left_out, started_at);
+  END IF;', 'due:' || queue) END,
     CASE WHEN has_lanes
       THEN 'held_back boolean; exhausted boolean; opens_at timestamptz; clock tidings.lane_clock;'
       ELSE ''
@@ -277,6 +280,23 @@ $body$, live, queue, found, may_receive,
 
   -- What claims call, under their settings.
   is_entry := false;
+  verb := 'due';
+  parameters := 'is_keyed boolean, since timestamptz';
+  result := 'double precision';
+  body := format($body$
+DECLARE
+  soonest timestamptz;
+BEGIN
+  IF is_keyed THEN
+    soonest := %s;
+  ELSE
+    soonest := %s;
+  END IF;
+  RETURN CASE WHEN soonest IS NOT NULL THEN greatest(tidings.milliseconds_until(soonest), 0) END;
+END
+$body$, tidings.soonest_due_expression(queue, live, true, has_lanes, 'since'),
+    tidings.soonest_due_expression(queue, live, false, has_lanes, 'since'));
+  RETURN NEXT;
   verb := 'pick';
   parameters := 'settings tidings.queue, quantity integer, mark bigint, last_key text, freed text[], sweep boolean, '
     'besides bigint[] = NULL, rated_periods bigint[] = NULL, rated_until double precision[] = NULL';
