@@ -1,5 +1,6 @@
 import { connect } from 'tidings/internal/connect'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { makeTemplate } from '../support/migrated-template.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { sharedServer } from '../support/shared-servers.ts'
 import { type PgmqClient, type PgmqDatabase, pgmqDatabase, pgmqSession } from './pgmq-support.ts'
@@ -196,6 +197,7 @@ describe.each(['postgres15', 'postgres18'] as const)("notifications by PGMQ's fu
 
 test('notifications survive a crash of the server', async () => {
   const server = await startPostgres(15)
+  await makeTemplate(server.url)
   const db = await pgmqDatabase(server.url)
   db.client.session.on('error', () => {})
   await db.client.call("create('kept')")

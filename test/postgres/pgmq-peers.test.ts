@@ -89,8 +89,8 @@ describe.each(['postgres15', 'postgres18'] as const)('peers on %s', (server) => 
   test('make what came due while a sweep was under way be looked for at once', async () => {
     await insert(`q_${queue}`, 'meanwhile', null, "now() - interval '30 s'")
     const nextAfterSweep = async (began: string) => {
-      const text = 'SELECT next_due_ms FROM tidings.sweep_summary($1, true, false, now() - $2::interval)'
-      return (await query(url, text, [queue, began]))[0]?.next_due_ms
+      const text = `SELECT tidings."due:${queue}"(false, now() - $1::interval) AS next_due_ms`
+      return (await query(url, text, [began]))[0]?.next_due_ms
     }
     expect(await nextAfterSweep('60 s')).toBe(0)
     expect(await nextAfterSweep('10 s')).toBeNull()
