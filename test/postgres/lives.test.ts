@@ -12,7 +12,7 @@ import { type Line, startLine } from '../support/line.ts'
 import { pgmqPeer } from '../support/pgmq-peer.ts'
 import { startPostgres } from '../support/postgres.ts'
 import { sharedServer } from '../support/shared-servers.ts'
-import { message, migratedDatabase, newName, openEngine, queryAlone as query, until } from './support.ts'
+import { message, migratedDatabase, newDatabase, newName, openEngine, queryAlone as query, until } from './support.ts'
 
 const held = { limit: 10, leaseMs: 60_000, ids: null, held: true } satisfies ClaimRequest
 const logger = { debug() {}, info() {}, warn() {}, error() {} }
@@ -309,7 +309,7 @@ test.each([
   ['of PGMQ', '1.12.0'],
   ['of PGMQ before 1.10', '1.5.1'],
 ] as const)("what waits for a retry is nobody's, in a schema %s", async (_, version) => {
-  const { url, drop } = await migratedDatabase(await sharedServer('postgres18'))
+  const { url, drop } = await newDatabase(await sharedServer('postgres18'))
   if (version !== undefined) await query(url, `CREATE SCHEMA pgmq; ${pgmqPeer(version)}`)
   const engine = await openEngine(url)
   try {
