@@ -16,8 +16,8 @@ async function hastyEngine(url: string, atEnd: (work: () => Promise<void>) => vo
   return engine
 }
 
-// All at the same time: most of it is waiting.
-test.concurrent.for(storages)(
+// One after the other: each keeps four processes and its server busy.
+test.for(storages)(
   'trees of tasks in four queues end once each, while processes are killed: $name',
   { timeout: 300_000 },
   async (storage, { expect, onTestFinished }) => {
@@ -46,10 +46,11 @@ test.concurrent.for(storages)(
     const isOver = async (id: string) => (await bus.correlation(id))?.completedAt instanceof Date
     const upkeep = url.startsWith('redis') ? await hastyEngine(url, onTestFinished) : bus.engine
     const areOver = async () => {
-      await upkeep.maintain({ kind: 'due' })
+      // A server that is busy with all that may seem to be silent; upkeep comes again.
+      await upkeep.maintain({ kind: 'due' }).catch((error) => expect(error).toMatchObject({ retryable: true }))
       return (await Promise.all(ids.map(isOver))).every(Boolean)
     }
-    await poll(areOver, 120_000, 100)
+    expect(await poll(areOver, 200_000, 100)).toBe(true)
 
     const told = (await peekAll(bus.engine, trees)).map(({ data }) => JSON.parse(data))
     expect(told.map(({ correlationId }) => correlationId).sort()).toEqual([...ids].sort())

@@ -66,12 +66,12 @@ async function claimersOf(queue: string, engine: Engine): Promise<ProcessInfo[] 
 
 export const processes = group('processes', {
   'one that is looked after is listed, with what it says of itself, and since when': async (scene) => {
-    const from = await scene.now()
+    // An engine that was used before may be the same process still, of which storages take the word for it.
+    const from = (await scene.now()) - process.uptime() * 1_000
     const found = await arrivals(scene, () => begin(scene))
     const to = await scene.now()
-    // Some storages take the word of the process for it.
-    const isNow = ({ since }: ProcessInfo) => since >= from - 5 && since <= to + 5
-    assert(found.some((one) => one.version === thisProcess.version && isNow(one)))
+    const isInTime = ({ since }: ProcessInfo) => since >= from - 5 && since <= to + 5
+    assert(found.some((one) => one.version === thisProcess.version && isInTime(one)))
   },
 
   'two are two': async (scene) => {
