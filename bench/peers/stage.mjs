@@ -11,6 +11,7 @@ export const startServer = (name) => (name === 'postgres' ? openPostgres() : ope
 async function openPostgres() {
   const { url, pid, version, stop } = await startPostgres()
   const admin = new pg.Client({ connectionString: url })
+  admin.on('error', () => {})
   await admin.connect()
   const urlOf = (database) => url.replace(/\/[^/?]+\?/, `/${database}?`)
   const inDatabase = async (database, use) => {
@@ -48,6 +49,8 @@ async function openPostgres() {
         })),
       async holdSnapshot() {
         const client = new pg.Client({ connectionString: urlOf(database) })
+        // Nobody releases it where a run fails: the end of the server ends it then.
+        client.on('error', () => {})
         await client.connect()
         await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ')
         await client.query('SELECT count(*) FROM pg_class')

@@ -242,8 +242,8 @@ function idling(queueCount, ms) {
       const [first] = await stage.open(1)
       const queues = Array.from({ length: queueCount }, () => stage.newName())
       await first.call('startIdle', { queues, options: stage.contender.options })
-      // Not before all have begun to wait.
-      await sleep(4_000)
+      // Not before all have begun to wait: a thousand take their time.
+      await sleep(15_000)
       const look = async () => ({
         at: now(),
         statements: await stage.server.statements(),
@@ -390,7 +390,7 @@ export const workloads = [
   flowing('send and process bodies of 10 kB', { inFlight: 10, bytes: 10_000, ms: 1_000, variants: best, ...few }),
   flowing('send and process bodies of 1 MB', { inFlight: 4, bytes: 1_000_000, ms: 2_000, variants: best, ...rare }),
   traces,
-  idling(100, 5_000),
+  idling(100, 20_000),
 ]
 
 /** With --long only. */
@@ -414,5 +414,5 @@ export const longWorkloads = [
     only: canLease,
     rounds: 1,
   }),
-  idling(1_000, 5_000),
+  idling(1_000, 20_000),
 ]
