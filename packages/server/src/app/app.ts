@@ -169,7 +169,9 @@ async function answer(context: AppContext, route: Route, { hooks, ...rest }: Dep
   context.set('asked', { params, query, body })
   const connection = new ClientConnection(context, access, hooks.stopping)
   const exact = context.req.header('Tidings-Data') === 'text'
-  const about = readDescription(fromWord(context.req.header(processHeader) ?? ''))
+  // With the stream that names a client, and no other request.
+  const word = context.req.header(processHeader)
+  const about = word === undefined ? null : readDescription(fromWord(word))
   const call = { ...rest, access, params, query, body, exact, about, signal: connection.signal } as Call
   try {
     const reply = await rest.bus.telemetry.within(context.req.header(), () => route.handle(call))
