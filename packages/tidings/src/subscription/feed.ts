@@ -27,8 +27,8 @@ export interface Item {
   readonly vanished: number
   readonly tenure: Tenure
   readonly acker: Acker
-  /** Resolves when the message may be begun, or its tenure is over. */
-  confirm(): Promise<void>
+  /** Resolves when the message may be begun, or its tenure is over; undefined if that is so already. */
+  confirm(): Promise<void> | undefined
 }
 
 type Held = Extract<Answer, { held: true }>
@@ -96,7 +96,8 @@ export class Feed {
   async next(): Promise<Item | null> {
     while (!this.#stop.signal.aborted) {
       const tenure = this.#tenure
-      if (tenure !== null && this.#ahead.length > 0) await this.#holding.confirm(tenure, this.#stop.signal)
+      const confirmed = tenure !== null && this.#ahead.length > 0 && this.#holding.confirm(tenure, this.#stop.signal)
+      if (confirmed) await confirmed
       if (this.#stop.signal.aborted) break
       const stored = this.#ahead.shift()
       if (tenure !== null && stored !== undefined && !tenure.over.aborted) return this.#itemOf(stored, tenure)

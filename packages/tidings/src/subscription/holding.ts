@@ -107,13 +107,17 @@ export class Holding {
 
   /**
    * Resolves when the tenure is certain or over, or `signal` is aborted: while nothing could run in this process, another
-   * consumer may have taken over.
+   * consumer may have taken over. Undefined if that is so already, as before almost every message.
    */
-  async confirm(tenure: Tenure, signal: AbortSignal): Promise<void> {
-    for (;;) {
-      if (tenure.over.aborted || signal.aborted || this.#isCertain) return
+  confirm(tenure: Tenure, signal: AbortSignal): Promise<void> | undefined {
+    const isSettled = () => tenure.over.aborted || signal.aborted || this.#isCertain
+    return isSettled() ? undefined : this.#renewUntil(isSettled, signal)
+  }
+
+  async #renewUntil(isSettled: () => boolean, signal: AbortSignal): Promise<void> {
+    do {
       if (!(await this.#renew())) await sleep(this.#access.clock, confirmPauseMs, signal)
-    }
+    } while (!isSettled())
   }
 
   get #isCertain(): boolean {

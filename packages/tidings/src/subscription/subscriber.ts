@@ -3,9 +3,9 @@ import { isTidingsError, TidingsError } from '../core/errors.ts'
 import * as option from '../core/options.ts'
 import { Service } from '../core/service.ts'
 import { delayAfter } from '../messages/backoff.ts'
-import type { TopicMessage } from '../port/topic-store.ts'
 import { ReceivedMessage } from '../topics/message.ts'
 import { Deadline } from '../worker/deadline.ts'
+import { LateAbort } from '../worker/late-abort.ts'
 import { type StopOptions, stopOptions } from '../worker/options.ts'
 import { deadLetter, failed, failureOf, Outcome, toOutcome } from '../worker/outcome.ts'
 import type { SubscriptionAccess } from './access.ts'
@@ -13,6 +13,7 @@ import { type DeadLetterBox, deadLetterBox, deadLetterQueueOf, vanishedError } f
 import { Journal, type SubscriberCounts } from './events.ts'
 import { Feed, type Item } from './feed.ts'
 import type { SubscriptionHandler } from './handler.ts'
+import type { Tenure } from './holding.ts'
 import { type SubscribeOptions, subscribeOptions } from './options.ts'
 
 export interface SubscriberStats extends SubscriberCounts {
@@ -49,7 +50,9 @@ export class Subscriber<T = unknown> extends Service {
   readonly #deadLetters: DeadLetterBox | null
   readonly #deadline: Deadline
   readonly #stopBySignal = () => this.#stopByItself()
-  #call: AbortController | null = null
+  #call: LateAbort | null = null
+  /** That of the message in hand. */
+  #tenure: Tenure | null = null
   #failure: unknown = null
   #complained = false
   #working: Promise<void> = Promise.resolve()
@@ -153,7 +156,8 @@ export class Subscriber<T = unknown> extends Service {
     const fatal = vanishedError(item, maxAttempts)
     if (fatal !== null) return this.#endAsDead(item, fatal, item.vanished)
     for (let attempt = item.vanished + 1; !item.tenure.interrupted.aborted; ) {
-      await item.confirm()
+      const confirmed = item.confirm()
+      if (confirmed) await confirmed
       if (item.tenure.interrupted.aborted) return
       const startedAt = this.#access.clock.now()
       const outcome = await this.#attempt(item, attempt)
@@ -189,19 +193,22 @@ export class Subscriber<T = unknown> extends Service {
   async #attempt(item: Item, attempt: number): Promise<Outcome | null> {
     const { stored, redelivered, tenure } = item
     const { topic, name, logger } = this.#access
-    const call = new AbortController()
-    const lose = () =>
-      call.abort(new TidingsError('LEASE_LOST', `another consumer may have subscription '${name}' now`))
-    tenure.lost.addEventListener('abort', lose, { once: true })
+    const call = new LateAbort()
+    this.#heed(tenure)
     this.#call = call
     try {
-      const decoded = await this.#decode(stored)
-      if (decoded instanceof Outcome) return decoded
+      const decoded = this.#access.decode(stored)
+      const data = decoded instanceof Promise ? await decoded : decoded
       this.#feed.handling = stored
       this.#journal.tell({ type: 'started', message: stored, attempt, redelivered })
-      const message = new ReceivedMessage(name, redelivered, topic, stored, decoded.data)
+      const message = new ReceivedMessage(name, redelivered, topic, stored, data)
       const { maxAttempts } = this.#options
-      const context = { topic, subscription: name, attempt, maxAttempts, signal: call.signal, logger }
+      const context = {
+        ...{ topic, subscription: name, attempt, maxAttempts, logger },
+        get signal() {
+          return call.signal
+        },
+      }
       const handlerCall = {
         ...{ destination: topic, subscription: name, messages: [stored] },
         failureOf: (outcome: Outcome) => failureOf([outcome]),
@@ -210,11 +217,12 @@ export class Subscriber<T = unknown> extends Service {
         toOutcome(await this.call(() => this.#handler(message, context)), (why) => this.#judgeResult(why)),
       )
       // An aborted handler may return early, so its return does not mean success.
-      return call.signal.aborted ? null : outcome
+      return call.aborted ? null : outcome
     } catch (error) {
-      return call.signal.aborted ? null : failed(error)
+      if (call.aborted) return null
+      // Invalid data stays invalid, so no other attempt is made. A schema that failed for other reasons may succeed later.
+      return this.#feed.handling === null && isTidingsError(error, 'BODY_INVALID') ? deadLetter(error) : failed(error)
     } finally {
-      tenure.lost.removeEventListener('abort', lose)
       // If the handler has blocked the process, it is told with this message.
       this.#access.life.look()
       this.#feed.handling = null
@@ -222,13 +230,16 @@ export class Subscriber<T = unknown> extends Service {
     }
   }
 
-  /** Invalid data stays invalid, so no other attempt is made. A schema that failed for other reasons may succeed later. */
-  async #decode(stored: TopicMessage): Promise<{ data: T } | Outcome> {
-    try {
-      return { data: await this.#access.decode(stored) }
-    } catch (error) {
-      return isTidingsError(error, 'BODY_INVALID') ? deadLetter(error) : failed(error)
+  /** The call ends with the tenure of its message. One listener a tenure: one a message would cost more than the rest of it. */
+  #heed(tenure: Tenure): void {
+    if (this.#tenure === tenure) return
+    this.#tenure = tenure
+    const lose = () => {
+      if (this.#tenure !== tenure) return
+      const { name } = this.#access
+      this.#call?.abort(new TidingsError('LEASE_LOST', `another consumer may have subscription '${name}' now`))
     }
+    tenure.lost.addEventListener('abort', lose, { once: true })
   }
 
   /** The subscription passes the message only after its dead letter is stored. */

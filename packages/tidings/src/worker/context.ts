@@ -7,6 +7,7 @@ import { attemptOf } from '../messages/lease.ts'
 import type { Engine, StoredMessage, Transaction } from '../port/engine.ts'
 import { noLimits } from '../port/refusals.ts'
 import type { HandlerContext, HandlerTransaction } from './handler.ts'
+import { LateAbort } from './late-abort.ts'
 import { type HoldBackOptions, holdBack, type Outcome } from './outcome.ts'
 
 /** A message of the call. */
@@ -17,7 +18,7 @@ interface Held {
   context: CallContext | null
 }
 
-/** One call of a handler. The AbortController is made when the handler asks for its signal: most do not. */
+/** One call of a handler. */
 export class CallContext implements HandlerContext {
   readonly queue: string
   readonly attempt: number
@@ -25,10 +26,8 @@ export class CallContext implements HandlerContext {
   readonly logger: Logger
   readonly #engine: Engine
   readonly #deliveries: readonly Held[]
-  #controller: AbortController | undefined
-  #aborted = false
+  readonly #abort = new LateAbort()
   #tx: HandlerTransaction | undefined
-  #reason: unknown
 
   constructor({ name, engine, logger }: QueueAccess<unknown>, maxAttempts: number, deliveries: readonly Held[]) {
     this.queue = name
@@ -41,9 +40,7 @@ export class CallContext implements HandlerContext {
   }
 
   get signal(): AbortSignal {
-    this.#controller ??= new AbortController()
-    if (this.#aborted) this.#controller.abort(this.#reason)
-    return this.#controller.signal
+    return this.#abort.signal
   }
 
   holdBack(delay: Duration, options?: HoldBackOptions): Outcome {
@@ -77,10 +74,7 @@ export class CallContext implements HandlerContext {
   }
 
   static abort(context: CallContext, reason: unknown): void {
-    if (context.#aborted) return
-    context.#aborted = true
-    context.#reason = reason
-    context.#controller?.abort(reason)
+    context.#abort.abort(reason)
   }
 
   /** Where no message of the call is worth going on. */
@@ -89,6 +83,6 @@ export class CallContext implements HandlerContext {
   }
 
   static isAborted(context: CallContext): boolean {
-    return context.#aborted
+    return context.#abort.aborted
   }
 }

@@ -149,10 +149,19 @@ BEGIN
     CASE WHEN envelope.is_one THEN body.whole -> 'data' ELSE body.whole END::text,
     CASE WHEN envelope.is_one THEN body.whole -> 'meta' ELSE m.headers -> 'x-tidings-meta' END::text,
     m.headers::text,
-    tidings.milliseconds(m.published_at)
+    floor(round(date_part('epoch', m.published_at) * 1000000) / 1000)
   -- A large body is fetched and unpacked once, not with every mention.
   FROM tidings.topic_message m CROSS JOIN LATERAL (SELECT m.message #> '{}' AS whole OFFSET 0) body
-  CROSS JOIN LATERAL (SELECT tidings.is_envelope(body.whole, m.headers) AS is_one OFFSET 0) envelope
+  CROSS JOIN LATERAL (
+    -- As in tidings.to_messages.
+    SELECT coalesce(
+      jsonb_typeof(body.whole) = 'object'
+        AND body.whole ? 'data'
+        AND jsonb_typeof(body.whole -> 'meta') = 'object'
+        AND body.whole - '{data,meta}'::text[] = '{}'
+        AND m.headers -> 'x-tidings-meta' IS NULL,
+      false) AS is_one OFFSET 0
+  ) envelope
   WHERE m.topic_id = source
     AND m."offset" > greatest(after, (SELECT t.pruned_offset FROM tidings.topic t WHERE t.id = source))
   ORDER BY m."offset" LIMIT quantity;
