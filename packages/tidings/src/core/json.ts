@@ -36,7 +36,7 @@ export function writeJson(
   field: string,
   maxBytes = Number.POSITIVE_INFINITY,
 ): { readonly text: string; readonly isSame: boolean } {
-  const walk = startWalk(field, maxBytes, true)
+  const walk = new Walk(field, maxBytes, true)
   const written = JSON.stringify(check(value, walk))
   const text = checkSize(walk.hasBigInts ? written.replaceAll(markedInteger, '$1') : written, field, maxBytes)
   return { text, isSame: walk.isPlain && !mayHoldLargeInteger.test(text) }
@@ -51,7 +51,7 @@ export function checkSize(text: string, field: string, maxBytes: number): string
 
 /** The same as a value: a copy that shares nothing with the original. */
 export function toJsonValue(value: unknown, field: string): JsonValue {
-  return copy(check(value, startWalk(field, maxBytesBeside, false))) as JsonValue
+  return copy(check(value, new Walk(field, maxBytesBeside, false))) as JsonValue
 }
 
 function copy(value: unknown): unknown {
@@ -62,23 +62,25 @@ function copy(value: unknown): unknown {
 }
 
 /** The state of a walk through a value. */
-interface Walk {
+class Walk {
   readonly field: string
   readonly maxBytes: number
   /** The bytes left by a count that never overestimates, so that an endless value is noticed before it is written. */
   leftBytes: number
-  readonly ancestors: object[]
+  readonly ancestors: object[] = []
   /** The keys and indexes that lead from the field to the value. */
-  readonly steps: (string | number)[]
+  readonly steps: (string | number)[] = []
   readonly takesBigInts: boolean
-  hasBigInts: boolean
+  hasBigInts = false
   /** Whether there are only plain objects, arrays and scalars so far. */
-  isPlain: boolean
-}
+  isPlain = true
 
-function startWalk(field: string, maxBytes: number, takesBigInts: boolean): Walk {
-  const counts = { field, maxBytes, leftBytes: maxBytes }
-  return { ...counts, ancestors: [], steps: [], takesBigInts, hasBigInts: false, isPlain: true }
+  constructor(field: string, maxBytes: number, takesBigInts: boolean) {
+    this.field = field
+    this.maxBytes = maxBytes
+    this.leftBytes = maxBytes
+    this.takesBigInts = takesBigInts
+  }
 }
 
 const pathOf = ({ field, steps }: Walk): string =>

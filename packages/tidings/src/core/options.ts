@@ -287,8 +287,27 @@ export function parseOptions<S extends OptionSchema>(schema: S, input: unknown, 
 
 const nothing: Record<string, unknown> = Object.freeze({})
 
-/** The options of each schema, which is one object for all calls. */
-const entriesOf = new WeakMap<OptionSchema, [name: string, option: Option<unknown, unknown>][]>()
+interface Known {
+  readonly entries: readonly [name: string, option: Option<unknown, unknown>][]
+  /** The output where nothing is given; null if something has to be. */
+  readonly defaults: object | null
+}
+
+/** What is known of each schema, which is one object for all calls. */
+const knownOf = new WeakMap<OptionSchema, Known>()
+
+function learn(schema: OptionSchema): Known {
+  const entries = Object.entries(schema)
+  const defaults = Object.fromEntries(entries.map(([name, { defaultValue }]) => [name, defaultValue]))
+  const known = { entries, defaults: entries.some(([, { required }]) => required) ? null : Object.freeze(defaults) }
+  knownOf.set(schema, known)
+  return known
+}
+
+function isEmpty(fields: object): boolean {
+  for (const _ in fields) return false
+  return true
+}
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -300,6 +319,9 @@ function parseFields<S extends OptionSchema>(
   where: string,
   prefix: string,
 ): OptionsOutput<S> {
+  const { entries, defaults } = knownOf.get(schema) ?? learn(schema)
+  // As in most calls: nothing is parsed, and nothing made.
+  if (defaults !== null && isEmpty(fields)) return defaults as OptionsOutput<S>
   for (const name in fields) {
     if (!Object.hasOwn(fields, name) || Object.hasOwn(schema, name)) continue
     throw new TidingsError('OPTION_UNKNOWN', `${where} has no option ${show(name)}`, {
@@ -308,11 +330,6 @@ function parseFields<S extends OptionSchema>(
     })
   }
   const output: Record<string, unknown> = {}
-  let entries = entriesOf.get(schema)
-  if (!entries) {
-    entries = Object.entries(schema)
-    entriesOf.set(schema, entries)
-  }
   for (const [name, option] of entries) {
     const raw = Object.hasOwn(fields, name) ? fields[name] : undefined
     if (raw === undefined && option.required)

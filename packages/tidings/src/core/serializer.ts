@@ -57,7 +57,10 @@ const noMeta: JsonObject = {}
 
 /** @throws BODY_UNSERIALIZABLE, BODY_NOT_JSON, BODY_TOO_LARGE and the like */
 export function pack(data: unknown, serializer: Serializer<unknown> | null, maxBytes: number): Packed {
-  if (serializer === null) return { ...writeJson(data, 'data', maxBytes), meta: noMeta }
+  if (serializer === null) {
+    const { text, isSame } = writeJson(data, 'data', maxBytes)
+    return { text, isSame, meta: noMeta }
+  }
   const base64 = Buffer.from(serialize(data, serializer)).toString('base64')
   return { text: toJson(base64, 'data', maxBytes), meta: { [encodingField]: 'base64' }, isSame: false }
 }

@@ -90,6 +90,8 @@ export function prepare(
   }
 }
 
+type Made = { -readonly [Field in keyof NewMessage]: NewMessage[Field] }
+
 function compose(
   data: unknown,
   options: option.OptionsOutput<typeof sendOptions>,
@@ -114,20 +116,22 @@ function compose(
   const packed = pack(data, outgoing.serializer, outgoing.maxMessageBytes)
   if (!options.track && options.tell !== null)
     throw new TidingsError('OPTION_CONFLICT', "'tell' is set without 'track'", { hint: 'Set `track: true` too.' })
-  const message: NewMessage = {
+  // Field by field: with objects spread into it, making a message took longer than all the rest (Node 20).
+  const message: Made = {
     data: packed.text,
-    meta: { ...meta, ...packed.meta, ...expiryMeta(options.ttl ?? outgoing.ttlMs, times, now) },
+    meta: Object.assign(meta, packed.meta, expiryMeta(options.ttl ?? outgoing.ttlMs, times, now)),
     headers: options.headers,
-    ...times,
+    delayMs,
+    notBefore: times.notBefore,
     priority,
     orderingKey,
-    ...(group === null ? null : { group }),
     dedup,
     uniqueTarget: uniqueTarget && targetId !== undefined ? targetId : null,
     bare: outgoing.bare,
-    ...(options.track ? { tracked: trackedBy(meta, options.tell) } : null),
-    ...(origin ? { origin } : null),
   }
+  if (group !== null) message.group = group
+  if (options.track) message.tracked = trackedBy(meta, options.tell)
+  if (origin) message.origin = origin
   return judged(message, packed.isSame ? { data } : null, ownNames, outgoing)
 }
 
@@ -227,9 +231,10 @@ export async function prepareBatch(
   for (let from = 0; from < entries.length; from += preparedAtOnce) {
     // Array.from does not pass over holes.
     const some = Array.from(entries.slice(from, from + preparedAtOnce), (entry, index) =>
-      prepareEntry(entry, `entry ${from + index} of the batch`, call, together),
+      prepareEntry(entry, from + index, call, together),
     )
-    for (const message of await Promise.all(some)) {
+    const made = some.some((one) => one instanceof Promise) ? await Promise.all(some) : (some as NewMessage[])
+    for (const message of made) {
       bytes += sizeOf(message)
       messages.push(message)
     }
@@ -241,18 +246,23 @@ export async function prepareBatch(
   return messages
 }
 
-async function prepareEntry(
+/** A promise where the message has to be waited for, and where it is refused: others of the batch may be under way. */
+function prepareEntry(
   entry: SendEntry<unknown>,
-  place: string,
+  position: number,
   call: string,
   outgoing: Outgoing,
-): Promise<NewMessage> {
-  if (typeof entry !== 'object' || entry === null) throw option.typeError(place, entry, 'an object { data, … }')
-  const { data, ...rest } = entry
+): NewMessage | Promise<NewMessage> {
+  const place = () => `entry ${position} of the batch`
+  const refuse = (error: unknown) => Promise.reject(error instanceof TidingsError ? error.within(place()) : error)
+  if (typeof entry !== 'object' || entry === null)
+    return Promise.reject(option.typeError(place(), entry, 'an object { data, … }'))
   try {
-    return await prepare(data, option.parseOptions(sendOptions, rest, call), outgoing)
+    const { data, ...rest } = entry
+    const made = prepare(data, option.parseOptions(sendOptions, rest, call), outgoing)
+    return made instanceof Promise ? made.catch(refuse) : made
   } catch (error) {
-    throw error instanceof TidingsError ? error.within(place) : error
+    return refuse(error)
   }
 }
 

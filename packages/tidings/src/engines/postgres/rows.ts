@@ -92,14 +92,15 @@ export function toPublishedCopies(rows: readonly Row[], messages: number): Publi
 }
 
 function toHeaders(message: NewMessage): JsonObject | null {
+  const { headers: given } = message
+  if (!isSorted(message) && !message.bare && !message.tracked) return Object.keys(given).length > 0 ? given : null
   const own: Record<string, JsonValue> = {}
   if (message.orderingKey !== null) own[header.orderingKey] = message.orderingKey
   if ((message.group ?? null) !== null) own[header.group] = message.group as string
   if (message.priority !== 0) own[header.priority] = message.priority
   if (message.bare) own[header.meta] = message.meta
   if (message.tracked) own[header.tracked] = message.tracked.correlationId
-  const headers = { ...message.headers, ...own }
-  return Object.keys(headers).length > 0 ? headers : null
+  return { ...given, ...own }
 }
 
 /** Whether a message needs nothing but a row in the queue's table. */
