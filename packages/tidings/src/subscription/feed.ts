@@ -97,7 +97,7 @@ export class Feed {
     while (!this.#stop.signal.aborted) {
       const tenure = this.#tenure
       const confirmed = tenure !== null && this.#ahead.length > 0 && this.#holding.confirm(tenure, this.#stop.signal)
-      if (confirmed) await confirmed
+      if (confirmed instanceof Promise) await confirmed
       if (this.#stop.signal.aborted) break
       const stored = this.#ahead.shift()
       if (tenure !== null && stored !== undefined && !tenure.over.aborted) return this.#itemOf(stored, tenure)

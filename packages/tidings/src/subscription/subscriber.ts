@@ -7,7 +7,7 @@ import { ReceivedMessage } from '../topics/message.ts'
 import { Deadline } from '../worker/deadline.ts'
 import { LateAbort } from '../worker/late-abort.ts'
 import { type StopOptions, stopOptions } from '../worker/options.ts'
-import { deadLetter, failed, failureOf, Outcome, toOutcome } from '../worker/outcome.ts'
+import { deadLetter, failed, failureOf, type Outcome, toOutcome } from '../worker/outcome.ts'
 import type { SubscriptionAccess } from './access.ts'
 import { type DeadLetterBox, deadLetterBox, deadLetterQueueOf, vanishedError } from './dead-letter.ts'
 import { Journal, type SubscriberCounts } from './events.ts'
@@ -157,7 +157,7 @@ export class Subscriber<T = unknown> extends Service {
     if (fatal !== null) return this.#endAsDead(item, fatal, item.vanished)
     for (let attempt = item.vanished + 1; !item.tenure.interrupted.aborted; ) {
       const confirmed = item.confirm()
-      if (confirmed) await confirmed
+      if (confirmed instanceof Promise) await confirmed
       if (item.tenure.interrupted.aborted) return
       const startedAt = this.#access.clock.now()
       const outcome = await this.#attempt(item, attempt)

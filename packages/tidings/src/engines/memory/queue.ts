@@ -108,8 +108,12 @@ const restore = <T>(map: Map<string, T>, key: string, value: T | undefined) =>
   value === undefined ? map.delete(key) : map.set(key, value)
 
 /** What was given its id in a transaction may come after later ones. */
-export function putInOrder({ live, pending }: MemoryQueue, message: StoredMessage): void {
+export function putInOrder({ live, pending, lastId }: MemoryQueue, message: StoredMessage): void {
   pending.delete(message.id)
+  if (Number(message.id) === lastId) {
+    live.set(message.id, message)
+    return
+  }
   const later = [...live.values()].filter(({ id }) => Number(id) > Number(message.id))
   live.set(message.id, message)
   for (const one of later) live.delete(one.id)
