@@ -27,6 +27,8 @@ export interface Session {
   readonly beginLong: string
   /** The names of its prepared statements. */
   readonly prepared: Set<string>
+  /** Whether the server keeps memory for large statements of it. */
+  keepsMemory: boolean
 }
 
 interface Known extends Session {
@@ -222,6 +224,7 @@ export class Connections {
       begin,
       beginLong: begin_long,
       prepared: new Set(),
+      keepsMemory: false,
       generation,
       server: { pid: processID ?? 0, started },
     })

@@ -8,6 +8,7 @@ import { OpenCalls } from '../../port/open-calls.ts'
 import { type Connection, Connections, connectTimeoutMs, type Session, type Use } from './connections.ts'
 import { describeTarget, toTidingsError } from './errors.ts'
 import { Overdue } from './overdue.ts'
+import { statements } from './sql.gen.ts'
 import { failureOf, isOfServer } from './sqlstates.ts'
 import { ownTypes } from './types.ts'
 import { parseUrl } from './url.ts'
@@ -31,6 +32,8 @@ const patienceMs = 5_000
 const firstPauseMs = 50
 const longestPauseMs = 500
 const rollbackMs = 5_000
+/** The values of a statement from which on it pays that the server keeps its memory. */
+const largeBytes = 8_192
 
 /** Statements and transactions on PostgreSQL. */
 export class Driver {
@@ -219,8 +222,13 @@ export class Driver {
   /** @param values without them the simple protocol is used, which takes several statements at once */
   async #ask(connection: Connection, text: string, values?: readonly unknown[]): Promise<Row[]> {
     const { client, session } = connection
+    const bytes = values ? sizeOf(values) : 0
+    if (bytes >= largeBytes && session.isDirect && !session.keepsMemory) {
+      session.keepsMemory = true
+      await this.#ask(connection, statements.keepMemory)
+    }
     const answer = values ? client.query(this.#toQuery(session, text, values)) : client.query(text)
-    return (await this.#watch(connection, text, values ? sizeOf(values) : 0, answer)).rows as Row[]
+    return (await this.#watch(connection, text, bytes, answer)).rows as Row[]
   }
 
   /** One that the session plans once. Behind a pooler the next transaction may have another session. */

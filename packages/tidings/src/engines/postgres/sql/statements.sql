@@ -4,9 +4,7 @@
 -- name: prepareSession
 -- $1 the process that the start of the connection named. Sets what our sessions need, whatever the role or the database
 -- has; what the URL says stands. Behind a pooler the session is everybody's: there each transaction sets it, and
--- a lock may be waited for without end, since three statements for one would be too much just for that. Once 2 MB were
--- freed in one piece, malloc of glibc keeps as much, instead of giving it back after each statement and taking it page by page
--- in the next: that was half of the server's time in batches of 1,000
+-- a lock may be waited for without end, since three statements for one would be too much just for that
 -- → is_direct, started: when the session began; begin: how the transaction of one statement begins, null if it needs none; begin_long: how one begins
 -- whose statements are not ours alone
 WITH needed (name, setting, of_transaction) AS (VALUES
@@ -40,9 +38,13 @@ SELECT c.is_direct,
     || CASE WHEN EXISTS (SELECT FROM ours WHERE name = 'lock_timeout') THEN '; SET LOCAL lock_timeout = 0' ELSE '' END
     AS begin_long,
   (SELECT (date_part('epoch', backend_start) * 1000000)::bigint::text FROM pg_stat_get_activity(pg_backend_pid())) AS started,
-  (SELECT count(set_config(name, setting, false)) FROM ours WHERE c.is_direct AND differs) AS set,
-  octet_length(repeat(repeat(' ', 1024), 2048)) AS kept
+  (SELECT count(set_config(name, setting, false)) FROM ours WHERE c.is_direct AND differs) AS set
 FROM connection c, locally l;
+
+-- name: keepMemory
+-- Once 2 MB were freed in one piece, malloc of glibc keeps as much, instead of giving it back after each statement and taking
+-- it page by page in the next: half of the server's time in batches of 1,000
+SELECT octet_length(repeat(repeat(' ', 1024), 2048));
 
 -- name: pgmq
 -- → there; ours: made by Tidings; extension: its version, or null; version: told by what is there, null before 1.5
