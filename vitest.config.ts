@@ -62,6 +62,7 @@ const unit = [
 ]
 
 const broker = { globalSetup: ['test/support/global-setup.ts'] }
+const sharedProcesses = { isolate: false, setupFiles: ['test/support/fresh-modules.ts'] }
 
 export default defineConfig({
   plugins: [mutationPlugin()],
@@ -92,7 +93,10 @@ export default defineConfig({
           provide: { broker: '' },
         },
       },
-      { extends: true, test: { name: 'servers', include: [all], exclude: [...unit, ...chaos], ...broker } },
+      {
+        extends: true,
+        test: { name: 'servers', include: [all], exclude: [...unit, ...chaos], ...broker, ...sharedProcesses },
+      },
       { extends: true, test: { name: 'chaos', include: chaos, ...broker } },
       // Pictures for people, by npm run dashboard:screens; no test of anything.
       { extends: true, test: { name: 'screens', include: ['test/dashboard/screens.ts'], ...broker } },

@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { PostgresEngine } from 'tidings/internal/engines/postgres/postgres'
 import type { StoredMessage } from 'tidings/internal/port/engine'
+import { afterAll } from 'vitest'
 import { newName } from '../support/engine.ts'
 import { migratedTemplate } from '../support/migrated-template.ts'
 
@@ -31,6 +32,7 @@ type Client = pg.Client & { ref(): void; unref(): void }
 
 /** Connections that wait for the next statement: a new session costs 25 ms of processor time, and what it looks up. */
 const idle = new Map<string, Client[]>()
+afterAll(() => Promise.all([...idle.values()].flat().map((client) => client.end())))
 /** After these, or before they count, a session is another than a new one. */
 const changesSessions =
   /\b(SET|RESET|set_config|ALTER|ROLE|GRANT|REVOKE|LISTEN|PREPARE|BEGIN|LOCK|TEMP)\b|advisory|terminate/i

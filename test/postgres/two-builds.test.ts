@@ -20,8 +20,10 @@ interface Changes {
 
 /** A copy of the built package with changes, as another release would have them. */
 async function build({ mark, madeAt, migration }: Changes): Promise<typeof tidings & { migrations: Migrator }> {
-  const folder = mkdtempSync(join(packageFolder, '.build-'))
-  builds.push(folder)
+  const release = mkdtempSync(join(packageFolder, '.build-'))
+  builds.push(release)
+  // Of that name Node loads it, not Vite.
+  const folder = join(release, 'dist')
   cpSync(join(packageFolder, 'dist'), folder, { recursive: true })
   const edit = (file: string, pattern: RegExp, to: string) => {
     const path = join(folder, 'engines/postgres', file)

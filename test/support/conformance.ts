@@ -1,7 +1,7 @@
 import type { Engine } from 'tidings/internal/port/engine'
 import type { Listening } from 'tidings/internal/port/listening'
 import type { Runner } from 'tidings-testkit'
-import { describe, test } from 'vitest'
+import { afterAll, describe, test } from 'vitest'
 
 /** Runs cases beside one another: each has names of its own, and most of them wait. */
 export const runner: Runner = {
@@ -40,6 +40,7 @@ export function withUpkeepInTurn<E extends Engine>(engine: E): E {
 export function reusedEngines<E extends Engine>(open: () => Promise<E>) {
   const idle: Engine[] = []
   const closed = new WeakSet<Engine>()
+  afterAll(() => Promise.all(idle.map((engine) => engine.close())))
   const listenings = new WeakMap<Engine, Listening[]>()
   const openNew = async () => {
     const engine: Engine = await open()

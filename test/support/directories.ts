@@ -18,18 +18,13 @@ export function removeDirectory(directory: string): void {
   rmSync(directory, { recursive: true, force: true, maxRetries: 5 })
 }
 
-const atTheEnd = new Set<() => void>()
-process.once('exit', () => {
-  for (const work of atTheEnd) work()
-})
-
 /**
  * Has something done when this process ends, however that comes about, unless it is killed.
  * @returns takes it back
  */
 export function atExit(work: () => void): () => void {
-  atTheEnd.add(work)
-  return () => atTheEnd.delete(work)
+  process.once('exit', work)
+  return () => process.off('exit', work)
 }
 
 /** What test runs have left behind that were killed themselves. */

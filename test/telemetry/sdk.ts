@@ -15,14 +15,18 @@ import {
   type ReadableSpan,
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base'
+import { afterAll } from 'vitest'
 
 const spanExporter = new InMemorySpanExporter()
 const metricExporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
 const logExporter = new InMemoryLogRecordExporter()
 const reader = new PeriodicExportingMetricReader({ exporter: metricExporter, exportIntervalMillis: 3_600_000 })
 
-/** Sets the real SDK up as an application does, but for where it exports to. */
+/** Sets the real SDK up as an application does, but for where it exports to. Further files of the process have none. */
 export function startSdk(): void {
+  afterAll(() => {
+    for (const api of [context, propagation, trace, metrics, logs]) api.disable()
+  })
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
   propagation.setGlobalPropagator(
     new CompositePropagator({ propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()] }),
