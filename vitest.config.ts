@@ -62,6 +62,7 @@ const unit = [
 ]
 
 const broker = { globalSetup: ['test/support/global-setup.ts'] }
+/** Campaigns have processes of their own, which they may leave in any state. */
 const sharedProcesses = { isolate: false, setupFiles: ['test/support/fresh-modules.ts'] }
 
 export default defineConfig({
