@@ -46,7 +46,7 @@ const chaos = [
   'test/dashboard/looks.test.ts',
   'test/local/{first-use,recovery}.test.ts',
   'test/postgres/topics-server.test.ts',
-  'test/redis/{cluster,durability,sentinel}.test.ts',
+  'test/redis/{cluster,durability,idle,sentinel}.test.ts',
 ]
 /** In this process alone: a test that asks for a server fails. */
 const unit = [

@@ -1,4 +1,5 @@
 // Where a run takes place: a server, a contender, its processes.
+import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { locate } from '../redis-server.mjs'
 import { startDurableRedis, startPostgres } from '../servers.mjs'
@@ -38,9 +39,14 @@ async function openPostgres() {
       pid,
       cpu: () => cpuOfTree(pid),
       query: (text) => inDatabase(database, (client) => client.query(text)),
-      /** Of a client that is idle each is a transaction. */
-      statements: () =>
-        number(admin, 'SELECT xact_commit + xact_rollback AS n FROM pg_stat_database WHERE datname = $1', [database]),
+      /** Of a client that is idle each is a transaction. @returns how many clients send in this time */
+      async statementsIn(ms) {
+        const look = () =>
+          number(admin, 'SELECT xact_commit + xact_rollback AS n FROM pg_stat_database WHERE datname = $1', [database])
+        const before = await look()
+        await sleep(ms)
+        return (await look()) - before
+      },
       traces: () =>
         inDatabase(database, async (client) => ({
           wal: await number(client, `SELECT pg_current_wal_insert_lsn() - '0/0' AS n`),
@@ -71,7 +77,18 @@ async function openRedis(fsync) {
   const own = {
     pid,
     cpu: () => cpuOfTree(pid),
-    statements: async () => Number(/total_commands_processed:(\d+)/.exec(await ask((redis) => redis.info('stats')))[1]),
+    /** Without what scripts do, as it is with functions of PostgreSQL. */
+    statementsIn: (ms) =>
+      ask(async (redis) => {
+        const monitor = await redis.monitor()
+        let count = 0
+        monitor.on('monitor', (_time, _command, source) => {
+          if (source !== 'lua') count++
+        })
+        await sleep(ms)
+        monitor.disconnect()
+        return count
+      }),
   }
   return {
     title: `Redis ${/redis_version:(\S+)/.exec(info)[1]}, appendfsync ${fsync}`,

@@ -98,7 +98,6 @@ describe("idle: 'sleep'", () => {
 
 test.each([
   ['memory:', { idle: 'sleep' as const }],
-  ['redis://127.0.0.1:1', { idle: 'sleep' as const }],
   ['http://127.0.0.1:1', { idle: 'sleep' as const }],
   ['postgres://127.0.0.1:1/none', { idle: 'sleep' as const, pool: { max: 2 } }],
 ])('%s is refused with %o', async (url, options) => {

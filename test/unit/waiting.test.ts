@@ -141,12 +141,12 @@ describe('waiting', () => {
     scene.lookMs = 1_400
     const waiting = scene.wait({ waitMs: 6_000_000 })
     await scene.settle()
-    await scene.clock.advance(600_000)
-    assert.deepEqual(scene.attempts, [0, 0, 600_000])
+    await scene.clock.advance(3_600_000)
+    assert.deepEqual(scene.attempts, [0, 0, 3_600_000])
     scene.lookMs = null
     scene.interrupt()
     await scene.clock.advance(4_000)
-    assert.deepEqual(scene.attempts.slice(3), [602_000, 604_000])
+    assert.deepEqual(scene.attempts.slice(3), [3_602_000, 3_604_000])
     scene.found = 'it'
     await scene.clock.advance(2_000)
     assert.equal(await waiting, 'it')

@@ -140,7 +140,8 @@ async function createEngine(source: string | ConnectSource, access: Access): Pro
   }
   if (kind === 'redis' || kind === 'redis+local') {
     const { RedisEngine } = await import('./engines/redis/redis.ts')
-    return new RedisEngine(kind === 'redis' ? { url: source, tls: access.tls } : await localRedis(source))
+    const target = kind === 'redis' ? { url: source, tls: access.tls } : await localRedis(source)
+    return new RedisEngine(target, { sleeps: access.idle === 'sleep' })
   }
   const { PostgresEngine } = await import('./engines/postgres/postgres.ts')
   return new PostgresEngine(await postgresTarget(source), {
@@ -160,7 +161,7 @@ async function engineOn(source: ConnectSource, access: Access): Promise<Engine> 
   }
   refuseAccess(access, 'client', 'a client has its own options')
   const { RedisEngine } = await import('./engines/redis/redis.ts')
-  return new RedisEngine({ client: source.redis })
+  return new RedisEngine({ client: source.redis }, { sleeps: access.idle === 'sleep' })
 }
 
 /** With fewer connections new messages are found by polling. */
@@ -176,8 +177,8 @@ function refuseAccess({ token, tls, pool, idle }: Access, kind: string, why: str
   const isPostgres = kind === 'postgres' || kind === 'local'
   if (pool !== null && !isPostgres)
     throw new TidingsError('OPTION_CONFLICT', `pool is given, which is for PostgreSQL; ${why}`)
-  if (idle !== null && !isPostgres)
-    throw new TidingsError('OPTION_CONFLICT', `idle is given, which is for PostgreSQL; ${why}`)
+  if (idle !== null && !isPostgres && !['redis', 'redis+local', 'client'].includes(kind))
+    throw new TidingsError('OPTION_CONFLICT', `idle is given, which is for PostgreSQL and Redis; ${why}`)
   if (idle === 'sleep' && (pool?.max ?? leastToListen) < leastToListen)
     throw new TidingsError(
       'OPTION_CONFLICT',

@@ -23,7 +23,7 @@ export interface PollerDependencies {
 }
 
 /** How often to look where the storage does so itself. */
-const seldomMs = 600_000
+const seldomMs = 3_600_000
 
 export interface Patience {
   /** Gives up after this, in milliseconds; Infinity for never. */

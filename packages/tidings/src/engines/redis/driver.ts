@@ -9,6 +9,7 @@ import { targetOfClient } from './handed-in.ts'
 import { type ScriptName, scriptOf } from './scripts.ts'
 import { Server } from './server.ts'
 import { type Address, describeAddress, type LocalRedis, localTarget, parseTarget, type RedisTarget } from './target.ts'
+import { Wakefulness } from './wakefulness.ts'
 
 /** A URL, a client of the application, or a server of this machine. */
 export type RedisSource =
@@ -38,9 +39,11 @@ export class Driver {
   readonly #target: RedisTarget
   #topology: Topology | undefined
   readonly #calls = new OpenCalls()
+  readonly wakefulness: Wakefulness
 
-  /** @throws URL_INVALID; as `targetOfClient` */
-  constructor(source: RedisSource) {
+  /** @param sleeps whether nothing is asked of an idle server @throws URL_INVALID; as `targetOfClient` */
+  constructor(source: RedisSource, sleeps = false) {
+    this.wakefulness = new Wakefulness(sleeps)
     this.#target = toTarget(source)
   }
 
@@ -101,6 +104,7 @@ export class Driver {
 
   /** Runs a member of the port, which may take several calls: `close` waits for its end. @throws CLOSED */
   whileOpen<T>(work: () => Promise<T>): Promise<T> {
+    this.wakefulness.use()
     return this.#calls.run(work)
   }
 

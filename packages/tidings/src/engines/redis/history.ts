@@ -18,11 +18,13 @@ import {
 } from '../../port/history.ts'
 import { toMap } from './calling.ts'
 import type { Driver } from './driver.ts'
-import { groupBy } from './groups.ts'
+import { chunksOf, groupBy } from './groups.ts'
 import { historyKey, keyOf, keysOf } from './keys.ts'
 
 const repeatable = { repeatable: true }
 const once = { repeatable: false }
+/** Queues in one step, during which the server does nothing else. */
+const notedAtOnce = 100
 /** An hour expires as a whole. */
 const keptMs = (keptMinutes + 60) * minuteMs
 
@@ -34,11 +36,12 @@ type ReadAnswer = [now: number, hours: (number | string[])[]]
 export class RedisHistory implements HistoryStore {
   readonly #driver: Driver
   readonly writer: HistoryWriter = {
-    begin: () => this.#driver.whileOpen(() => this.#begin()),
+    begin: async () => (this.#driver.wakefulness.needsUpkeep ? this.#driver.whileOpen(() => this.#begin()) : null),
     note: (turn, queues) =>
       this.#driver.whileOpen(async () => {
-        const noted = await Promise.all(queues.map((queue) => this.#note(turn, queue)))
-        return sumOf(noted.filter((one) => one !== null))
+        const parts = chunksOf(queues, this.#driver.isCluster ? 1 : notedAtOnce)
+        const noted = await Promise.all(parts.map((some) => this.#note(turn, some)))
+        return sumOf(noted.flat())
       }),
     end: ({ minute }, { ready, leased, delayed, readySince, sent }) =>
       this.#driver.whileOpen(async () => {
@@ -64,12 +67,16 @@ export class RedisHistory implements HistoryStore {
     return { minute, before }
   }
 
-  async #note({ minute, before }: HistoryTurn, queue: string): Promise<Sums | null> {
+  /** Of those that are there. */
+  async #note({ minute, before }: HistoryTurn, queues: readonly string[]): Promise<Sums[]> {
     const args = [minute, before ?? '', repeatMinutes, keptMs]
-    const answer = (await this.#driver.run('history-note', keysOf(queue), args, repeatable)) as NoteAnswer
-    if (answer === null) return null
-    const [ready, leased, delayed, readySince, sent] = answer
-    return { ready, leased, delayed, readySince, sent }
+    const [first, ...others] = queues.flatMap(keysOf)
+    const answers = (await this.#driver.run('history-note', [first!, ...others], args, repeatable)) as NoteAnswer[]
+    return answers.flatMap((answer) => {
+      if (answer === null) return []
+      const [ready, leased, delayed, readySince, sent] = answer
+      return { ready, leased, delayed, readySince, sent }
+    })
   }
 
   async #add(queue: string, tallies: readonly Tally[]): Promise<readonly TallyFailure[]> {

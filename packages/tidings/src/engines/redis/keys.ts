@@ -106,7 +106,16 @@ export const scheduleKeys = ['{tidings}:schedules', '{tidings}:schedules:due', '
 export const scheduleChannel = `${scheduleKeys[0]}:wake`
 
 /** What a look goes through, in the order of lua/look.lua. */
-export const lookedAtKeysOf = (queue: string) => allKeys(tagOf(queue), ['meta', 'ready', 'delayed', 'leased'])
+export const lookedAtKeysOf = (queues: readonly string[]) => [
+  ...queues.map((queue) => keyOf(queue, 'meta')),
+  ...queues.flatMap((queue) => allKeys(tagOf(queue), ['ready', 'delayed', 'leased', 'lanes'])),
+]
+
+/** What upkeep sees to, in the order of lua/unsettled.lua. */
+export const upkeepKeysOf = (queues: readonly string[]) => [
+  ...queues.map((queue) => keyOf(queue, 'meta')),
+  ...queues.flatMap((queue) => (['windows', 'inbox', 'outbox'] as const).map((name) => keyOf(queue, name))),
+]
 
 /** A process is there as long as it listens to this. No slot has it: every server tells who listens to it there. */
 export const lifeChannelOf = (token: string) => `{tidings}:life:${token}`

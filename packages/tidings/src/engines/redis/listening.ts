@@ -20,9 +20,14 @@ import type { Registry } from './registry.ts'
 import type { Server } from './server.ts'
 import { SubscriberConnection } from './subscriber-connection.ts'
 
+/** One look of so many asks whether the connections that listen are half-open. */
+const checkedEvery = 10
+/** So soon a look is answered. If it is not, the connections that listen are asked, too. */
+const promptMs = 500
+
 /** Listens over one connection to each server that has something of what is asked for, or that this process has in hand. */
 export class RedisListening implements Listening {
-  readonly lookMs = lookMs
+  readonly lookMs: number
   readonly #driver: Driver
   readonly #queues: Registry
   readonly #topics: Registry
@@ -35,6 +40,8 @@ export class RedisListening implements Listening {
   #wantsLife = false
   readonly #look: Look
   #nextLook: Timer | undefined
+  #looks = 0
+  readonly #awoken = () => this.#lookLater()
   readonly #ended: () => void
   #isClosed = false
 
@@ -45,6 +52,8 @@ export class RedisListening implements Listening {
     listener: Listener,
     ended: () => void,
   ) {
+    this.lookMs = driver.wakefulness.sleeps ? Number.POSITIVE_INFINITY : lookMs
+    driver.wakefulness.woken.add(this.#awoken)
     this.#ended = ended
     this.#driver = driver
     this.#queues = queues
@@ -158,6 +167,7 @@ export class RedisListening implements Listening {
 
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#driver.wakefulness.woken.delete(this.#awoken)
     this.#ended()
     this.#wantsLife = false
     this.#nextLook?.cancel()
@@ -200,14 +210,21 @@ export class RedisListening implements Listening {
 
   #lookLater(): void {
     if (this.#nextLook || this.#isClosed || this.#places().size === 0) return
+    if (!this.#driver.wakefulness.mayLook) return
     this.#nextLook = systemClock.after(untilNextLook(), () => void this.#lookNow())
   }
 
   /** A slot may have gone to another node, and a half-open connection tells nothing. */
   async #lookNow(): Promise<void> {
     const { topology } = this.#driver
-    const checks = [...this.#subscribers.values()].map((subscriber) => subscriber.check())
-    await Promise.all([topology.refresh().catch(() => {}), ...checks, this.#look.now(this.#places())])
+    const check = () => Promise.all([...this.#subscribers.values()].map((subscriber) => subscriber.check()))
+    const checkLate = systemClock.after(promptMs, () => void check())
+    await Promise.all([
+      topology.refresh().catch(() => {}),
+      ++this.#looks % checkedEvery === 0 && check(),
+      this.#look.now(this.#places()),
+    ])
+    checkLate.cancel()
     this.#nextLook = undefined
     if (this.#isClosed) return
     this.#lose(

@@ -1,16 +1,16 @@
 import { sleep, systemClock } from '../../core/clock.ts'
 import { type Interest, isPlace, nameIn } from '../../port/listening.ts'
 import type { Driver } from './driver.ts'
-import { groupBy } from './groups.ts'
+import { chunksOf, groupBy } from './groups.ts'
 import { keysOf, lookedAtKeysOf, topicKeyOf, topicKeysOf } from './keys.ts'
 import type { Life } from './life.ts'
 import type { SubscriberConnection } from './subscriber-connection.ts'
 
 /** How often it is looked. */
-export const lookMs = 1_400
+export const lookMs = 1_550
 /** Looks of many processes shall not come together. */
-const earlierMs = 150
-export const untilNextLook = () => lookMs - earlierMs * (0.5 + Math.random() / 2)
+const earlierMs = 100
+export const untilNextLook = () => lookMs - earlierMs * Math.random()
 
 /**
  * After a restart, a failover or the move of a slot others come back as this process does: only after so long on a connection
@@ -75,7 +75,7 @@ export class Look {
     const [, subscriber] = places[0]!
     const [queues, topics] = [places.filter(([interest]) => !isTopic(interest)), places.filter(([one]) => isTopic(one))]
     const keys = [
-      ...queues.flatMap(([interest]) => lookedAtKeysOf(nameIn(interest))),
+      ...lookedAtKeysOf(queues.map(([interest]) => nameIn(interest))),
       ...topics.map(([interest]) => topicKeyOf(nameIn(interest), 'meta')),
     ]
     const token = this.#life.isAt(subscriber) ? this.#life.token : ''
@@ -120,6 +120,3 @@ export class Look {
 }
 
 const isTopic = (interest: Interest) => interest.startsWith('topic:')
-
-const chunksOf = <T>(items: readonly T[], size: number): T[][] =>
-  Array.from({ length: Math.ceil(items.length / size) }, (_, at) => items.slice(at * size, (at + 1) * size))

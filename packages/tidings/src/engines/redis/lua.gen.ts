@@ -281,6 +281,11 @@ export const scripts = {
     ],
     "code": "local q = queueAt(1)\nlocal ids = {}\nfor i = 2, #ARGV, 2 do ids[#ids + 1] = ARGV[i] end\nlocal results, plain, seen = {}, {}, {}\nfor i, state in ipairs(readAll(q.state, ids)) do\nlocal id, m = ids[i], unpacked(state)\nlocal isHeld = m.r and m.r == ARGV[2 * i + 1] and not seen[id]\nresults[i] = isHeld and '+' or ''\nif isHeld then\nseen[id] = true\nif m.k or m.t or m.w or m.g or m.q then\nremove(q, id, m)\npostEnd(q, m, 'done')\nelse\nplain[#plain + 1] = id\nend\nend\nend\nif not next(seen) and not isThere(q) then return missing(q) end\nwriteAll('HDEL', q.body, plain)\nwriteAll('HDEL', q.state, plain)\nwriteAll('ZREM', q.order, plain)\nif writeAll('ZREM', q.leased, plain) < #plain then\nwriteAll('ZREM', q.ready, plain)\nwriteAll('ZREM', q.delayed, plain)\nend\nfinish(q)\nreturn { results, q.posted }"
   },
+  "describe": {
+    "flags": "#!lua flags=no-writes",
+    "helpers": [],
+    "code": "local found = {}\nfor i, meta in ipairs(KEYS) do found[i] = redis.call('HMGET', meta, 'created', 'settings') end\nreturn found"
+  },
   "drop": {
     "flags": "#!lua flags=allow-oom",
     "helpers": [
@@ -389,7 +394,6 @@ export const scripts = {
   "history-note": {
     "flags": "#!lua",
     "helpers": [
-      "queueAt",
       "readClock",
       "now",
       "shareKey",
@@ -401,9 +405,11 @@ export const scripts = {
       "historyBase",
       "historyKey",
       "keep",
-      "noteMinute"
+      "noteMinute",
+      "queueKeyCount",
+      "queueAt"
     ],
-    "code": "local q = queueAt(1)\nlocal meta = redis.call('HMGET', q.meta, 'incarnation', 'sent', 'created', 'settings', 'sharing')\nif not meta[1] then return false end\nlocal minute, before, total = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(meta[2])\nlocal ready, leased, delayed, since = gaugesOf(q, (meta[4] or meta[5]) and true)\nlocal gauges = ready .. ' ' .. leased .. ' ' .. delayed .. ' ' .. (since or '-')\nlocal base = historyBase(q.meta, meta[1])\nlocal last = redis.call('HMGET', base, 'minute', 'gauges', 'total')\nlocal sent = 0\nif last[1] then\nsent = math.max(0, total - tonumber(last[3]))\nelseif math.floor(tonumber(meta[3]) / 60000) >= (before or minute - 1) then\nsent = total\nend\nif not last[1] or sent > 0 or last[2] ~= gauges or minute - tonumber(last[1]) >= tonumber(ARGV[3]) then\nnoteMinute(base, minute, gauges, sent, ARGV[4])\nredis.call('HSET', base, 'minute', minute, 'gauges', gauges, 'total', total)\nkeep(base, ARGV[4])\nend\nreturn { ready, leased, delayed, since, sent }"
+    "code": "local minute, before = tonumber(ARGV[1]), tonumber(ARGV[2])\nlocal function note(q)\nlocal meta = redis.call('HMGET', q.meta, 'incarnation', 'sent', 'created', 'settings', 'sharing')\nif not meta[1] then return false end\nlocal total = tonumber(meta[2])\nlocal ready, leased, delayed, since = gaugesOf(q, (meta[4] or meta[5]) and true)\nlocal gauges = ready .. ' ' .. leased .. ' ' .. delayed .. ' ' .. (since or '-')\nlocal base = historyBase(q.meta, meta[1])\nlocal last = redis.call('HMGET', base, 'minute', 'gauges', 'total')\nlocal sent = 0\nif last[1] then\nsent = math.max(0, total - tonumber(last[3]))\nelseif math.floor(tonumber(meta[3]) / 60000) >= (before or minute - 1) then\nsent = total\nend\nif not last[1] or sent > 0 or last[2] ~= gauges or minute - tonumber(last[1]) >= tonumber(ARGV[3]) then\nnoteMinute(base, minute, gauges, sent, ARGV[4])\nredis.call('HSET', base, 'minute', minute, 'gauges', gauges, 'total', total)\nkeep(base, ARGV[4])\nend\nreturn { ready, leased, delayed, since, sent }\nend\nlocal noted = {}\nfor i = 1, #KEYS / queueKeyCount do noted[i] = note(queueAt((i - 1) * queueKeyCount + 1)) end\nreturn noted"
   },
   "history-read": {
     "flags": "#!lua flags=no-writes",
@@ -421,10 +427,9 @@ export const scripts = {
     "helpers": [
       "holderField",
       "goneOf",
-      "shareKey",
       "readClock"
     ],
-    "code": "local queues = tonumber(ARGV[1])\nlocal found, lost = {}, {}\nlocal time = false\nlocal function lostIn(meta)\nlocal tokens = { ARGV[2] }\nlocal fields = redis.pcall('HRANDFIELD', meta, 200)\nfor _, field in ipairs(fields) do\nif string.sub(field, 1, 1) == '~' and field ~= holderField(ARGV[2]) then table.insert(tokens, string.sub(field, 2)) end\nend\nreturn #tokens > 1 and goneOf(meta, tokens) or {}\nend\nfor i = 1, queues do\nlocal first = 4 * i - 3\nlocal lanes = shareKey({ meta = KEYS[first] }, 'lanes')\nlocal dueMs = redis.call('EXISTS', KEYS[first + 1], lanes) > 0 and 0\nlocal leased = redis.call('ZRANGE', KEYS[first + 3], 0, 0, 'WITHSCORES')\nfor _, soonest in ipairs({ redis.call('ZRANGE', KEYS[first + 2], 0, 0, 'WITHSCORES')[2] or false, leased[2] or false }) do\nif soonest then\ntime = time or readClock()\ndueMs = math.max(0, math.min(dueMs or math.huge, tonumber(soonest) - time))\nend\nend\nfound[i] = dueMs\nlost[i] = ARGV[2] ~= '' and (#leased > 0 or ARGV[3] == '1') and lostIn(KEYS[first]) or {}\nend\nfor i = 4 * queues + 1, #KEYS do\ntable.insert(found, tonumber(redis.call('HGET', KEYS[i], 'last') or 0))\ntable.insert(lost, ARGV[2] ~= '' and lostIn(KEYS[i]) or {})\nend\nfor _, tokens in ipairs(lost) do\nif #tokens > 0 then time = time or readClock() end\nend\nreturn { time, found, lost }"
+    "code": "local queues = tonumber(ARGV[1])\nlocal found, lost = {}, {}\nlocal time = false\nlocal function lostIn(meta)\nlocal tokens = { ARGV[2] }\nlocal fields = redis.pcall('HRANDFIELD', meta, 200)\nfor _, field in ipairs(fields) do\nif string.sub(field, 1, 1) == '~' and field ~= holderField(ARGV[2]) then table.insert(tokens, string.sub(field, 2)) end\nend\nreturn #tokens > 1 and goneOf(meta, tokens) or {}\nend\nlocal function lookInto(i)\nlocal first = queues + 4 * i - 3\nlocal dueMs = redis.call('EXISTS', KEYS[first], KEYS[first + 3]) > 0 and 0\nlocal leased = redis.call('ZRANGE', KEYS[first + 2], 0, 0, 'WITHSCORES')\nfor _, soonest in ipairs({ redis.call('ZRANGE', KEYS[first + 1], 0, 0, 'WITHSCORES')[2] or false, leased[2] or false }) do\nif soonest then\ntime = time or readClock()\ndueMs = math.max(0, math.min(dueMs or math.huge, tonumber(soonest) - time))\nend\nend\nfound[i] = dueMs\nlost[i] = ARGV[2] ~= '' and (#leased > 0 or ARGV[3] == '1') and lostIn(KEYS[i]) or {}\nend\nlocal isQuiet = ARGV[3] ~= '1' and queues > 0 and redis.call('EXISTS', unpack(KEYS, queues + 1, 5 * queues)) == 0\nfor i = 1, queues do\nfound[i], lost[i] = false, {}\nif not isQuiet then lookInto(i) end\nend\nfor i = 5 * queues + 1, #KEYS do\ntable.insert(found, tonumber(redis.call('HGET', KEYS[i], 'last') or 0))\ntable.insert(lost, ARGV[2] ~= '' and lostIn(KEYS[i]) or {})\nend\nfor _, tokens in ipairs(lost) do\nif #tokens > 0 then time = time or readClock() end\nend\nreturn { time, found, lost }"
   },
   "maintain": {
     "flags": "#!lua flags=allow-oom",
@@ -473,6 +478,11 @@ export const scripts = {
       "finish"
     ],
     "code": "local q = queueAt(1)\nif not isThere(q) then return missing(q) end\nlocal ready = {}\nfor i, id in ipairs(cjson.decode(ARGV[2])) do\nlocal m = stateOf(q, id)\nlocal waits = (m.v or 0) > now\nready[i] = 0\nif not (m.r and waits) and redis.call('ZSCORE', q.order, id) then\nready[i] = 1\nendHolds(q, m)\nif waits then\nm.v = now\nsave(q, id, m)\nif redis.call('ZSCORE', q.waiting, id) then\nredis.call('ZADD', q.waiting, now, id)\nelse\nwithdraw(q, id, m)\noffer(q, id, m, now)\nend\nend\nq.wakeNow = true\nend\nend\nfinish(q)\nreturn ready"
+  },
+  "names": {
+    "flags": "#!lua flags=no-writes",
+    "helpers": [],
+    "code": "return { redis.call('HKEYS', KEYS[1]), redis.call('HKEYS', KEYS[2]), redis.call('HGETALL', KEYS[3]) }"
   },
   "peek": {
     "flags": "#!lua flags=no-writes",
@@ -937,6 +947,13 @@ export const scripts = {
       "finish"
     ],
     "code": "local q = queueAt(1)\nif not isThere(q) then return missing(q) end\nisOvertaken(q, ARGV[1], 1000)\nlocal ids, states = leasedWith(q, ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))\nfor _, m in ipairs(states) do m.n = m.n - 1 end\ngiveBack(q, ids, states)\nfinish(q)\nreturn 1"
+  },
+  "unsettled": {
+    "flags": "#!lua flags=no-writes",
+    "helpers": [
+      "isThere"
+    ],
+    "code": "local queues = #KEYS / 4\nlocal isQuiet = redis.call('EXISTS', unpack(KEYS, 1, queues)) == queues and redis.call('EXISTS', unpack(KEYS, queues + 1)) == 0\nlocal found = {}\nfor i = 0, isQuiet and -1 or queues - 1 do\nlocal others = queues + 3 * i\nlocal isThere = redis.call('EXISTS', KEYS[i + 1]) == 1\nif not isThere or redis.call('EXISTS', KEYS[others + 1], KEYS[others + 2], KEYS[others + 3]) > 0 then\nfound[#found + 1] = i\nend\nend\nreturn found"
   },
   "deliver": {
     "flags": "#!lua flags=allow-oom",

@@ -88,11 +88,15 @@ export class RedisEngine implements Engine {
   readonly history: RedisHistory
 
   /**
-   * @param settings intentMs: the age at which upkeep withdraws the intent of a killed sender; default 60,000
+   * @param settings intentMs: the age at which upkeep withdraws the intent of a killed sender, default 60,000; sleeps: whether
+   *   nothing is asked of an idle server
    * @throws URL_INVALID; as `targetOfClient`
    */
-  constructor(source: RedisSource, { intentMs = 60_000 }: { intentMs?: number } = {}) {
-    this.#driver = new Driver(source)
+  constructor(
+    source: RedisSource,
+    { intentMs = 60_000, sleeps = false }: { intentMs?: number; sleeps?: boolean } = {},
+  ) {
+    this.#driver = new Driver(source, sleeps)
     this.#registry = new Registry(this.#driver, queues)
     this.#topicRegistry = new Registry(this.#driver, topics)
     this.#routes = new Routes(this.#driver, this.#registry, this.#topicRegistry)
@@ -355,14 +359,10 @@ export class RedisEngine implements Engine {
   }
 
   maintain(request: MaintainRequest): Promise<number> {
-    return this.#driver.whileOpen(async () => {
-      if (request.kind === 'archive') {
-        const { queue, archivedForMs, keep, limit } = request
-        return this.#run<number>('prune', queue, [archivedForMs ?? '', keep ?? '', limit], slowOnce)
-      }
-      await this.#upkeep.run()
-      return 0
-    })
+    if (request.kind === 'due') return this.#upkeep.run()
+    const { queue, archivedForMs, keep, limit } = request
+    const args = [archivedForMs ?? '', keep ?? '', limit]
+    return this.#driver.whileOpen(() => this.#run<number>('prune', queue, args, slowOnce))
   }
 
   processes(): Promise<ProcessInfo[]> {

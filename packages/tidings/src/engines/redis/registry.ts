@@ -2,9 +2,12 @@ import type { TidingsError } from '../../core/errors.ts'
 import type { JsonObject } from '../../core/json.ts'
 import { noQueue, noTopic } from '../../port/refusals.ts'
 import type { Driver } from './driver.ts'
+import { chunksOf } from './groups.ts'
 import { keyOf, keysOf, newNonce, registryKey, topicKeyOf, topicRegistryKey } from './keys.ts'
 
 const repeatable = { repeatable: true }
+/** Names in one call. */
+const lookedAtOnce = 500
 
 /** The kind of names in a registry. */
 interface Kind {
@@ -71,21 +74,23 @@ export class Registry {
   /** Those that are there, by name, or only the one that is named. @throws QUEUE_NOT_FOUND, TOPIC_NOT_FOUND */
   async list(only: string | null): Promise<Listed[]> {
     const names = only === null ? (await this.names()).sort() : [only]
-    const found = await Promise.all(names.map((name) => this.#look(name)))
+    const parts = chunksOf(names, this.#driver.isCluster ? 1 : lookedAtOnce)
+    const found = (await Promise.all(parts.map((some) => this.#look(some)))).flat()
     if (only !== null && found[0] === null) throw this.#kind.missing(only)
     return found.filter((one) => one !== null)
   }
 
-  async #look(name: string): Promise<Listed | null> {
-    const meta = this.#kind.metaOf(name)
-    const answer = await this.#driver.call(meta, ['HMGET', meta, 'created', 'settings'])
-    const [createdAt, settings] = answer as (string | null)[]
-    if (createdAt == null) return null
-    return {
-      name,
-      createdAt: Number(createdAt),
-      ...(settings == null ? {} : { settings: JSON.parse(settings) as JsonObject }),
-    }
+  async #look(names: readonly string[]): Promise<(Listed | null)[]> {
+    const [first, ...others] = names.map((name) => this.#kind.metaOf(name))
+    const answers = (await this.#driver.run('describe', [first!, ...others], [], repeatable)) as (string | null)[][]
+    return answers.map(([createdAt, settings], index) => {
+      if (createdAt == null) return null
+      return {
+        name: names[index]!,
+        createdAt: Number(createdAt),
+        ...(settings == null ? {} : { settings: JSON.parse(settings) as JsonObject }),
+      }
+    })
   }
 
   /** @returns all settings that a queue has now @throws QUEUE_NOT_FOUND */

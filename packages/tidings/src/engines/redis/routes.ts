@@ -89,9 +89,12 @@ export class Routes {
     })
   }
 
-  /** Forgets routes of queues and topics that are gone, which a crash left over. */
-  async clean(): Promise<void> {
-    await this.#load()
+  /**
+   * Forgets routes of queues and topics that are gone, which a crash left over.
+   * @param stored the routes as they are now: fields and values in turn
+   */
+  async clean(stored: readonly string[]): Promise<void> {
+    this.#learn(stored)
     const ends = new Map(this.#routes.flatMap(endsWithIncarnations).map((end) => [end.join(' '), end]))
     for (const [place, incarnation] of ends.values())
       if ((await this.#incarnationOf(place)) !== incarnation) await this.forget(place, incarnation)
@@ -202,7 +205,10 @@ export class Routes {
   }
 
   async #load(): Promise<void> {
-    const fields = (await this.#driver.call(routesKey, ['HGETALL', routesKey])) as string[]
+    this.#learn((await this.#driver.call(routesKey, ['HGETALL', routesKey])) as string[])
+  }
+
+  #learn(fields: readonly string[]): void {
     const routes: Route[] = []
     let version = '-'
     for (let at = 0; at < fields.length; at += 2) {

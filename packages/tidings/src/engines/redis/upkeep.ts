@@ -1,6 +1,16 @@
 import { slowMs } from './calling.ts'
 import type { Driver } from './driver.ts'
-import { destinationKey, keysOf, topicDestination, topicKeysOf } from './keys.ts'
+import { chunksOf } from './groups.ts'
+import {
+  destinationKey,
+  keysOf,
+  registryKey,
+  routesKey,
+  topicDestination,
+  topicKeysOf,
+  topicRegistryKey,
+  upkeepKeysOf,
+} from './keys.ts'
 import type { Registry } from './registry.ts'
 import type { Relay } from './relay/relay.ts'
 import type { Routes } from './routes.ts'
@@ -15,6 +25,8 @@ const removedAtOnce = 10_000
 
 const slow = { repeatable: true, timeoutMs: slowMs }
 const atOnce = 8
+/** Queues that one call asks after. */
+const askedAtOnce = 100
 
 type Cursors = readonly [left: string, old: string]
 type Look = (cursors: Cursors) => Promise<unknown>
@@ -39,10 +51,20 @@ export class Upkeep {
     this.#ages = [entryMs, intentMs, inboxMs]
   }
 
-  async run(): Promise<void> {
-    const queues = (await this.#queues.names()).map((name) => () => this.#seeQueue(name))
-    const topics = (await this.#topics.names()).map((name) => () => this.#seeTopic(name))
-    const work = [...queues, ...topics]
+  async run(): Promise<number> {
+    const { wakefulness } = this.#driver
+    if (!wakefulness.needsUpkeep) return 0
+    await this.#driver.whileOpen(() => this.#run()).finally(() => wakefulness.rest())
+    return 0
+  }
+
+  async #run(): Promise<void> {
+    const answer = await this.#driver.run('names', [registryKey, topicRegistryKey, routesKey], [], slow)
+    const [queues, topics, routes] = answer as [string[], string[], string[]]
+    const work = [
+      ...(await this.#unsettled(queues)).map((name) => () => this.#seeQueue(name)),
+      ...topics.map((name) => () => this.#seeTopic(name)),
+    ]
     const failures: unknown[] = []
     await Promise.all(
       Array.from({ length: atOnce }, async () => {
@@ -50,9 +72,20 @@ export class Upkeep {
           await see().catch((error: unknown) => failures.push(error))
       }),
     )
-    await this.#routes.clean()
+    await this.#routes.clean(routes)
     // A queue whose node is away does not keep the others from their upkeep.
     if (failures.length > 0) throw failures[0]
+  }
+
+  /** On a Cluster all: each would be asked on its own. */
+  async #unsettled(queues: readonly string[]): Promise<readonly string[]> {
+    if (this.#driver.isCluster) return queues
+    const found = chunksOf(queues, askedAtOnce).map(async (some) => {
+      const [first, ...others] = upkeepKeysOf(some)
+      const numbers = (await this.#driver.run('unsettled', [first!, ...others], [], slow)) as number[]
+      return numbers.map((number) => some[number]!)
+    })
+    return (await Promise.all(found)).flat()
   }
 
   #seeQueue(queue: string): Promise<void> {
