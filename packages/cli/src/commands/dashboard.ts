@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import * as option from 'tidings/internal/core/options'
-import { DashboardServer, dashboardServerOptions } from 'tidings-server/internal/listening/dashboard-server'
+import { dashboardServerOptions } from 'tidings-server/internal/dashboard/options'
 import { command } from '../command.ts'
 import { withContext } from '../context.ts'
 import { asText, Flags } from '../flags.ts'
@@ -32,7 +32,10 @@ export const dashboard = () =>
         const { flagValues, out } = context
         const settings = flags.read(flagValues)
         option.parseOptions(dashboardServerOptions, settings, 'dashboard')
-        const logger = await serverLog()
+        const [{ DashboardServer }, logger] = await Promise.all([
+          import('tidings-server/internal/listening/dashboard-server'),
+          serverLog(),
+        ])
         const bus = await context.connect(logger)
         const server = new DashboardServer(bus, settings, logger)
         const stopped = untilToldToStop()

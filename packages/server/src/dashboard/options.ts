@@ -71,6 +71,20 @@ export const dashboardOptions = {
   maxEventStreams: serverOptions.maxEventStreams,
 } as const
 
+const { host, tokenFile, tlsCert, tlsKey, behindProxy, hosts } = serverOptions
+
+/** Of `tidings dashboard`. */
+export const dashboardServerOptions = {
+  host,
+  port: { ...serverOptions.port, defaultValue: 8090, defaultText: '8090' },
+  readOnly: dashboardOptions.readOnly,
+  tokenFile,
+  tlsCert,
+  tlsKey,
+  behindProxy,
+  hosts,
+} as const
+
 export type DashboardSettings = option.OptionsOutput<typeof dashboardOptions>
 export type DashboardOptions = option.OptionsInput<typeof dashboardOptions> & {
   /** Gets a line for every action: who, what, and what became of it. */

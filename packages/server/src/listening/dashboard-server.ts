@@ -9,22 +9,8 @@ import { readTokenFile } from '../auth/token-file.ts'
 import { Tokens } from '../auth/tokens.ts'
 import { makeDashboard } from '../dashboard/handler.ts'
 import type { Dashboard } from '../dashboard/options.ts'
-import { dashboardOptions, parseDashboardOptions } from '../dashboard/options.ts'
+import { dashboardServerOptions, parseDashboardOptions } from '../dashboard/options.ts'
 import { Listener } from './listener.ts'
-
-const { host, tokenFile, tlsCert, tlsKey, behindProxy, hosts } = serverOptions
-
-/** Of `tidings dashboard`. */
-export const dashboardServerOptions = {
-  host,
-  port: { ...serverOptions.port, defaultValue: 8090, defaultText: '8090' },
-  readOnly: dashboardOptions.readOnly,
-  tokenFile,
-  tlsCert,
-  tlsKey,
-  behindProxy,
-  hosts,
-} as const
 
 /** The dashboard alone, with nothing beside it. Beyond this machine it needs a token, and makes one if there is none. */
 export class DashboardServer extends Service {
