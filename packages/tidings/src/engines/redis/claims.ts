@@ -5,7 +5,7 @@ import type { Interest } from '../../port/listening.ts'
 import type { Driver } from './driver.ts'
 import { Lost, replyCode } from './errors.ts'
 import { keysOf, newNonce } from './keys.ts'
-import { checkId, type Row, toStoredMessage } from './messages.ts'
+import { checkId, type FreshRow, type Row, toFreshMessage, toStoredMessage } from './messages.ts'
 
 const giveBackPauseMs = 500
 /** A call may be on its way for so long. */
@@ -34,8 +34,9 @@ export class Claims {
     }
     try {
       const answer = await this.#driver.run('claim', keysOf(queue), argsAfter, { repeatable: true })
-      const [rows, nextDueMs, heldBack] = answer as [Row[], number | null, number?]
-      return { messages: rows.map(toStoredMessage), nextDueMs, ...(heldBack === 1 ? { heldBack: true } : {}) }
+      const [rows, nextDueMs, heldBack, now] = answer as [(Row | FreshRow)[], number | null, number, number]
+      const messages = rows.map((row) => (row.length === 3 ? toFreshMessage(row, now, leaseMs) : toStoredMessage(row)))
+      return { messages, nextDueMs, ...(heldBack === 1 ? { heldBack: true } : {}) }
     } catch (error) {
       const isLost = lostBefore > 0 || (error as Error).cause instanceof Lost
       if (isLost) void this.#giveBack(queue, nonce, leaseMs, askedAt)

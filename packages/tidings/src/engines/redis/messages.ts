@@ -88,6 +88,12 @@ export const toSendResult = (result: string): SendResult => ({
   ...(result.startsWith('~') ? { replaced: true } : {}),
 })
 
+const idLength = 13
+
+/** The ids of messages without options, which scripts return one after the other. */
+export const plainIdsIn = (ids: string): string[] =>
+  Array.from({ length: ids.length / idLength }, (_, at) => ids.slice(at * idLength, (at + 1) * idLength))
+
 /** A message as scripts return it. */
 export type Row = readonly [
   id: string,
@@ -124,6 +130,31 @@ export function toStoredMessage(row: Row): StoredMessage {
     firstReadAt,
     lastReadAt,
     archivedAt,
+    receipt,
+  }
+}
+
+/** A message without options that is read for the first time. */
+export type FreshRow = readonly [id: string, body: string, receipt: string]
+
+/** @param now when it was read */
+export function toFreshMessage([id, body, receipt]: FreshRow, now: number, leaseMs: number): StoredMessage {
+  const end = body.indexOf('\n')
+  const [meta, headers] = JSON.parse(body.slice(0, end)) as [JsonObject, JsonObject]
+  return {
+    id,
+    data: body.slice(end + 1),
+    meta,
+    headers,
+    priority: 0,
+    orderingKey: null,
+    group: null,
+    sentAt: Number.parseInt(id.slice(0, 9), 36),
+    visibleAt: now + leaseMs,
+    readCount: 1,
+    firstReadAt: now,
+    lastReadAt: now,
+    archivedAt: null,
     receipt,
   }
 }

@@ -28,24 +28,21 @@ import type {
 import { usualLimits } from '../../port/limits.ts'
 import type { Interest, Listener, Listening } from '../../port/listening.ts'
 import type { ProcessInfo } from '../../port/processes.ts'
-import { queueFull } from '../../port/refusals.ts'
 import { slowMs } from './calling.ts'
 import { Claims } from './claims.ts'
-import { Correlations, type Task, toTasks } from './correlations.ts'
+import { Correlations } from './correlations.ts'
 import { diagnose, refuseOldServer } from './diagnose.ts'
 import { Driver, type RedisSource } from './driver.ts'
 import { unsupported } from './errors.ts'
 import { RedisHistory } from './history.ts'
-import { keysOf, newNonce, plainKeysOf, queueKeyCount, removedQueueKeys } from './keys.ts'
+import { keysOf, newNonce, queueKeyCount, removedQueueKeys } from './keys.ts'
 import { RedisListening } from './listening.ts'
 import {
   checkId,
-  encode,
   hasMeta,
   needlesOf,
   type Row,
   toReceipt,
-  toSendResult,
   toSettlement,
   toSettleResult,
   toStoredMessage,
@@ -55,6 +52,7 @@ import { queues, Registry, topics } from './registry.ts'
 import { Relay } from './relay/relay.ts'
 import { Routes } from './routes.ts'
 import { RedisSchedules } from './schedules.ts'
+import { Sends } from './sends.ts'
 import { type StatsAnswer, toStats } from './stats.ts'
 import { RedisTopics } from './topics.ts'
 import { Upkeep } from './upkeep.ts'
@@ -65,7 +63,6 @@ const peekBudget = 1_000
 const repeatable = { repeatable: true }
 /** For a script that must not run twice: if its answer is lost, the outcome is unknown. */
 const once = { repeatable: false }
-const onceOnDisk = { repeatable: false, onDisk: true }
 const slow = { repeatable: true, timeoutMs: slowMs }
 const slowOnce = { repeatable: false, timeoutMs: slowMs }
 
@@ -80,6 +77,7 @@ export class RedisEngine implements Engine {
   readonly #correlations: Correlations
   readonly #relay: Relay
   readonly #claims: Claims
+  readonly #sends: Sends
   readonly #upkeep: Upkeep
   readonly #listenings = new Set<RedisListening>()
   readonly #topicRegistry: Registry
@@ -104,6 +102,7 @@ export class RedisEngine implements Engine {
     this.#relay = new Relay(this.#driver, this.#registry, this.#routes, this.#correlations)
     this.#upkeep = new Upkeep(this.#driver, this.#registry, this.#topicRegistry, this.#routes, this.#relay, intentMs)
     const tokenFor = (interest: Interest, leaseMs: number) => this.#tokenFor(interest, leaseMs)
+    this.#sends = new Sends(this.#driver, this.#relay)
     this.#claims = new Claims(this.#driver, tokenFor)
     this.topics = new RedisTopics(this.#driver, this.#topicRegistry, this.#routes, this.#relay, tokenFor)
     this.schedules = new RedisSchedules(this.#driver, this.#registry, this.#topicRegistry, this)
@@ -184,37 +183,7 @@ export class RedisEngine implements Engine {
     terms?: SendTerms,
   ): Promise<SendResult[]> {
     if (transaction) throw unsupported()
-    return this.#driver.whileOpen(async () => {
-      if (messages.length === 0) return []
-      const onDisk = terms?.durability === 'fsync'
-      const isTracked = messages.some(({ tracked }) => tracked)
-      const { nonce, names, intent } = isTracked ? await this.#announce(queue, messages, onDisk) : untracked
-      const args = [nonce, intent, terms?.maxLength ?? '']
-      let isPlain = true
-      for (let index = 0; index < messages.length; index++) {
-        const [body, options] = encode(messages[index]!, names[index])
-        args.push(body, options)
-        if (options !== '') isPlain = false
-      }
-      const keys = isPlain ? plainKeysOf(queue) : keysOf(queue)
-      const answer = await this.#driver.run('send', keys, args, onDisk ? onceOnDisk : once)
-      const [results, entries, length, count] = answer as SendAnswer
-      if (entries.length > 0) await this.#relay.tryDeliver(queue, entries)
-      if (length !== undefined) throw queueFull(queue, length, terms!.maxLength!, count!)
-      return results.map(toSendResult)
-    })
-  }
-
-  /** Counts tasks before their messages are stored. */
-  async #announce(queue: string, messages: readonly NewMessage[], onDisk: boolean): Promise<Announced> {
-    const nonce = newNonce()
-    const names = toTasks(messages, nonce)
-    const tasks = messages.flatMap(({ tracked }, index): Task[] =>
-      tracked ? [{ ...tracked, correlation: tracked.correlationId, queue, task: names[index]! }] : [],
-    )
-    // Asked before anything is written, of tasks too.
-    if (onDisk) await this.#driver.confirmDisk(keysOf(queue)[0])
-    return { nonce, names, intent: await this.#relay.intend(queue, tasks) }
+    return this.#driver.whileOpen(() => this.#sends.send(queue, messages, terms))
   }
 
   bind(rule: Rule): Promise<boolean> {
@@ -383,17 +352,7 @@ export class RedisEngine implements Engine {
   }
 }
 
-/** The names of tasks, by the places of their messages, and the intent that their send fulfils. */
-interface Announced {
-  readonly nonce: string
-  readonly names: readonly (string | undefined)[]
-  readonly intent: string
-}
-
-const untracked: Announced = { nonce: '', names: [], intent: '' }
-
 type SettleAnswer = [results: string[], entries: string[]]
-type SendAnswer = [results: string[], entries: string[], length?: number, count?: number]
 
 const cancelled: readonly Cancelled[] = [null, 'removed', 'asked']
 const toIdList = (ids: readonly string[]) => JSON.stringify(ids.map(checkId))

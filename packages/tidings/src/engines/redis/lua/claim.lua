@@ -5,8 +5,8 @@
 --       3 lease in milliseconds; 4 a JSON list of the only ids, or ''; 5 how many of the limit, the last in order, are read
 --       ahead; 6 how many bytes the messages may have, or ''; 7 how many answers to this claim were lost: what it has leased
 --       then is returned
--- Returns the messages, and in how many milliseconds the next one is due: 0 if some were left out for their bytes; or false;
--- and 1 if limits or holds keep some back.
+-- Returns the messages, of a plain unread one its id, body and receipt; in how many milliseconds the next one is due: 0 if some
+-- were left out for their bytes; or false; 1 if limits or holds keep some back; and the time.
 local q = queueAt(1)
 local nonce, limit, leaseMs, lost = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[7])
 local token = #nonce == 20 and string.sub(nonce, 1, 8)
@@ -60,6 +60,15 @@ local function choose()
   return selected.ids, readAll(q.state, selected.ids), selected
 end
 
+-- The packed state of a plain message that is read for the first time, up to its receipt and from there: they differ in nothing else.
+local function readPlain(visible)
+  local m = { v = visible, r = nonce .. '-000' }
+  noteRead(m)
+  local packed = cmsgpack.pack(m)
+  local from, to = string.find(packed, m.r, 1, true)
+  return string.sub(packed, 1, from - 1), string.sub(packed, to + 1)
+end
+
 local function lease()
   local ids, states, selected = choose()
   local bodies = ARGV[6] == '' and readAll(q.body, ids) or bodiesWithin(tonumber(ARGV[6]), ids, states)
@@ -67,17 +76,27 @@ local function lease()
   local visible = now + leaseMs
   local begun = token and limit - tonumber(ARGV[5]) or limit
   local messages, saved, taken, leased, slots = {}, {}, {}, {}, {}
+  local beforeReceipt, afterReceipt = readPlain(visible)
   for i, body in ipairs(bodies) do
-    local id, m = ids[i], unpacked(states[i])
-    noteRead(m)
-    m.v = visible
-    m.q = sharing and sharing.hasSlots and 1 or nil
-    m.r = nonce .. (i <= begun and '-' or '_') .. base36(i, 3)
-    addPair(saved, id, cmsgpack.pack(m))
-    addPair(leased, visible, id)
-    if m.g then addPair(slots, 0, lineOf(m.g) .. id) end
+    local id = ids[i]
+    local receipt = nonce .. (i <= begun and '-' or '_') .. base36(i, 3)
+    local state
+    if states[i] or sharing then
+      local m = unpacked(states[i])
+      noteRead(m)
+      m.v = visible
+      m.q = sharing and sharing.hasSlots and 1 or nil
+      m.r = receipt
+      state = cmsgpack.pack(m)
+      if m.g then addPair(slots, 0, lineOf(m.g) .. id) end
+      messages[i] = row(id, body, m)
+    else
+      state = beforeReceipt .. receipt .. afterReceipt
+      messages[i] = { id, body, receipt }
+    end
+    saved[2 * i - 1], saved[2 * i] = id, state
+    leased[2 * i - 1], leased[2 * i] = visible, id
     taken[i] = id
-    messages[i] = row(id, body, m)
   end
   if #taken > 0 then due = math.min(due or visible, visible) end
   writeAll('HSET', q.state, saved)
@@ -94,10 +113,10 @@ end
 
 local messages = lost > 0 and leasedBefore() or {}
 if #messages == 0 and isPaused(known[5]) then
-  return { {}, known[5] ~= 'inf' and tonumber(known[5]) - now, 0 }
+  return { {}, known[5] ~= 'inf' and tonumber(known[5]) - now, 0, now }
 end
 if #messages == 0 then messages = lease() end
-if leftOut then return { messages, 0 } end
+if leftOut then return { messages, 0, 0, now } end
 local opens = sharing and firstOpening(q)
 if opens then due = math.min(due or opens, opens) end
-return { messages, due and math.max(1, due - now) or false, heldBack and 1 or 0 }
+return { messages, due and math.max(1, due - now) or false, heldBack and 1 or 0, now }

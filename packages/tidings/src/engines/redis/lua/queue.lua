@@ -31,6 +31,11 @@ local function queueAt(first)
   }
 end
 
+-- For messages without options.
+local function plainAt(first)
+  return { meta = KEYS[first], order = KEYS[first + 1], ready = KEYS[first + 2], body = KEYS[first + 3] }
+end
+
 local function isThere(q)
   return redis.call('EXISTS', q.meta) == 1
 end
@@ -63,6 +68,23 @@ local function nextId(q)
     q.prefixOf, q.prefix = q.time, base36(q.time, 9)
   end
   return q.prefix .. (q.number == 0 and '0000' or base36(q.number, 4))
+end
+
+-- Stores messages without options, and wakes readers. Returns the ids, one after the other.
+local function storePlain(q, bodies)
+  local ids, pairs_, members = {}, {}, {}
+  for i, body in ipairs(bodies) do
+    local id = nextId(q)
+    ids[i] = id
+    pairs_[2 * i - 1], pairs_[2 * i] = id, body
+    members[2 * i - 1], members[2 * i] = '0', id
+  end
+  writeAll('HSET', q.body, pairs_)
+  writeAll('ZADD', q.order, members)
+  writeAll('ZADD', q.ready, members)
+  redis.call('HSET', q.meta, 'time', q.time, 'number', q.number, 'sent', q.sent)
+  redis.call('SPUBLISH', string.sub(q.meta, 1, -5) .. 'wake', '0')
+  return table.concat(ids)
 end
 
 -- The state of a message: p priority, k ordering key, g group, q 1 if its lease is a slot of a limit on the queue, t target, s sentAt, v visibleAt, n readCount, f firstReadAt,

@@ -1,7 +1,7 @@
 import type { Driver } from '../driver.ts'
-import { keysOf, newNonce, routesKey, topicKeysOf } from '../keys.ts'
-import type { Template } from '../messages.ts'
-import type { QueueTarget, Target } from '../routes.ts'
+import { keysOf, newNonce, plainKeysOf, routesKey, topicKeysOf } from '../keys.ts'
+import { plainIdsIn, type Template } from '../messages.ts'
+import type { Plan, QueueTarget, Target } from '../routes.ts'
 
 /** Published messages that have to reach other slots, as an outbox entry. */
 export interface Copies {
@@ -71,6 +71,29 @@ export function storeCopies(
   ] as unknown as [string, ...string[]]
   const args = [nonce, version, JSON.stringify([topics, queues]), intent, entry, ...messages.flat()]
   return driver.run('publish', keys, args, { repeatable }) as Promise<Answer>
+}
+
+/** Whether all messages go into all queues and nowhere else, and none has options. */
+export const isPlain = ({ topics, queues }: Plan, messages: readonly Template[]): boolean =>
+  topics.length === 0 &&
+  messages.every(([, , , , options]) => options === '') &&
+  queues.every((queue) => queue.messages.length === messages.length)
+
+/** Runs publish-plain.lua. @returns null if the routes have changed */
+export async function storePlainCopies(
+  driver: Driver,
+  { queues, version }: Plan,
+  templates: readonly Template[],
+): Promise<Placed | null> {
+  const args: (string | number)[] = [version, templates.length]
+  for (const [metaStart, , headers, data] of templates) args.push(metaStart, headers, data)
+  for (const { name, incarnation } of queues) args.push(name, incarnation)
+  const keys = [routesKey, ...queues.flatMap(({ name }) => plainKeysOf(name))] as unknown as [string, ...string[]]
+  const answer = await driver.run('publish-plain', keys, args, { repeatable: false })
+  if (answer === null) return null
+  const messages = templates.map((_, index) => index)
+  const toStored = (ids: string | null) => ids !== null && { messages, results: plainIdsIn(ids).map((id) => `+${id}`) }
+  return { topics: [], queues: (answer as (string | null)[]).map((ids) => toStored(ids) || null) }
 }
 
 /** What of `messages` a queue may get: what is published into it, or into a topic that is linked to it. */

@@ -27,7 +27,7 @@ end
 for _, target in ipairs(queues) do
   local q = queueAt(key)
   key = key + queueKeyCount
-  target.there = redis.call('HGET', q.meta, 'incarnation') == target.incarnation and q
+  target.there = readNewest(q) == target.incarnation and q
   first = first or target
 end
 if (ARGV[4] ~= '' or ARGV[5] ~= '' or first.deliveries) and not first.there then return { -1 } end
@@ -38,10 +38,10 @@ if first.deliveries then
 end
 
 local decoded = {}
-local function optionsOf(number)
-  local text = ARGV[number]
-  decoded[number] = decoded[number] or (text == '' and {} or cjson.decode(text))
-  return decoded[number]
+local hasDedup = false
+for i = 10, #ARGV, 5 do
+  decoded[i] = ARGV[i] == '' and {} or cjson.decode(ARGV[i])
+  hasDedup = hasDedup or decoded[i].u
 end
 
 -- Stores the n-th message of the target.
@@ -55,11 +55,11 @@ for i, target in ipairs(topics) do
   target.fresh = {}
   topicAnswers[i] = false
   if target.there then
-    forgetDedup(target.there, 10)
+    if hasDedup then forgetDedup(target.there, 10) end
     local results = {}
     for n, index in ipairs(target.messages) do
       local at = 6 + index * 5
-      results[n] = takeIn(target, n, appendOnce, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], optionsOf(at + 4))
+      results[n] = takeIn(target, n, appendOnce, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], decoded[at + 4])
       if string.sub(results[n], 1, 1) == '+' then target.fresh[index] = true end
     end
     finishTopic(target.there)
@@ -89,10 +89,10 @@ for i, target in ipairs(queues) do
   local q = target.there
   local candidates, chosen = choose(target)
   local got, results = {}, {}
-  if q then forgetDedup(q, 10) end
+  if q and hasDedup then forgetDedup(q, 10) end
   for _, index in ipairs(candidates) do
     local at = 6 + index * 5
-    local o = optionsOf(at + 4)
+    local o = decoded[at + 4]
     local task = o.w
     -- Every copy is a task of its own.
     if task then o.w = task .. '/' .. target.name end

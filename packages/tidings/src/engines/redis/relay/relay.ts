@@ -8,7 +8,15 @@ import { destinationKey, newNonce, topicDestination } from '../keys.ts'
 import { toSendResult, toTemplate } from '../messages.ts'
 import type { Registry } from '../registry.ts'
 import type { Plan, Routes } from '../routes.ts'
-import { type Copies, candidatesFor, type Placed, type Stored, storeCopies } from './copies.ts'
+import {
+  type Copies,
+  candidatesFor,
+  isPlain,
+  type Placed,
+  type Stored,
+  storeCopies,
+  storePlainCopies,
+} from './copies.ts'
 import { type Delivered, Deliverer } from './deliverer.ts'
 import type { OutboxEntry } from './outbox.ts'
 
@@ -143,6 +151,8 @@ export class Relay {
     if (intent === undefined) return 'gone'
     const templates = messages.map((message, index) => toTemplate(message, names[index]))
     const { isCluster } = this.#driver
+    if (!isCluster && intent === '' && isPlain(plan, templates))
+      return (await storePlainCopies(this.#driver, plan, templates)) ?? 'changed'
     const here = isCluster ? first.alone : plan
     const { topics, queues } = plan
     const others = isCluster && topics.length + queues.length > 1
