@@ -40,7 +40,7 @@ export const columns = {
   p50: { title: 'p50 ms', digits: 2 },
   p99: { title: 'p99 ms', digits: 1 },
   p999: { title: 'p99.9 ms', digits: 1 },
-  statements: { title: 'statements/s', digits: 1 },
+  statements: { title: 'statements/s', digits: 2 },
   clientMs: { title: 'client ms/s', digits: 2 },
   serverMs: { title: 'server ms/s', digits: 2 },
   walBytes: { title: 'WAL bytes', digits: 0 },

@@ -201,7 +201,11 @@ const fanOut = {
   },
 }
 
-function publishing(name, processes) {
+/**
+ * @param meanwhile whether the subscriptions read while there is publishing, on the same two cores. Otherwise they read after it,
+ * as nobody reads where sends to a queue are measured.
+ */
+function publishing(name, processes, meanwhile) {
   return {
     name,
     kind: 'send',
@@ -212,7 +216,8 @@ function publishing(name, processes) {
       const topic = stage.newName()
       const subscriptions = ['one', 'two', 'three']
       await follower.call('createTopic', { topic, subscriptions })
-      await follower.call('follow', { topic, subscriptions })
+      const follow = () => follower.call('follow', { topic, subscriptions })
+      if (meanwhile) await follow()
       const when = moments(stage, 1_000, processes)
       const results = await Promise.all(
         publishers.map((publisher, at) =>
@@ -220,6 +225,7 @@ function publishing(name, processes) {
         ),
       )
       const sent = results.reduce((total, result) => total + result.sent, 0)
+      if (!meanwhile) await follow()
       const seen = await follower.call('followed', { expected: sent })
       await follower.call('clearTopic', { topic })
       const wrong = seen.find((count) => count !== sent)
@@ -365,8 +371,9 @@ export const workloads = [
   processing('process in 4 processes', { processes: 4, variants: best, ...few }),
   processing('process in 16 processes', { processes: 16, variants: best, ...rare }),
   fanOut,
-  publishing('publish to a topic with 3 subscriptions, 1 process', 1),
-  publishing('publish to a topic with 3 subscriptions, 4 processes', 4),
+  publishing('publish to a topic with 3 subscriptions, 1 process', 1, false),
+  publishing('publish to a topic with 3 subscriptions, 4 processes', 4, false),
+  publishing('publish to a topic while 3 subscriptions read it, 4 processes', 4, true),
   processing('process, 100,000 waiting', { depth: 100_000, variants: best, ...rare }),
   processing('process behind 100,000 delayed', {
     prepare: delay(100_000),

@@ -12,8 +12,10 @@ import { planOf } from './plan.ts'
 import { removeWaiting } from './replace.ts'
 import { newRevision } from './revision.ts'
 
-/** How often it is looked without a cause, where the storage tells of schedules that others put, or may have missed to. */
+/** How often it is looked without a cause, where nobody tells of schedules that others put. */
 const slowMs = 15_000
+/** The same where the storage tells of them, and looks itself for what it may have missed to tell. */
+const seldomMs = 60_000
 /** After a failure. */
 const againMs = 5_000
 
@@ -86,7 +88,8 @@ export class Firer extends Service {
   async #fireAll(): Promise<number> {
     const { engine, wakeups } = this.#dependencies
     // Who sleeps looks when something is known to be due.
-    const longestMs = wakeups.lookMs('schedules') === Number.POSITIVE_INFINITY ? Number.POSITIVE_INFINITY : slowMs
+    const looksMs = wakeups.lookMs('schedules')
+    const longestMs = looksMs === null ? slowMs : Number.isFinite(looksMs) ? seldomMs : Number.POSITIVE_INFINITY
     try {
       const { now, schedules, nextDueMs } = await engine.schedules.list('due')
       this.#failing.delete('')
