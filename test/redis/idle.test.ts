@@ -95,7 +95,7 @@ test("with idle: 'sleep' nothing is sent while no message is due, and a message 
   await again.queue(queues[0]).send('sent')
   await until(() => handled.includes('sent'), 'the message is handled')
   await quiet()
-  await again.queue(queues[1]).send('later', { delay: '6s' })
+  await again.queue(queues[1]).send('later', { delay: '15s' })
   await quiet()
   expect(handled).not.toContain('later')
   await until(() => handled.includes('later'), 'the delayed message is handled')

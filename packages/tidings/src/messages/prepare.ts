@@ -253,18 +253,21 @@ function prepareEntry(
   call: string,
   outgoing: Outgoing,
 ): NewMessage | Promise<NewMessage> {
-  const place = () => `entry ${position} of the batch`
-  const refuse = (error: unknown) => Promise.reject(error instanceof TidingsError ? error.within(place()) : error)
   if (typeof entry !== 'object' || entry === null)
-    return Promise.reject(option.typeError(place(), entry, 'an object { data, … }'))
+    return Promise.reject(option.typeError(placeOf(position), entry, 'an object { data, … }'))
   try {
     const { data, ...rest } = entry
     const made = prepare(data, option.parseOptions(sendOptions, rest, call), outgoing)
-    return made instanceof Promise ? made.catch(refuse) : made
+    return made instanceof Promise ? made.catch((error: unknown) => refused(error, position)) : made
   } catch (error) {
-    return refuse(error)
+    return refused(error, position)
   }
 }
+
+const placeOf = (position: number) => `entry ${position} of the batch`
+
+const refused = (error: unknown, position: number): Promise<never> =>
+  Promise.reject(error instanceof TidingsError ? error.within(placeOf(position)) : error)
 
 /** @throws UNSUPPORTED for an engine that cannot join the application's transaction */
 export function checkTransactions(engine: Engine): void {

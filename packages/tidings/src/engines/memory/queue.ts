@@ -110,11 +110,8 @@ const restore = <T>(map: Map<string, T>, key: string, value: T | undefined) =>
 /** What was given its id in a transaction may come after later ones. */
 export function putInOrder({ live, pending, lastId }: MemoryQueue, message: StoredMessage): void {
   pending.delete(message.id)
-  if (Number(message.id) === lastId) {
-    live.set(message.id, message)
-    return
-  }
-  const later = [...live.values()].filter(({ id }) => Number(id) > Number(message.id))
+  const isNewest = Number(message.id) === lastId
+  const later = isNewest ? [] : [...live.values()].filter(({ id }) => Number(id) > Number(message.id))
   live.set(message.id, message)
   for (const one of later) live.delete(one.id)
   for (const one of later) live.set(one.id, one)

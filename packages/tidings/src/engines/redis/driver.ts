@@ -5,6 +5,7 @@ import { type Command, timeoutOf } from './calling.ts'
 import { loadClient, newClient, type RedisClient } from './client.ts'
 import { Cluster, SingleServer, type Topology } from './cluster.ts'
 import { comesBack, isTransient, Lost, replyCode, toTidingsError, Unsent } from './errors.ts'
+import { chunksOf } from './groups.ts'
 import { targetOfClient } from './handed-in.ts'
 import { type ScriptName, scriptOf } from './scripts.ts'
 import { Server } from './server.ts'
@@ -100,6 +101,11 @@ export class Driver {
 
   get isCluster(): boolean {
     return this.topology.isCluster
+  }
+
+  /** Queues, or topics, in parts that one call can be about: on a Cluster each is in a slot of its own. */
+  partsOf<T>(places: readonly T[], most: number): T[][] {
+    return chunksOf(places, this.isCluster ? 1 : most)
   }
 
   /** Runs a member of the port, which may take several calls: `close` waits for its end. @throws CLOSED */

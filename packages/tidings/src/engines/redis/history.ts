@@ -18,7 +18,7 @@ import {
 } from '../../port/history.ts'
 import { toMap } from './calling.ts'
 import type { Driver } from './driver.ts'
-import { chunksOf, groupBy } from './groups.ts'
+import { groupBy } from './groups.ts'
 import { historyKey, keyOf, keysOf } from './keys.ts'
 
 const repeatable = { repeatable: true }
@@ -39,7 +39,7 @@ export class RedisHistory implements HistoryStore {
     begin: async () => (this.#driver.wakefulness.needsUpkeep ? this.#driver.whileOpen(() => this.#begin()) : null),
     note: (turn, queues) =>
       this.#driver.whileOpen(async () => {
-        const parts = chunksOf(queues, this.#driver.isCluster ? 1 : notedAtOnce)
+        const parts = this.#driver.partsOf(queues, notedAtOnce)
         const noted = await Promise.all(parts.map((some) => this.#note(turn, some)))
         return sumOf(noted.flat())
       }),

@@ -1,7 +1,7 @@
 import { sleep, systemClock } from '../../core/clock.ts'
 import { type Interest, isPlace, nameIn } from '../../port/listening.ts'
 import type { Driver } from './driver.ts'
-import { chunksOf, groupBy } from './groups.ts'
+import { groupBy } from './groups.ts'
 import { keysOf, lookedAtKeysOf, topicKeyOf, topicKeysOf } from './keys.ts'
 import type { Life } from './life.ts'
 import type { SubscriberConnection } from './subscriber-connection.ts'
@@ -66,7 +66,7 @@ export class Look {
     const isThorough = this.#count++ % thoroughly === 0
     const looked = [...places].filter(([interest]) => isPlace(interest))
     const looks = [...groupBy(looked, ([, subscriber]) => subscriber).values()].flatMap((group) =>
-      chunksOf(group, this.#driver.isCluster ? 1 : mostAtOnce).map((chunk) => this.#lookAt(chunk, isThorough)),
+      this.#driver.partsOf(group, mostAtOnce).map((chunk) => this.#lookAt(chunk, isThorough)),
     )
     await Promise.allSettled(looks)
   }

@@ -2,7 +2,6 @@ import type { TidingsError } from '../../core/errors.ts'
 import type { JsonObject } from '../../core/json.ts'
 import { noQueue, noTopic } from '../../port/refusals.ts'
 import type { Driver } from './driver.ts'
-import { chunksOf } from './groups.ts'
 import { keyOf, keysOf, newNonce, registryKey, topicKeyOf, topicRegistryKey } from './keys.ts'
 
 const repeatable = { repeatable: true }
@@ -74,7 +73,7 @@ export class Registry {
   /** Those that are there, by name, or only the one that is named. @throws QUEUE_NOT_FOUND, TOPIC_NOT_FOUND */
   async list(only: string | null): Promise<Listed[]> {
     const names = only === null ? (await this.names()).sort() : [only]
-    const parts = chunksOf(names, this.#driver.isCluster ? 1 : lookedAtOnce)
+    const parts = this.#driver.partsOf(names, lookedAtOnce)
     const found = (await Promise.all(parts.map((some) => this.#look(some)))).flat()
     if (only !== null && found[0] === null) throw this.#kind.missing(only)
     return found.filter((one) => one !== null)

@@ -1,6 +1,5 @@
 import { slowMs } from './calling.ts'
 import type { Driver } from './driver.ts'
-import { chunksOf } from './groups.ts'
 import {
   destinationKey,
   keysOf,
@@ -80,7 +79,7 @@ export class Upkeep {
   /** On a Cluster all: each would be asked on its own. */
   async #unsettled(queues: readonly string[]): Promise<readonly string[]> {
     if (this.#driver.isCluster) return queues
-    const found = chunksOf(queues, askedAtOnce).map(async (some) => {
+    const found = this.#driver.partsOf(queues, askedAtOnce).map(async (some) => {
       const [first, ...others] = upkeepKeysOf(some)
       const numbers = (await this.#driver.run('unsettled', [first!, ...others], [], slow)) as number[]
       return numbers.map((number) => some[number]!)
